@@ -1,0 +1,108 @@
+"""One YAML -> one frozen, typed object: defaults < file < `key=value` overrides; an unknown key fails and is named.
+
+Config classes are pydantic dataclasses made with `config_class`, so that a misspelt key or a wrong type ends in
+one sentence. `dump` writes the resolved values back, which is what a run directory keeps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from src_core.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def config_class(cls: type[T]) -> type[T]:
+    """Class decorator: a frozen, keyword-only dataclass whose fields are validated and whose unknown keys fail."""
+    made = pydantic_dataclass(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid", strict=False))
+    return typing.cast("type[T]", made)
+
+
+def load_config(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
+    """Build `cls` from a YAML file (optional) and `key=value` strings (dotted keys reach into sections).
+
+    Raises `UserError` for a missing file, bad YAML, an unknown key (naming the known ones) or a wrong type.
+    """
+    values = read_yaml(path) if path is not None else {}
+    for item in overrides:
+        key, sign, text = item.partition("=")
+        if not sign or not key:
+            raise UserError(f"cannot read the override {item!r}; write it as key=value")
+        _assign(values, key.strip().split("."), _scalar(item, text))
+    _check_keys(cls, values, where=str(path) if path else "the overrides", prefix="")
+    try:
+        return TypeAdapter(cls).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"setting {place!r} is wrong: {first['msg']} (got {first['input']!r})") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping from `path`; `{}` for an empty file; a `UserError` with line and column otherwise."""
+    if not path.is_file():
+        raise UserError(f"no such config file: {path}; the shipped ones are under configs/")
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path}: expected a mapping of settings, found {type(loaded).__name__}")
+    return loaded
+
+
+def dump(config: Any) -> dict[str, Any]:
+    """The resolved values as plain JSON data."""
+    plain: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+    return plain
+
+
+def _scalar(item: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text) if text else ""
+    except yaml.YAMLError as error:
+        raise UserError(f"cannot read the value of the override {item!r}; quote it") from error
+
+
+def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"{'.'.join(keys)} reaches into {key!r}, which is not a section")
+        values = inner
+    values[keys[-1]] = value
+
+
+def _check_keys(cls: Any, values: dict[str, Any], *, where: str, prefix: str) -> None:
+    """Reject unknown keys, section by section, with the nearest known key as a hint."""
+    hints = typing.get_type_hints(cls)
+    known = {field.name for field in dataclasses.fields(cls)}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {prefix}{near[0]}? " if near else ""
+            names = ", ".join(sorted(known))
+            raise UserError(f"unknown setting {prefix}{key!s} in {where}; {hint}known here: {names}")
+        section = _section_class(hints[key])
+        if section is not None and isinstance(value, dict):
+            _check_keys(section, value, where=where, prefix=f"{prefix}{key}.")
+
+
+def _section_class(hint: Any) -> Any:
+    """The config class behind a field's annotation (also behind `X | None`), or None for plain values."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return next((option for option in options if dataclasses.is_dataclass(option)), None)

@@ -1,0 +1,44 @@
+"""One named error per boundary (model call, retriever call, user input); parse failures are values, not errors.
+
+`UserError` carries one sentence that says what is wrong and what to do; entry points print it and exit with
+status 2. `ModelError` and `RetrieverError` are raised by the HTTP clients once their retries are spent and are
+recorded on the sample, so that its siblings go on. Programming errors (TypeError, KeyError) are never caught.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """A condition that the user can mend: the message says what is wrong and what to do, in one sentence."""
+
+
+class BoundaryError(Exception):
+    """A remote call that failed for good. `retryable` says whether the same call might succeed later."""
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class ModelError(BoundaryError):
+    """An LLM server refused, broke off or timed out after all retries."""
+
+
+class RetrieverError(BoundaryError):
+    """The retriever refused, broke off or timed out after all retries."""
+
+
+def run_main(main: Callable[[], int | None]) -> None:
+    """Run an entry point: exit 0 on success, 2 with one line on a `UserError`, 130 on Ctrl-C, loud otherwise."""
+    try:
+        code = main()
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what was finished is saved; run the same command again to go on\n")
+        sys.exit(130)
+    sys.exit(code or 0)

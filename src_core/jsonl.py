@@ -1,0 +1,110 @@
+"""Append-only JSONL that survives kill -9: whole-line appends with fsync, a torn last line is dropped on read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+from src_core.errors import UserError
+
+
+def read_jsonl(path: Path, *, torn_tail_ok: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield one object per non-blank line. A bad line is a `UserError` naming file and line number; only with
+    `torn_tail_ok` may the very last line be incomplete (an interrupted append), and is then skipped."""
+    if not path.is_file():
+        raise UserError(f"no such file: {path}; check the path")
+    with path.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                if torn_tail_ok and not line.endswith(b"\n"):
+                    return
+                raise UserError(f"{path}, line {number}: not valid JSON ({error}); mend or remove that line") from error
+            if not isinstance(row, dict):
+                raise UserError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
+            yield row
+
+
+class JsonlWriter:
+    """Appends whole lines. Opening repairs a torn tail (truncates to the last newline), so that the next append
+    can never be glued to half a row. `durable` calls fsync after each row: a row that was reported is on disk."""
+
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drop_torn_tail(path)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._durable = durable
+        self._path = path
+
+    def write(self, line: bytes) -> None:
+        """Append `line` (no newline inside) as one row. Disk full is a `UserError`; a half-written row is undone."""
+        start = os.fstat(self._fd).st_size
+        data = line + b"\n"
+        try:
+            written = os.write(self._fd, data)
+            while written < len(data):
+                written += os.write(self._fd, data[written:])
+            if self._durable:
+                os.fsync(self._fd)
+        except OSError as error:
+            os.ftruncate(self._fd, start)
+            raise UserError(
+                f"could not write {self._path}: {error.strerror}; free some space and run the same command again"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file; further writes fail."""
+        os.close(self._fd)
+
+    def __enter__(self) -> JsonlWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def drop_torn_tail(path: Path) -> int:
+    """Cut an incomplete last line off `path`; returns how many bytes were dropped (0 when whole or absent)."""
+    if not path.exists() or path.stat().st_size == 0:
+        return 0
+    with path.open("r+b") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        position, end = size, -1
+        while position > 0 and end < 0:
+            position = max(0, position - 65536)
+            handle.seek(position)
+            block = handle.read(min(65536, size - position))
+            found = block.rfind(b"\n")
+            end = position + found + 1 if found >= 0 else -1
+        keep = max(end, 0)
+        if keep < size:
+            handle.truncate(keep)
+        return size - keep
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace `path` in one step: write `<name>.tmp` beside it, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".tmp")
+    try:
+        with partial.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"could not write {path}: {error.strerror}; free some space or choose another folder") from error
+
+
+def rewrite_jsonl(path: Path, lines: Iterable[bytes]) -> None:
+    """Replace a JSONL file by `lines` (without newlines) atomically."""
+    write_atomic(path, b"".join(line + b"\n" for line in lines))

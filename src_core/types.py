@@ -1,0 +1,168 @@
+"""The records that flow between rooms. All frozen; all survive a JSON round trip (`to_json` / `trajectory_from_json`)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import orjson
+from pydantic import TypeAdapter
+
+
+class Status(StrEnum):
+    """How an episode ended. Every value but the two errors carries an answer; the errors are retried on resume."""
+
+    FINISHED = "finished"
+    CAPPED_THEN_ANSWERED = "capped_then_answered"
+    BUDGET_THEN_ANSWERED = "budget_then_answered"
+    MALFORMED_THEN_ANSWERED = "malformed_then_answered"
+    MODEL_ERROR = "model_error"
+    RETRIEVER_ERROR = "retriever_error"
+
+    @property
+    def retryable(self) -> bool:
+        """True for rows that a resumed run tries again."""
+        return self in (Status.MODEL_ERROR, Status.RETRIEVER_ERROR)
+
+
+def question_id(question: str, answers: tuple[str, ...]) -> str:
+    """Content hash (16 hex digits) of a question and its gold answers: stable under re-ordering of the input file."""
+    blob = "\x1f".join([question.strip(), *sorted(answers)])
+    return hashlib.sha256(blob.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question. `answers` are gold aliases (may be empty), `supporting` gold passage ids in the corpus."""
+
+    id: str
+    question: str
+    answers: tuple[str, ...] = ()
+    supporting: tuple[str, ...] = ()
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One corpus row. `contents` is the wire text, whose first line is the title when the corpus has titles."""
+
+    id: str
+    title: str
+    contents: str
+    score: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The body: `contents` without its title line."""
+        head, _, rest = self.contents.partition("\n")
+        return rest if rest and head.strip().strip('"') == self.title else self.contents
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of LLM calls as their servers reported them; adds with `+`."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt plus completion tokens."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The action that asks the RAG engine a self-contained sub-query."""
+
+    query: str
+    function: Literal["search"] = "search"
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The action that ends the episode with an answer."""
+
+    answer: str
+    function: Literal["finish"] = "finish"
+
+
+Action = Search | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One executed Thought / Action / Observation. `n` counts from 1; `observation` is None for `finish`.
+
+    `reply` is the model's text as received, `repairs` what the parser had to mend, `rejected` how many replies
+    before it were malformed (each was retried within the step's budget), `repeated` whether the query had been
+    asked before in this episode, `seconds` wall-clock time of the whole step.
+    """
+
+    n: int
+    thought: str
+    action: Action
+    observation: str | None = None
+    passages: tuple[Passage, ...] = ()
+    reply: str = ""
+    repairs: tuple[str, ...] = ()
+    rejected: int = 0
+    repeated: bool = False
+    usage: Usage = Usage()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """An episode on record: a failed question is a row with its status and `error`, never a crash or silence."""
+
+    question: Question
+    steps: tuple[Step, ...]
+    answer: str
+    status: Status
+    usage: Usage = Usage()
+    seconds: float = 0.0
+    error: str | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def searches(self) -> int:
+        """How many search actions were executed."""
+        return sum(isinstance(step.action, Search) for step in self.steps)
+
+
+_TRAJECTORY = TypeAdapter(Trajectory)
+
+
+def to_json(record: Any) -> bytes:
+    """One line of JSON (no newline) for any record of this module; lone surrogates are replaced, never fatal."""
+    try:
+        return orjson.dumps(record)
+    except (TypeError, orjson.JSONEncodeError):
+        return orjson.dumps(_printable(TypeAdapter(type(record)).dump_python(record)))
+
+
+def _printable(value: Any) -> Any:
+    """A copy of nested JSON data whose strings hold no lone surrogates (a model can emit them, JSON cannot)."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_printable(k): _printable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(v) for v in value]
+    return value
+
+
+def trajectory_from_json(line: bytes | str) -> Trajectory:
+    """Read back what `to_json` wrote for a trajectory. Raises pydantic's ValidationError on anything else."""
+    return _TRAJECTORY.validate_json(line)
