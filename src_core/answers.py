@@ -1,8 +1,8 @@
 """Answer matching: SQuAD normalisation, exact match and token F1 with the maximum over gold aliases.
 
-Source: the SQuAD v1.1 evaluation (lower-case, strip ASCII punctuation, drop a/an/the, collapse spaces) as used
-by ReaRAG (reference section 9.1). We differ in taking the maximum over aliases, in HotpotQA's yes/no rule (a
-yes/no/noanswer that disagrees scores F1 0) and in counting any abstention as `noanswer`.
+Source: the SQuAD v1.1 evaluation (lower-case, strip ASCII punctuation, drop a/an/the, collapse spaces) as
+used by ReaRAG (reference section 9.1). We differ in taking the maximum over aliases, in HotpotQA's yes/no
+rule (a yes/no/noanswer that disagrees scores F1 0) and in counting any abstention as `noanswer`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _CLOSED = frozenset({"yes", "no", "noanswer"})
 NO_ANSWER = "noanswer"
 _ABSTENTION = re.compile(
-    r"^(noanswer|no answer( found| available)?|unknown|unanswerable|not (known|given|found|stated|mentioned|available|"
-    r"specified)|none|(i|we) (do not|dont|cannot|can not|cant) (know|say|answer|tell|find).*|cannot be determined|"
-    r"(information|answer) (is )?not (available|given|found|provided).*|passages? (do|does) not (say|tell|mention).*|"
-    r"insufficient information|no (relevant )?information( found| available)?)$"
+    r"^(noanswer|no answer( found| available)?|unknown|unanswerable|none|cannot be determined"
+    r"|not (known|given|found|stated|mentioned|available|specified)"
+    r"|(i|we) (do not|dont|cannot|can not|cant) (know|say|answer|tell|find).*"
+    r"|(information|answer) (is )?not (available|given|found|provided).*"
+    r"|passages? (do|does) not (say|tell|mention).*"
+    r"|insufficient information|no (relevant )?information( found| available)?)$"
 )
 
 
 def normalize_answer(text: str) -> str:
-    """Lower-case, drop punctuation and English articles, collapse white space; an abstention becomes `noanswer`."""
+    """Lower-case, drop punctuation and English articles, collapse white space; an abstention becomes
+    `noanswer`.
+    """
     plain = " ".join(_ARTICLES.sub(" ", text.lower().translate(_DROP)).split())
     return NO_ANSWER if _ABSTENTION.match(plain) else plain
 

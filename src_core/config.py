@@ -1,7 +1,8 @@
-"""One YAML -> one frozen, typed object: defaults < file < `key=value` overrides; an unknown key fails and is named.
+"""One YAML -> one frozen, typed object: defaults < file < `key=value` overrides; an unknown key fails and is
+named.
 
-Config classes are pydantic dataclasses made with `config_class`, so that a misspelt key or a wrong type ends in
-one sentence. `dump` writes the resolved values back, which is what a run directory keeps.
+Config classes are pydantic dataclasses made with `config_class`, so that a misspelt key or a wrong type ends
+in one sentence. `dump` writes the resolved values back, which is what a run directory keeps.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def config_class(cls: type[T]) -> type[T]:
-    """Class decorator: a frozen, keyword-only dataclass whose fields are validated and whose unknown keys fail."""
+    """Class decorator: a frozen, keyword-only dataclass whose fields are validated and whose unknown keys
+    fail.
+    """
     made = pydantic_dataclass(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid", strict=False))
     return typing.cast("type[T]", made)
 

@@ -1,8 +1,10 @@
-"""One named error per boundary (model call, retriever call, user input); parse failures are values, not errors.
+"""One named error per boundary (model call, retriever call, user input); parse failures are values, not
+errors.
 
 `UserError` carries one sentence that says what is wrong and what to do; entry points print it and exit with
-status 2. `ModelError` and `RetrieverError` are raised by the HTTP clients once their retries are spent and are
-recorded on the sample, so that its siblings go on. Programming errors (TypeError, KeyError) are never caught.
+status 2. `ModelError` and `RetrieverError` are raised by the HTTP clients once their retries are spent and
+are recorded on the sample, so that its siblings go on. Programming errors (TypeError, KeyError) are never
+caught.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ class RetrieverError(BoundaryError):
 
 
 def run_main(main: Callable[[], int | None]) -> None:
-    """Run an entry point: exit 0 on success, 2 with one line on a `UserError`, 130 on Ctrl-C, loud otherwise."""
+    """Run an entry point: exit 0 on success, 2 with one line on a `UserError`, 130 on Ctrl-C, loud
+    otherwise.
+    """
     try:
         code = main()
     except UserError as error:

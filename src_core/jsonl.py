@@ -1,4 +1,6 @@
-"""Append-only JSONL that survives kill -9: whole-line appends with fsync, a torn last line is dropped on read."""
+"""Append-only JSONL that survives kill -9: whole-line appends with fsync, a torn last line is dropped on
+read.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +29,19 @@ def read_jsonl(path: Path, *, torn_tail_ok: bool = False) -> Iterator[dict[str, 
             except orjson.JSONDecodeError as error:
                 if torn_tail_ok and not line.endswith(b"\n"):
                     return
-                raise UserError(f"{path}, line {number}: not valid JSON ({error}); mend or remove that line") from error
+                raise UserError(
+                    f"{path}, line {number}: not valid JSON ({error}); mend or remove that line"
+                ) from error
             if not isinstance(row, dict):
                 raise UserError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
             yield row
 
 
 class JsonlWriter:
-    """Appends whole lines. Opening repairs a torn tail (truncates to the last newline), so that the next append
-    can never be glued to half a row. `durable` calls fsync after each row: a row that was reported is on disk."""
+    """Appends whole lines. Opening repairs a torn tail (truncates to the last newline), so that the next
+    append can never be glued to half a row. `durable` calls fsync after each row: a row that was reported is
+    on disk.
+    """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +51,9 @@ class JsonlWriter:
         self._path = path
 
     def write(self, line: bytes) -> None:
-        """Append `line` (no newline inside) as one row. Disk full is a `UserError`; a half-written row is undone."""
+        """Append `line` (no newline inside) as one row. Disk full is a `UserError`; a half-written row is
+        undone.
+        """
         start = os.fstat(self._fd).st_size
         data = line + b"\n"
         try:
@@ -67,12 +75,16 @@ class JsonlWriter:
     def __enter__(self) -> JsonlWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.close()
 
 
 def drop_torn_tail(path: Path) -> int:
-    """Cut an incomplete last line off `path`; returns how many bytes were dropped (0 when whole or absent)."""
+    """Cut an incomplete last line off `path`; returns how many bytes were dropped (0 when whole or
+    absent).
+    """
     if not path.exists() or path.stat().st_size == 0:
         return 0
     with path.open("r+b") as handle:
@@ -102,7 +114,9 @@ def write_atomic(path: Path, data: bytes) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"could not write {path}: {error.strerror}; free some space or choose another folder") from error
+        raise UserError(
+            f"could not write {path}: {error.strerror}; free some space or choose another folder"
+        ) from error
 
 
 def rewrite_jsonl(path: Path, lines: Iterable[bytes]) -> None:

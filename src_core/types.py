@@ -1,4 +1,6 @@
-"""The records that flow between rooms. All frozen; all survive a JSON round trip (`to_json` / `trajectory_from_json`)."""
+"""The records that flow between rooms. All frozen; all survive a JSON round trip (`to_json` /
+`trajectory_from_json`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from pydantic import TypeAdapter
 
 
 class Status(StrEnum):
-    """How an episode ended. Every value but the two errors carries an answer; the errors are retried on resume."""
+    """How an episode ended. Every value but the two errors carries an answer; the errors are retried on
+    resume.
+    """
 
     FINISHED = "finished"
     CAPPED_THEN_ANSWERED = "capped_then_answered"
@@ -28,14 +32,18 @@ class Status(StrEnum):
 
 
 def question_id(question: str, answers: tuple[str, ...]) -> str:
-    """Content hash (16 hex digits) of a question and its gold answers: stable under re-ordering of the input file."""
+    """Content hash (16 hex digits) of a question and its gold answers: stable under re-ordering of the input
+    file.
+    """
     blob = "\x1f".join([question.strip(), *sorted(answers)])
     return hashlib.sha256(blob.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question. `answers` are gold aliases (may be empty), `supporting` gold passage ids in the corpus."""
+    """One question. `answers` are gold aliases (may be empty), `supporting` gold passage ids in the
+    corpus.
+    """
 
     id: str
     question: str
@@ -46,7 +54,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One corpus row. `contents` is the wire text, whose first line is the title when the corpus has titles."""
+    """One corpus row. `contents` is the wire text, whose first line is the title when the corpus has
+    titles.
+    """
 
     id: str
     title: str
@@ -104,9 +114,9 @@ Action = Search | Finish
 class Step:
     """One executed Thought / Action / Observation. `n` counts from 1; `observation` is None for `finish`.
 
-    `reply` is the model's text as received, `repairs` what the parser had to mend, `rejected` how many replies
-    before it were malformed (each was retried within the step's budget), `repeated` whether the query had been
-    asked before in this episode, `seconds` wall-clock time of the whole step.
+    `reply` is the model's text as received, `repairs` what the parser had to mend, `rejected` how many
+    replies before it were malformed (each was retried within the step's budget), `repeated` whether the query
+    had been asked before in this episode, `seconds` wall-clock time of the whole step.
     """
 
     n: int
@@ -124,7 +134,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """An episode on record: a failed question is a row with its status and `error`, never a crash or silence."""
+    """An episode on record: a failed question is a row with its status and `error`, never a crash or
+    silence.
+    """
 
     question: Question
     steps: tuple[Step, ...]
@@ -145,7 +157,9 @@ _TRAJECTORY = TypeAdapter(Trajectory)
 
 
 def to_json(record: Any) -> bytes:
-    """One line of JSON (no newline) for any record of this module; lone surrogates are replaced, never fatal."""
+    """One line of JSON (no newline) for any record of this module; lone surrogates are replaced, never
+    fatal.
+    """
     try:
         return orjson.dumps(record)
     except (TypeError, orjson.JSONEncodeError):
@@ -153,7 +167,9 @@ def to_json(record: Any) -> bytes:
 
 
 def _printable(value: Any) -> Any:
-    """A copy of nested JSON data whose strings hold no lone surrogates (a model can emit them, JSON cannot)."""
+    """A copy of nested JSON data whose strings hold no lone surrogates (a model can emit them, JSON
+    cannot).
+    """
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):

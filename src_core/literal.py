@@ -1,0 +1,158 @@
+"""Read the first object literal in hostile text: JSON or Python-dict style, either quote, apostrophes inside.
+
+A small recursive-descent reader instead of `ast.literal_eval`: that one cannot mend an unescaped apostrophe
+(the fault the original's own worked example teaches, reference section 4), and can exhaust the stack. Ours is
+linear in the text, bounded in depth, and evaluates nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+MAX_DEPTH = 6
+_SPACE = re.compile(r"\s*")
+_WORD = re.compile(r"[-+.\w]+")
+_WORDS: dict[str, Any] = {
+    "true": True,
+    "false": False,
+    "null": None,
+    "True": True,
+    "False": False,
+    "None": None,
+}
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+_NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,18})?$")
+
+
+class LiteralError(ValueError):
+    """The text is not an object literal; the message says where reading stopped."""
+
+
+class ReadObject(NamedTuple):
+    """The object and the names of the repairs that were needed to read it."""
+
+    value: dict[str, Any]
+    repairs: tuple[str, ...]
+
+
+def read_object(text: str) -> ReadObject:
+    """Read the object that starts at `text[0] == "{"`; text after it is ignored. Raises `LiteralError`
+    only.
+    """
+    reader = _Reader(text)
+    value = reader.object(0)
+    return ReadObject(value, tuple(dict.fromkeys(reader.repairs)))
+
+
+class _Reader:
+    """Cursor over one text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.repairs: list[str] = []
+
+    def object(self, depth: int) -> dict[str, Any]:
+        """A `{key: value, …}`; a missing last brace at the end of the text (or before a fence) is mended."""
+        self._expect("{")
+        found: dict[str, Any] = {}
+        while True:
+            self._skip()
+            if self._take("}"):
+                return found
+            if self._ended():
+                self.repairs.append("closed_brace")
+                return found
+            key = self._string() if self._peek() in ("'", '"') else self._word()
+            self._skip()
+            self._expect(":")
+            found[str(key)] = self._value(depth)
+            self._skip()
+            if not self._take(",") and self._peek() != "}" and not self._ended():
+                raise LiteralError(f"expected ',' or '}}' at character {self.at}")
+
+    def _value(self, depth: int) -> Any:
+        self._skip()
+        head = self._peek()
+        if head == "{":
+            if depth >= MAX_DEPTH:
+                raise LiteralError("nested too deeply")
+            return self.object(depth + 1)
+        if head in ("'", '"'):
+            return self._string()
+        return self._word()
+
+    def _string(self) -> str:
+        quote = self.text[self.at]
+        if quote == "'":
+            self.repairs.append("single_quotes")
+        self.at += 1
+        out: list[str] = []
+        while self.at < len(self.text):
+            char = self.text[self.at]
+            self.at += 1
+            if char == "\\":
+                out.append(self._escape())
+            elif char != quote:
+                out.append(char)
+            elif self._closes():
+                return "".join(out)
+            else:
+                out.append(char)
+                self.repairs.append("inner_quote")
+        raise LiteralError("a string is not closed")
+
+    def _closes(self) -> bool:
+        """A quote ends its string only when what follows can follow a string; else it is an apostrophe
+        inside.
+        """
+        rest = _SPACE.match(self.text, self.at)
+        after = rest.end() if rest else self.at
+        return after >= len(self.text) or self.text[after] in ",:}]`"
+
+    def _escape(self) -> str:
+        if self.at >= len(self.text):
+            raise LiteralError("a string ends in a backslash")
+        char = self.text[self.at]
+        self.at += 1
+        if char == "u":
+            digits = self.text[self.at : self.at + 4]
+            if re.fullmatch(r"[0-9a-fA-F]{4}", digits):
+                self.at += 4
+                return chr(int(digits, 16))
+            return "u"
+        return _ESCAPES.get(char, char)
+
+    def _word(self) -> Any:
+        match = _WORD.match(self.text, self.at)
+        if not match:
+            raise LiteralError(f"expected a value at character {self.at}")
+        self.at = match.end()
+        word = match.group()
+        if word in _WORDS:
+            return _WORDS[word]
+        if _NUMBER.match(word):
+            return float(word) if "." in word else int(word)
+        raise LiteralError(f"unquoted text {word[:20]!r}")
+
+    def _ended(self) -> bool:
+        return self.at >= len(self.text) or self.text.startswith("```", self.at)
+
+    def _peek(self) -> str:
+        return self.text[self.at] if self.at < len(self.text) else ""
+
+    def _skip(self) -> None:
+        match = _SPACE.match(self.text, self.at)
+        if match:
+            self.at = match.end()
+
+    def _take(self, char: str) -> bool:
+        if self._peek() == char:
+            self.at += 1
+            return True
+        return False
+
+    def _expect(self, char: str) -> None:
+        if not self._take(char):
+            raise LiteralError(f"expected {char!r} at character {self.at}")

@@ -1,0 +1,65 @@
+"""The scripted model: an ordinary `ChatModel` chosen by `url: scripted:FILE`; running out of script is an
+error.
+
+The file is JSONL. Each row is `{"when": TEXT, "replies": [TEXT, …]}`: the first row whose `when` occurs in
+the last message that the user or the observation sent, or anywhere in the conversation with `"anywhere":
+true`, answers with its next reply. `"cycle": true` starts over at the end. Token counts are white-space
+words, so that usage is non-zero and exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from src_core.errors import ModelError, UserError
+from src_core.grammar import Constraint
+from src_core.jsonl import read_jsonl
+from src_core.llm import Completion, Message, Sampling
+from src_core.types import Usage
+
+
+class ScriptedModel:
+    """Deterministic replies from a file; `calls` keeps every request for tests to look at."""
+
+    def __init__(self, path: Path) -> None:
+        self._rows = list(read_jsonl(path))
+        for number, row in enumerate(self._rows, start=1):
+            if not isinstance(row.get("when"), str) or not isinstance(row.get("replies"), list):
+                raise UserError(
+                    f"{path}, row {number}: a row needs 'when' (text) and 'replies' (list of texts)"
+                )
+        self._used = [0] * len(self._rows)
+        self.calls: list[list[Message]] = []
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        sampling: Sampling,  # noqa: ARG002 - the protocol's argument; a script has no use for it
+        stop: Sequence[str] = (),
+        constraint: Constraint | None = None,  # noqa: ARG002
+    ) -> Completion:
+        """The next scripted reply, cut at the first stop string as a server would."""
+        self.calls.append([dict(message) for message in messages])
+        everything = "\n".join(message["content"] for message in messages)
+        last = messages[-1]["content"]
+        for index, row in enumerate(self._rows):
+            if row["when"] not in (everything if row.get("anywhere") else last):
+                continue
+            replies: list[str] = row["replies"]
+            at = self._used[index]
+            if at >= len(replies):
+                if not row.get("cycle"):
+                    continue
+                at %= len(replies)
+            self._used[index] += 1
+            text = replies[at]
+            for mark in stop:
+                text = text.split(mark, 1)[0]
+            usage = Usage(1, len(everything.split()), len(text.split()))
+            return Completion(text, "stop", usage)
+        raise ModelError(f"the script has no reply left for: {last[-120:]!r}")
+
+    async def close(self) -> None:
+        """Nothing to release."""
