@@ -65,7 +65,7 @@ class JsonlWriter:
         except OSError as error:
             os.ftruncate(self._fd, start)
             raise UserError(
-                f"could not write {self._path}: {error.strerror}; free some space and run the same command again"
+                f"could not write {self._path}: {error.strerror}; free some space and run this again"
             ) from error
 
     def close(self) -> None:

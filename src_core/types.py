@@ -85,10 +85,20 @@ class Usage:
             self.completion_tokens + other.completion_tokens,
         )
 
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            self.calls - other.calls,
+            self.prompt_tokens - other.prompt_tokens,
+            self.completion_tokens - other.completion_tokens,
+        )
+
     @property
     def total_tokens(self) -> int:
         """Prompt plus completion tokens."""
         return self.prompt_tokens + self.completion_tokens
+
+
+NO_USAGE = Usage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +138,7 @@ class Step:
     repairs: tuple[str, ...] = ()
     rejected: int = 0
     repeated: bool = False
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     seconds: float = 0.0
 
 
@@ -142,7 +152,7 @@ class Trajectory:
     steps: tuple[Step, ...]
     answer: str
     status: Status
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     seconds: float = 0.0
     error: str | None = None
     provenance: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The loop: RAG engine, episode, one module per method, runner."""

@@ -1,0 +1,25 @@
+"""Closed book: the answer LLM answers from its own knowledge, in one call."""
+
+from __future__ import annotations
+
+import time
+
+from src_core.types import Question, Status, Trajectory
+from src_infer.kit import Kit
+from src_infer.prompts import fill
+from src_infer.rag_engine import ask
+
+
+async def run(question: Question, kit: Kit) -> Trajectory:
+    """One call, no search."""
+    begun = time.perf_counter()
+    prompt = fill(kit.prompt("closed_book"), question=question.question)
+    reply = await ask(kit.reader, prompt, sampling=kit.final_sampling, system=kit.prompt("final_system"))
+    return Trajectory(
+        question=question,
+        steps=(),
+        answer=reply.text,
+        status=Status.FINISHED,
+        usage=reply.usage,
+        seconds=time.perf_counter() - begun,
+    )

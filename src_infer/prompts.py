@@ -1,0 +1,76 @@
+"""Prompts are text files under `configs/prompts/`; slots are filled with `str.replace`, so hostile braces do nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from src_core.errors import UserError
+from src_core.types import Passage, Search, Step
+
+PROMPTS = Path("configs/prompts")
+
+
+def load_prompt(names: str) -> str:
+    """The text of one prompt file, or of several joined ones (`a+b`), without the trailing newline."""
+    return "\n".join(_read(name) for name in names.split("+")) if names else ""
+
+
+def fill(template: str, **slots: str) -> str:
+    """Put `slots` into `{name}` places in one pass, so that a slot's text is never scanned for slots."""
+    parts = [template]
+    for name, value in slots.items():
+        parts = [piece for part in parts for piece in _split(part, "{" + name + "}", value)]
+    return "".join(parts)
+
+
+def passage_block(passages: Sequence[Passage], *, max_chars: int) -> str:
+    """Numbered passages, `[1] Title: text`, each cut to `max_chars` characters at a word."""
+    lines = []
+    for number, passage in enumerate(passages, start=1):
+        title = f"{passage.title}: " if passage.title else ""
+        lines.append(f"[{number}] {title}{shorten(passage.text, max_chars)}")
+    return "\n".join(lines) if lines else "(no passage was found)"
+
+
+def searches_block(steps: Sequence[Step]) -> str:
+    """The searches of an episode for the final answer: `Search query: …` / `Search result: …` blocks."""
+    blocks = [
+        f"Search query: {step.action.query}\nSearch result: {step.observation}"
+        for step in steps
+        if isinstance(step.action, Search) and not step.repeated
+    ]
+    return "\n\n".join(blocks) if blocks else "(no search was made)"
+
+
+def shorten(text: str, max_chars: int) -> str:
+    """`text` on one line, cut at the last word that fits into `max_chars` characters, with a trailing ellipsis."""
+    plain = " ".join(text.split())
+    if len(plain) <= max_chars:
+        return plain
+    return plain[: max(max_chars - 2, 0)].rsplit(" ", 1)[0] + " …"
+
+
+class _Done(str):
+    """A filled-in slot: never split again."""
+
+    __slots__ = ()
+
+
+def _split(part: str, slot: str, value: str) -> list[str]:
+    if isinstance(part, _Done):
+        return [part]
+    pieces: list[str] = []
+    for index, piece in enumerate(part.split(slot)):
+        if index:
+            pieces.append(_Done(value))
+        pieces.append(piece)
+    return pieces
+
+
+def _read(name: str) -> str:
+    path = PROMPTS / f"{name}.txt"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in PROMPTS.glob("*.txt")))
+        raise UserError(f"no prompt {name!r} under {PROMPTS}; there are: {known}")
+    return path.read_text(encoding="utf-8").rstrip("\n")

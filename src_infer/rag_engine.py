@@ -1,0 +1,133 @@
+"""The RAG engine: a sub-query becomes an observation (ReaRAG, reference sections 0.2 and 3).
+
+`search` asks the retriever, then a reader LLM answers the sub-query from the passages only. How we differ: the
+documents behind every observation stay on record; identical passages are shown once; the observation can also be
+the passages themselves, or both; retrievals are cached by (index identity, query, k).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from src_core.llm import ChatModel, Message, Sampling
+from src_core.types import NO_USAGE, Passage, Step, Usage
+from src_infer.episode import Observation
+from src_infer.prompts import fill, passage_block
+from src_retrieval.client import Retriever
+
+READER_STOPS = ("<|user|>", "<|endoftext|>", "<|assistant|>")
+
+
+class ObservationMode(StrEnum):
+    """What the reasoning model gets to read after a search."""
+
+    READER = "reader"
+    PASSAGES = "passages"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderReply:
+    """A reader's text and its cost."""
+
+    text: str
+    usage: Usage
+
+
+class CachedRetriever:
+    """A retriever with an in-memory LRU cache. `identity` names corpus, index and encoder, so that a cache never
+    outlives what it was filled from."""
+
+    def __init__(self, retriever: Retriever, *, identity: str, capacity: int = 100_000) -> None:
+        self._retriever = retriever
+        self._identity = identity
+        self._capacity = capacity
+        self._rows: OrderedDict[tuple[str, str, int], list[Passage]] = OrderedDict()
+        self.hits = 0
+        self.misses = 0
+
+    async def search(self, query: str, top_n: int) -> list[Passage]:
+        """The `top_n` best passages, without identical texts."""
+        key = (self._identity, query, top_n)
+        if key in self._rows:
+            self.hits += 1
+            self._rows.move_to_end(key)
+            return self._rows[key]
+        self.misses += 1
+        passages = unique_passages(await self._retriever.search(query, top_n))
+        self._rows[key] = passages
+        while len(self._rows) > self._capacity:
+            self._rows.popitem(last=False)
+        return passages
+
+    async def close(self) -> None:
+        """Release the retriever behind."""
+        await self._retriever.close()
+
+
+class RagEngine:
+    """Observes sub-queries. `max_passage_chars` bounds each passage in the reader's prompt."""
+
+    def __init__(
+        self,
+        *,
+        retriever: CachedRetriever,
+        reader: ChatModel,
+        prompt: str,
+        sampling: Sampling,
+        top_k: int,
+        mode: ObservationMode,
+        max_passage_chars: int,
+    ) -> None:
+        self._retriever = retriever
+        self._reader = reader
+        self._prompt = prompt
+        self._sampling = sampling
+        self._top_k = top_k
+        self._mode = mode
+        self._max_chars = max_passage_chars
+
+    async def observe(self, query: str, steps: Sequence[Step]) -> Observation:
+        """The observation for `query` after `steps`. In passage modes a passage that an earlier observation already
+        showed is named, not repeated. Raises `RetrieverError` or `ModelError`."""
+        passages = tuple(await self._retriever.search(query, self._top_k))
+        parts: list[str] = []
+        usage = NO_USAGE
+        if self._mode is not ObservationMode.PASSAGES:
+            reply = await self._read(query, passages)
+            parts.append(reply.text)
+            usage = reply.usage
+        if self._mode is not ObservationMode.READER:
+            parts.append(self._show(passages, steps))
+        return Observation("\n".join(parts), passages, usage)
+
+    async def _read(self, query: str, passages: Sequence[Passage]) -> ReaderReply:
+        context = passage_block(passages, max_chars=self._max_chars)
+        return await ask(
+            self._reader, fill(self._prompt, context=context, question=query), sampling=self._sampling
+        )
+
+    def _show(self, passages: Sequence[Passage], steps: Sequence[Step]) -> str:
+        seen = {passage.id for step in steps for passage in step.passages}
+        fresh = [passage for passage in passages if passage.id not in seen]
+        known = [passage.title or passage.id for passage in passages if passage.id in seen]
+        lines = [passage_block(fresh, max_chars=self._max_chars)] if fresh else []
+        if known:
+            lines.append(f"(shown before: {'; '.join(known)})")
+        return "\n".join(lines) if lines else "(no passage was found)"
+
+
+def unique_passages(passages: Sequence[Passage]) -> list[Passage]:
+    """The passages in order, without a second one of the same text (the original's own check never matches)."""
+    return list({" ".join(passage.contents.split()): passage for passage in reversed(passages)}.values())[::-1]
+
+
+async def ask(model: ChatModel, prompt: str, *, sampling: Sampling, system: str = "") -> ReaderReply:
+    """One user turn (after an optional system turn), one stripped reply."""
+    messages: list[Message] = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": prompt})
+    completion = await model.chat(messages, sampling=sampling, stop=READER_STOPS)
+    return ReaderReply(completion.text.strip(), completion.usage)
