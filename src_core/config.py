@@ -43,7 +43,8 @@ def load_config(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) 
         key, sign, text = item.partition("=")
         if not sign or not key:
             raise UserError(f"cannot read the override {item!r}; write it as key=value")
-        _assign(values, key.strip().split("."), _scalar(item, text))
+        keys = key.strip().split(".")
+        _assign(values, keys, text if _is_text(cls, keys) else _scalar(item, text))
     _check_keys(cls, values, where=str(path) if path else "the overrides", prefix="")
     try:
         return TypeAdapter(cls).validate_python(values)
@@ -72,6 +73,19 @@ def dump(config: Any) -> dict[str, Any]:
     """The resolved values as plain JSON data."""
     plain: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
     return plain
+
+
+def _is_text(cls: Any, keys: Sequence[str]) -> bool:
+    """Whether the dotted key names a plain text setting, whose value is taken as it stands (a question
+    may well contain `: ` or start with `[`).
+    """
+    hint: Any = cls
+    for key in keys:
+        section = _section_class(hint)
+        if section is None:
+            return False
+        hint = typing.get_type_hints(section).get(key)
+    return hint is str
 
 
 def _scalar(item: str, text: str) -> Any:

@@ -5,7 +5,7 @@ read.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -51,11 +51,13 @@ class JsonlWriter:
         self._path = path
 
     def write(self, line: bytes) -> None:
-        """Append `line` (no newline inside) as one row. Disk full is a `UserError`; a half-written row is
-        undone.
-        """
+        """Append `line` (no newline inside) as one row."""
+        self.write_many([line])
+
+    def write_many(self, lines: Sequence[bytes]) -> None:
+        """Append rows with one sync. Disk full is a `UserError`, and what was half written is undone."""
         start = os.fstat(self._fd).st_size
-        data = line + b"\n"
+        data = b"".join(line + b"\n" for line in lines)
         try:
             written = os.write(self._fd, data)
             while written < len(data):

@@ -9,7 +9,6 @@ errors, time-outs, 408, 429 and 5xx are tried again with exponential back-off an
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,6 +85,15 @@ class ChatModel(Protocol):
         """One reply. Raises `ModelError` once retries are spent."""
         ...
 
+    @property
+    def name(self) -> str:
+        """What the server calls its model; empty before `ready`."""
+        ...
+
+    async def ready(self) -> None:
+        """Check that the model can be asked. Raises `ModelError`."""
+        ...
+
     async def close(self) -> None:
         """Release connections."""
         ...
@@ -102,7 +110,6 @@ class HttpChatModel:
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._model = endpoint.model
-        self._model_lock = asyncio.Lock()
 
     async def chat(
         self,
@@ -114,7 +121,7 @@ class HttpChatModel:
     ) -> Completion:
         """See `ChatModel.chat`."""
         body: dict[str, Any] = {
-            "model": await self.model_name(),
+            "model": self._model,
             "messages": list(messages),
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
@@ -127,17 +134,20 @@ class HttpChatModel:
         body.update(_constraint_fields(constraint, self._endpoint.engine))
         return _completion(await self._request("POST", "/chat/completions", orjson.dumps(_encodable(body))))
 
-    async def model_name(self) -> str:
-        """The configured model name, or the first one that the server lists."""
-        if not self._model:
-            async with self._model_lock:
-                if not self._model:
-                    listed = await self._request("GET", "/models", None)
-                    names = [row.get("id") for row in listed.get("data", []) if isinstance(row, dict)]
-                    if not names or not isinstance(names[0], str):
-                        raise ModelError(f"{self._endpoint.url} lists no model")
-                    self._model = names[0]
+    @property
+    def name(self) -> str:
+        """The configured model name, or the one that the server listed."""
         return self._model
+
+    async def ready(self) -> None:
+        """Ask the server which models it serves; without a configured name its first one is taken."""
+        listed = await self._once("GET", "/models", None)
+        names = [str(row["id"]) for row in listed.get("data", []) if isinstance(row, dict) and "id" in row]
+        if not names:
+            raise ModelError(f"{self._endpoint.url} lists no model")
+        if self._model and self._model not in names:
+            raise ModelError(f"{self._endpoint.url} serves {', '.join(names)}, not {self._model}")
+        self._model = self._model or names[0]
 
     async def close(self) -> None:
         """Close the session."""

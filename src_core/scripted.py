@@ -29,6 +29,7 @@ class ScriptedModel:
                 raise UserError(
                     f"{path}, row {number}: a row needs 'when' (text) and 'replies' (list of texts)"
                 )
+        self._name = f"scripted:{path.name}"
         self._used = [0] * len(self._rows)
         self.calls: list[list[Message]] = []
 
@@ -60,6 +61,14 @@ class ScriptedModel:
             usage = Usage(1, len(everything.split()), len(text.split()))
             return Completion(text, "stop", usage)
         raise ModelError(f"the script has no reply left for: {last[-120:]!r}")
+
+    @property
+    def name(self) -> str:
+        """The script's file name."""
+        return self._name
+
+    async def ready(self) -> None:
+        """A script is always ready."""
 
     async def close(self) -> None:
         """Nothing to release."""

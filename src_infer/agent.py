@@ -1,4 +1,6 @@
-"""The reasoning model behind the loop: renders the conversation, fits it to the context, asks for one step."""
+"""The reasoning model behind the loop: renders the conversation, fits it to the context, asks for one
+step.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ _SHORT = (400, 160, 60)
 
 
 class Agent:
-    """Makes `Generate` calls for one run. A malformed reply is retried at no less than `RETRY_TEMPERATURE`: at
-    temperature 0 the same reply would come back."""
+    """Makes `Generate` calls for one run. A malformed reply is retried at no less than
+    `RETRY_TEMPERATURE`: at temperature 0 the same reply would come back.
+    """
 
     def __init__(
         self,
@@ -54,15 +57,21 @@ class Agent:
         return reply
 
     def _learn_ratio(self, messages: Sequence[Message], reply: Completion) -> None:
-        """Servers report exact prompt tokens: keep a cautious characters-per-token ratio without a tokenizer here."""
+        """Servers report exact prompt tokens: keep a cautious characters-per-token ratio without a
+        tokenizer here.
+        """
         if reply.usage.prompt_tokens > 200:
             chars = sum(len(message["content"]) for message in messages)
-            self._chars_per_token = max(1.0, min(self._chars_per_token + 0.2, chars / reply.usage.prompt_tokens))
+            self._chars_per_token = max(
+                1.0, min(self._chars_per_token + 0.2, chars / reply.usage.prompt_tokens)
+            )
 
 
 def fit_turns(turns: Sequence[dict[str, Any]], *, max_chars: int) -> list[dict[str, Any]]:
-    """Shorten observations, oldest first, until the turns fit; turns stay whole and in order (the original cuts
-    out the middle of the prompt). Raises `ModelError` when even one-line observations do not fit."""
+    """Shorten observations, oldest first, until the turns fit; turns stay whole and in order (the
+    original cuts out the middle of the prompt). Raises `ModelError` when even one-line observations do
+    not fit.
+    """
     fitted = [dict(turn) for turn in turns]
     size = sum(len(turn.get("reasoning") or turn.get("content") or "") for turn in fitted)
     for length in _SHORT:
@@ -74,5 +83,7 @@ def fit_turns(turns: Sequence[dict[str, Any]], *, max_chars: int) -> list[dict[s
                 size -= len(turn["content"]) - len(cut)
                 turn["content"] = cut
     if size > max_chars:
-        raise ModelError(f"the conversation does not fit the context: {size} characters, room for {max_chars}")
+        raise ModelError(
+            f"the conversation does not fit the context: {size} characters, room for {max_chars}"
+        )
     return fitted

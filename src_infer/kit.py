@@ -1,7 +1,8 @@
-"""What a method gets: models, RAG engine, prompts and limits, all built from the configuration before it runs.
+"""What a method gets: models, RAG engine, prompts and limits, all built from the configuration before it
+runs.
 
-A method is a module in `src_infer/methods/` with `async def run(question, kit) -> Trajectory`; adding one changes
-nothing else (its settings are the keys of `InferConfig`, its prompts are text files).
+A method is a module in `src_infer/methods/` with `async def run(question, kit) -> Trajectory`; adding one
+changes nothing else (its settings are the keys of `InferConfig`, its prompts are text files).
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ StepPrinter = Callable[[Question, Step], None]
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """The tools of a run, shared by all its questions. `on_step` is called after every step (live printing)."""
+    """The tools of a run, shared by all its questions. `on_step` is called after every step (live
+    printing).
+    """
 
     agent: Agent
     reader: ChatModel

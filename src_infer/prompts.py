@@ -1,4 +1,6 @@
-"""Prompts are text files under `configs/prompts/`; slots are filled with `str.replace`, so hostile braces do nothing."""
+"""Prompts are text files under `configs/prompts/`; slots are filled with `str.replace`, so hostile braces
+do nothing.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def searches_block(steps: Sequence[Step]) -> str:
 
 
 def shorten(text: str, max_chars: int) -> str:
-    """`text` on one line, cut at the last word that fits into `max_chars` characters, with a trailing ellipsis."""
+    """`text` on one line, cut at the last word that fits into `max_chars` characters, with a trailing
+    ellipsis.
+    """
     plain = " ".join(text.split())
     if len(plain) <= max_chars:
         return plain

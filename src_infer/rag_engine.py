@@ -1,8 +1,8 @@
 """The RAG engine: a sub-query becomes an observation (ReaRAG, reference sections 0.2 and 3).
 
-`search` asks the retriever, then a reader LLM answers the sub-query from the passages only. How we differ: the
-documents behind every observation stay on record; identical passages are shown once; the observation can also be
-the passages themselves, or both; retrievals are cached by (index identity, query, k).
+`search` asks the retriever, then a reader LLM answers the sub-query from the passages only. How we differ:
+the documents behind every observation stay on record; identical passages are shown once; the observation can
+also be the passages themselves, or both; retrievals are cached by (index identity, query, k).
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from src_retrieval.client import Retriever
+
 from src_core.llm import ChatModel, Message, Sampling
 from src_core.types import NO_USAGE, Passage, Step, Usage
 from src_infer.episode import Observation
 from src_infer.prompts import fill, passage_block
-from src_retrieval.client import Retriever
 
 READER_STOPS = ("<|user|>", "<|endoftext|>", "<|assistant|>")
 
@@ -38,8 +39,9 @@ class ReaderReply:
 
 
 class CachedRetriever:
-    """A retriever with an in-memory LRU cache. `identity` names corpus, index and encoder, so that a cache never
-    outlives what it was filled from."""
+    """A retriever with an in-memory LRU cache. `identity` names corpus, index and encoder, so that a
+    cache never outlives what it was filled from.
+    """
 
     def __init__(self, retriever: Retriever, *, identity: str, capacity: int = 100_000) -> None:
         self._retriever = retriever
@@ -91,8 +93,9 @@ class RagEngine:
         self._max_chars = max_passage_chars
 
     async def observe(self, query: str, steps: Sequence[Step]) -> Observation:
-        """The observation for `query` after `steps`. In passage modes a passage that an earlier observation already
-        showed is named, not repeated. Raises `RetrieverError` or `ModelError`."""
+        """The observation for `query` after `steps`. In passage modes a passage that an earlier
+        observation already showed is named, not repeated. Raises `RetrieverError` or `ModelError`.
+        """
         passages = tuple(await self._retriever.search(query, self._top_k))
         parts: list[str] = []
         usage = NO_USAGE
@@ -121,8 +124,12 @@ class RagEngine:
 
 
 def unique_passages(passages: Sequence[Passage]) -> list[Passage]:
-    """The passages in order, without a second one of the same text (the original's own check never matches)."""
-    return list({" ".join(passage.contents.split()): passage for passage in reversed(passages)}.values())[::-1]
+    """The passages in order, without a second one of the same text (the original's own check never
+    matches).
+    """
+    return list({" ".join(passage.contents.split()): passage for passage in reversed(passages)}.values())[
+        ::-1
+    ]
 
 
 async def ask(model: ChatModel, prompt: str, *, sampling: Sampling, system: str = "") -> ReaderReply:

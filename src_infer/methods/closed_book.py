@@ -9,6 +9,8 @@ from src_infer.kit import Kit
 from src_infer.prompts import fill
 from src_infer.rag_engine import ask
 
+NEEDS_SEARCH = False
+
 
 async def run(question: Question, kit: Kit) -> Trajectory:
     """One call, no search."""

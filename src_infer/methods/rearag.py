@@ -1,8 +1,8 @@
 """ReaRAG: the Thought-Action-Observation loop, then a short final answer by the reader (paper v3, P_ans).
 
-How we differ from the release (reference section 8): the question is always answered, also at T_max, over budget
-or after malformed replies; the `finish` argument is the fallback when the reader's answer is empty, and the
-answer itself with `answer_from: finish`.
+How we differ from the release (reference section 8): the question is always answered, also at T_max, over
+budget or after malformed replies; the `finish` argument is the fallback when the reader's answer is empty,
+and the answer itself with `answer_from: finish`.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ async def run(question: Question, kit: Kit) -> Trajectory:
 
 
 async def final_answer(question: Question, episode: Episode, kit: Kit) -> ReaderReply:
-    """The short answer: from the searches by the reader, or the `finish` argument (by setting, or as fallback when
-    the reader says nothing or abstains)."""
+    """The short answer: from the searches by the reader, or the `finish` argument (by setting, or as
+    fallback when the reader says nothing or abstains).
+    """
     last = episode.steps[-1].action if episode.steps else None
     proposed = last.answer if isinstance(last, Finish) else ""
     if kit.answer_from == "finish" and proposed:

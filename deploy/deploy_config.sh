@@ -1,0 +1,43 @@
+# shellcheck shell=bash disable=SC2034
+# Settings of all servers. Edit the defaults here; the environment overrides each of them (REARAG_PORT=8000 bash …).
+# ENGINE: vllm (GPU node) or llama.cpp (the embedded CPU server; infer.sh picks it when there is no GPU).
+ENGINE=${ENGINE:-vllm}
+VENV=${VENV:-.venv}
+VLLM=${VLLM:-$VENV/bin/vllm}
+
+# Models: a hub name, a local folder, or (llama.cpp) a name from configs/models.yaml.
+REARAG_MODEL_DIR=${REARAG_MODEL_DIR:-THU-KEG/ReaRAG-9B}
+ANSWER_MODEL_DIR=${ANSWER_MODEL_DIR:-zai-org/glm-4-9b-chat-hf}
+TEACHER_MODEL_DIR=${TEACHER_MODEL_DIR:-Qwen/QwQ-32B}
+RETRIEVER_CONFIG=${RETRIEVER_CONFIG:-deploy/retriever_config.yaml}
+
+# GPU indices, comma separated; the number of indices is the tensor-parallel size. All on one GPU: set all to 0 and
+# let the memory shares add up to less than 1.
+GPU_FOR_REARAG=${GPU_FOR_REARAG:-0}
+GPU_FOR_RETRIEVER=${GPU_FOR_RETRIEVER:-0,2}
+GPU_FOR_ANSWER_LLM=${GPU_FOR_ANSWER_LLM:-3}
+GPU_FOR_TEACHER=${GPU_FOR_TEACHER:-4,5}
+MEMORY_FOR_REARAG=${MEMORY_FOR_REARAG:-0.6}
+MEMORY_FOR_ANSWER_LLM=${MEMORY_FOR_ANSWER_LLM:-0.6}
+MEMORY_FOR_TEACHER=${MEMORY_FOR_TEACHER:-0.8}
+
+# Loopback only, unless you change it; set REARAG_TOKEN to ask every client for a bearer token.
+REARAG_HOST=${REARAG_HOST:-127.0.0.1}
+RETRIEVER_HOST=${RETRIEVER_HOST:-127.0.0.1}
+ANSWER_LLM_HOST=${ANSWER_LLM_HOST:-127.0.0.1}
+TEACHER_HOST=${TEACHER_HOST:-127.0.0.1}
+REARAG_PORT=${REARAG_PORT:-9891}
+RETRIEVER_PORT=${RETRIEVER_PORT:-9892}
+ANSWER_LLM_PORT=${ANSWER_LLM_PORT:-9893}
+TEACHER_PORT=${TEACHER_PORT:-9894}
+
+# Context length per sequence and further flags for `vllm serve` (as one string of words).
+MAX_MODEL_LEN=${MAX_MODEL_LEN:-8192}
+VLLM_FLAGS=${VLLM_FLAGS:-}
+# Custom model code from the hub runs only when you set this to 1 (ReaRAG-9B loads without it in current vLLM).
+TRUST_REMOTE_CODE=${TRUST_REMOTE_CODE:-0}
+# llama.cpp: questions in flight share one server; threads default to the physical cores.
+LLAMA_PARALLEL=${LLAMA_PARALLEL:-4}
+LLAMA_FLAGS=${LLAMA_FLAGS:-}
+# How long a server may take to become ready.
+START_SECONDS=${START_SECONDS:-1800}

@@ -1,0 +1,177 @@
+"""The run directory `runs/<name>/`: settings, rows, logs, and a manifest that explains the run.
+
+Kill -9 and rerun: rows are appended whole and synced, finished questions are skipped, failed ones are tried
+again, and the rewritten file holds every question once. A directory made with other settings is refused with
+three ways out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from src_core.errors import UserError
+from src_core.jsonl import drop_torn_tail, rewrite_jsonl, write_atomic
+
+CONFIG = "config.yaml"
+MANIFEST = "manifest.json"
+ROWS = "trajectories.jsonl"
+# Settings that may change between a run and its continuation: they do not change any row.
+_FREE = frozenset({"run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps"})
+_PACKAGES = (
+    "aiohttp",
+    "faiss-cpu",
+    "faiss-gpu",
+    "numpy",
+    "onnxruntime",
+    "orjson",
+    "pydantic",
+    "torch",
+    "vllm",
+)
+_PACKAGES += ("transformers", "uvicorn", "flask", "xllamacpp")
+
+
+class RunDir:
+    """An opened run directory; holds an exclusive lock until `close`."""
+
+    def __init__(self, path: Path, *, config: dict[str, Any], on_existing: str = "resume") -> None:
+        """Open or create. `on_existing`: `resume` (refused when settings differ), `resume_anyway`,
+        `clean`, `fail`.
+        """
+        self.path = path
+        used = (path / CONFIG).is_file()
+        if used and on_existing == "fail":
+            raise UserError(f"{path} is already used; {_ways_out()}")
+        if used and on_existing == "resume":
+            _refuse_other_settings(path, config)
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(path)
+        if used and on_existing == "clean":
+            _clean(path)
+        (path / "logs").mkdir(exist_ok=True)
+        write_atomic(path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
+
+    @property
+    def rows(self) -> Path:
+        """The file of finished rows."""
+        return self.path / ROWS
+
+    def finished_rows(self, *, retry_statuses: frozenset[str]) -> dict[str, dict[str, Any]]:
+        """Rows on disk by question id, after dropping a torn tail, doubled ids and rows whose status is to be
+        tried again (those go to `failed.jsonl`)."""
+        drop_torn_tail(self.rows)
+        if not self.rows.is_file():
+            return {}
+        kept: dict[str, bytes] = {}
+        failed: list[bytes] = []
+        total = 0
+        for line in self.rows.read_bytes().splitlines():
+            total += 1
+            row = orjson.loads(line)
+            if row["status"] in retry_statuses:
+                failed.append(line)
+            else:
+                kept.setdefault(row["question"]["id"], line)
+        if failed:
+            with (self.path / "failed.jsonl").open("ab") as handle:
+                handle.write(b"".join(line + b"\n" for line in failed))
+        if len(kept) != total:
+            rewrite_jsonl(self.rows, kept.values())
+        return {key: orjson.loads(line) for key, line in kept.items()}
+
+    def write_manifest(self, values: dict[str, Any]) -> None:
+        """Write `manifest.json` atomically: `values` plus where and with what the run was made."""
+        manifest = {**values, "code": code_state(), "packages": package_versions(), "machine": machine()}
+        write_atomic(self.path / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+
+    def close(self) -> None:
+        """Release the lock."""
+        os.close(self._lock)
+
+
+def settings_fingerprint(config: dict[str, Any]) -> str:
+    """Hash of the settings that decide what rows look like."""
+    fixed = {key: value for key, value in config.items() if key not in _FREE}
+    return hashlib.sha256(orjson.dumps(fixed, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def code_state() -> dict[str, Any]:
+    """The commit and whether the tree is dirty; `{"commit": null}` outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    commands = {"commit": ["git", "rev-parse", "HEAD"], "changes": ["git", "status", "--porcelain"]}
+    found: dict[str, str | None] = {}
+    for name, command in commands.items():
+        try:
+            done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=20, check=True)
+            found[name] = done.stdout.strip()
+        except (OSError, subprocess.SubprocessError):
+            found[name] = None
+    return {"commit": found["commit"], "dirty": bool(found["changes"])}
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that shape results, and of Python."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def machine() -> dict[str, Any]:
+    """What the run ran on, without names of hosts or people."""
+    return {"platform": sys.platform, "machine": platform.machine(), "cores": os.cpu_count()}
+
+
+def _refuse_other_settings(path: Path, config: dict[str, Any]) -> None:
+    before = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8")) or {}
+    if settings_fingerprint(before) == settings_fingerprint(config):
+        return
+    differing = sorted(
+        key for key in {*before, *config} if key not in _FREE and before.get(key) != config.get(key)
+    )
+    raise UserError(f"{path} was made with other settings ({', '.join(differing)}); {_ways_out()}")
+
+
+def _ways_out() -> str:
+    return (
+        "take another RUN_NAME, or start over with on_existing=clean, "
+        "or go on regardless with on_existing=resume_anyway"
+    )
+
+
+def _lock(path: Path) -> int:
+    handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise UserError(
+            f"{path} is in use by another process; wait for it or take another RUN_NAME"
+        ) from error
+    return handle
+
+
+def _clean(path: Path) -> None:
+    """Empty a run directory but for the lock and the logs of the servers that are running right now."""
+    for entry in path.iterdir():
+        if entry.name in (".lock", "logs"):
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

@@ -1,0 +1,78 @@
+"""The configuration of a run: one YAML under `configs/infer/`, overridden by `key=value`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from src_core.config import config_class
+from src_core.grammar import Constrain
+from src_core.llm import Endpoint, Sampling
+from src_core.render import PromptStyle
+from src_infer.episode import Limits
+from src_infer.prompts import load_prompt
+from src_infer.rag_engine import READER_STOPS, ObservationMode
+
+__all__ = ["READER_STOPS", "InferConfig", "PromptSettings"]
+
+
+@config_class
+class PromptSettings:
+    """Which prompts the reasoning model gets. `system` names files in `configs/prompts` joined by `+` (""
+    = no system turn); the rest is `PromptStyle`.
+    """
+
+    system: str = "agent_system"
+    user_template: str = "Question: {question}\n\nReasoning process with function call:"
+    observation_role: str = "observation"
+    observation_template: str = "{observation}"
+    legacy_actions: bool = False
+
+    def style(self) -> PromptStyle:
+        """The renderer's style, with the prompt text read in."""
+        return PromptStyle(
+            system=load_prompt(self.system),
+            user_template=self.user_template,
+            observation_role=self.observation_role,
+            observation_template=self.observation_template,
+            legacy_actions=self.legacy_actions,
+        )
+
+
+@config_class
+class InferConfig:
+    """Everything a run needs. Defaults are the original's where sane (reference sections 3, 8 and 14.7).
+
+    `question` answers that one question instead of the file. `deterministic` sets every temperature to 0.
+    `in_flight` is how many questions run at once. `retriever` is a URL or `toy:CORPUS` (in memory, for
+    tests).
+    """
+
+    method: str = "rearag"
+    questions: str = "data/sample_world/questions.jsonl"
+    n_questions: int = -1
+    question: str = ""
+    run_name: str = "infer"
+    runs_dir: str = "runs"
+    on_existing: str = "resume"
+    show_steps: bool = False
+    agent: Endpoint = Endpoint()
+    reader: Endpoint = Endpoint(url="http://127.0.0.1:9893/v1")
+    retriever: str = "http://127.0.0.1:9892"
+    prompt: PromptSettings = PromptSettings()
+    constrain: Constrain = Constrain.OFF
+    agent_sampling: Sampling = Sampling()
+    observe_sampling: Sampling = Sampling(temperature=0.95, top_p=0.9)
+    final_sampling: Sampling = Sampling(max_tokens=64, temperature=0.8, top_p=0.7)
+    deterministic: bool = False
+    limits: Limits = Limits()
+    prompt_tokens: int = 7166
+    top_k: int = 3
+    observation_mode: ObservationMode = ObservationMode.READER
+    max_passage_chars: int = 2000
+    answer_from: str = "reader"
+    in_flight: int = 64
+
+    def sampling(self, which: str) -> Sampling:
+        """`agent`, `observe` or `final` sampling, at temperature 0 when `deterministic`."""
+        chosen: Sampling = getattr(self, f"{which}_sampling")
+        return replace(chosen, temperature=0.0, top_p=1.0) if self.deterministic else chosen

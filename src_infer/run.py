@@ -1,0 +1,146 @@
+"""Answer questions: `python -m src_infer.run configs/infer/cpu.yaml [key=value …]` (what `bash infer.sh`
+calls).
+
+Writes `runs/<run_name>/`, prints a table and totals; with `question="…"` prints each step as it happens
+instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from src_core.config import dump, load_config
+from src_core.errors import BoundaryError, UserError, run_main
+from src_core.questions import load_questions
+from src_core.rundir import RunDir
+from src_core.types import Question, Status, Trajectory, question_id, trajectory_from_json
+from src_infer.build import Tools, build_tools
+from src_infer.config import InferConfig
+from src_infer.methods import Method, load_method
+from src_infer.runner import run_questions
+from src_infer.scores import totals
+from src_infer.show import RunProgress, StepPrinter, results_table, totals_table, trajectory_lines
+
+RETRIED = frozenset(status.value for status in Status if status.retryable)
+
+
+def main() -> int:
+    """Read the command line, run, report. Exit status 1 when any question failed at a boundary."""
+    if len(sys.argv) < 2 or "=" in sys.argv[1]:
+        raise UserError("usage: python -m src_infer.run CONFIG.yaml [key=value ...]")
+    config = load_config(InferConfig, Path(sys.argv[1]), sys.argv[2:])
+    return asyncio.run(run(config, Console(stderr=True), Console()))
+
+
+async def run(config: InferConfig, err: Console, out: Console) -> int:
+    """One run: connect, answer what is not yet answered, write the manifest, print."""
+    method = load_method(config.method)
+    questions = _questions(config)
+    live = bool(config.question) or config.show_steps
+    printer = StepPrinter(out) if live else None
+    tools = await _tools(config, on_step=printer, needs_search=method.needs_search)
+    try:
+        rundir = RunDir(
+            Path(config.runs_dir) / config.run_name, config=dump(config), on_existing=config.on_existing
+        )
+        try:
+            begun = time.time()
+            trajectories = await _answer_all(questions, rundir, config, method=method, tools=tools, err=err)
+            summary = _manifest(config, trajectories, tools=tools, begun=begun)
+            rundir.write_manifest(summary)
+        finally:
+            rundir.close()
+    finally:
+        await tools.close()
+    _report(trajectories, summary["totals"], live=bool(config.question), out=out)
+    out.print(Text(f"written: {rundir.path}/"))
+    return int(any(trajectory.status.retryable for trajectory in trajectories))
+
+
+def _questions(config: InferConfig) -> list[Question]:
+    if config.question:
+        return [Question(question_id(config.question, ()), config.question)]
+    return load_questions(Path(config.questions), limit=config.n_questions)
+
+
+async def _tools(config: InferConfig, *, on_step: StepPrinter | None, needs_search: bool) -> Tools:
+    """Build the tools; a server that is not there becomes one sentence with the way to start it."""
+    try:
+        return await build_tools(config, on_step=on_step, needs_search=needs_search)
+    except BoundaryError as error:
+        raise UserError(
+            f"a server does not answer: {error}; 'bash deploy/status.sh' shows which run, "
+            "and 'bash infer.sh' or the deploy scripts start them"
+        ) from error
+
+
+async def _answer_all(
+    questions: Sequence[Question],
+    rundir: RunDir,
+    config: InferConfig,
+    *,
+    method: Method,
+    tools: Tools,
+    err: Console,
+) -> list[Trajectory]:
+    """Answer what the run directory does not hold yet; all trajectories, in the order of the questions."""
+    before = rundir.finished_rows(retry_statuses=RETRIED)
+    todo = [question for question in questions if question.id not in before]
+    if len(todo) < len(questions):
+        err.print(Text(f"resuming {rundir.path}: {len(questions) - len(todo)} of {len(questions)} are done"))
+    progress = RunProgress(err, total=len(questions), done=len(questions) - len(todo))
+
+    async def answer(question: Question) -> Trajectory:
+        return await method.run(question, tools.kit)
+
+    try:
+        await run_questions(
+            todo,
+            answer=answer,
+            in_flight=config.in_flight,
+            rows=rundir.rows,
+            on_row=lambda _: progress.advance(),
+        )
+    finally:
+        progress.stop()
+    by_id = {t.question.id: t for t in map(trajectory_from_json, rundir.rows.read_bytes().splitlines())}
+    return [by_id[question.id] for question in questions if question.id in by_id]
+
+
+def _manifest(
+    config: InferConfig, trajectories: Sequence[Trajectory], *, tools: Tools, begun: float
+) -> dict[str, Any]:
+    return {
+        "config": dump(config),
+        "index": tools.identity,
+        "models": tools.model_names(),
+        "totals": totals(trajectories),
+        "retrieval_cache": {"hits": tools.retriever.hits, "misses": tools.retriever.misses},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun)),
+        "wall_seconds": round(time.time() - begun, 2),
+    }
+
+
+def _report(trajectories: Sequence[Trajectory], summary: dict[str, Any], *, live: bool, out: Console) -> None:
+    """The table and totals, or the end of the one trajectory whose steps were printed live."""
+    if live:
+        for line in trajectory_lines(trajectories[0])[-3:]:
+            out.print(line)
+        return
+    out.print(results_table(trajectories))
+    out.print(totals_table(summary))
+    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(summary["outcomes"].items()))
+    share = f"{100 * summary['rejected_share']:.1f} % of replies malformed"
+    out.print(Text(f"outcomes: {outcomes}; {share}; tokens: {summary['tokens']}"))
+
+
+if __name__ == "__main__":
+    run_main(main)

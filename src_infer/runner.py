@@ -1,0 +1,59 @@
+"""The asynchronous runner: many questions in flight, one appended row each, resumable after kill -9.
+
+`in_flight` workers draw questions from one iterator; rows go through a single writer thread that syncs them
+in groups, so that disk latency never stalls the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+from src_core.jsonl import JsonlWriter
+from src_core.types import Question, Trajectory, to_json
+
+Answer = Callable[[Question], Awaitable[Trajectory]]
+OnRow = Callable[[Trajectory], None]
+
+
+async def run_questions(
+    questions: Iterable[Question], *, answer: Answer, in_flight: int, rows: Path, on_row: OnRow
+) -> None:
+    """Answer all `questions`, at most `in_flight` at once, appending each trajectory to `rows` as it ends.
+
+    `on_row` is called once the row is on disk. Raises what the writer raises (`UserError` on a full disk)
+    after cancelling the rest; boundary errors are inside the rows.
+    """
+    queue: asyncio.Queue[Trajectory | None] = asyncio.Queue(maxsize=4 * in_flight)
+    pending = iter(questions)
+
+    async def work() -> None:
+        for question in pending:
+            await queue.put(await answer(question))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            writer = group.create_task(_write(queue, rows=rows, on_row=on_row))
+            workers = [group.create_task(work()) for _ in range(in_flight)]
+            await asyncio.gather(*workers)
+            await queue.put(None)
+            await writer
+    except* Exception as failed:  # noqa: BLE001 - unwraps the group; nothing is swallowed
+        raise failed.exceptions[0] from None
+
+
+async def _write(queue: asyncio.Queue[Trajectory | None], *, rows: Path, on_row: OnRow) -> None:
+    """Take all that is queued, write and sync it in a thread, report it."""
+    with JsonlWriter(rows) as writer:
+        ended = False
+        while not ended:
+            batch = [await queue.get()]
+            while not queue.empty():
+                batch.append(queue.get_nowait())
+            done = [row for row in batch if row is not None]
+            ended = len(done) < len(batch)
+            if done:
+                await asyncio.to_thread(writer.write_many, [to_json(row) for row in done])
+            for row in done:
+                on_row(row)

@@ -1,0 +1,170 @@
+"""What a person sees: steps in colour as they happen, the progress line, the table, the picture of a
+trajectory.
+
+Model and corpus text is hostile: it is wrapped in `Text` objects, so that no markup or escape in it is
+obeyed.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from src_core.actions import render_action
+from src_core.types import Question, Step, Trajectory
+from src_infer.prompts import shorten
+from src_infer.scores import score
+
+_PLAIN_EVERY = 10.0
+_TABLE_ROWS = 120
+
+
+class StepPrinter:
+    """Prints every step of every question the moment it is done."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, question: Question, step: Step) -> None:
+        """Print one step (see `kit.StepPrinter`), under its question when that is its first step."""
+        if step.n == 1:
+            self._console.print(_line("Question: ", "bold", question.question, "bold"))
+        for line in step_lines(step):
+            self._console.print(line)
+
+
+def step_lines(step: Step) -> list[Text]:
+    """Thought, action, observation and where it came from, as coloured lines."""
+    lines = []
+    if step.thought:
+        lines.append(_line(f"Thought {step.n}: ", "bold cyan", step.thought, "cyan"))
+    lines.append(_line(f"Action {step.n}: ", "bold yellow", render_action(step.action), "yellow"))
+    if step.observation is not None:
+        lines.append(_line(f"Observation {step.n}: ", "bold green", step.observation, "green"))
+    if step.passages:
+        names = "; ".join(f"{passage.title or '(untitled)'} [{passage.id}]" for passage in step.passages)
+        lines.append(_line("  from: ", "dim", names, "dim"))
+    return lines
+
+
+def trajectory_lines(trajectory: Trajectory) -> list[Text]:
+    """A whole trajectory, from the question to the verdict."""
+    gold = trajectory.question.answers
+    lines = [_line("Question: ", "bold", trajectory.question.question, "bold")]
+    for step in trajectory.steps:
+        lines.extend(step_lines(step))
+    lines.append(_line("Answer: ", "bold magenta", trajectory.answer or "(none)", "magenta"))
+    if gold:
+        lines.append(_line("Gold: ", "bold", " | ".join(gold), ""))
+    verdict = f"{trajectory.status.value}, {trajectory.searches} searches, {trajectory.seconds:.1f} s"
+    lines.append(_line("Status: ", "dim", verdict, "dim"))
+    if trajectory.error:
+        lines.append(_line("Error: ", "bold red", trajectory.error, "red"))
+    return lines
+
+
+def save_svg(trajectory: Trajectory, path: Path, *, title: str) -> None:
+    """A picture of one trajectory, made by the code that prints it."""
+    console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True, highlight=False)
+    for line in trajectory_lines(trajectory):
+        console.print(line)
+    path.write_text(console.export_svg(title=title), encoding="utf-8")
+
+
+def results_table(trajectories: Sequence[Trajectory]) -> Table:
+    """One row per question (the first 120): question, answer, gold, EM, F1, searches, seconds."""
+    table = Table(show_lines=False, header_style="bold")
+    for name, width in (("question", 46), ("answer", 22), ("gold", 22)):
+        table.add_column(name, max_width=width, overflow="ellipsis", no_wrap=True)
+    for name in ("EM", "F1", "searches", "seconds"):
+        table.add_column(name, justify="right")
+    for trajectory in trajectories[:_TABLE_ROWS]:
+        figures = score(trajectory)
+        table.add_row(
+            Text(shorten(trajectory.question.question, 200)),
+            Text(shorten(trajectory.answer, 80) or f"({trajectory.status.value})"),
+            Text(trajectory.question.answers[0] if trajectory.question.answers else "-"),
+            number(figures.em, 0),
+            number(figures.f1, 2),
+            str(figures.searches),
+            f"{figures.seconds:.1f}",
+        )
+    return table
+
+
+def totals_table(totals: dict[str, Any]) -> Table:
+    """Means for all questions and per kind."""
+    table = Table(header_style="bold")
+    table.add_column("kind")
+    for name in ("questions", "EM", "F1", "gold recall", "searches", "seconds"):
+        table.add_column(name, justify="right")
+    for name, row in {**totals["by_kind"], "all": totals["all"]}.items():
+        cells = [str(row["questions"]), percent(row["em"]), percent(row["f1"]), percent(row["gold_recall"])]
+        table.add_row(name, *cells, number(row["searches"], 2), number(row["seconds"], 1))
+    return table
+
+
+def number(value: float | None, digits: int) -> str:
+    """A figure with `digits` decimals, `-` for none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def percent(value: float | None) -> str:
+    """A share in [0, 1] as per cent with one decimal, `-` for none."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+class RunProgress:
+    """A progress bar with rate and time left on a terminal; a plain line every ten seconds elsewhere."""
+
+    def __init__(self, console: Console, *, total: int, done: int) -> None:
+        self._console = console
+        self._total = total
+        self._done = done
+        self._first = done
+        self._begun = self._said = time.monotonic()
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            self._bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+            self._task = self._bar.add_task("questions", total=total, completed=done)
+            self._bar.start()
+
+    def advance(self) -> None:
+        """One more question is done."""
+        self._done += 1
+        now = time.monotonic()
+        rate = (self._done - self._first) / max(now - self._begun, 1e-9)
+        if self._bar:
+            self._bar.update(self._task, advance=1, description=f"questions ({60 * rate:.1f}/min)")
+        elif now - self._said >= _PLAIN_EVERY or self._done == self._total:
+            self._said = now
+            left = (self._total - self._done) / rate
+            self._console.print(
+                f"{self._done}/{self._total} questions, {60 * rate:.1f}/min, {left:.0f} s left"
+            )
+
+    def stop(self) -> None:
+        """Take the bar down."""
+        if self._bar:
+            self._bar.stop()
+
+
+def _line(label: str, label_style: str, body: str, style: str) -> Text:
+    plain = "".join(char if char.isprintable() or char == "\n" else "�" for char in body)
+    return Text.assemble((label, label_style), (plain, style))
