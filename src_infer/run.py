@@ -27,7 +27,14 @@ from src_infer.config import InferConfig
 from src_infer.methods import Method, load_method
 from src_infer.runner import run_questions
 from src_infer.scores import totals
-from src_infer.show import RunProgress, StepPrinter, results_table, totals_table, trajectory_lines
+from src_infer.show import (
+    RunProgress,
+    StepPrinter,
+    report_console,
+    results_table,
+    totals_table,
+    trajectory_lines,
+)
 
 RETRIED = frozenset(status.value for status in Status if status.retryable)
 
@@ -37,7 +44,7 @@ def main() -> int:
     if len(sys.argv) < 2 or "=" in sys.argv[1]:
         raise UserError("usage: python -m src_infer.run CONFIG.yaml [key=value ...]")
     config = load_config(InferConfig, Path(sys.argv[1]), sys.argv[2:])
-    return asyncio.run(run(config, Console(stderr=True), Console()))
+    return asyncio.run(run(config, Console(stderr=True), report_console()))
 
 
 async def run(config: InferConfig, err: Console, out: Console) -> int:

@@ -34,6 +34,12 @@ _PLAIN_EVERY = 10.0
 _TABLE_ROWS = 120
 
 
+def report_console() -> Console:
+    """Standard output; 130 columns wide where there is no terminal to ask (a pipe would otherwise get 80)."""
+    console = Console()
+    return console if console.is_terminal else Console(width=130)
+
+
 class StepPrinter:
     """Prints every step of every question the moment it is done."""
 
@@ -89,14 +95,14 @@ def save_svg(trajectory: Trajectory, path: Path, *, title: str) -> None:
 def results_table(trajectories: Sequence[Trajectory]) -> Table:
     """One row per question (the first 120): question, answer, gold, EM, F1, searches, seconds."""
     table = Table(show_lines=False, header_style="bold")
-    for name, width in (("question", 46), ("answer", 22), ("gold", 22)):
-        table.add_column(name, max_width=width, overflow="ellipsis", no_wrap=True)
+    for name in ("question", "answer", "gold"):
+        table.add_column(name)
     for name in ("EM", "F1", "searches", "seconds"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for trajectory in trajectories[:_TABLE_ROWS]:
         figures = score(trajectory)
         table.add_row(
-            Text(shorten(trajectory.question.question, 200)),
+            Text(shorten(trajectory.question.question, 90)),
             Text(shorten(trajectory.answer, 80) or f"({trajectory.status.value})"),
             Text(trajectory.question.answers[0] if trajectory.question.answers else "-"),
             number(figures.em, 0),
