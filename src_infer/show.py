@@ -8,6 +8,7 @@ obeyed.
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,7 +90,9 @@ def save_svg(trajectory: Trajectory, path: Path, *, title: str) -> None:
     console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True, highlight=False)
     for line in trajectory_lines(trajectory):
         console.print(line)
-    path.write_text(console.export_svg(title=title), encoding="utf-8")
+    # The library's template fetches its font from a public server; a picture in a repository must not.
+    picture = re.sub(r"@font-face\s*\{.*?\}\s*", "", console.export_svg(title=title), flags=re.DOTALL)
+    path.write_text(picture.replace("Fira Code", "DejaVu Sans Mono"), encoding="utf-8")
 
 
 def results_table(trajectories: Sequence[Trajectory]) -> Table:
