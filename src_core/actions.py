@@ -22,9 +22,10 @@ MAX_REPLY = 20_000
 MAX_ARGUMENT = 2_000
 FUNCTIONS = ("search", "finish")
 
+# Possessive quantifiers: adjacent optional blanks would otherwise be tried in every split (cubic in the text).
 _LABEL = re.compile(
-    r"^[ \t]*[*_#>-]{0,4}[ \t]*(thought|action|observation)[ \t]*(\d{1,4})?"
-    r"[ \t]*[*_]{0,2}[ \t]*[:：][ \t]*[*_]{0,2}",
+    r"^[ \t]*+(?P<mark>[*_#>-]{1,4}+[ \t]*+)?(?P<kind>thought|action|observation)[ \t]*+(?P<n>\d{1,4})?+"
+    r"[ \t]*+(?:[*_]{1,2}+[ \t]*+)?[:：](?(mark)[ \t]*+[*_]{0,2})",
     re.IGNORECASE | re.MULTILINE,
 )
 _CALL = re.compile(r"^[\s`*_]*(search|finish)[ \t]*([(\[:])", re.IGNORECASE)
@@ -75,21 +76,21 @@ def parse_step(text: str) -> ParsedStep | ParseError:
     if whole is not None:
         return whole
     labels = _first_step_labels(text, repairs)
-    action_at = next((m for m in labels if m[1].lower() == "action"), None)
+    action_at = next((m for m in labels if m["kind"].lower() == "action"), None)
     if action_at is None:
         return ParseError("no_action", "the reply has no 'Action' label")
     before = [m for m in labels if m.start() < action_at.start()]
-    thought_at = next((m for m in before if m[1].lower() == "thought"), None)
+    thought_at = next((m for m in before if m["kind"].lower() == "thought"), None)
     thought = text[thought_at.end() if thought_at else 0 : action_at.start()].strip()
     if thought_at is None:
         repairs.append("no_thought_label")
-    if action_at[2] is None:
+    if action_at["n"] is None:
         repairs.append("no_step_number")
     end = next((m.start() for m in labels if m.start() > action_at.start()), len(text))
     action = _read_action(text[action_at.end() : end], repairs)
     if isinstance(action, ParseError):
         return action
-    return ParsedStep(int(action_at[2]) if action_at[2] else None, thought, action, tuple(repairs))
+    return ParsedStep(int(action_at["n"]) if action_at["n"] else None, thought, action, tuple(repairs))
 
 
 def _first_step_labels(text: str, repairs: list[str]) -> list[re.Match[str]]:
@@ -97,7 +98,7 @@ def _first_step_labels(text: str, repairs: list[str]) -> list[re.Match[str]]:
     labels: list[re.Match[str]] = []
     seen_action = False
     for match in _LABEL.finditer(text):
-        kind = match[1].lower()
+        kind = match["kind"].lower()
         labels.append(match)
         if seen_action or kind == "observation":
             repairs.append("dropped_text_after_step")

@@ -8,6 +8,7 @@ linear in the text, bounded in depth, and evaluates nothing.
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any, NamedTuple
 
 MAX_DEPTH = 6
@@ -21,6 +22,8 @@ _WORDS: dict[str, Any] = {
     "False": False,
     "None": None,
 }
+_HEX = {name: re.compile("[0-9a-fA-F]{%d}" % width) for name, width in (("x", 2), ("u", 4), ("U", 8))}
+_PAIR = re.compile("[\\ud800-\\udbff][\\udc00-\\udfff]")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,18})?$")
 
@@ -97,7 +100,7 @@ class _Reader:
             elif char != quote:
                 out.append(char)
             elif self._closes():
-                return "".join(out)
+                return _PAIR.sub(_join_pair, "".join(out))
             else:
                 out.append(char)
                 self.repairs.append("inner_quote")
@@ -116,12 +119,12 @@ class _Reader:
             raise LiteralError("a string ends in a backslash")
         char = self.text[self.at]
         self.at += 1
-        if char == "u":
-            digits = self.text[self.at : self.at + 4]
-            if re.fullmatch(r"[0-9a-fA-F]{4}", digits):
-                self.at += 4
-                return chr(int(digits, 16))
-            return "u"
+        if char in _HEX:
+            digits = _HEX[char].match(self.text, self.at)
+            if digits is None or int(digits.group(), 16) > sys.maxunicode:
+                return char
+            self.at = digits.end()
+            return chr(int(digits.group(), 16))
         return _ESCAPES.get(char, char)
 
     def _word(self) -> Any:
@@ -156,3 +159,8 @@ class _Reader:
     def _expect(self, char: str) -> None:
         if not self._take(char):
             raise LiteralError(f"expected {char!r} at character {self.at}")
+
+
+def _join_pair(pair: re.Match[str]) -> str:
+    """The one character that JSON writes as two escapes outside the basic plane."""
+    return pair.group().encode("utf-16", "surrogatepass").decode("utf-16")
