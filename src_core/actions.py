@@ -22,7 +22,7 @@ MAX_REPLY = 20_000
 MAX_ARGUMENT = 2_000
 FUNCTIONS = ("search", "finish")
 
-# Possessive quantifiers: adjacent optional blanks would otherwise be tried in every split (cubic in the text).
+# Possessive: adjacent optional blanks would otherwise be tried in every split (cubic in a line of blanks).
 _LABEL = re.compile(
     r"^[ \t]*+(?P<mark>[*_#>-]{1,4}+[ \t]*+)?(?P<kind>thought|action|observation)[ \t]*+(?P<n>\d{1,4})?+"
     r"[ \t]*+(?:[*_]{1,2}+[ \t]*+)?[:：](?(mark)[ \t]*+[*_]{0,2})",

@@ -22,7 +22,7 @@ _WORDS: dict[str, Any] = {
     "False": False,
     "None": None,
 }
-_HEX = {name: re.compile("[0-9a-fA-F]{%d}" % width) for name, width in (("x", 2), ("u", 4), ("U", 8))}
+_HEX = {name: re.compile(f"[0-9a-fA-F]{{{width}}}") for name, width in (("x", 2), ("u", 4), ("U", 8))}
 _PAIR = re.compile("[\\ud800-\\udbff][\\udc00-\\udfff]")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,18})?$")
