@@ -20,7 +20,7 @@ FRAGMENTS = (
     "\\U0011ffff", "\n", "\r", "\x00", "\x1b[31m", "\u2028", "\ud800", "\udfff", "\u202e", "😀", "ﷺ", "٣",
     "１", "：", "[", "]", "(", ")", "search", "finish", "search[", "search(", "finish: ",
     "{'function': 'search', 'parameters': {'query': ", '{"function": "finish", "parameters": {"answer": ',
-    "{'function': {'name': 'search', 'arguments': '{}'}}", '{"thought": 1}', '"thought"', 
+    "{'function': {'name': 'search', 'arguments': '{}'}}", '{"thought": 1}', '"thought"',
     "{'type': 'search'}",    '{"thought": "t", "function": "search", "parameters": {"query": "q"}}',
     "{'name': 'finish', 'arguments': []}",
     "{'function': 'search', 'parameters': None}", "__import__('os').system('true')", "eval(input())",
@@ -47,7 +47,7 @@ HEADS = (
 
 def hostile_reply(draw: random.Random) -> str:
     """One reply: a plausible beginning, fragments in random order, some repeated often, then damage."""
-    parts = [draw.choice(HEADS)] if draw.random() < 0.7 else []
+    parts = [draw.choice(HEADS[7:] if draw.random() < 0.7 else HEADS)]
     parts += [draw.choice(FRAGMENTS) * _times(draw) for _ in range(draw.randint(0, 12))]
     if draw.random() < 0.3:
         parts.append("".join(chr(draw.randrange(0x110000)) for _ in range(draw.randint(1, 20))))
@@ -137,15 +137,6 @@ ADVERSARIAL = {
     "observation": "Observation 1:",
     "surrogates": "\ud800",
 }
-HEADS = (
-    "",
-    "Action 1: ",
-    "Action 1: {",
-    "Action 1: {'function': '",
-    'Action 1: search("',
-    '{"thought": "',
-    "Action",
-)
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
