@@ -49,7 +49,7 @@ class Agent:
         budget = int(self._prompt_tokens * self._chars_per_token)
         messages = chat_messages(self._style, fit_turns(turns, max_chars=budget - len(self._style.system)))
         sampling = replace(self._sampling, seed=derive_seed(self._sampling.seed, question, n, attempt))
-        if attempt:
+        if attempt or (steps and steps[-1].repeated):
             sampling = replace(sampling, temperature=max(sampling.temperature, RETRY_TEMPERATURE))
         constraint = step_constraint(self._constrain, n=n, functions=functions)
         reply = await self._model.chat(messages, sampling=sampling, stop=AGENT_STOPS, constraint=constraint)

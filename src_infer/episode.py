@@ -73,8 +73,8 @@ SearchFn = Callable[[str, Sequence[Step]], Awaitable[Observation]]
 OnStep = Callable[[Step], None]
 
 REPEAT_NOTICE = (
-    "This query was already asked, with this result: {observation} "
-    "Search for something else that is still missing, or finish."
+    "This query was already asked; the reply was: {observation} "
+    "Do not ask it again: ask for another fact, or finish with the best answer so far."
 )
 
 
