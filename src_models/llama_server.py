@@ -1,0 +1,208 @@
+"""The embedded LLM server for machines without a GPU: llama.cpp's OpenAI-compatible server, in this process.
+
+python -m src_models.llama_server --model qwen2.5-coder-0.5b --port 9891
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from src_core.errors import UserError, run_main
+from src_models.fetch import ensure_model
+from src_models.machine import default_threads
+
+OWNER_POLL_SECONDS = 0.5
+GGUF_MAGIC = b"GGUF"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """What can be chosen about one server. `ctx` is tokens per slot; `lora` is a GGUF adapter."""
+
+    model: Path
+    alias: str
+    host: str = "127.0.0.1"
+    port: int = 9891
+    threads: int = 1
+    parallel: int = 4
+    ctx: int = 4096
+    lora: Path | None = None
+    api_key: str = ""
+
+
+def serve(settings: ServerSettings, *, stop: threading.Event) -> None:
+    """Load the model, answer requests until `stop` is set. Raises `UserError` when the port is taken or the
+    model cannot be loaded."""
+    require_free_port(settings.host, settings.port)
+    server = start(make_params(settings))
+    sys.stderr.write(
+        f"{settings.alias} running on {server.listening_address} "
+        f"({settings.threads} threads, {settings.parallel} slots of {settings.ctx} tokens)\n"
+    )
+    sys.stderr.flush()
+    # wait() with a time-out so that the signal handler runs in this thread
+    while not stop.wait(timeout=0.5):
+        pass
+
+
+def start(params: Any) -> Any:
+    """Start the server of the binding: returns once the model is loaded and the port answers."""
+    import xllamacpp
+
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError as error:
+        raise UserError(f"llama.cpp could not start ({error}); see the lines above") from error
+
+
+def make_params(settings: ServerSettings) -> Any:
+    """The binding's parameters for `settings`; the reasons are beside each line."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(settings.model)
+    params.model_alias = {settings.alias}
+    params.hostnames = [settings.host]
+    params.port = settings.port
+    if settings.api_key:
+        params.api_keys = [settings.api_key]
+    _set_capacity(params, settings)
+    _set_surface(params)
+    if settings.lora is not None:
+        adapter = xllamacpp.CommonAdapterLoraInfo()
+        adapter.path, adapter.scale = str(settings.lora), 1.0
+        params.lora_adapters = [adapter]
+    return params
+
+
+def _set_capacity(params: Any, settings: ServerSettings) -> None:
+    params.n_parallel = settings.parallel
+    params.n_ctx = settings.ctx * settings.parallel
+    params.kv_unified = True
+    params.cpuparams.n_threads = settings.threads
+    params.cpuparams_batch.n_threads = settings.threads
+    params.n_gpu_layers = 0
+    params.fit_params = False
+
+
+def _set_surface(params: Any) -> None:
+    params.endpoint_metrics = True
+    params.endpoint_slots = False
+    params.endpoint_props = False
+    params.ui = False
+    params.verbosity = 1
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Fail before the model is loaded when the address cannot be bound."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(
+                f"cannot listen on {host}:{port} ({error.strerror}); stop what runs there or choose another --port"
+            ) from error
+
+
+def follow_owner(pid: int, stop: threading.Event) -> None:
+    """Set `stop` once the process `pid` is gone (checked twice a second in a daemon thread)."""
+
+    def watch() -> None:
+        while _alive(pid):
+            time.sleep(OWNER_POLL_SECONDS)
+        stop.set()
+
+    threading.Thread(target=watch, name="owner-watch", daemon=True).start()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def find_model(name_or_path: str) -> Path:
+    """A GGUF file from a path, or fetched by its name in `configs/models.yaml`."""
+    path = Path(name_or_path).expanduser() if _is_path(name_or_path) else ensure_model(name_or_path)
+    if not path.is_file():
+        raise UserError(f"no such model file: {path}; give a GGUF file or a name of configs/models.yaml")
+    with path.open("rb") as handle:
+        if handle.read(len(GGUF_MAGIC)) != GGUF_MAGIC:
+            raise UserError(f"{path} is not a GGUF file; give one, or a name of configs/models.yaml")
+    return path
+
+
+def _is_path(name_or_path: str) -> bool:
+    return "/" in name_or_path or name_or_path.endswith(".gguf")
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="OpenAI-compatible llama.cpp server on the CPU")
+    parser.add_argument("--model", required=True, help="name in configs/models.yaml, or a GGUF file")
+    parser.add_argument("--alias", default="", help="model name in answers (default: the --model name)")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=9891)
+    parser.add_argument("--threads", type=int, default=0, help="0 = physical cores / --share")
+    parser.add_argument("--share", type=int, default=1, help="how many LLM servers share this machine")
+    parser.add_argument("--parallel", type=int, default=4, help="requests worked on at once")
+    parser.add_argument("--ctx", type=int, default=4096, help="tokens per request (prompt and answer)")
+    parser.add_argument("--lora", default="", help="LoRA adapter in GGUF")
+    parser.add_argument("--owner-pid", type=int, default=0, help="end when this process is gone")
+    parser.add_argument("--api-key-env", default="", help="environment variable that holds the bearer token")
+    return parser.parse_args(arguments)
+
+
+def settings_from(chosen: argparse.Namespace) -> ServerSettings:
+    """Check the command line and find the files. Raises `UserError`."""
+    if chosen.api_key_env and not os.environ.get(chosen.api_key_env):
+        raise UserError(
+            f"--api-key-env names {chosen.api_key_env}, which is not set; export it or drop the flag"
+        )
+    for flag in ("parallel", "ctx", "share"):
+        if getattr(chosen, flag) < 1:
+            raise UserError(f"--{flag} must be at least 1")
+    require_free_port(chosen.host, chosen.port)
+    model = find_model(chosen.model)
+    lora = Path(chosen.lora).expanduser() if chosen.lora else None
+    if lora is not None and not lora.is_file():
+        raise UserError(f"no such LoRA file: {lora}; give an adapter in GGUF")
+    return ServerSettings(
+        model=model,
+        alias=chosen.alias or (model.stem if _is_path(chosen.model) else chosen.model),
+        host=chosen.host,
+        port=chosen.port,
+        threads=chosen.threads or default_threads(chosen.share),
+        parallel=chosen.parallel,
+        ctx=chosen.ctx,
+        lora=lora,
+        api_key=os.environ.get(chosen.api_key_env, "") if chosen.api_key_env else "",
+    )
+
+
+def main() -> None:
+    """Command line: serve until SIGTERM, SIGINT or the end of the owner."""
+    chosen = _parse(None)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if chosen.owner_pid:
+        follow_owner(chosen.owner_pid, stop)
+    serve(settings_from(chosen), stop=stop)
+
+
+if __name__ == "__main__":
+    run_main(main)

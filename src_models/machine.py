@@ -1,0 +1,48 @@
+"""Facts about this machine that decide how many threads a CPU server takes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CPU_FOLDER = Path("/sys/devices/system/cpu")
+
+
+def usable_cpus() -> set[int]:
+    """The logical CPUs this process may run on (respects taskset and cpusets)."""
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
+
+
+def physical_cores(folder: Path = CPU_FOLDER) -> int:
+    """Physical cores among the usable CPUs: hyper-thread siblings share one core's arithmetic units, and llama.cpp
+    gains nothing from the second. Falls back to logical CPUs where the kernel does not tell. A CPU quota
+    (cgroup v2) caps the result."""
+    cpus = usable_cpus()
+    cores = {_core_of(folder, cpu) for cpu in cpus}
+    return max(1, min(len(cores), _quota(len(cpus))))
+
+
+def default_threads(share: int = 1) -> int:
+    """Threads for one of `share` LLM servers on this machine: spinning threads that outnumber the cores make
+    every server crawl, so the cores are divided; each gets at least one."""
+    return max(1, physical_cores() // max(1, share))
+
+
+def _core_of(folder: Path, cpu: int) -> str:
+    topology = folder / f"cpu{cpu}" / "topology"
+    try:
+        package = (topology / "physical_package_id").read_text().strip()
+        return f"{package}:{(topology / 'core_id').read_text().strip()}"
+    except OSError:
+        return f"cpu{cpu}"
+
+
+def _quota(default: int, file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Whole cores that a container may use, from cgroup v2; `default` when there is no limit."""
+    try:
+        quota, period = file.read_text().split()[:2]
+        return default if quota == "max" else max(1, int(quota) // int(period))
+    except (OSError, ValueError):
+        return default
