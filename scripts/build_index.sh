@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Build a search index over a corpus; give the same command again after an interruption and it goes on.
+#   bash scripts/build_index.sh                                      what configs/index.yaml says
+#   bash scripts/build_index.sh corpus=data/sample_world/corpus.jsonl index_dir=indexes/mine type=bm25
+#   bash scripts/build_index.sh configs/index_wiki18.yaml index_dir=/data/wiki18
+# Knobs: VENV. Settings: key=value, see configs/index.yaml.
+set -Eeuo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+VENV=${VENV:-.venv}
+config=configs/index.yaml
+if [[ $# -gt 0 && $1 != *=* ]]; then
+  config=$1
+  shift
+fi
+[[ -x $VENV/bin/python ]] || { echo "error: there is no $VENV; run bash scripts/setup.sh first" >&2; exit 2; }
+
+exec "$VENV/bin/python" -m src_retrieval.build "$config" "$@"

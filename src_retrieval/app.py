@@ -1,0 +1,200 @@
+"""The Flask app: routes in the shapes of the published server, of Search-R1, and for Prometheus.
+
+Shapes: reference/rearag.md, section 2.5, and reference/r3rag.md, section 3. How we differ: requests of
+all callers are batched together, bad requests are named instead of coerced, and a row that an index did
+not find is left out (there, FAISS's -1 silently returns the last document).
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import orjson
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from src_core.config import config_class
+from src_retrieval.batcher import Batcher
+from src_retrieval.corpus import Corpus
+from src_retrieval.engine import OpenedIndex, SearchEngine
+from src_retrieval.indexes import Ranked
+from src_retrieval.metrics import ServerMetrics
+from src_retrieval.wire import (
+    Bounds,
+    RequestError,
+    SearchRequest,
+    batch_request,
+    retrieve_request,
+    search_request,
+)
+
+LOG = logging.getLogger("src_retrieval")
+JSON = "application/json"
+
+Parse = Callable[[bytes, Bounds], SearchRequest]
+
+
+class Task(NamedTuple):
+    """One query on its way to the batch thread."""
+
+    query: str
+    top_n: int
+
+
+@config_class
+class AppOptions:
+    """Bounds of requests and batches. `batching: false` is the baseline of the benchmark: one query per
+    scan.
+    """
+
+    batching: bool = True
+    max_batch: int = 64
+    max_top_n: int = 1_000
+    max_query_chars: int = 8_192
+    max_body_bytes: int = 4_194_304
+    request_timeout: float = 300.0
+
+
+class SearchService:
+    """Batches queries into the engine, counts, and writes replies as JSON bytes."""
+
+    def __init__(self, opened: OpenedIndex, options: AppOptions) -> None:
+        self._engine: SearchEngine = opened.engine
+        self.corpus: Corpus = opened.engine.corpus
+        self.metrics = ServerMetrics()
+        self.bounds = Bounds(len(self.corpus), options.max_top_n, options.max_query_chars)
+        self._timeout = options.request_timeout
+        self._batcher: Batcher[Task, list[Ranked]] = Batcher(
+            self._answer, max_batch=options.max_batch if options.batching else 1
+        )
+
+    def run(self, wanted: SearchRequest) -> list[list[Ranked]]:
+        """Ranked rows for each query of a request."""
+        tasks = [Task(query, wanted.top_n) for query in wanted.queries]
+        return self._batcher.run(tasks, timeout=self._timeout)
+
+    def close(self) -> None:
+        """Finish queued work."""
+        self._batcher.close()
+
+    def _answer(self, tasks: list[Task]) -> list[list[Ranked]]:
+        found = self._engine.search([task.query for task in tasks], [task.top_n for task in tasks])
+        self.metrics.batch.observe(len(tasks))
+        self.metrics.queries.inc(len(tasks))
+        self.metrics.encode.observe(found.seconds.encode)
+        self.metrics.search.observe(found.seconds.search)
+        return found.results
+
+
+def make_app(
+    service: SearchService, *, options: AppOptions, index: dict[str, object], token: str | None
+) -> Flask:
+    """The WSGI app. `index` is what `/health` tells about the index; with a `token`, all else needs it."""
+    app = Flask("src_retrieval")
+    app.config["MAX_CONTENT_LENGTH"] = options.max_body_bytes
+    app.logger.handlers = LOG.handlers
+    healthy = orjson.dumps(
+        {"status": "healthy", "retrievers": {"total": 1, "available": 1}, "index": index},
+    )
+
+    @app.before_request
+    def check_token() -> None:
+        if token and request.path != "/health":
+            _require_token(token, request.headers.get("Authorization", ""))
+
+    @app.get("/health")
+    def health() -> Response:
+        return Response(healthy, content_type=JSON)
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(service.metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    def answer(parse: Parse, write: Callable[[Corpus, SearchRequest, list[list[Ranked]]], bytes]) -> Response:
+        wanted = parse(request.get_data(cache=False), service.bounds)
+        return Response(write(service.corpus, wanted, service.run(wanted)), content_type=JSON)
+
+    @app.post("/search")
+    def search() -> Response:
+        return answer(search_request, write_search)
+
+    @app.post("/batch_search")
+    def batch_search() -> Response:
+        return answer(batch_request, write_batch)
+
+    @app.post("/retrieve")
+    def retrieve() -> Response:
+        return answer(retrieve_request, write_retrieve)
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else "other"
+        service.metrics.requests.labels(route, str(response.status_code)).inc()
+        return response
+
+    app.register_error_handler(RequestError, _request_error)
+    app.register_error_handler(TimeoutError, _timed_out)
+    app.register_error_handler(HTTPException, _http_error)
+    return app
+
+
+def _require_token(token: str, given: str) -> None:
+    if not hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {token}".encode()):
+        raise RequestError(401, "unauthorised", "send the header 'Authorization: Bearer <token>'")
+
+
+def write_search(corpus: Corpus, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:
+    """`[document, …]` or `[[document, …], [score, …]]`."""
+    documents = _documents(corpus, results[0])
+    return b"[%b,%b]" % (documents, _scores(results[0])) if wanted.with_scores else documents
+
+
+def write_batch(corpus: Corpus, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:
+    """`[[document, …], …]`, or a pair of that and the scores in the same nesting."""
+    documents = b"[%b]" % b",".join(_documents(corpus, row) for row in results)
+    if not wanted.with_scores:
+        return documents
+    return b"[%b,[%b]]" % (documents, b",".join(_scores(row) for row in results))
+
+
+def write_retrieve(corpus: Corpus, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:
+    """`{"result": [[{"document", "score"}, …], …]}`; bare documents without scores."""
+    if not wanted.with_scores:
+        return b'{"result":[%b]}' % b",".join(_documents(corpus, row) for row in results)
+    rows = (
+        b",".join(
+            b'{"document":%b,"score":%b}' % (corpus.document(at), orjson.dumps(score)) for at, score in row
+        )
+        for row in results
+    )
+    return b'{"result":[%b]}' % b",".join(b"[%b]" % row for row in rows)
+
+
+def _documents(corpus: Corpus, results: list[Ranked]) -> bytes:
+    return b"[%b]" % b",".join(corpus.document(result.row) for result in results)
+
+
+def _scores(results: list[Ranked]) -> bytes:
+    return orjson.dumps([result.score for result in results])
+
+
+def _reply(status: int, error: str, detail: str) -> Response:
+    return Response(orjson.dumps({"error": error, "detail": detail}), status=status, content_type=JSON)
+
+
+def _request_error(error: RequestError) -> Response:
+    return _reply(error.status, error.error, error.detail)
+
+
+def _timed_out(_: TimeoutError) -> Response:
+    return _reply(504, "timeout", "the search took too long; try again, or ask for fewer queries at once")
+
+
+def _http_error(error: HTTPException) -> Response:
+    """Unknown routes, wrong methods, oversize bodies, and what nobody expected (logged by Flask, told
+    as 500).
+    """
+    return _reply(error.code or 500, error.name.lower(), error.description or error.name)

@@ -1,0 +1,41 @@
+"""What the server counts, in Prometheus text. `process_cpu_seconds_total` comes with the client library."""
+
+from __future__ import annotations
+
+import resource
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SECOND_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class ServerMetrics:
+    """One registry per server, so that tests can run several."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._registry = registry
+        self.requests = Counter(
+            "retriever_requests", "Requests by route and status", ["route", "status"], registry=registry
+        )
+        self.queries = Counter("retriever_queries", "Queries answered", registry=registry)
+        self.batch = Histogram(
+            "retriever_batch_size", "Queries per batch", buckets=BATCH_BUCKETS, registry=registry
+        )
+        self.encode = Histogram(
+            "retriever_encode_seconds", "Encoding one batch", buckets=SECOND_BUCKETS, registry=registry
+        )
+        self.search = Histogram(
+            "retriever_search_seconds", "Searching one batch", buckets=SECOND_BUCKETS, registry=registry
+        )
+        self._cpu = Gauge(
+            "retriever_cpu_seconds", "User and system time, finer than ticks", registry=registry
+        )
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        self._cpu.set(used.ru_utime + used.ru_stime)
+        return generate_latest(self._registry)

@@ -1,0 +1,97 @@
+"""An encoder over ONNX Runtime on CPU: no torch, int8 or fp32.
+
+Spinning of ONNX Runtime's threads is off: on a machine that also runs a language model, spinning
+threads take the cores that the others need, and the batcher waits between batches anyway.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src_core.errors import UserError
+from src_retrieval.encoder_spec import EncoderIdentity, fingerprint, read_spec
+from src_retrieval.encoders import EncoderOptions, FloatArray, Precision, in_length_order, pool
+
+MODEL_FILES = {Precision.INT8: "model.int8.onnx", Precision.FP32: "model.onnx"}
+ONNX_PARTS = ("model.onnx.data", "model.onnx_data")
+
+
+class OnnxEncoder:
+    """A BERT-like encoder with inputs int64 [batch, tokens] and output `last_hidden_state`."""
+
+    def __init__(self, name: str, folder: Path, options: EncoderOptions) -> None:
+        from tokenizers import Tokenizer
+
+        model_file = MODEL_FILES[options.precision]
+        for needed in (model_file, "tokenizer.json"):
+            if not (folder / needed).is_file():
+                raise UserError(f"{folder} has no {needed}; fetch the model again or set another precision")
+        self._spec = read_spec(folder, family=options.family)
+        files = [model_file, "tokenizer.json", *(ONNX_PARTS if options.precision is Precision.FP32 else ())]
+        self.identity = EncoderIdentity(
+            name, self._spec.family, self._spec.dim, options.precision, fingerprint(folder, files)
+        )
+        self._batch_size = options.batch_size
+        self._query_length = min(options.query_max_length, self._spec.max_length)
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._session = _session(folder / model_file, options.threads)
+        self._inputs = {node.name for node in self._session.get_inputs()}
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors of queries, [n, dim]."""
+        return self._encode([self._spec.query_prefix + text for text in texts], self._query_length)
+
+    def encode_passages(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors of passages, [n, dim]."""
+        return self._encode([self._spec.passage_prefix + text for text in texts], self._spec.max_length)
+
+    def _encode(self, texts: list[str], max_length: int) -> FloatArray:
+        self._tokenizer.enable_truncation(max_length)
+        ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
+
+        def run(chosen: list[int]) -> FloatArray:
+            return self._forward([ids[at] for at in chosen])
+
+        return in_length_order([len(row) for row in ids], self._spec.dim, self._batch_size, run)
+
+    def _forward(self, ids: list[list[int]]) -> FloatArray:
+        tokens = np.zeros((len(ids), max(map(len, ids))), dtype=np.int64)
+        mask = np.zeros_like(tokens)
+        for at, row in enumerate(ids):
+            tokens[at, : len(row)] = row
+            mask[at, : len(row)] = 1
+        feed = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
+        feed = {name: array for name, array in feed.items() if name in self._inputs}
+        hidden: FloatArray = self._session.run(["last_hidden_state"], feed)[0]
+        return pool(hidden, mask, self._spec)
+
+
+def physical_cores() -> int:
+    """Cores that this process may use; twice as many hardware threads do not make BERT faster."""
+    usable = os.sched_getaffinity(0)
+    siblings = set()
+    for cpu in usable:
+        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        siblings.add(path.read_text().strip() if path.is_file() else str(cpu))
+    return max(1, len(siblings))
+
+
+def _session(path: Path, threads: int) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or physical_cores()
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"{path} is not a usable ONNX model ({error}); fetch the model again") from error

@@ -1,0 +1,162 @@
+"""The retriever server: Flask under uvicorn, loopback by default.
+
+    python -m src_retrieval.server configs/retriever.yaml host=127.0.0.1 port=9892
+
+It verifies index, encoder and corpus against the manifest, then listens; `/health` answers only from
+then on. Set REARAG_TOKEN to ask for a bearer token. `owner_pid` ends the server when that process is
+gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import uvicorn
+from a2wsgi import WSGIMiddleware
+
+from src_core.config import config_class, dump, load_config
+from src_core.errors import UserError, run_main
+from src_retrieval.app import AppOptions, SearchService, make_app
+from src_retrieval.engine import EngineConfig, OpenedIndex, open_engine
+
+LOG = logging.getLogger("src_retrieval")
+TOKEN_VARIABLE = "REARAG_TOKEN"
+OWNER_CHECK_SECONDS = 1.0
+GRACE_SECONDS = 10
+
+
+@config_class
+class ServerConfig(EngineConfig):
+    """What to search (see `EngineConfig`) and how to serve it. `workers` requests can wait at the same
+    time.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 9892
+    workers: int = 64
+    owner_pid: int = 0
+    serving: AppOptions = AppOptions()
+
+
+def serve(config: ServerConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `UserError` before listening when anything is not right."""
+    if config.owner_pid:
+        watch_owner(config.owner_pid)
+    listener = bind(config.host, config.port)
+    opened = open_engine(config)
+    opened.engine.search(["warm up"], [1])
+    service = SearchService(opened, config.serving)
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    app = make_app(service, options=config.serving, index=describe(config, opened), token=token)
+    wrapped = WSGIMiddleware(app, workers=config.workers)
+    settings = uvicorn.Config(
+        wrapped,
+        host=config.host,
+        port=config.port,
+        access_log=False,
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    start_listening(listener, config.port)
+    LOG.info("serving %d passages on http://%s:%d", len(opened.engine.corpus), config.host, config.port)
+    try:
+        uvicorn.Server(settings).run(sockets=[listener])
+    finally:
+        service.close()
+
+
+def describe(config: ServerConfig, opened: OpenedIndex) -> dict[str, object]:
+    """What `/health` tells about the index: enough to tell two indexes apart, no secrets, no vectors."""
+    manifest = opened.manifest
+    if manifest is None:
+        rows = len(opened.engine.corpus)
+        return {"rows": rows, "encoder": config.retrieval_method, "index": Path(config.index_path).name}
+    facts: dict[str, object] = dump(manifest)
+    for name in ("settings", "corpus_path", "build_seconds"):
+        facts.pop(name)
+    facts["type"] = str(config.type or manifest.type)
+    return facts
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """The socket, bound but not yet listening, so that a port in use is known before minutes of loading."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise _in_use(port) from error
+        raise UserError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; correct host or port"
+        ) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def start_listening(listener: socket.socket, port: int) -> None:
+    """Listen. Two servers that load at the same time can both have bound the port; only one gets to listen."""
+    try:
+        listener.listen(1024)
+    except OSError as error:
+        raise _in_use(port) from error
+
+
+def _in_use(port: int) -> UserError:
+    return UserError(
+        f"port {port} is in use; stop the program that uses it (bash deploy/stop.sh stops ours), or choose "
+        "another with port=N"
+    )
+
+
+def watch_owner(pid: int) -> None:
+    """End this process (gracefully, then at once) when process `pid` is gone, from a daemon thread."""
+    born = _start_time(pid)
+    if born is None:
+        raise UserError(f"owner_pid {pid} is not a running process; leave it out or give a live one")
+
+    def watch() -> None:
+        while _start_time(pid) == born:
+            time.sleep(OWNER_CHECK_SECONDS)
+        LOG.info("the owner, process %d, is gone: stopping", pid)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(2 * GRACE_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="owner", daemon=True).start()
+
+
+def _start_time(pid: int) -> str | None:
+    """When a process began, in ticks since boot; None when it is gone or a zombie. A reused PID differs."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field, the name, may hold blanks and parentheses; fields are counted after its last one.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def main() -> None:
+    """`python -m src_retrieval.server [FILE.yaml] [key=value ...]`."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    arguments = sys.argv[1:]
+    path = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] else None
+    serve(load_config(ServerConfig, path, arguments))
+
+
+if __name__ == "__main__":
+    run_main(main)

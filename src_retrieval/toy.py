@@ -1,0 +1,64 @@
+"""A retriever in memory, scored by word overlap: an ordinary config value (`retriever:
+toy:CORPUS.jsonl`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from src_core.errors import UserError
+from src_core.jsonl import read_jsonl
+from src_core.types import Passage
+from src_retrieval.rows import RowError, parse_jsonl, to_passage
+
+_WORD = re.compile(r"\w+")
+
+
+class ToyRetriever:
+    """Ranks passages by the summed rarity of the query's words that they hold, title words twice."""
+
+    def __init__(self, passages: Sequence[Passage]) -> None:
+        self._passages = list(passages)
+        self._words = [_words(passage.contents) for passage in self._passages]
+        self._titles = [_words(passage.title) for passage in self._passages]
+        seen = Counter(word for words in self._words for word in words)
+        self._rarity = {word: math.log(1 + len(self._passages) / count) for word, count in seen.items()}
+
+    @classmethod
+    def from_file(cls, path: Path) -> ToyRetriever:
+        """Read a small JSONL corpus. Raises `UserError` naming file and line."""
+        passages = []
+        for number, value in enumerate(read_jsonl(path)):
+            try:
+                passages.append(to_passage(parse_jsonl(orjson.dumps(value), number)))
+            except RowError as error:
+                raise UserError(f"{path}, row {number + 1}: {error}; mend or remove that row") from error
+        return cls(passages)
+
+    async def search(self, query: str, top_n: int) -> list[Passage]:
+        """The `top_n` passages with the highest positive overlap, ties in corpus order."""
+        wanted = _words(query)
+        scored = [(self._score(at, wanted), -at) for at in range(len(self._passages))]
+        best = sorted((pair for pair in scored if pair[0] > 0), reverse=True)[:top_n]
+        return [self._with_score(-at, score) for score, at in best]
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+    def _score(self, at: int, wanted: set[str]) -> float:
+        body = sum(self._rarity[word] for word in wanted & self._words[at])
+        return body + sum(self._rarity[word] for word in wanted & self._titles[at])
+
+    def _with_score(self, at: int, score: float) -> Passage:
+        passage = self._passages[at]
+        return Passage(passage.id, passage.title, passage.contents, score)
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.lower()))
