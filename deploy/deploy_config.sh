@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # Settings of all servers. Edit the defaults here; the environment overrides each of them (REARAG_PORT=8000 bash …).
+# Relative paths start at the repository root.
 # ENGINE: vllm (GPU node) or llama.cpp (the embedded CPU server; infer.sh picks it when there is no GPU).
 ENGINE=${ENGINE:-vllm}
 VENV=${VENV:-.venv}
@@ -11,17 +12,23 @@ ANSWER_MODEL_DIR=${ANSWER_MODEL_DIR:-zai-org/glm-4-9b-chat-hf}
 TEACHER_MODEL_DIR=${TEACHER_MODEL_DIR:-Qwen/QwQ-32B}
 RETRIEVER_CONFIG=${RETRIEVER_CONFIG:-deploy/retriever_config.yaml}
 
-# GPU indices, comma separated; the number of indices is the tensor-parallel size. All on one GPU: set all to 0 and
-# let the memory shares add up to less than 1.
-GPU_FOR_REARAG=${GPU_FOR_REARAG:-0}
-GPU_FOR_RETRIEVER=${GPU_FOR_RETRIEVER:-0,2}
-GPU_FOR_ANSWER_LLM=${GPU_FOR_ANSWER_LLM:-3}
-GPU_FOR_TEACHER=${GPU_FOR_TEACHER:-4,5}
-MEMORY_FOR_REARAG=${MEMORY_FOR_REARAG:-0.6}
-MEMORY_FOR_ANSWER_LLM=${MEMORY_FOR_ANSWER_LLM:-0.6}
+# Everything on one GPU: ONE_GPU=0 bash deploy/deploy_rag_engine.sh; ONE_GPU=0 bash deploy/deploy.sh (or put the 0 here).
+# Both 9B models in bf16 need 80 GB that way; the teacher takes the whole GPU, so start it alone. It only changes
+# the defaults of the next block.
+ONE_GPU=${ONE_GPU:-}
+
+# GPU indices, comma separated; the number of indices is the tensor-parallel size of an LLM. MEMORY is the share of
+# each of its GPUs that vLLM reserves; shares on one GPU add up to less than 1.
+GPU_FOR_REARAG=${GPU_FOR_REARAG:-${ONE_GPU:-0}}
+GPU_FOR_RETRIEVER=${GPU_FOR_RETRIEVER:-${ONE_GPU:-0,2}}
+GPU_FOR_ANSWER_LLM=${GPU_FOR_ANSWER_LLM:-${ONE_GPU:-3}}
+GPU_FOR_TEACHER=${GPU_FOR_TEACHER:-${ONE_GPU:-4,5}}
+MEMORY_FOR_REARAG=${MEMORY_FOR_REARAG:-$([[ -n $ONE_GPU ]] && echo 0.35 || echo 0.6)}
+MEMORY_FOR_ANSWER_LLM=${MEMORY_FOR_ANSWER_LLM:-$([[ -n $ONE_GPU ]] && echo 0.35 || echo 0.6)}
 MEMORY_FOR_TEACHER=${MEMORY_FOR_TEACHER:-0.8}
 
 # Loopback only, unless you change it; set REARAG_TOKEN to ask every client for a bearer token.
+REARAG_TOKEN=${REARAG_TOKEN:-}
 REARAG_HOST=${REARAG_HOST:-127.0.0.1}
 RETRIEVER_HOST=${RETRIEVER_HOST:-127.0.0.1}
 ANSWER_LLM_HOST=${ANSWER_LLM_HOST:-127.0.0.1}
@@ -31,7 +38,7 @@ RETRIEVER_PORT=${RETRIEVER_PORT:-9892}
 ANSWER_LLM_PORT=${ANSWER_LLM_PORT:-9893}
 TEACHER_PORT=${TEACHER_PORT:-9894}
 
-# Context length per sequence and further flags for `vllm serve` (as one string of words).
+# Context length per sequence and further flags for `vllm serve` (as one string of words; they win over the rest).
 MAX_MODEL_LEN=${MAX_MODEL_LEN:-8192}
 VLLM_FLAGS=${VLLM_FLAGS:-}
 # Custom model code from the hub runs only when you set this to 1 (ReaRAG-9B loads without it in current vLLM).
@@ -39,5 +46,9 @@ TRUST_REMOTE_CODE=${TRUST_REMOTE_CODE:-0}
 # llama.cpp: questions in flight share one server; threads default to the physical cores.
 LLAMA_PARALLEL=${LLAMA_PARALLEL:-4}
 LLAMA_FLAGS=${LLAMA_FLAGS:-}
-# How long a server may take to become ready.
+# How long a server may take to become ready, and to stop before it is killed.
 START_SECONDS=${START_SECONDS:-1800}
+STOP_SECONDS=${STOP_SECONDS:-10}
+# Records of what was started, and the logs.
+STATE_DIR=${STATE_DIR:-deploy/state}
+LOG_DIR=${LOG_DIR:-logs}

@@ -1,110 +1,63 @@
-# shellcheck shell=bash
-# Starting, waiting for and stopping servers by recorded PID. Sourced, never run.
-# State: deploy/state/NAME.{pid,cmd,users/}; logs: logs/NAME.log.
-STATE_DIR=${STATE_DIR:-deploy/state}
-LOG_DIR=${LOG_DIR:-logs}
+# shellcheck shell=bash disable=SC2034
+# Small questions to the system, and the record of what was started. Sourced, never run.
+# STATE_DIR/NAME.pid holds PID, birth, host, port and settings; STATE_DIR/NAME.users/ one file per user of the server.
+# shellcheck source=deploy/deploy_config.sh
+source deploy/deploy_config.sh
+[[ -z $REARAG_TOKEN ]] || export REARAG_TOKEN
+SERVER_NAMES=(rearag answer_llm teacher retriever)
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+need_python() {
+  [[ -x $VENV/bin/python ]] || die "there is no Python environment in $VENV; make it with 'bash scripts/setup.sh" \
+    "requirements.txt' (GPU node) or 'bash scripts/setup.sh requirements-local.txt' (CPU)"
+}
 
 # http_ok HOST PORT PATH: true when GET answers 200 within 2 s (no curl needed).
 http_ok() {
   (
     exec 3<> "/dev/tcp/$1/$2" || exit 1
     printf 'GET %s HTTP/1.0\r\nHost: %s\r\n\r\n' "$3" "$1" >&3
-    IFS= read -r -t 2 line <&3 && [[ $line == *" 200"* ]]
+    IFS= read -r -t 2 line <&3 && [[ $line == HTTP/*" 200"* ]]
   ) 2> /dev/null
 }
 
 port_open() { (exec 3<> "/dev/tcp/$1/$2") 2> /dev/null; }
 
-# birth PID: when the process started, so that a recycled PID is never taken for ours.
+# birth PID: when the process started, so that a recycled PID is never taken for ours; fails for a dead process or a zombie.
 birth() {
-  if [[ -r /proc/$1/stat ]]; then sed 's/.*) //' "/proc/$1/stat" | cut -d' ' -f20
-  else ps -o lstart= -p "$1" 2> /dev/null; fi
+  local stat fields
+  if [[ -e /proc/self/stat ]]; then
+    { IFS= read -r -d '' stat < "/proc/$1/stat" || [[ -n $stat ]]; } 2> /dev/null || return 1
+    read -ra fields <<< "${stat##*) }" # field 3 (state) comes first here
+    [[ ${fields[0]} != [ZX] ]] && printf '%s\n' "${fields[19]}"
+  else
+    stat=$(ps -o stat=,lstart= -p "$1" 2> /dev/null) && [[ $stat != Z* ]] && printf '%s\n' "${stat#* }"
+  fi
 }
 
-# running NAME: true when the recorded process is alive and is the one that was recorded; sets SERVER_PID.
+# alive PID BIRTH: that very process is there.
+alive() { [[ -n $2 && $(birth "$1") == "$2" ]]; }
+
+# running NAME: the recorded process is alive; sets SERVER_PID, SERVER_HOST, SERVER_PORT, SERVER_SETTINGS.
 running() {
   local born
-  [[ -f $STATE_DIR/$1.pid ]] || return 1
-  { read -r SERVER_PID; read -r born; } < "$STATE_DIR/$1.pid" || return 1
-  kill -0 "$SERVER_PID" 2> /dev/null && [[ $(birth "$SERVER_PID") == "$born" ]]
+  { read -r SERVER_PID; read -r born; read -r SERVER_HOST; read -r SERVER_PORT; IFS= read -r SERVER_SETTINGS; } \
+    2> /dev/null < "$STATE_DIR/$1.pid" && alive "$SERVER_PID" "$born"
 }
 
-# wait_healthy NAME HOST PORT SECONDS: until /health answers; ends at once when the process dies.
-wait_healthy() {
-  local name=$1 host=$2 port=$3 left=$(( $4 * 5 ))
-  until http_ok "$host" "$port" /health; do
-    running "$name" || { tail -n 20 "$LOG_DIR/$name.log" >&2; forget "$name"
-      die "$name died while starting; its last lines are above, all of them in $LOG_DIR/$name.log"; }
-    (( left-- > 0 )) || { tail -n 20 "$LOG_DIR/$name.log" >&2; stop_server "$name"
-      die "$name was not ready after $4 s; its last lines are above (raise START_SECONDS if it only needs longer)"; }
-    sleep 0.2
-  done
+# record NAME PID HOST PORT SETTINGS
+record() {
+  printf '%s\n' "$2" "$(birth "$2")" "$3" "$4" "$5" > "$STATE_DIR/$1.pid.tmp"
+  mv "$STATE_DIR/$1.pid.tmp" "$STATE_DIR/$1.pid"
 }
 
-# start_server NAME HOST PORT COMMAND...: start it, or reuse the one that is already healthy with the same command.
-start_server() {
-  local name=$1 host=$2 port=$3; shift 3
-  mkdir -p "$STATE_DIR/$name.users" "$LOG_DIR"
-  if running "$name"; then
-    [[ $(< "$STATE_DIR/$name.cmd") == "$*" ]] \
-      || die "$name already runs with other settings (PID $SERVER_PID); 'bash deploy/stop.sh $name' first"
-  elif http_ok "$host" "$port" /health; then
-    say "$name running on http://$host:$port (already there, not started by these scripts)"; return 0
-  elif port_open "$host" "$port"; then
-    die "port $port on $host is taken by something that is not a healthy server; free it or choose another port for $name"
-  else
-    nohup "$@" > "$LOG_DIR/$name.log" 2>&1 < /dev/null &
-    SERVER_PID=$!
-    printf '%s\n%s\n' "$SERVER_PID" "$(birth "$SERVER_PID")" > "$STATE_DIR/$name.pid"
-    printf '%s' "$*" > "$STATE_DIR/$name.cmd"
-  fi
-  : > "$STATE_DIR/$name.users/${OWNER_PID:-keep}" # without an owner it stays until stop.sh
-  wait_healthy "$name" "$host" "$port" "${START_SECONDS:-600}"
-  say "$name running on http://$host:$port"
-}
+forget() { rm -rf "$STATE_DIR/$1.pid" "$STATE_DIR/$1.users"; }
 
-forget() { rm -rf "$STATE_DIR/$1.pid" "$STATE_DIR/$1.cmd" "$STATE_DIR/$1.users"; }
-
-# stop_server NAME: TERM, then KILL after 10 s; only ever the recorded process.
-stop_server() {
-  local i
-  if running "$1"; then
-    kill "$SERVER_PID" 2> /dev/null || true
-    for (( i = 0; i < 100; i++ )); do kill -0 "$SERVER_PID" 2> /dev/null || break; sleep 0.1; done
-    kill -9 "$SERVER_PID" 2> /dev/null || true
-    say "$1 stopped"
-  fi
-  forget "$1"
-}
-
-# release_server NAME PID: PID no longer needs it; stop it when it was started for a script and nobody else uses it.
-release_server() {
-  local user
-  [[ -e $STATE_DIR/$1.users/$2 ]] || return 0
-  rm -f "$STATE_DIR/$1.users/$2"
-  for user in "$STATE_DIR/$1.users"/*; do
-    if [[ ${user##*/} == keep ]] || kill -0 "${user##*/}" 2> /dev/null; then return 0; fi
-  done
-  stop_server "$1" > /dev/null
-}
-
-# start_llm NAME HOST PORT MODEL GPUS MEMORY: an OpenAI-compatible server in the configured engine.
-start_llm() {
-  local -a command
-  if [[ $ENGINE == llama.cpp ]]; then
-    command=("$VENV/bin/python" -m src_models.llama_server --model "$4" --host "$2" --port "$3"
-      --parallel "$LLAMA_PARALLEL")
-    read -ra extra <<< "$LLAMA_FLAGS"
-  else
-    local -a gpus; IFS=, read -ra gpus <<< "$5"
-    command=(env "CUDA_VISIBLE_DEVICES=$5" ${REARAG_TOKEN:+"VLLM_API_KEY=$REARAG_TOKEN"} "$VLLM" serve "$4"
-      --host "$2" --port "$3" --enable-prefix-caching --tensor-parallel-size "${#gpus[@]}"
-      --gpu-memory-utilization "$6" --max-model-len "$MAX_MODEL_LEN")
-    [[ $TRUST_REMOTE_CODE != 1 ]] || command+=(--trust-remote-code)
-    read -ra extra <<< "$VLLM_FLAGS"
-  fi
-  start_server "$1" "$2" "$3" "${command[@]}" "${extra[@]}"
+# locked NAME COMMAND...: only one script at a time decides about a server (where flock exists: every Linux).
+locked() {
+  local name=$1; shift
+  [[ -d $STATE_DIR ]] || { mkdir -p "$STATE_DIR"; chmod 700 "$STATE_DIR"; }
+  ( if command -v flock > /dev/null; then flock 9; fi; "$@" ) 9> "$STATE_DIR/$name.lock"
 }

@@ -2,15 +2,20 @@
 # Which servers run, where, and whether they are healthy: bash deploy/status.sh
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source deploy/deploy_config.sh
-source deploy/lib.sh
+source deploy/users.sh
 
 row() { # NAME HOST PORT
-  local state="not running" pid="-"
-  if running "$1"; then pid=$SERVER_PID; state="started here"; fi
-  if http_ok "$2" "$3" /health; then state+=", healthy"
-  elif port_open "$2" "$3"; then state+=", port open but not healthy"; fi
-  printf '%-12s %-24s %-8s %s\n' "$1" "http://$2:$3" "$pid" "$state"
+  local name=$1 host=$2 port=$3 state pid=- users
+  if running "$name"; then
+    host=$SERVER_HOST port=$SERVER_PORT pid=$SERVER_PID
+    if http_ok "$host" "$port" /health; then state=healthy; else state="not ready, see $LOG_DIR/$name.log"; fi
+    users=$(find "$STATE_DIR/$name.users" -type f -exec basename {} \; 2> /dev/null | sort | paste -sd ' ' -)
+    state+=" (used by: ${users:-nobody})"
+  elif http_ok "$host" "$port" /health; then state="healthy, but not started by these scripts"
+  elif port_open "$host" "$port"; then state="not running, and the port is taken by something else"
+  elif [[ -f $STATE_DIR/$name.pid ]]; then state="died, see $LOG_DIR/$name.log"
+  else state="not running"; fi
+  printf '%-12s %-24s %-8s %s\n' "$name" "http://$host:$port" "$pid" "$state"
 }
 printf '%-12s %-24s %-8s %s\n' server address PID state
 row rearag "$REARAG_HOST" "$REARAG_PORT"

@@ -2,9 +2,15 @@
 # Stop the servers that these scripts started, by recorded PID: bash deploy/stop.sh [NAME …] (default: all)
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source deploy/lib.sh
-names=("$@")
-(( ${#names[@]} )) || names=(rearag answer_llm teacher retriever)
-for name in "${names[@]}"; do
-  if running "$name"; then stop_server "$name"; else say "$name was not running"; forget "$name"; fi
+source deploy/users.sh
+(( $# )) || set -- "${SERVER_NAMES[@]}"
+for name in "$@"; do
+  [[ " ${SERVER_NAMES[*]} " == *" $name "* ]] || die "no server is called '$name'; there are: ${SERVER_NAMES[*]}"
+  if running "$name"; then
+    locked "$name" stop_server "$name"
+    say "$name stopped (PID $SERVER_PID)"
+  else
+    locked "$name" forget "$name"
+    say "$name was not running"
+  fi
 done

@@ -1,31 +1,64 @@
 #!/usr/bin/env bash
 # The virtual environment with one requirements file: bash scripts/setup.sh requirements-local.txt
-# Does nothing when the environment already holds exactly that file. VENV=… chooses another folder.
+# Does nothing when the environment already holds exactly that file and those it includes. VENV=… chooses another
+# folder, PYTHON=… the interpreter that makes it.
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 VENV=${VENV:-.venv}
-REQUIREMENTS=${1:?which requirements file? e.g. bash scripts/setup.sh requirements-local.txt}
-STAMP=$VENV/installed-$(basename "$REQUIREMENTS")
+REQUIREMENTS=${1:-}
+STAMP=$VENV/installed-$(basename "${REQUIREMENTS:-none}")
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-[[ -f $REQUIREMENTS ]] || die "no such requirements file: $REQUIREMENTS"
-if cmp -s "$REQUIREMENTS" "$STAMP"; then exit 0; fi
+# contents FILE: its lines, and those of every file it includes with -r or -c.
+# shellcheck disable=SC2094 # only reads
+contents() {
+  local line
+  [[ -f $1 ]] || die "no such requirements file: $1"
+  while IFS= read -r line || [[ -n $line ]]; do
+    printf '%s\n' "$line"
+    if [[ $line =~ ^(-r|-c|--requirement|--constraint)[[:space:]=]*([^[:space:]#]+) ]]; then
+      contents "$(dirname "$1")/${BASH_REMATCH[2]}"
+    fi
+  done < "$1"
+}
+
+new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; }
 
 find_python() {
   local name
-  for name in ${PYTHON:-python3.13 python3.12 python3.11 python3 python}; do
-    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then
-      command -v "$name"; return 0
-    fi
+  if [[ -n ${PYTHON:-} ]]; then new_enough "$PYTHON" && printf '%s\n' "$PYTHON"; return; fi
+  for name in python3.13 python3.12 python3.11 python3 python; do
+    if new_enough "$name"; then printf '%s\n' "$name"; return; fi
   done
   return 1
 }
-if [[ ! -x $VENV/bin/python ]]; then
-  PYTHON=$(find_python) || die "Python 3.11 or newer is needed ($(python3 --version 2>&1 || true)); install it, or name it with PYTHON=/path/to/python3.11"
-  printf 'making the virtual environment %s with %s\n' "$VENV" "$("$PYTHON" --version)"
-  "$PYTHON" -m venv "$VENV" || die "could not make $VENV; on Debian and Ubuntu: apt install python3-venv, then run this again"
-fi
-printf 'installing %s (once)\n' "$REQUIREMENTS"
+
+make_venv() {
+  local python found
+  found=$("${PYTHON:-python3}" --version 2>&1) || found="none was found"
+  python=$(find_python) || die "Python 3.11 or newer is needed (${PYTHON:-python3}: $found); install it," \
+    "or name it with PYTHON=/path/to/python3.11"
+  printf 'making the virtual environment %s with %s\n' "$VENV" "$("$python" --version)"
+  "$python" -m venv "$VENV" \
+    || die "could not make $VENV; on Debian and Ubuntu: apt install python3-venv, then run this again"
+}
+
+[[ -n $REQUIREMENTS ]] || die "which requirements file? e.g. bash scripts/setup.sh requirements-local.txt"
+wanted=$(contents "$REQUIREMENTS")
+if [[ -f $STAMP && $wanted == "$(< "$STAMP")" ]]; then exit 0; fi
+# The GPU node's file holds all of the light one, with faiss-gpu in place of faiss-cpu: two cannot share a folder.
+if [[ $REQUIREMENTS == requirements-local.txt && -f $VENV/installed-requirements.txt ]]; then exit 0; fi
+
+mkdir -p .cache
+exec 9> .cache/setup.lock
+if command -v flock > /dev/null; then flock 9; fi # of two at once the second waits, then finds all in place
+if [[ -f $STAMP && $wanted == "$(< "$STAMP")" ]]; then exit 0; fi
+if ! "$VENV/bin/python" -m pip --version > /dev/null 2>&1; then make_venv; fi # also one that was left half made
+new_enough "$VENV/bin/python" || die "$VENV holds $("$VENV/bin/python" --version), but 3.11 or newer is needed;" \
+  "remove that folder or choose another with VENV=…"
+rm -f "$STAMP"
+printf 'installing %s into %s (once)\n' "$REQUIREMENTS" "$VENV"
+if [[ $REQUIREMENTS == requirements.txt ]]; then "$VENV/bin/python" -m pip uninstall --quiet --yes faiss-cpu; fi
 "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r "$REQUIREMENTS" \
   || die "pip could not install $REQUIREMENTS; see the lines above, check the network and the disk, and run this again"
-cp "$REQUIREMENTS" "$STAMP"
+printf '%s\n' "$wanted" > "$STAMP"

@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# Starting servers by recorded PID. Sourced, never run.
+# shellcheck source=deploy/users.sh
+source deploy/users.sh
+
+# start_server NAME HOST PORT COMMAND...: start it, or reuse the one that is already there with the same settings.
+start_server() {
+  local name=$1 host=$2 port=$3
+  mkdir -p "$LOG_DIR"
+  locked "$name" begin "$@"
+  if [[ -f $STATE_DIR/$name.pid ]]; then
+    trap 'release_server "$name" "${OWNER_PID:-keep}"; exit 130' INT TERM
+    wait_healthy "$name" "$host" "$port"
+    trap - INT TERM
+  else
+    say "note: this $name was not started by these scripts, so they will not stop it" >&2
+  fi
+  say "$name running on http://$host:$port"
+}
+
+begin() {
+  local name=$1 host=$2 port=$3 settings; shift 3
+  settings="$(printf '%q ' "$@")$(printf '%s' "$REARAG_TOKEN" | cksum)"
+  if running "$name"; then
+    [[ $SERVER_SETTINGS == "$settings" ]] \
+      || die "$name already runs with other settings (PID $SERVER_PID); stop it first: bash deploy/stop.sh $name"
+    add_user "$name"; return
+  fi
+  forget "$name"
+  if http_ok "$host" "$port" /health; then return; fi
+  if port_open "$host" "$port"; then
+    die "port $port on $host is taken by something that is not a healthy server;" \
+      "free it or choose another port for $name"
+  fi
+  add_user "$name"
+  set -m # a process group of its own: Ctrl-C in this terminal does not reach it, and stopping takes its children too
+  if [[ -n ${OWNER_PID:-} ]]; then
+    keeper "$name" > /dev/null 2>&1 < /dev/null 9>&- &
+    export OWNER_PID=$! # what the embedded servers watch
+  fi
+  nohup "$@" > "$LOG_DIR/$name.log" 2>&1 < /dev/null 9>&- &
+  set +m
+  record "$name" $! "$host" "$port" "$settings"
+}
+
+# wait_healthy NAME HOST PORT: until /health answers; ends at once when the process dies.
+wait_healthy() {
+  local deadline=$((SECONDS + START_SECONDS))
+  until running "$1" && http_ok "$2" "$3" /health; do
+    running "$1" || { tail -n 20 "$LOG_DIR/$1.log" >&2
+      die "$1 died while starting; its last lines are above, all of them in $LOG_DIR/$1.log"; }
+    (( SECONDS < deadline )) || { tail -n 20 "$LOG_DIR/$1.log" >&2; release_server "$1" "${OWNER_PID:-keep}"
+      die "$1 was not ready after $START_SECONDS s; its last lines are above (raise START_SECONDS if it needs longer)"; }
+    sleep 0.1
+  done
+}

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Everything that must hold, in an environment of its own: bash scripts/test.sh
+#   SLOW=0 bash scripts/test.sh                        without the embedded models
+#   bash scripts/test.sh tests/test_x.py -k word       only these tests, no linters; arguments go to pytest
+# VENV=… uses another environment. The last line is pytest's own summary.
+set -Eeuo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export VENV=${VENV:-.venv-test}
+SLOW=${SLOW:-1}
+
+# stage TITLE COMMAND...: one line when it begins, one with the seconds when it is done; its failure ends the script.
+stage() {
+  local title=$1 begun=$SECONDS status=0; shift
+  printf '== %s\n' "$title"
+  "$@" || status=$?
+  (( status == 0 )) || { printf 'error: %s failed after %d s\n' "$title" $((SECONDS - begun)) >&2; exit "$status"; }
+  printf '== %s: ok in %d s\n' "$title" $((SECONDS - begun))
+}
+
+# tests TITLE ARGUMENTS...: pytest prints the time itself, in the summary line that has to come last.
+tests() {
+  printf '== %s\n' "$1"; shift
+  "$VENV/bin/python" -m pytest "$@"
+}
+
+has_slow_tests() { # pytest ends with 5 when nothing was selected; any other trouble is shown by the run itself
+  local status=0
+  "$VENV/bin/python" -m pytest -m slow --collect-only -qq > /dev/null 2>&1 || status=$?
+  (( status != 5 ))
+}
+
+shell_lint() {
+  local -a scripts
+  mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
+  "$VENV/bin/shellcheck" -x "${scripts[@]}"
+}
+
+stage environment bash scripts/setup.sh requirements-dev.txt
+if (( $# )); then tests pytest "$@"; exit; fi
+stage "ruff check" "$VENV/bin/ruff" check
+stage "ruff format" "$VENV/bin/ruff" format --check
+stage mypy "$VENV/bin/mypy"
+stage shellcheck shell_lint
+if [[ $SLOW == 0 ]]; then slow=0
+elif has_slow_tests; then slow=1
+else slow=0; printf '== no slow tests here\n'; fi
+tests "pytest, usual suite"
+if (( slow )); then tests "pytest, slow: the embedded models" -m slow; fi

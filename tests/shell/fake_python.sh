@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Stands for $VENV/bin/python where infer.sh and deploy/*.sh use it: servers are fake, a run ends as FAKE_RUN says.
+set -Eeuo pipefail
+case ${2:-} in
+  src_models.llama_server | src_retrieval.server) exec "$REAL_PYTHON" "$FAKE_SERVER" "$@" ;;
+  src_infer.run)
+    printf '%s\n' "$@" > "$FAKE_RUN_ARGUMENTS"
+    eval "${FAKE_RUN:-true}" ;;
+  *) true ;;
+esac

@@ -1,0 +1,153 @@
+"""scripts/setup.sh: what it notices, and the sentence with which each trouble ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Setup:
+    """`scripts/setup.sh` in a copy of the tree, with a fake interpreter whose `pip install` only notes that
+    it ran.
+    """
+
+    def __init__(self, tmp: Path) -> None:
+        self.tree, self.bin, self.notes = tmp / "tree", tmp / "bin", tmp / "notes"
+        (self.tree / "scripts").mkdir(parents=True)
+        (self.tree / "scripts/setup.sh").write_bytes((ROOT / "scripts/setup.sh").read_bytes())
+        (self.tree / "base.txt").write_text("one==1\n")
+        (self.tree / "dev.txt").write_text("# comment\n-r base.txt\ntwo==2\n")
+        self.bin.mkdir()
+        self.interpreter("python3", works=True)
+
+    def interpreter(self, name: str, *, works: bool, venv: bool = True) -> None:
+        """A stub: `-c` says if it is new enough, `-m venv` copies itself, `-m pip` notes its arguments."""
+        made = f'mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; exit {0 if venv else 1}'
+        stub = self.bin / name
+        stub.write_text(
+            f'#!/bin/sh\ncase "$1 $2" in\n--version*) echo Python {"3.11.9" if works else "3.9.2"};;\n'
+            f'-c*) exit {0 if works else 1};;\n"-m venv") {made};;\n'
+            f'"-m pip") echo "$*" >> {self.notes};;\nesac\n'
+        )
+        stub.chmod(0o755)
+
+    def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        for name in ("python3.13", "python3.12", "python3.11", "python"):
+            if not (self.bin / name).exists():
+                (self.bin / name).symlink_to("/bin/false")
+        return subprocess.run(
+            ["bash", str(self.tree / "scripts/setup.sh"), *arguments],
+            env={"PATH": f"{self.bin}:{os.environ['PATH']}", "VENV": ".venv"} | env,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+
+    def installs(self) -> int:
+        """How often `pip install` ran."""
+        return self.notes.read_text().count("-m pip install") if self.notes.exists() else 0
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    return Setup(tmp_path)
+
+
+def test_the_second_run_does_nothing(setup: Setup) -> None:
+    first = setup.run("dev.txt")
+    assert first.returncode == 0, first.stderr
+    assert "installing dev.txt into .venv (once)" in first.stdout
+    second = setup.run("dev.txt")
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+    assert setup.installs() == 1
+
+
+@pytest.mark.parametrize("changed", ["dev.txt", "base.txt"])
+def test_a_change_is_noticed_also_in_an_included_file(setup: Setup, changed: str) -> None:
+    setup.run("dev.txt")
+    file = setup.tree / changed
+    file.write_text(file.read_text() + "three==3\n")
+    assert setup.run("dev.txt").returncode == 0
+    assert setup.installs() == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "which requirements file?"),
+        (["nothing.txt"], "no such requirements file: nothing.txt"),
+        (["broken.txt"], "no such requirements file: ./gone.txt"),
+    ],
+)
+def test_a_missing_file_is_one_sentence(setup: Setup, arguments: list[str], words: str) -> None:
+    (setup.tree / "broken.txt").write_text("-r gone.txt\n")
+    result = setup.run(*arguments)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: {words}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_old_python_is_one_sentence(setup: Setup) -> None:
+    setup.interpreter("python3", works=False)
+    result = setup.run("base.txt")
+    assert result.returncode == 1
+    assert result.stderr == (
+        "error: Python 3.11 or newer is needed (python3: Python 3.9.2); install it, "
+        "or name it with PYTHON=/path/to/python3.11\n"
+    )
+    named = setup.run("base.txt", PYTHON="/no/such/python")
+    assert "none was found" in named.stderr
+    assert named.stderr.count("\n") == 1
+
+
+def test_an_environment_of_an_old_python_is_one_sentence(setup: Setup) -> None:
+    setup.interpreter("python3", works=False)
+    made = setup.tree / ".venv/bin"
+    made.mkdir(parents=True)
+    (made / "python").symlink_to(setup.bin / "python3")
+    result = setup.run("base.txt")
+    assert result.returncode == 1
+    assert "remove that folder or choose another" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_failing_venv_names_the_package(setup: Setup) -> None:
+    setup.interpreter("python3", works=True, venv=False)
+    result = setup.run("base.txt")
+    assert result.returncode == 1
+    assert "apt install python3-venv" in result.stderr
+
+
+def test_a_failing_install_leaves_no_stamp(setup: Setup) -> None:
+    setup.run("base.txt")
+    (setup.tree / "base.txt").write_text("one==2\n")
+    python = setup.tree / ".venv/bin/python"
+    python.write_text('#!/bin/sh\ncase "$*" in *install*) exit 1;; esac\n')
+    failed = setup.run("base.txt")
+    assert failed.returncode == 1
+    assert "pip could not install base.txt" in failed.stderr
+    assert not list((setup.tree / ".venv").glob("installed-*"))
+
+
+def test_the_gpu_file_covers_the_light_one(setup: Setup) -> None:
+    for name in ("requirements.txt", "requirements-local.txt"):
+        (setup.tree / name).write_text("one==1\n")
+    setup.run("requirements.txt")
+    assert "uninstall" in setup.notes.read_text()  # faiss-cpu and faiss-gpu share one folder
+    quiet = setup.run("requirements-local.txt")
+    assert (quiet.returncode, quiet.stdout) == (0, "")
+
+
+def test_the_gpu_file_holds_every_line_of_the_light_one() -> None:
+    def names(file: str) -> set[str]:
+        lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+        return {line for line in lines if line and line[0] not in "#-"}
+
+    missing = names("requirements-local.txt") - names("requirements.txt")
+    assert {line.split(">")[0] for line in missing} == {"faiss-cpu"}
