@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Stands for $VENV/bin/python where infer.sh and deploy/*.sh use it: servers are fake, a run ends as FAKE_RUN says.
 set -Eeuo pipefail
+if [[ -n ${FAKE_LLM_DIES:-} && ${2:-} == src_models.llama_server ]]; then
+  export FAKE_DELAY=60 FAKE_DIE_AFTER=0.1
+fi
 case ${2:-} in
   src_models.llama_server | src_retrieval.server) exec "$REAL_PYTHON" "$FAKE_SERVER" "$@" ;;
   src_infer.run)

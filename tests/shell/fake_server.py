@@ -1,8 +1,8 @@
 """A stand-in for `vllm serve MODEL --host H --port P …` and for the embedded servers.
 
-`/health` answers 200 after a delay. Behaviour comes from the environment: FAKE_DELAY (seconds until healthy), FAKE_DIE_AFTER (seconds until it
-exits), FAKE_EXIT (with this status), FAKE_LINES (log lines at start), FAKE_DUMP (file that receives its
-arguments and environment), FAKE_STUBBORN (ignores TERM).
+`/health` answers 200 after a delay. Behaviour comes from the environment: FAKE_DELAY (seconds until healthy),
+FAKE_DIE_AFTER (seconds until it exits), FAKE_EXIT (with this status), FAKE_LINES (log lines at start),
+FAKE_DUMP (file that receives its arguments and environment), FAKE_STUBBORN (ignores TERM).
 """
 
 from __future__ import annotations

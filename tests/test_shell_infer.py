@@ -1,0 +1,158 @@
+"""infer.sh from its knobs to its clean-up, with fake servers and a fake interpreter (tests/shell/)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_shell_servers import ROOT, Shell, alive, until
+
+
+class Infer(Shell):
+    """`infer.sh` in the CPU profile; nothing is installed, fetched or built."""
+
+    def __init__(self, tmp: Path) -> None:
+        super().__init__(tmp)
+        self.arguments = tmp / "arguments"
+        stamp = Path(self.env["VENV"]) / "installed-requirements-local.txt"
+        stamp.write_bytes((ROOT / "requirements-local.txt").read_bytes())
+        del self.env["ANSWER_LLM_PORT"]
+        self.env |= {"PROFILE": "cpu", "FAKE_RUN_ARGUMENTS": str(self.arguments)}
+
+    def settings(self) -> dict[str, str]:
+        """What `src_infer.run` was called with; the last of equal keys counts."""
+        lines = self.arguments.read_text().splitlines()
+        assert lines[1] == "src_infer.run"
+        return {"config": lines[2]} | dict(line.split("=", 1) for line in lines[3:])
+
+    def pids(self) -> list[int]:
+        return [self.pid(name) for name in ("rearag", "retriever")]
+
+
+@pytest.fixture
+def infer(tmp_path: Path) -> Iterator[Infer]:
+    made = Infer(tmp_path)
+    yield made
+    made.run("deploy/stop.sh")
+
+
+def test_starts_runs_and_stops(infer: Infer) -> None:
+    done = infer.run("infer.sh", "limits.t_max=8", FAKE_RUN="sleep 0.1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == infer.line("retriever", "RETRIEVER_PORT") + infer.line()
+    assert not list(infer.state.glob("*.pid"))
+    settings = infer.settings()
+    assert settings["config"] == "configs/infer/cpu.yaml"
+    assert settings["limits.t_max"] == "8"
+    assert settings["n_questions"] == "10"
+    assert settings["agent.url"] == settings["reader.url"] == f"http://127.0.0.1:{infer.port}/v1"
+    assert settings["retriever"] == f"http://127.0.0.1:{infer.env['RETRIEVER_PORT']}"
+    assert settings["run_name"].startswith("rearag-20")
+
+
+def test_knobs_before_and_after_the_name_from_another_folder(infer: Infer, tmp_path: Path) -> None:
+    (tmp_path / "my.jsonl").touch()
+    arguments = ("METHOD=closed_book", "N_QUESTIONS=3", "questions=my.jsonl", "top_k=2")
+    done = infer.run("infer.sh", *arguments, cwd=tmp_path, RUN_NAME="mine", QUESTION="Who wrote 'a = b'?")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == infer.line()  # closed_book needs no retriever
+    settings = infer.settings()
+    assert settings["questions"] == str(tmp_path / "my.jsonl")
+    expected = {"method": "closed_book", "n_questions": "3", "run_name": "mine", "top_k": "2"}
+    assert expected.items() <= settings.items()
+    assert settings["question"] == "Who wrote 'a = b'?"
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("N_QUESTION=5", "no knob is called N_QUESTION"),
+        ("hello", "cannot read 'hello'; write a setting as key=value"),
+        ("PROFILE=tpu", "there is no profile 'tpu'"),
+        ("METHOD=magic", "there is no method 'magic'"),
+        ("VENV=/dev/null/x", "could not make /dev/null/x"),
+    ],
+)
+def test_mistakes_are_one_sentence(infer: Infer, argument: str, words: str) -> None:
+    failed = infer.run("infer.sh", argument)
+    assert failed.returncode == 1
+    assert f"error: {words}" in failed.stderr.splitlines()[-1]
+    assert not infer.arguments.exists()
+
+
+def test_help_is_the_head_of_the_file(infer: Infer) -> None:
+    shown = infer.run("infer.sh", "--help").stdout
+    assert shown.startswith("Answer questions")
+    assert "set -E" not in shown
+
+
+def test_a_failed_run_releases_the_servers_and_keeps_its_status(infer: Infer) -> None:
+    assert infer.run("infer.sh", FAKE_RUN="exit 7").returncode == 7
+    assert not list(infer.state.glob("*.pid"))
+
+
+def test_a_server_that_dies_ends_it_and_releases_the_other(infer: Infer) -> None:
+    failed = infer.run("infer.sh", FAKE_LLM_DIES="1")
+    assert failed.returncode == 1
+    assert failed.stdout == infer.line("retriever", "RETRIEVER_PORT")
+    assert "error: rearag died while starting" in failed.stderr
+    assert not infer.arguments.exists()
+    assert not list(infer.state.glob("*.pid"))
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_interrupted_it_releases_the_servers(infer: Infer, by: signal.Signals) -> None:
+    running = infer.start("infer.sh", FAKE_RUN="exec sleep 30")
+    until(infer.arguments.exists)
+    pids = infer.pids()
+    begun = time.monotonic()
+    if by is signal.SIGKILL:
+        running.kill()  # the script alone: its servers are left to their keepers
+    else:
+        os.killpg(running.pid, by)  # what a terminal or a supervisor does
+    assert running.wait(timeout=10) != 0
+    until(lambda: not any(alive(pid) for pid in pids))
+    assert time.monotonic() - begun < 6
+    if by is signal.SIGKILL:
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+def test_two_at_once_share_and_the_last_one_stops(infer: Infer) -> None:
+    first = infer.start("infer.sh", FAKE_RUN="sleep 0.8")
+    second = infer.start("infer.sh", FAKE_RUN="sleep 1.8")
+    until(infer.arguments.exists)
+    pids = infer.pids()
+    assert first.wait(timeout=15) == 0
+    assert all(alive(pid) for pid in pids)
+    assert second.wait(timeout=15) == 0
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_servers_deployed_by_hand_are_used_and_left(infer: Infer) -> None:
+    model = {"ENGINE": "llama.cpp", "REARAG_MODEL_DIR": "qwen2.5-coder-1.5b"}
+    assert infer.run("deploy/deploy.sh", **model).returncode == 0
+    pid = infer.pid()
+    assert infer.run("infer.sh", METHOD="closed_book").returncode == 0
+    assert alive(pid)
+
+
+def test_the_gpu_profile_starts_nothing(infer: Infer) -> None:
+    done = infer.run("infer.sh", "PROFILE=gpu")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert infer.settings()["config"] == "configs/infer/gpu.yaml"
+    assert infer.settings()["reader.url"] == "http://127.0.0.1:9893/v1"
+
+
+def test_the_profile_is_found_out(infer: Infer, tmp_path: Path) -> None:
+    stub = tmp_path / "bin/nvidia-smi"
+    stub.parent.mkdir()
+    stub.symlink_to("/bin/true")
+    path = {"PROFILE": "", "PATH": f"{stub.parent}:{infer.env['PATH']}"}
+    assert infer.run("infer.sh", **path).returncode == 0
+    assert infer.settings()["config"] == "configs/infer/gpu.yaml"
+    assert infer.run("infer.sh", **path, VLLM=str(tmp_path / "none")).returncode == 0
+    assert infer.settings()["config"] == "configs/infer/cpu.yaml"
