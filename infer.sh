@@ -46,7 +46,12 @@ source deploy/users.sh
 
 if [[ $PROFILE == cpu ]]; then
   bash scripts/setup.sh requirements-local.txt
-  "$VENV/bin/python" -m src_models.fetch "$REARAG_MODEL_DIR" "$ANSWER_MODEL_DIR" e5-small
+  models=()
+  [[ $METHOD == closed_book ]] || models+=(e5-small)
+  for model in "$REARAG_MODEL_DIR" "$ANSWER_MODEL_DIR"; do # a path is there already
+    [[ $model == */* || $model == *.gguf || " ${models[*]} " == *" $model "* ]] || models+=("$model")
+  done
+  (( ${#models[@]} == 0 )) || "$VENV/bin/python" -m src_models.fetch "${models[@]}" > /dev/null # progress: stderr
   trap 'release_all $$' EXIT
   if [[ $METHOD != closed_book ]]; then
     PYTHON=$VENV/bin/python bash scripts/build_index.sh

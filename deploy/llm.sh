@@ -31,4 +31,5 @@ llama_command() {
   read -ra extra <<< "$LLAMA_FLAGS"
   command=("$VENV/bin/python" -m src_models.llama_server --model "$4" --host "$2" --port "$3"
     --parallel "$LLAMA_PARALLEL")
+  [[ -z $REARAG_TOKEN ]] || command+=(--api-key-env REARAG_TOKEN)
 }

@@ -29,6 +29,11 @@ class Infer(Shell):
         assert lines[1] == "src_infer.run"
         return {"config": lines[2]} | dict(line.split("=", 1) for line in lines[3:])
 
+    def fetched(self) -> list[str]:
+        """The models that `src_models.fetch` was asked for."""
+        file = Path(f"{self.arguments}.fetched")
+        return file.read_text().split() if file.exists() else []
+
     def pids(self) -> list[int]:
         return [self.pid(name) for name in ("rearag", "retriever")]
 
@@ -45,6 +50,7 @@ def test_starts_runs_and_stops(infer: Infer) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == infer.line("retriever", "RETRIEVER_PORT") + infer.line()
     assert not list(infer.state.glob("*.pid"))
+    assert infer.fetched() == ["e5-small", "qwen2.5-coder-1.5b"]
     settings = infer.settings()
     assert settings["config"] == "configs/infer/cpu.yaml"
     assert settings["limits.t_max"] == "8"
@@ -138,6 +144,11 @@ def test_servers_deployed_by_hand_are_used_and_left(infer: Infer) -> None:
     pid = infer.pid()
     assert infer.run("infer.sh", METHOD="closed_book").returncode == 0
     assert alive(pid)
+
+
+def test_a_model_file_is_not_fetched(infer: Infer) -> None:
+    assert infer.run("infer.sh", "METHOD=closed_book", MODEL="some/file.gguf").returncode == 0
+    assert infer.fetched() == []
 
 
 def test_the_gpu_profile_starts_nothing(infer: Infer) -> None:

@@ -9,5 +9,6 @@ case ${2:-} in
   src_infer.run)
     printf '%s\n' "$@" > "$FAKE_RUN_ARGUMENTS"
     eval "${FAKE_RUN:-true}" ;;
+  src_models.fetch) printf '%s\n' "${@:3}" > "$FAKE_RUN_ARGUMENTS.fetched" ;;
   *) true ;;
 esac
