@@ -85,7 +85,9 @@ def _is_text(cls: Any, keys: Sequence[str]) -> bool:
         if section is None:
             return False
         hint = typing.get_type_hints(section).get(key)
-    return hint is str
+    return isinstance(hint, type) and issubclass(
+        hint, str
+    )  # also text enumerations: YAML reads `off` as False
 
 
 def _scalar(item: str, text: str) -> Any:

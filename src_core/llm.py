@@ -122,7 +122,7 @@ class HttpChatModel:
         """See `ChatModel.chat`."""
         body: dict[str, Any] = {
             "model": self._model,
-            "messages": list(messages),
+            "messages": [dict(message) for message in messages],
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -194,7 +194,7 @@ def derive_seed(base: int | None, *parts: object) -> int | None:
     """A 31-bit seed from a base seed and what it is for (question id, step, try); None stays None."""
     if base is None:
         return None
-    blob = "\x1f".join([str(base), *map(str, parts)]).encode()
+    blob = "\x1f".join([str(base), *map(str, parts)]).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(blob).digest()[:4], "big") & 0x7FFFFFFF
 
 

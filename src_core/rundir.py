@@ -22,11 +22,12 @@ import orjson
 import yaml
 
 from src_core.errors import UserError
-from src_core.jsonl import drop_torn_tail, rewrite_jsonl, write_atomic
+from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl, write_atomic
 
 CONFIG = "config.yaml"
 MANIFEST = "manifest.json"
 ROWS = "trajectories.jsonl"
+ON_EXISTING = ("resume", "resume_anyway", "clean", "fail")
 # Settings that may change between a run and its continuation: they do not change any row.
 _FREE = frozenset({"run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps"})
 _PACKAGES = (
@@ -50,13 +51,18 @@ class RunDir:
         """Open or create. `on_existing`: `resume` (refused when settings differ), `resume_anyway`,
         `clean`, `fail`.
         """
+        if on_existing not in ON_EXISTING:
+            raise UserError(f"on_existing must be one of {', '.join(ON_EXISTING)}, not {on_existing!r}")
         self.path = path
         used = (path / CONFIG).is_file()
         if used and on_existing == "fail":
             raise UserError(f"{path} is already used; {_ways_out()}")
         if used and on_existing == "resume":
             _refuse_other_settings(path, config)
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make {path}: {error.strerror}; choose another runs_dir") from error
         self._lock = _lock(path)
         if used and on_existing == "clean":
             _clean(path)
@@ -77,16 +83,16 @@ class RunDir:
         kept: dict[str, bytes] = {}
         failed: list[bytes] = []
         total = 0
-        for line in self.rows.read_bytes().splitlines():
+        for row in read_jsonl(self.rows):
             total += 1
-            row = orjson.loads(line)
+            line = orjson.dumps(row)
             if row["status"] in retry_statuses:
                 failed.append(line)
             else:
                 kept.setdefault(row["question"]["id"], line)
         if failed:
-            with (self.path / "failed.jsonl").open("ab") as handle:
-                handle.write(b"".join(line + b"\n" for line in failed))
+            with JsonlWriter(self.path / "failed.jsonl") as writer:
+                writer.write_many(failed)
         if len(kept) != total:
             rewrite_jsonl(self.rows, kept.values())
         return {key: orjson.loads(line) for key, line in kept.items()}

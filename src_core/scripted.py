@@ -25,7 +25,9 @@ class ScriptedModel:
     def __init__(self, path: Path) -> None:
         self._rows = list(read_jsonl(path))
         for number, row in enumerate(self._rows, start=1):
-            if not isinstance(row.get("when"), str) or not isinstance(row.get("replies"), list):
+            replies = row.get("replies")
+            texts = isinstance(replies, list) and all(isinstance(reply, str) for reply in replies)
+            if not isinstance(row.get("when"), str) or not texts:
                 raise UserError(
                     f"{path}, row {number}: a row needs 'when' (text) and 'replies' (list of texts)"
                 )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from src_retrieval.client import Retriever, RetrieverClient
-from src_retrieval.toy import ToyRetriever
 
 from src_core.errors import UserError
 from src_core.llm import ChatModel, Endpoint, HttpChatModel
@@ -18,6 +16,8 @@ from src_infer.config import InferConfig
 from src_infer.kit import Kit, StepPrinter
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import CachedRetriever, RagEngine
+from src_retrieval.client import Retriever, RetrieverClient
+from src_retrieval.toy import ToyRetriever
 
 TOKEN_VARIABLE = "REARAG_TOKEN"
 
@@ -45,14 +45,26 @@ class Tools:
 async def build_tools(
     config: InferConfig, *, on_step: StepPrinter | None, needs_search: bool = True
 ) -> Tools:
-    """Connect and check. A server that does not answer is a `UserError` that names it and how to start it."""
+    """Connect and check. Raises `BoundaryError` for a server that does not answer; nothing stays open then."""
+    async with AsyncExitStack() as opened:
+        tools = await _build(config, opened, on_step=on_step, needs_search=needs_search)
+        opened.pop_all()
+    return tools
+
+
+async def _build(
+    config: InferConfig, opened: AsyncExitStack, *, on_step: StepPrinter | None, needs_search: bool
+) -> Tools:
     token = os.environ.get(TOKEN_VARIABLE) or None
     agent_model = make_model(config.agent, connections=config.in_flight, token=token)
     same = config.agent == config.reader
     reader = agent_model if same else make_model(config.reader, connections=config.in_flight, token=token)
-    for model in (agent_model, reader):
+    for model in (agent_model,) if same else (agent_model, reader):
+        opened.push_async_callback(model.close)
         await model.ready()
-    retriever, identity = await _connect(config, token=token, needed=needs_search)
+    retriever = _retriever(config, token=token)
+    opened.push_async_callback(retriever.close)
+    identity = await _identity(config, retriever, needed=needs_search)
     cached = CachedRetriever(retriever, identity=str(identity))
     rag = RagEngine(
         retriever=cached,
@@ -94,14 +106,15 @@ def make_model(endpoint: Endpoint, *, connections: int, token: str | None) -> Ch
     return HttpChatModel(endpoint, connections=connections, token=token)
 
 
-async def _connect(
-    config: InferConfig, *, token: str | None, needed: bool
-) -> tuple[Retriever, dict[str, Any]]:
+def _retriever(config: InferConfig, *, token: str | None) -> Retriever:
     if config.retriever.startswith("toy:"):
-        corpus = Path(config.retriever.removeprefix("toy:"))
-        return ToyRetriever.from_file(corpus), {"retriever": config.retriever}
-    client = RetrieverClient(config.retriever, token=token, connections=config.in_flight)
-    identity: dict[str, Any] = {}
-    if needed:
-        identity = (await client.health()).get("index", {})
-    return client, identity
+        return ToyRetriever.from_file(Path(config.retriever.removeprefix("toy:")))
+    return RetrieverClient(config.retriever, token=token, connections=config.in_flight)
+
+
+async def _identity(config: InferConfig, retriever: Retriever, *, needed: bool) -> dict[str, Any]:
+    """What the retriever serves; {} where the method does not search (its server need not run then)."""
+    if not isinstance(retriever, RetrieverClient):
+        return {"retriever": config.retriever}
+    found: dict[str, Any] = (await retriever.health()).get("index", {}) if needed else {}
+    return found

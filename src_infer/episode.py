@@ -90,34 +90,37 @@ async def run_episode(
     status.
     """
     steps: list[Step] = []
-    used = Usage()
+    bill: list[Usage] = []
     rejects: list[str] = []
+
+    def ended(status: Status, error: str | None = None) -> Episode:
+        return Episode(tuple(steps), status, sum(bill, NO_USAGE), tuple(rejects), error)
+
     try:
         for n in range(1, limits.t_max + 1):
-            if limits.max_tokens and used.total_tokens >= limits.max_tokens:
-                return Episode(tuple(steps), Status.BUDGET_THEN_ANSWERED, used, tuple(rejects))
+            if limits.max_tokens and sum(bill, NO_USAGE).total_tokens >= limits.max_tokens:
+                return ended(Status.BUDGET_THEN_ANSWERED)
             begun = time.perf_counter()
-            draft, cost = await _draft_step(
-                question, steps, n=n, generate=generate, limits=limits, rejects=rejects
+            draft = await _draft_step(
+                question, steps, n=n, generate=generate, limits=limits, rejects=rejects, bill=bill
             )
-            used += cost
             if draft is None:
-                return Episode(tuple(steps), Status.MALFORMED_THEN_ANSWERED, used, tuple(rejects))
+                return ended(Status.MALFORMED_THEN_ANSWERED)
             step = await _observe(draft, steps, search=search)
-            used += step.usage - draft.usage
+            bill.append(step.usage - draft.usage)
             step = replace(step, seconds=time.perf_counter() - begun)
             steps.append(step)
             if on_step:
                 on_step(step)
             if isinstance(step.action, Finish):
-                return Episode(tuple(steps), Status.FINISHED, used, tuple(rejects))
+                return ended(Status.FINISHED)
             if _repeats(steps) > limits.max_repeats:
                 break
     except ModelError as error:
-        return Episode(tuple(steps), Status.MODEL_ERROR, used, tuple(rejects), str(error))
+        return ended(Status.MODEL_ERROR, str(error))
     except RetrieverError as error:
-        return Episode(tuple(steps), Status.RETRIEVER_ERROR, used, tuple(rejects), str(error))
-    return Episode(tuple(steps), Status.CAPPED_THEN_ANSWERED, used, tuple(rejects))
+        return ended(Status.RETRIEVER_ERROR, str(error))
+    return ended(Status.CAPPED_THEN_ANSWERED)
 
 
 def allowed_functions(steps: Sequence[Step], *, n: int, limits: Limits) -> tuple[str, ...]:
@@ -138,15 +141,17 @@ async def _draft_step(
     generate: Generate,
     limits: Limits,
     rejects: list[str],
-) -> tuple[Step | None, Usage]:
-    """The next step without its observation (None once the step's tries are spent), and what all tries
-    cost.
+    bill: list[Usage],
+) -> Step | None:
+    """The next step without its observation, None once the step's tries are spent. What each try cost goes
+    to `bill` at once, so that it counts even when a later try fails at the boundary.
     """
     functions = allowed_functions(steps, n=n, limits=limits)
-    cost = Usage()
+    cost = NO_USAGE
     for attempt in range(limits.step_tries):
         reply = await generate(question, steps, n=n, attempt=attempt, functions=functions)
         cost += reply.usage
+        bill.append(reply.usage)
         parsed = parse_step(reply.text)
         if isinstance(parsed, ParseError):
             rejects.append(parsed.code)
@@ -154,7 +159,7 @@ async def _draft_step(
         repairs = parsed.repairs
         if parsed.n is not None and parsed.n != n:
             repairs = (*repairs, "renumbered")
-        step = Step(
+        return Step(
             n=n,
             thought=parsed.thought,
             action=parsed.action,
@@ -163,8 +168,7 @@ async def _draft_step(
             rejected=attempt,
             usage=cost,
         )
-        return step, cost
-    return None, cost
+    return None
 
 
 async def _observe(draft: Step, steps: Sequence[Step], *, search: SearchFn) -> Step:

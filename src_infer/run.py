@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump, load_config
-from src_core.errors import BoundaryError, UserError, run_main
+from src_core.errors import BoundaryError, ModelError, RetrieverError, UserError, run_main
 from src_core.questions import load_questions
 from src_core.rundir import RunDir
 from src_core.types import Question, Status, Trajectory, question_id, trajectory_from_json
@@ -33,7 +33,7 @@ from src_infer.show import (
     report_console,
     results_table,
     totals_table,
-    trajectory_lines,
+    verdict_lines,
 )
 
 RETRIED = frozenset(status.value for status in Status if status.retryable)
@@ -106,7 +106,12 @@ async def _answer_all(
     progress = RunProgress(err, total=len(questions), done=len(questions) - len(todo))
 
     async def answer(question: Question) -> Trajectory:
-        return await method.run(question, tools.kit)
+        try:
+            return await method.run(question, tools.kit)
+        except ModelError as error:
+            return Trajectory(question, (), "", Status.MODEL_ERROR, error=str(error))
+        except RetrieverError as error:
+            return Trajectory(question, (), "", Status.RETRIEVER_ERROR, error=str(error))
 
     try:
         await run_questions(
@@ -139,7 +144,7 @@ def _manifest(
 def _report(trajectories: Sequence[Trajectory], summary: dict[str, Any], *, live: bool, out: Console) -> None:
     """The table and totals, or the end of the one trajectory whose steps were printed live."""
     if live:
-        for line in trajectory_lines(trajectories[0])[-3:]:
+        for line in verdict_lines(trajectories[0]):
             out.print(line)
         return
     out.print(results_table(trajectories))

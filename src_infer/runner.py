@@ -47,13 +47,29 @@ async def _write(queue: asyncio.Queue[Trajectory | None], *, rows: Path, on_row:
     """Take all that is queued, write and sync it in a thread, report it."""
     with JsonlWriter(rows) as writer:
         ended = False
-        while not ended:
-            batch = [await queue.get()]
-            while not queue.empty():
-                batch.append(queue.get_nowait())
-            done = [row for row in batch if row is not None]
-            ended = len(done) < len(batch)
-            if done:
-                await asyncio.to_thread(writer.write_many, [to_json(row) for row in done])
-            for row in done:
-                on_row(row)
+        try:
+            while not ended:
+                batch = [await queue.get(), *_queued(queue)]
+                done = [row for row in batch if row is not None]
+                ended = len(done) < len(batch)
+                if done:
+                    await _whole(asyncio.to_thread(writer.write_many, [to_json(row) for row in done]))
+                for row in done:
+                    on_row(row)
+        except asyncio.CancelledError:  # an interrupted run keeps what was finished
+            writer.write_many([to_json(row) for row in _queued(queue) if row is not None])
+            raise
+
+
+def _queued(queue: asyncio.Queue[Trajectory | None]) -> list[Trajectory | None]:
+    return [queue.get_nowait() for _ in range(queue.qsize())]
+
+
+async def _whole(work: Awaitable[None]) -> None:
+    """Await `work` to its end even when cancelled: its thread goes on anyway and needs the file open."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

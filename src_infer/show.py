@@ -71,11 +71,16 @@ def step_lines(step: Step) -> list[Text]:
 
 def trajectory_lines(trajectory: Trajectory) -> list[Text]:
     """A whole trajectory, from the question to the verdict."""
-    gold = trajectory.question.answers
     lines = [_line("Question: ", "bold", trajectory.question.question, "bold")]
     for step in trajectory.steps:
         lines.extend(step_lines(step))
-    lines.append(_line("Answer: ", "bold magenta", trajectory.answer or "(none)", "magenta"))
+    return lines + verdict_lines(trajectory)
+
+
+def verdict_lines(trajectory: Trajectory) -> list[Text]:
+    """How a trajectory ended: answer, gold, status, error."""
+    gold = trajectory.question.answers
+    lines = [_line("Answer: ", "bold magenta", trajectory.answer or "(none)", "magenta")]
     if gold:
         lines.append(_line("Gold: ", "bold", " | ".join(gold), ""))
     verdict = f"{trajectory.status.value}, {trajectory.searches} searches, {trajectory.seconds:.1f} s"
