@@ -53,7 +53,7 @@ def _texts(row: dict[str, Any], keys: tuple[str, ...], *, where: str) -> tuple[s
     """The first of `keys` that is present, as a tuple of texts; a lone value counts as one, numbers as
     text.
     """
-    value = next((row[key] for key in keys if row.get(key) is not None), [])
+    value: Any = next((row[key] for key in keys if row.get(key) is not None), [])
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str | int | float) for item in values):
         raise UserError(f"{where}: {keys[0]!r} must be a text or a list of texts")

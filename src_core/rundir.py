@@ -30,7 +30,7 @@ ROWS = "trajectories.jsonl"
 ON_EXISTING = ("resume", "resume_anyway", "clean", "fail")
 # Settings that may change between a run and its continuation: they do not change any row.
 _FREE = frozenset({"run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps"})
-_PACKAGES = (
+_PACKAGES: tuple[str, ...] = (
     "aiohttp",
     "faiss-cpu",
     "faiss-gpu",

@@ -45,7 +45,7 @@ class Tools:
 async def build_tools(
     config: InferConfig, *, on_step: StepPrinter | None, needs_search: bool = True
 ) -> Tools:
-    """Connect and check. Raises `BoundaryError` for a server that does not answer; nothing stays open then."""
+    """Connect and check. Raises `BoundaryError` for a server that does not answer; then nothing is open."""
     async with AsyncExitStack() as opened:
         tools = await _build(config, opened, on_step=on_step, needs_search=needs_search)
         opened.pop_all()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field
 
 from src_core.config import config_class
 from src_core.grammar import Constrain
@@ -70,7 +73,7 @@ class InferConfig:
     observation_mode: ObservationMode = ObservationMode.READER
     max_passage_chars: int = 2000
     answer_from: str = "reader"
-    in_flight: int = 64
+    in_flight: Annotated[int, Field(ge=1)] = 64
 
     def sampling(self, which: str) -> Sampling:
         """`agent`, `observe` or `final` sampling, at temperature 0 when `deterministic`."""

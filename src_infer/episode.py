@@ -127,7 +127,7 @@ def allowed_functions(steps: Sequence[Step], *, n: int, limits: Limits) -> tuple
     """Which functions step `n` may call: `search` alone below `min_searches`, `finish` alone at the very
     end.
     """
-    if n >= limits.t_max or _repeats(steps) >= limits.max_repeats:
+    if n >= limits.t_max or _repeats(steps) >= max(limits.max_repeats, 1):
         return ("finish",)
     searches = sum(isinstance(step.action, Search) for step in steps)
     return ("search",) if searches < limits.min_searches else FUNCTIONS
