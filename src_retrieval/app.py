@@ -33,6 +33,8 @@ from src_retrieval.wire import (
 
 LOG = logging.getLogger("src_retrieval")
 JSON = "application/json"
+DRAIN_FACTOR = 16
+DRAIN_PIECE = 1 << 20
 
 Parse = Callable[[bytes, Bounds], SearchRequest]
 
@@ -94,7 +96,6 @@ def make_app(
 ) -> Flask:
     """The WSGI app. `index` is what `/health` tells about the index; with a `token`, all else needs it."""
     app = Flask("src_retrieval")
-    app.config["MAX_CONTENT_LENGTH"] = options.max_body_bytes
     app.logger.handlers = LOG.handlers
     healthy = orjson.dumps(
         {"status": "healthy", "retrievers": {"total": 1, "available": 1}, "index": index},
@@ -114,7 +115,7 @@ def make_app(
         return Response(service.metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     def answer(parse: Parse, write: Callable[[Corpus, SearchRequest, list[list[Ranked]]], bytes]) -> Response:
-        wanted = parse(request.get_data(cache=False), service.bounds)
+        wanted = parse(_body(options.max_body_bytes), service.bounds)
         return Response(write(service.corpus, wanted, service.run(wanted)), content_type=JSON)
 
     @app.post("/search")
@@ -144,6 +145,22 @@ def make_app(
 def _require_token(token: str, given: str) -> None:
     if not hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {token}".encode()):
         raise RequestError(401, "unauthorised", "send the header 'Authorization: Bearer <token>'")
+
+
+def _body(limit: int) -> bytes:
+    """The whole body, also of a chunked request. One over the limit is read to its end (within bounds)
+    and thrown away: a client that is still writing would see a broken pipe instead of the answer.
+    """
+    stream = request.environ["wsgi.input"]
+    body: bytes = stream.read(limit + 1)
+    if len(body) <= limit:
+        return body
+    drained = 0
+    while drained < DRAIN_FACTOR * limit and (piece := stream.read(DRAIN_PIECE)):
+        drained += len(piece)
+    raise RequestError(
+        413, "body too large", f"the body has more than {limit} bytes; send fewer queries at once"
+    )
 
 
 def write_search(corpus: Corpus, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import aiohttp
 import orjson
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from src_core.errors import RetrieverError
 from src_core.llm import RetryPolicy
@@ -86,7 +86,7 @@ class RetrieverClient:
         policy = self._retry
         attempts = AsyncRetrying(
             stop=stop_after_attempt(policy.attempts),
-            wait=wait_exponential_jitter(policy.first_wait, policy.longest_wait, jitter=policy.first_wait),
+            wait=wait_random_exponential(multiplier=policy.first_wait, max=policy.longest_wait),
             retry=retry_if_exception(lambda error: isinstance(error, RetrieverError) and error.retryable),
             reraise=True,
         )

@@ -144,7 +144,7 @@ class Corpus:
             raise IndexError(f"row {number} of a corpus with {self.info.rows} rows")
         start = int(self._offsets[number])
         end = self._map.find(b"\n", start)
-        return self._map[start : end if end >= 0 else len(self._map)].strip()
+        return self._map[start : end if end >= 0 else len(self._map)].rstrip(b"\r\n")
 
 
 def open_corpus(path: Path, cache_dir: Path, *, advance: Advance | None = None) -> Corpus:

@@ -8,6 +8,7 @@ reference/performance.md: section 1.3 (FAISS leaves BLAS unused below batch 167 
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from pathlib import Path
@@ -70,6 +71,12 @@ def load_faiss() -> Any:
     return faiss
 
 
+@functools.cache
+def _stock_blas_threshold() -> int:
+    """FAISS's own value, read before the first search changes it (it is one for the whole process)."""
+    return int(load_faiss().cvar.distance_compute_blas_threshold)
+
+
 class FaissIndex:
     """A FAISS index of any type. `keep` holds the arrays that the index only points at."""
 
@@ -78,7 +85,7 @@ class FaissIndex:
         self._index = index
         self._options = options
         self._keep = keep
-        self._stock_threshold: int = self._faiss.cvar.distance_compute_blas_threshold
+        self._stock_threshold = _stock_blas_threshold()
         self.rows: int = index.ntotal
         self.dim: int = index.d
 

@@ -106,7 +106,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def start_listening(listener: socket.socket, port: int) -> None:
-    """Listen. Two servers that load at the same time can both have bound the port; only one gets to listen."""
+    """Listen. Two servers loading at the same time can both bind the port; only one gets to listen."""
     try:
         listener.listen(1024)
     except OSError as error:

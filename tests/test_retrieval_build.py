@@ -1,0 +1,197 @@
+"""The index builder: resumes after kill -9, refuses what cannot work, writes the manifest last."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from src_core.config import load_config
+from src_core.errors import UserError
+from src_retrieval import build
+from src_retrieval.build import BuildConfig, build_index
+from src_retrieval.encoders import ToyEncoder
+from src_retrieval.engine import EngineConfig, open_engine
+from src_retrieval.layout import IndexLayout, IndexType, read_manifest
+
+QUIET = Console(quiet=True)
+ROWS = 1_500
+
+
+def make_corpus(path: Path, rows: int) -> list[str]:
+    texts = [f"Title {at}\nrow {at} talks of word{at % 50} and word{at % 7}" for at in range(rows)]
+    lines = (json.dumps({"id": f"d{at}", "contents": text}) for at, text in enumerate(texts))
+    path.write_text("\n".join(lines))
+    return texts
+
+
+def settings(folder: Path, **changes: object) -> list[str]:
+    values: dict[str, object] = {
+        "corpus": folder / "corpus.jsonl",
+        "index_dir": folder / "index",
+        "encoder": "toy",
+        **changes,
+    }
+    return [f"{key}={value}" for key, value in values.items()]
+
+
+def config(folder: Path, **changes: object) -> BuildConfig:
+    return load_config(BuildConfig, None, settings(folder, **changes))
+
+
+def engine_config(folder: Path, **changes: object) -> EngineConfig:
+    values = {
+        "retrieval_method": "toy",
+        "index_path": folder / "index",
+        "corpus_path": folder / "corpus.jsonl",
+        **changes,
+    }
+    return load_config(EngineConfig, None, [f"{key}={value}" for key, value in values.items()])
+
+
+def rows_done(layout: IndexLayout) -> int:
+    return int(json.loads(layout.progress.read_bytes())["rows_done"]) if layout.progress.is_file() else 0
+
+
+def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    texts = make_corpus(tmp_path / "corpus.jsonl", ROWS)
+    layout = IndexLayout(tmp_path / "index")
+    command = [sys.executable, "-m", "src_retrieval.build", *settings(tmp_path, chunk_rows=10)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while rows_done(layout) < 50 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = rows_done(layout)
+    assert 50 <= done < ROWS
+    assert not layout.manifest.is_file()
+    # A torn chunk behind the saved rows, and a mark in a saved row that only encoding it again would remove.
+    with layout.vectors.open("r+b") as handle:
+        handle.write(np.full(64, 9.0, dtype=np.float32).tobytes())
+        handle.seek(0, os.SEEK_END)
+        handle.write(b"torn")
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL, timeout=60)
+    vectors = np.fromfile(layout.vectors, dtype=np.float32).reshape(ROWS, 64)
+    assert (vectors[0] == 9.0).all()
+    assert np.array_equal(vectors[1:], ToyEncoder().encode_passages(texts)[1:])
+    manifest = read_manifest(layout)
+    assert manifest is not None
+    assert manifest.rows == ROWS
+    assert not layout.progress.is_file()
+
+
+def test_a_finished_index_is_left_alone_and_replaced_only_on_demand(tmp_path: Path) -> None:
+    make_corpus(tmp_path / "corpus.jsonl", 40)
+    first = build_index(config(tmp_path), console=QUIET)
+    stamp = (tmp_path / "index" / "manifest.json").stat().st_mtime_ns
+    assert build_index(config(tmp_path), console=QUIET) == first
+    assert (tmp_path / "index" / "manifest.json").stat().st_mtime_ns == stamp
+    with pytest.raises(UserError, match=r"another encoder.*overwrite=true"):
+        build_index(config(tmp_path, encoder="toy:32"), console=QUIET)
+    make_corpus(tmp_path / "corpus.jsonl", 41)
+    with pytest.raises(UserError, match="another corpus"):
+        build_index(config(tmp_path), console=QUIET)
+    assert build_index(config(tmp_path, overwrite=True), console=QUIET).rows == 41
+
+
+@pytest.mark.parametrize("kind", list(IndexType))
+def test_each_type_is_built_served_and_finds_the_right_passage(tmp_path: Path, kind: IndexType) -> None:
+    texts = make_corpus(tmp_path / "corpus.jsonl", 1_200)
+    build_index(config(tmp_path, type=kind), console=QUIET)
+    keeps_vectors = kind in (IndexType.FLAT, IndexType.HYBRID)
+    assert (tmp_path / "index" / "vectors.f32").is_file() == keeps_vectors
+    engine = open_engine(engine_config(tmp_path)).engine
+    found = engine.search([texts[77], texts[8]], [5, 2]).results
+    assert [len(found[0]), len(found[1])] == [5, 2]
+    assert 77 in [result.row for result in found[0]]
+
+
+def test_one_half_of_a_hybrid_can_be_served_but_nothing_that_was_not_built(tmp_path: Path) -> None:
+    make_corpus(tmp_path / "corpus.jsonl", 60)
+    build_index(config(tmp_path), console=QUIET)
+    for kind in ("flat", "bm25"):
+        assert open_engine(engine_config(tmp_path, type=kind)).engine.search(["row 5"], [1]).results[0]
+    with pytest.raises(UserError, match="was built as hybrid, the config says pq"):
+        open_engine(engine_config(tmp_path, type="pq"))
+
+
+def test_a_server_refuses_an_index_of_another_encoder_or_corpus(tmp_path: Path) -> None:
+    make_corpus(tmp_path / "corpus.jsonl", 40)
+    with pytest.raises(UserError, match=r"no index in .*build_index.sh"):
+        open_engine(engine_config(tmp_path))
+    build_index(config(tmp_path), console=QUIET)
+    with pytest.raises(UserError, match=r"built by toy:64 .* config says toy:32 .*rebuild it with bash"):
+        open_engine(engine_config(tmp_path, retrieval_method="toy:32"))
+    make_corpus(tmp_path / "corpus.jsonl", 41)
+    with pytest.raises(UserError, match="another version of"):
+        open_engine(engine_config(tmp_path))
+
+
+def test_a_bare_faiss_file_is_checked_by_its_sizes(tmp_path: Path) -> None:
+    import faiss
+
+    texts = make_corpus(tmp_path / "corpus.jsonl", 40)
+    index = faiss.IndexFlatIP(64)
+    index.add(ToyEncoder().encode_passages(texts))
+    faiss.write_index(index, str(tmp_path / "published.index"))
+    path = tmp_path / "published.index"
+    engine = open_engine(engine_config(tmp_path, index_path=path)).engine
+    assert engine.search([texts[3]], [1]).results[0][0].row == 3
+    with pytest.raises(UserError, match="64 dimensions, toy:32 makes 32"):
+        open_engine(engine_config(tmp_path, index_path=path, retrieval_method="toy:32"))
+    make_corpus(tmp_path / "corpus.jsonl", 39)
+    with pytest.raises(UserError, match=r"40 vectors.*39 passages"):
+        open_engine(engine_config(tmp_path, index_path=path))
+
+
+def test_gpu_search_without_a_gpu_is_said_plainly(tmp_path: Path) -> None:
+    import faiss
+
+    if hasattr(faiss, "get_num_gpus") and faiss.get_num_gpus():
+        pytest.skip("this machine has a GPU")
+    make_corpus(tmp_path / "corpus.jsonl", 40)
+    build_index(config(tmp_path), console=QUIET)
+    with pytest.raises(UserError, match="faiss_gpu is true but FAISS sees no GPU"):
+        open_engine(engine_config(tmp_path, faiss_gpu=True))
+
+
+def test_too_little_disk_or_memory_is_told_with_need_and_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_corpus(tmp_path / "corpus.jsonl", 40)
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "memory_available", lambda: 10**8)
+        with pytest.raises(UserError, match=r"about 1\.1 GB of memory, 0\.1 GB are available"):
+            build_index(config(tmp_path), console=QUIET)
+    usage = build.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(build.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(UserError, match=r"GB more on the disk of .*0\.0 GB are free"):
+        build_index(config(tmp_path, type="flat"), console=QUIET)
+
+
+def test_an_unfinished_build_of_something_else_is_not_mixed_in(tmp_path: Path) -> None:
+    make_corpus(tmp_path / "corpus.jsonl", 40)
+    layout = IndexLayout(tmp_path / "index")
+    layout.root.mkdir()
+    layout.vectors.write_bytes(b"\0" * 64 * 4 * 10)
+    layout.progress.write_text('{"fingerprint": {"corpus": "other"}, "rows_done": 10}')
+    with pytest.raises(UserError, match="unfinished build of another corpus or encoder"):
+        build_index(config(tmp_path), console=QUIET)
+    assert build_index(config(tmp_path, overwrite=True), console=QUIET).rows == 40
+
+
+def test_two_builders_do_not_share_a_folder(tmp_path: Path) -> None:
+    make_corpus(tmp_path / "corpus.jsonl", 40)
+    layout = IndexLayout(tmp_path / "index")
+    layout.root.mkdir()
+    with build._locked(layout), pytest.raises(UserError, match="another process is building"):
+        build_index(config(tmp_path), console=QUIET)
