@@ -29,10 +29,13 @@ release_server() {
 
 stop_if_unused() { used "$1" || stop_server "$1"; }
 
-# release_all USER
+# release_all USER: for the end of a script, whatever ended it; what it still runs ends with it.
 release_all() {
-  local name
+  local name children
   trap '' INT TERM
+  children=$(jobs -p)
+  # shellcheck disable=SC2086 # one word per PID
+  [[ -z $children ]] || kill $children 2> /dev/null || true
   for name in "${SERVER_NAMES[@]}"; do release_server "$name" "$1"; done
 }
 

@@ -127,6 +127,16 @@ def test_interrupted_it_releases_the_servers(infer: Infer, by: signal.Signals) -
         os.killpg(running.pid, signal.SIGKILL)
 
 
+def test_terminated_alone_it_ends_its_run_too(infer: Infer) -> None:
+    running = infer.start("infer.sh", FAKE_RUN="echo $$ > $FAKE_RUN_ARGUMENTS.pid; exec sleep 30")
+    note = Path(f"{infer.arguments}.pid")
+    until(lambda: note.exists() and note.read_text().endswith("\n"))
+    pids = [int(note.read_text()), *infer.pids()]
+    running.terminate()
+    assert running.wait(timeout=10) != 0
+    until(lambda: not any(alive(pid) for pid in pids))
+
+
 def test_two_at_once_share_and_the_last_one_stops(infer: Infer) -> None:
     first = infer.start("infer.sh", FAKE_RUN="sleep 0.8")
     second = infer.start("infer.sh", FAKE_RUN="sleep 1.8")
