@@ -1,7 +1,7 @@
 """`configs/models.yaml` as typed values: which models exist, and the sources of each, in order.
 
-A `FileSpec` is one file that a source brings: its final size and sha256, and where the source keeps it (a path
-in a hub repository, or one member per wheel). Facts about a model (licence, context length) live beside it.
+A `FileSpec` is one file that a source brings: its final size and sha256, and where the source keeps it (a
+path in a hub repository, or one member per wheel). Facts about a model (licence, context length) live beside it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CATALOG_FILE = REPO_ROOT / "configs" / "models.yaml"
 
 
 class SourceError(Exception):
-    """One source of a model did not work; the message is the reason, as a clause. The next source is tried."""
+    """One source of a model did not work; the message is the reason, as a clause. The next one is tried."""
 
 
 class Part(NamedTuple):
@@ -80,7 +80,8 @@ class Source:
 
 @config_class
 class ModelEntry:
-    """One model: an `llm` is a single GGUF file, an `encoder` becomes a folder with ONNX files."""
+    """One model: an `llm` is a single GGUF file, an `encoder` becomes a folder with ONNX files. `heads` (attention
+    heads of an encoder) is the one size that its weights do not show."""
 
     kind: Literal["llm", "encoder"]
     licence: str
@@ -88,6 +89,7 @@ class ModelEntry:
     note: str
     sources: list[Source]
     family: Literal["", "e5", "minilm", "bge"] = ""
+    heads: int = 12
 
 
 @config_class

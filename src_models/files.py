@@ -25,7 +25,7 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
-    """Hold an advisory lock on `path`; a second process waits here. The kernel frees it when a holder dies."""
+    """Hold an advisory lock on `path`; a second process waits here. A holder that dies lets go."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

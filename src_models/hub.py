@@ -1,10 +1,10 @@
 """Files of a model hub, through the `huggingface_hub` package, each step in a child process.
 
-    python -m src_models.hub meta REPO FILE     # {"path"} when cached, else {"etag", "size"}; used by `fetch_hub_file`
+    python -m src_models.hub meta REPO FILE     # {"path"} when cached, else {"etag", "size"}
 
 A child has a deadline of its own (name resolution can hang for minutes) and turns whatever the package raises
-into one line of text. The package's cache and its variables (HF_HUB_OFFLINE, HF_HOME, HF_TOKEN, HF_ENDPOINT) are
-respected. Before a large download the announced sha256 is compared with the pinned one.
+into one line of text. The package's cache and its variables (HF_HUB_OFFLINE, HF_HOME, HF_TOKEN, HF_ENDPOINT)
+are respected. Before a large download the announced sha256 is compared with the pinned one.
 """
 
 from __future__ import annotations

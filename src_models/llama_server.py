@@ -110,7 +110,8 @@ def require_free_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise UserError(
-                f"cannot listen on {host}:{port} ({error.strerror}); stop what runs there or choose another --port"
+                f"cannot listen on {host}:{port} ({error.strerror}); "
+                "stop what runs there or choose another --port"
             ) from error
 
 
@@ -170,7 +171,7 @@ def settings_from(chosen: argparse.Namespace) -> ServerSettings:
     """Check the command line and find the files. Raises `UserError`."""
     if chosen.api_key_env and not os.environ.get(chosen.api_key_env):
         raise UserError(
-            f"--api-key-env names {chosen.api_key_env}, which is not set; export it or drop the flag"
+            f"--api-key-env names {chosen.api_key_env}, which is not set; set it or drop the flag"
         )
     for flag in ("parallel", "ctx", "share"):
         if getattr(chosen, flag) < 1:

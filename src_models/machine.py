@@ -16,9 +16,9 @@ def usable_cpus() -> set[int]:
 
 
 def physical_cores(folder: Path = CPU_FOLDER) -> int:
-    """Physical cores among the usable CPUs: hyper-thread siblings share one core's arithmetic units, and llama.cpp
-    gains nothing from the second. Falls back to logical CPUs where the kernel does not tell. A CPU quota
-    (cgroup v2) caps the result."""
+    """Physical cores among the usable CPUs: hyper-thread siblings share one core's arithmetic units, and
+    llama.cpp gains nothing from the second. Falls back to logical CPUs where the kernel does not tell. A CPU
+    quota (cgroup v2) caps the result."""
     cpus = usable_cpus()
     cores = {_core_of(folder, cpu) for cpu in cpus}
     return max(1, min(len(cores), _quota(len(cpus))))

