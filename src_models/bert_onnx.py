@@ -1,8 +1,9 @@
 """A plain BERT encoder as an ONNX graph with dynamic batch and sequence length, built from its weights.
 
-Inputs `input_ids`, `attention_mask`, `token_type_ids` (int64 [batch, seq]), output `last_hidden_state` (float32
-[batch, seq, dim]). Query, key and value are one matrix product. With `int8` the matrices become 8-bit with one
-scale per output column, and activations are quantised on the fly; embeddings, norms and softmax stay fp32.
+Inputs `input_ids`, `attention_mask`, `token_type_ids` (int64 [batch, seq]), output `last_hidden_state`
+(float32 [batch, seq, dim]). Query, key and value are one matrix product. With `int8` the matrices become
+8-bit with one scale per output column, and activations are quantised on the fly; embeddings, norms and
+softmax stay fp32.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ class _Graph:
 
 
 def write_bert(weights: Weights, path: Path, *, heads: int, int8: bool) -> None:
-    """Write the graph of a BERT encoder with `weights` to `path`. Raises `SourceError` when a weight is missing."""
+    """Write the graph of a BERT encoder with `weights` to `path`. Raises `SourceError` when a weight is
+    missing."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -109,8 +111,8 @@ def _assemble(graph: _Graph, weights: Weights, *, heads: int) -> int:
     mask = graph.op(
         "Cast", graph.op("Unsqueeze", "attention_mask", graph.constant("mask_axes", _ints(1, 2))), to=1
     )
-    one = graph.constant("one", np.float32([1.0]))
-    away = graph.op("Mul", graph.op("Sub", one, mask), graph.constant("masked", np.float32([MASKED])))
+    one = graph.constant("one", _floats(1.0))
+    away = graph.op("Mul", graph.op("Sub", one, mask), graph.constant("masked", _floats(MASKED)))
     layers = layer_count(weights)
     for index in range(layers):
         last = index == layers - 1
@@ -124,8 +126,8 @@ def _embed(graph: _Graph, weights: Weights) -> str:
         for kind in ("word", "position", "token_type")
     }
     shape = graph.op("Shape", "input_ids")
-    seq = graph.op("Gather", shape, graph.constant("index_1", np.int64(1)))
-    zero, step = graph.constant("index_0", np.int64(0)), "index_1"
+    seq = graph.op("Gather", shape, graph.constant("index_1", _index(1)))
+    zero, step = graph.constant("index_0", _index(0)), "index_1"
     positions = graph.op("Gather", tables["position"], graph.op("Range", zero, seq, step))
     words = graph.op("Gather", tables["word"], "input_ids")
     kinds = graph.op("Gather", tables["token_type"], "token_type_ids")
@@ -157,7 +159,7 @@ def _attention(graph: _Graph, weights: Weights, hidden: str, away: str, *, base:
     shape = graph.constant("heads_shape", _ints(0, 0, 3, heads, dim // heads))
     split = graph.op("Transpose", graph.op("Reshape", joint, shape), perm=[2, 0, 3, 1, 4])
     query, key, value = (
-        graph.op("Gather", split, graph.constant(f"index_{i}", np.int64(i)), axis=0) for i in range(3)
+        graph.op("Gather", split, graph.constant(f"index_{i}", _index(i)), axis=0) for i in range(3)
     )
     scores = graph.op("MatMul", query, graph.op("Transpose", key, perm=[0, 1, 3, 2]))
     shares = graph.op("Softmax", graph.op("Add", scores, away), axis=-1)
@@ -172,10 +174,18 @@ def _dense(graph: _Graph, weights: Weights, x: str, name: str) -> str:
 
 def _gelu(graph: _Graph, x: str) -> str:
     """Exact GELU: x * (1 + erf(x / sqrt 2)) / 2, in the order that onnxruntime fuses into one kernel."""
-    bent = graph.op("Erf", graph.op("Div", x, graph.constant("sqrt_2", np.float32(2**0.5))))
-    grown = graph.op("Mul", x, graph.op("Add", bent, graph.constant("plus_1", np.float32(1))))
-    return graph.op("Mul", grown, graph.constant("half", np.float32(0.5)))
+    bent = graph.op("Erf", graph.op("Div", x, graph.constant("sqrt_2", _floats(2**0.5))))
+    grown = graph.op("Mul", x, graph.op("Add", bent, graph.constant("plus_1", _floats(1.0))))
+    return graph.op("Mul", grown, graph.constant("half", _floats(0.5)))
 
 
 def _ints(*values: int) -> NDArray[np.int64]:
     return np.array(values, dtype=np.int64)
+
+
+def _index(value: int) -> NDArray[np.int64]:
+    return np.array(value, dtype=np.int64)
+
+
+def _floats(*values: float) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)

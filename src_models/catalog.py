@@ -1,7 +1,8 @@
 """`configs/models.yaml` as typed values: which models exist, and the sources of each, in order.
 
 A `FileSpec` is one file that a source brings: its final size and sha256, and where the source keeps it (a
-path in a hub repository, or one member per wheel). Facts about a model (licence, context length) live beside it.
+path in a hub repository, or one member per wheel). Facts about a model (licence, context length) live beside
+it.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class Source:
 
 @config_class
 class ModelEntry:
-    """One model: an `llm` is a single GGUF file, an `encoder` becomes a folder with ONNX files. `heads` (attention
-    heads of an encoder) is the one size that its weights do not show."""
+    """One model: an `llm` is a single GGUF file, an `encoder` becomes a folder with ONNX files. `heads`
+    (attention heads of an encoder) is the one size that its weights do not show."""
 
     kind: Literal["llm", "encoder"]
     licence: str

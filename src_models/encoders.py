@@ -1,10 +1,10 @@
 """Make an encoder folder that onnxruntime serves without torch, from whatever a source brought.
 
-    python -m src_models.encoders HF_FOLDER OUT_FOLDER --family bge      # any plain BERT encoder with safetensors
+    python -m src_models.encoders HF_FOLDER OUT_FOLDER --family bge    # any plain BERT with safetensors
 
-The folder: `model.onnx` (fp32), `model.int8.onnx` (8-bit matrices), `tokenizer.json`, and `encoder.json` with the
-family's prefixes, pooling, width, maximum length, and `int8_cosine`: the lowest cosine between fp32 and int8
-vectors of a few sentences, measured on this machine (int8 kernels differ between CPUs).
+The folder: `model.onnx` (fp32), `model.int8.onnx` (8-bit matrices), `tokenizer.json`, and `encoder.json` with
+the family's prefixes, pooling, width, maximum length, and `int8_cosine`: the lowest cosine between fp32 and
+int8 vectors of a few sentences, measured on this machine (int8 kernels differ between CPUs).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The weights of a BERT encoder as numpy arrays under their usual names, from safetensors or from an ONNX export.
+"""The weights of a BERT encoder as numpy arrays under their usual names, from safetensors or from an ONNX
+export.
 
 Names are those of a plain `BertModel` ("encoder.layer.0.attention.self.query.weight", …), matrices are
 [out, in]. Nothing here is unpickled.
@@ -18,13 +19,13 @@ from src_models.catalog import SourceError
 
 Weights = Mapping[str, NDArray[np.float32]]
 
-SAFETENSORS_TYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "I64": np.dtype("<i8")}
+SAFETENSORS_TYPES = {"F32": "<f4", "F16": "<f2"}
 WRAPPERS = ("bert.", "model.", "0.auto_model.")
 
 
 def read_safetensors(path: Path) -> Weights:
-    """The float tensors of a safetensors file: 8 bytes of header length, a JSON header, raw little-endian data.
-    bfloat16 is widened. Raises `SourceError` for a damaged file or an unknown type."""
+    """The float tensors of a safetensors file: 8 bytes of header length, a JSON header, raw little-endian
+    data. bfloat16 is widened. Raises `SourceError` for a damaged file or an unknown type."""
     data = np.memmap(path, dtype=np.uint8, mode="r")
     try:
         length = int.from_bytes(data[:8].tobytes(), "little")
@@ -43,10 +44,10 @@ def read_safetensors(path: Path) -> Weights:
 
 def _tensor(raw: NDArray[np.uint8], kind: str, path: Path) -> NDArray[np.float32]:
     if kind == "BF16":
-        return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
+        return (raw.view(np.dtype("<u2")).astype(np.uint32) << 16).view(np.float32)
     if kind not in SAFETENSORS_TYPES:
         raise SourceError(f"{path.name} holds tensors of type {kind}, which is not supported")
-    return raw.view(SAFETENSORS_TYPES[kind]).astype(np.float32)
+    return raw.view(np.dtype(SAFETENSORS_TYPES[kind])).astype(np.float32)
 
 
 def _plain(name: str) -> str:
@@ -56,8 +57,8 @@ def _plain(name: str) -> str:
 
 
 def read_onnx(path: Path) -> Weights:
-    """The weights of a `BertModel` exported to ONNX. Biases, norms and embeddings keep their names there; a matrix
-    is anonymous (and transposed) and is recognised by the bias that is added to its product."""
+    """The weights of a `BertModel` exported to ONNX. Biases, norms and embeddings keep their names there; a
+    matrix is anonymous (and transposed) and is recognised by the bias that is added to its product."""
     import onnx
     from onnx import numpy_helper
 
@@ -84,8 +85,8 @@ def read_onnx(path: Path) -> Weights:
 
 
 def unpack_onnx(archive: Path, folder: Path) -> Path:
-    """Unpack a tar.gz that holds one ONNX file (perhaps with external data) and return that file's path. Members
-    that would leave `folder`, links and devices are refused."""
+    """Unpack a tar.gz that holds one ONNX file (perhaps with external data) and return that file's path.
+    Members that would leave `folder`, links and devices are refused."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(archive, "r:gz") as tar:
