@@ -26,6 +26,7 @@ from src_core.llm import RetryPolicy
 from src_retrieval.batcher import Batcher
 from src_retrieval.build import BuildConfig, build_index
 from src_retrieval.client import RetrieverClient
+from src_retrieval.server import bind
 from src_retrieval.toy import ToyRetriever
 
 ROWS = 300
@@ -339,3 +340,9 @@ def test_the_toy_retriever_ranks_by_rare_shared_words(tmp_path: Path) -> None:
         await toy.close()
 
     asyncio.run(ask())
+
+
+def test_the_listening_socket_names_tcp_so_that_replies_are_not_delayed() -> None:
+    listener = bind("127.0.0.1", 0)
+    assert listener.proto == socket.IPPROTO_TCP
+    listener.close()
