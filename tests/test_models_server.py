@@ -1,0 +1,107 @@
+"""The embedded LLM server: everything that can be checked without weights."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from src_core.errors import UserError
+from src_models import llama_server as server
+from src_models.catalog import REPO_ROOT
+
+
+def parsed(*arguments: str) -> server.ServerSettings:
+    return server.settings_from(server._parse(list(arguments)))
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture
+def gguf(tmp_path: Path) -> Path:
+    file = tmp_path / "my-model.v1.gguf"
+    file.write_bytes(b"GGUF" + bytes(100))
+    return file
+
+
+def test_settings_from_the_command_line(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "default_threads", lambda share: 8 // share)
+    monkeypatch.setenv("TOKEN_HERE", "abc")
+    found = parsed("--model", str(gguf), "--port", free_port(), "--share", "2", "--api-key-env", "TOKEN_HERE")
+    assert (found.alias, found.threads, found.api_key, found.host) == ("my-model.v1", 4, "abc", "127.0.0.1")
+    assert parsed("--model", str(gguf), "--port", free_port(), "--threads", "3").threads == 3
+
+
+def test_params_of_the_binding(gguf: Path) -> None:
+    pytest.importorskip("xllamacpp")
+    params = server.make_params(
+        server.ServerSettings(
+            model=gguf, alias="m", threads=3, parallel=2, ctx=1000, api_key="abc", lora=gguf
+        )
+    )
+    assert params.n_ctx == 2000
+    assert params.kv_unified
+    assert params.n_parallel == 2
+    assert params.api_keys == ["abc"]
+    assert (params.cpuparams.n_threads, params.cpuparams_batch.n_threads) == (3, 3)
+    assert [adapter.path for adapter in params.lora_adapters] == [str(gguf)]
+    assert params.hostnames == ["127.0.0.1"]
+    assert not (params.ui or params.endpoint_slots or params.endpoint_props)
+
+
+def test_port_in_use_is_found_before_the_model_is_looked_at() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UserError, match=r"cannot listen on .* choose another --port"):
+            parsed("--model", "no-such-model", "--port", str(taken.getsockname()[1]))
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--lora", "absent.gguf"], "no such LoRA file"),
+        (["--api-key-env", "UNSET_VARIABLE"], "UNSET_VARIABLE, which is not set"),
+        (["--parallel", "0"], "--parallel must be at least 1"),
+    ],
+)
+def test_wrong_flags_are_one_sentence(gguf: Path, extra: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parsed("--model", str(gguf), "--port", free_port(), *extra)
+
+
+def test_wrong_model_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such model file"):
+        server.find_model(str(tmp_path / "absent.gguf"))
+    (tmp_path / "a.gguf").write_bytes(b"PK\x03\x04")
+    with pytest.raises(UserError, match="not a GGUF file"):
+        server.find_model(str(tmp_path / "a.gguf"))
+    with pytest.raises(UserError, match="no model is called"):
+        server.find_model("nonesuch")
+
+
+def test_owner_that_ends_stops_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "OWNER_POLL_SECONDS", 0.01)
+    stop = threading.Event()
+    owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    server.follow_owner(owner.pid, stop)
+    assert not stop.wait(0.1)
+    owner.communicate(b"\n")
+    assert stop.wait(5)
+
+
+def test_command_line_error_ends_with_status_2() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "src_models.llama_server", "--model", "absent.gguf", "--port", free_port()],
+        cwd=REPO_ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no such model file: absent.gguf")
