@@ -96,7 +96,6 @@ def make_app(
 ) -> Flask:
     """The WSGI app. `index` is what `/health` tells about the index; with a `token`, all else needs it."""
     app = Flask("src_retrieval")
-    app.logger.handlers = LOG.handlers
     healthy = orjson.dumps(
         {"status": "healthy", "retrievers": {"total": 1, "available": 1}, "index": index},
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from src_core.config import config_class
 from src_core.errors import UserError
-from src_retrieval.indexes import load_faiss
+from src_retrieval.indexes import load_faiss, stdout_to_stderr
 from src_retrieval.layout import DenseType, IndexLayout
 
 BLOCK_ROWS = 20_000
@@ -145,7 +145,8 @@ def _merge(trained: Any, shards: list[Path], layout: IndexLayout) -> None:
 
     logging.getLogger("faiss.contrib.ondisk").setLevel(logging.WARNING)
     layout.ivf_lists.unlink(missing_ok=True)
-    merge_ondisk(trained, [str(shard) for shard in shards], str(layout.ivf_lists))
+    with stdout_to_stderr():
+        merge_ondisk(trained, [str(shard) for shard in shards], str(layout.ivf_lists))
     _write(trained, layout.faiss_file(DenseType.IVF))
     for shard in shards:
         shard.unlink()

@@ -11,6 +11,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -71,6 +74,19 @@ def load_faiss() -> Any:
     return faiss
 
 
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """FAISS's on-disk lists print notes from C++; standard output belongs to the program's results."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
 @functools.cache
 def _stock_blas_threshold() -> int:
     """FAISS's own value, read before the first search changes it (it is one for the whole process)."""
@@ -121,7 +137,8 @@ def open_dense(
         return FaissIndex(flat_view(vectors), options, keep=(vectors,))
     path = layout.faiss_file(kind)
     if kind is DenseType.IVF:
-        index = read_faiss(path, faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY)
+        with stdout_to_stderr():
+            index = read_faiss(path, faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY)
         index.nprobe = min(options.ivf_nprobe, index.nlist)
         return FaissIndex(index, options)
     index = read_faiss(path, faiss.IO_FLAG_MMAP_IFC)

@@ -92,7 +92,7 @@ def main() -> None:
     """Prepare, start both servers, measure in turn, print."""
     config = load_config(BenchConfig, None, sys.argv[1:])
     os.chdir(REPO)
-    console = Console()
+    console = Console(width=110)
     folder = prepare(config, console)
     texts = [row["question"] for row in read_jsonl(Path(config.questions))]
     servers: dict[str, Server] = {}

@@ -1,0 +1,299 @@
+"""Index types at a million vectors: memory to build and to serve, recall against exact search, rate,
+size.
+
+    python scripts/bench/index.py rows=1000000 dim=768
+
+Vectors are synthetic: one centre per 500 rows plus noise of 96 effective dimensions and a little of
+full rank, unit length; queries are drawn the same way and are not in the index. Recall on other data
+differs (isotropic Gaussians, for one, are far harder). Each index is made by the real builder process,
+given a finished encoding, and served by the real server process; memory is sampled from
+/proc/PID/smaps_rollup while they work. `anonymous` is memory of the process's own; `dirty` adds pages
+of files that were written and not yet flushed. HNSW is measured at `hnsw_rows` because its graph is
+slow to build on two cores. Figures at 21,015,324 vectors are a linear projection, not a measurement.
+The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO))
+
+from src_core.config import config_class, load_config  # noqa: E402
+from src_core.errors import run_main  # noqa: E402
+from src_retrieval.corpus import open_corpus  # noqa: E402
+from src_retrieval.encoders import EncoderOptions, load_encoder, normalise  # noqa: E402
+from src_retrieval.indexes import FaissIndex, SearchOptions, flat_view, map_vectors, open_dense  # noqa: E402
+from src_retrieval.layout import DenseType, IndexLayout  # noqa: E402
+
+WIKI18_ROWS = 21_015_324
+BLOCK = 20_000
+QUERIES = 300
+SERVED_QUERIES = 200
+
+
+@config_class
+class BenchConfig:
+    """`types` to measure; `threads` for training and searching."""
+
+    rows: int = 1_000_000
+    hnsw_rows: int = 100_000
+    dim: int = 768
+    types: tuple[DenseType, ...] = tuple(DenseType)
+    threads: int = 2
+    folder: str = "indexes/bench_index"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Memory:
+    """Peaks in megabytes over the life of a process."""
+
+    anonymous: float
+    dirty: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Measured:
+    """One index type."""
+
+    rows: int
+    build_seconds: float
+    build: Memory
+    serve: Memory
+    bytes_per_vector: float
+    recall: float
+    queries_per_cpu_second: float
+
+
+def main() -> None:
+    """Measure each type, print the table, then one line of JSON."""
+    config = load_config(BenchConfig, None, sys.argv[1:])
+    os.chdir(REPO)
+    console = Console(width=150)
+    results: dict[str, Measured] = {}
+    for kind in config.types:
+        rows = config.hnsw_rows if kind is DenseType.HNSW else config.rows
+        source = Source(Path(f"{config.folder}_{rows}_{config.dim}"), rows, config.dim)
+        source.prepare(console)
+        console.print(f"building and serving {kind} over {rows} x {config.dim}")
+        results[kind] = measure(kind, source, config)
+    report(config, results, console)
+
+
+class Source:
+    """A corpus and the vectors of one size, made once; index folders link to them."""
+
+    def __init__(self, folder: Path, rows: int, dim: int) -> None:
+        self.folder, self.rows, self.dim = folder, rows, dim
+        self.corpus = folder / "corpus.jsonl"
+        self.vectors = folder / "vectors.f32"
+        self._rng = np.random.default_rng(0)
+        self._centres = self._rng.normal(size=(max(1, rows // 500), dim)).astype(np.float32)
+        self._basis = self._rng.normal(size=(96, dim)).astype(np.float32) / np.sqrt(96)
+
+    def prepare(self, console: Console) -> None:
+        """Write what is not there yet."""
+        if self.vectors.is_file() and self.vectors.stat().st_size == self.rows * self.dim * 4:
+            return
+        console.print(f"making {self.rows} vectors in {self.folder}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.corpus.open("w") as out:
+            for at in range(self.rows):
+                out.write(f'{{"id": "{at}", "contents": "Passage {at}\\nsome words about thing{at}"}}\n')
+        with self.vectors.open("wb") as out:
+            for start in range(0, self.rows, BLOCK):
+                out.write(self.draw(min(BLOCK, self.rows - start), self._rng).tobytes())
+
+    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Unit vectors around the centres."""
+        own = self._centres[rng.integers(len(self._centres), size=count)]
+        shaped = rng.normal(size=(count, 96)).astype(np.float32) @ self._basis
+        rest = rng.normal(scale=0.15, size=(count, self.dim)).astype(np.float32)
+        return normalise(own + shaped + rest)
+
+    def exact(self, queries: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The ten nearest rows by exact search."""
+        vectors = map_vectors(self.vectors, rows=self.rows, dim=self.dim)
+        return FaissIndex(flat_view(vectors), SearchOptions(), keep=(vectors,)).search(queries, 10).rows
+
+
+def measure(kind: DenseType, source: Source, config: BenchConfig) -> Measured:
+    """Build in one process, serve in another, search in this one."""
+    layout = IndexLayout(source.folder / kind)
+    shutil.rmtree(layout.root, ignore_errors=True)
+    layout.root.mkdir()
+    os.link(source.vectors, layout.vectors)
+    encoder = f"toy:{source.dim}"
+    hand_over(layout, source, encoder)
+    begin = time.monotonic()
+    builder = subprocess.Popen(
+        [
+            *(
+                sys.executable,
+                "-m",
+                "src_retrieval.build",
+                f"corpus={source.corpus}",
+                f"index_dir={layout.root}",
+            ),
+            *(f"type={kind}", f"encoder={encoder}"),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": str(config.threads)},
+        stderr=subprocess.PIPE,
+    )
+    build = Sampler(builder.pid)
+    error = builder.communicate()[1]
+    if builder.returncode:
+        raise RuntimeError(error.decode())
+    seconds = time.monotonic() - begin
+    serve = serve_and_sample(layout, source, encoder, config)
+    rng = np.random.default_rng(1)
+    queries = source.draw(QUERIES, rng)
+    index = open_dense(
+        layout, kind, rows=source.rows, dim=source.dim, options=SearchOptions(threads=config.threads)
+    )
+    index.search(queries, 10)  # pages in
+    cpu = time.process_time()
+    found = index.search(queries, 10).rows
+    cpu = time.process_time() - cpu
+    hits = [len(set(a) & set(b)) for a, b in zip(source.exact(queries).tolist(), found.tolist(), strict=True)]
+    size = sum(path.stat().st_size for path in layout.root.iterdir() if "corpus" not in path.name)
+    return Measured(
+        rows=source.rows,
+        build_seconds=round(seconds, 1),
+        build=build.peak(),
+        serve=serve,
+        bytes_per_vector=round(size / source.rows, 1),
+        recall=round(sum(hits) / (10 * QUERIES), 4),
+        queries_per_cpu_second=round(QUERIES / cpu, 1),
+    )
+
+
+def hand_over(layout: IndexLayout, source: Source, encoder: str) -> None:
+    """Tell the builder that encoding is finished: the synthetic vectors stand for the encoder's."""
+    corpus = open_corpus(source.corpus, layout.root)
+    identity = dataclasses.asdict(load_encoder(encoder, EncoderOptions()).identity)
+    fingerprint = {"corpus": corpus.info.sha256, "encoder": identity}
+    layout.progress.write_bytes(orjson.dumps({"fingerprint": fingerprint, "rows_done": source.rows}))
+
+
+class Sampler:
+    """Reads a process's memory every 50 ms until it ends."""
+
+    def __init__(self, pid: int) -> None:
+        self._path = Path(f"/proc/{pid}/smaps_rollup")
+        self._anonymous = self._dirty = 0
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread.start()
+
+    def peak(self) -> Memory:
+        """The peaks, once the process has ended."""
+        self._thread.join()
+        return Memory(round(self._anonymous * 1.024e-3, 1), round(self._dirty * 1.024e-3, 1))
+
+    def _sample(self) -> None:
+        while True:
+            try:
+                rows = dict(line.split()[:2] for line in self._path.read_text().splitlines()[1:])
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                return
+            if not rows:
+                return
+            self._anonymous = max(self._anonymous, int(rows["Anonymous:"]))
+            self._dirty = max(self._dirty, int(rows["Private_Dirty:"]))
+            time.sleep(0.05)
+
+
+def serve_and_sample(layout: IndexLayout, source: Source, encoder: str, config: BenchConfig) -> Memory:
+    """Start the real server, ask it single queries and batches, stop it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    values = [
+        *(f"retrieval_method={encoder}", f"index_path={layout.root}", f"corpus_path={source.corpus}"),
+        *(f"port={port}", f"searching.threads={config.threads}"),
+    ]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "src_retrieval.server", *values], stderr=subprocess.DEVNULL
+    )
+    sampler = Sampler(server.pid)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_ready(url, server)
+        for at in range(20):
+            ask(f"{url}/search", {"query": f"some thing{at}", "top_n": 10})
+        texts = [f"words about thing{at}" for at in range(SERVED_QUERIES)]
+        ask(f"{url}/batch_search", {"query": texts, "top_n": 10})
+    finally:
+        server.terminate()
+        server.wait()
+    return sampler.peak()
+
+
+def wait_ready(url: str, server: subprocess.Popen[bytes]) -> None:
+    """Wait for /health; a server that ends first ends the benchmark."""
+    while server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.1)
+    raise RuntimeError(f"the server ended with {server.returncode}")
+
+
+def ask(url: str, body: dict[str, Any]) -> None:
+    """One request; the answer is thrown away."""
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=600) as reply:
+        reply.read()
+
+
+def report(config: BenchConfig, results: dict[str, Measured], console: Console) -> None:
+    """The table, and one line of JSON."""
+    table = Table(title=f"clustered {config.dim}-d vectors, {config.threads} threads, memory in MB")
+    for column in ("type", "rows", "build s", "build anon", "(dirty)", "serve anon", "(dirty)"):
+        table.add_column(column, justify="right")
+    for column in ("B/vector", "recall@10", "q/cpu-s", "21M: GB", "21M: q/cpu-s"):
+        table.add_column(column, justify="right")
+    figures: dict[str, Any] = {"dim": config.dim, "projection_rows": WIKI18_ROWS}
+    for kind, row in results.items():
+        gigabytes = row.bytes_per_vector * WIKI18_ROWS / 1e9
+        # Scanning types slow down in proportion; a graph or lists do not, so theirs is left open.
+        scans = kind in (DenseType.FLAT, DenseType.PQ)
+        rate = f"{row.queries_per_cpu_second * row.rows / WIKI18_ROWS:.2f}" if scans else "-"
+        cells = (
+            row.build_seconds,
+            row.build.anonymous,
+            row.build.dirty,
+            row.serve.anonymous,
+            row.serve.dirty,
+        )
+        table.add_row(
+            *(kind, str(row.rows), *map(str, cells), str(row.bytes_per_vector), str(row.recall)),
+            *(str(row.queries_per_cpu_second), f"{gigabytes:.1f}", rate),
+        )
+        figures[kind] = {**dataclasses.asdict(row), "projected_gb_21m": round(gigabytes, 1)}
+    console.print(table)
+    console.print("the columns 21M are linear projections, not measurements")
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    run_main(main)
