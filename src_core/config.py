@@ -85,9 +85,8 @@ def _is_text(cls: Any, keys: Sequence[str]) -> bool:
         if section is None:
             return False
         hint = typing.get_type_hints(section).get(key)
-    return isinstance(hint, type) and issubclass(
-        hint, str
-    )  # also text enumerations: YAML reads `off` as False
+    # Text enumerations too: YAML would read `off` as False.
+    return isinstance(hint, type) and issubclass(hint, str)
 
 
 def _scalar(item: str, text: str) -> Any:

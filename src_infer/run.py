@@ -68,7 +68,7 @@ async def run(config: InferConfig, err: Console, out: Console) -> int:
     finally:
         await tools.close()
     _report(trajectories, summary["totals"], live=bool(config.question), out=out)
-    out.print(Text(f"written: {rundir.path}/"))
+    out.print(Text(f"written: {rundir.path}/"), soft_wrap=True)
     return int(any(trajectory.status.retryable for trajectory in trajectories))
 
 
@@ -102,7 +102,8 @@ async def _answer_all(
     before = rundir.finished_rows(retry_statuses=RETRIED)
     todo = [question for question in questions if question.id not in before]
     if len(todo) < len(questions):
-        err.print(Text(f"resuming {rundir.path}: {len(questions) - len(todo)} of {len(questions)} are done"))
+        done = f"{len(questions) - len(todo)} of {len(questions)} are done"
+        err.print(Text(f"resuming {rundir.path}: {done}"), soft_wrap=True)
     progress = RunProgress(err, total=len(questions), done=len(questions) - len(todo))
 
     async def answer(question: Question) -> Trajectory:
