@@ -68,10 +68,19 @@ class SearchOptions:
 def load_faiss() -> Any:
     """FAISS, imported on first use, with OpenMP threads that sleep between searches instead of spinning."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if _is_amd_with_avx2():
+        # The OpenBLAS in the FAISS wheel takes recent AMD cores for old ones: 2.3 times slower on Zen 4.
+        os.environ.setdefault("OPENBLAS_CORETYPE", "Zen")
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     import faiss
 
     return faiss
+
+
+def _is_amd_with_avx2() -> bool:
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    return "AuthenticAMD" in text and " avx2 " in text
 
 
 @contextmanager
@@ -88,7 +97,7 @@ def stdout_to_stderr() -> Iterator[None]:
 
 
 @functools.cache
-def _stock_blas_threshold() -> int:
+def stock_blas_threshold() -> int:
     """FAISS's own value, read before the first search changes it (it is one for the whole process)."""
     return int(load_faiss().cvar.distance_compute_blas_threshold)
 
@@ -101,7 +110,7 @@ class FaissIndex:
         self._index = index
         self._options = options
         self._keep = keep
-        self._stock_threshold = _stock_blas_threshold()
+        self._stock_threshold = stock_blas_threshold()
         self.rows: int = index.ntotal
         self.dim: int = index.d
 
