@@ -26,7 +26,7 @@ from src_core.llm import RetryPolicy
 from src_retrieval.batcher import Batcher
 from src_retrieval.build import BuildConfig, build_index
 from src_retrieval.client import RetrieverClient
-from src_retrieval.server import bind
+from src_retrieval.server import ServerConfig, bind
 from src_retrieval.toy import ToyRetriever
 
 ROWS = 300
@@ -346,3 +346,15 @@ def test_the_listening_socket_names_tcp_so_that_replies_are_not_delayed() -> Non
     listener = bind("127.0.0.1", 0)
     assert listener.proto == socket.IPPROTO_TCP
     listener.close()
+
+
+def test_the_shipped_configs_and_the_keys_of_the_original_load(tmp_path: Path) -> None:
+    repo = Path(__file__).resolve().parents[1]
+    for name in ("configs/retriever.yaml", "deploy/retriever_config.yaml"):
+        assert load_config(ServerConfig, repo / name).port == 9892
+    for name in ("configs/index.yaml", "configs/index_wiki18.yaml"):
+        assert load_config(BuildConfig, repo / name).index_dir
+    original = tmp_path / "retriever_config.yaml"
+    lines = ("retrieval_method: intfloat/e5-base-v2", "index_path: e5_flat_inner.index", "faiss_gpu: True")
+    original.write_text("\n".join((*lines, "corpus_path: wiki18_100w.jsonl")))
+    assert load_config(ServerConfig, original).faiss_gpu
