@@ -109,6 +109,7 @@ def build_index(config: BuildConfig, *, console: Console) -> Manifest:
         _check_space(plan, corpus)
         if plan.encoder is not None:
             _encode(plan, plan.encoder, corpus, progress)
+        _remove_indexes(layout)
         _build_indexes(plan, corpus, progress)
         manifest = plan.manifest(corpus, time.monotonic() - started)
         write_manifest(layout, manifest)
@@ -223,6 +224,14 @@ def _rows_done(plan: _Plan, fingerprint: dict[str, Any]) -> int:
         f"{layout.root} holds an unfinished build of another corpus or encoder; add overwrite=true to "
         "replace it, or choose another index_dir"
     )
+
+
+def _remove_indexes(layout: IndexLayout) -> None:
+    """What an interrupted or replaced build left: indexes are made anew from the vectors, which stay."""
+    for pattern in ("*.faiss", "*.tmp", "ivf.*", layout.half_vectors.name):
+        for path in layout.root.glob(pattern):
+            path.unlink()
+    shutil.rmtree(layout.bm25, ignore_errors=True)
 
 
 def _build_indexes(plan: _Plan, corpus: Corpus, progress: Progress) -> None:

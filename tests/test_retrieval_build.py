@@ -100,7 +100,10 @@ def test_a_finished_index_is_left_alone_and_replaced_only_on_demand(tmp_path: Pa
     make_corpus(tmp_path / "corpus.jsonl", 41)
     with pytest.raises(UserError, match="another corpus"):
         build_index(config(tmp_path), console=QUIET)
-    assert build_index(config(tmp_path, overwrite=True), console=QUIET).rows == 41
+    (tmp_path / "index" / "ivf.shard3").write_bytes(b"left by a killed build")
+    assert build_index(config(tmp_path, overwrite=True, type="flat"), console=QUIET).rows == 41
+    assert not (tmp_path / "index" / "ivf.shard3").exists()
+    assert not (tmp_path / "index" / "bm25").exists()
 
 
 @pytest.mark.parametrize("kind", list(IndexType))
