@@ -49,8 +49,9 @@ class Device(StrEnum):
 
 @config_class
 class EncoderOptions:
-    """How to run an encoder. `threads` 0 means all physical cores; lengths are in tokens. On a CPU batches of 8
-    pad least and stay in cache (measured 10 % faster than 32); on a GPU set `batch_size` to some hundreds.
+    """How to run an encoder. `threads` 0 means all physical cores; lengths are in tokens. On a CPU
+    batches of 8 pad least and stay in cache (measured 10 % faster than 32); on a GPU set `batch_size`
+    to some hundreds.
     """
 
     family: str = ""
