@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import aiohttp
 import orjson
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from src_core.config import config_class
 from src_core.errors import ModelError
@@ -158,7 +158,7 @@ class HttpChatModel:
         policy = self._endpoint.retry
         attempts = AsyncRetrying(
             stop=stop_after_attempt(policy.attempts),
-            wait=wait_exponential_jitter(policy.first_wait, policy.longest_wait, jitter=policy.first_wait),
+            wait=wait_exponential(policy.first_wait, policy.longest_wait) + wait_random(0, policy.first_wait),
             retry=retry_if_exception(lambda error: isinstance(error, ModelError) and error.retryable),
             reraise=True,
         )
