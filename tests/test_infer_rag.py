@@ -1,0 +1,333 @@
+"""The RAG engine, the prompts and the methods, with a scripted model and the toy retriever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from helpers_llm import write_script
+
+from src_core.actions import render_step
+from src_core.errors import ModelError, UserError
+from src_core.grammar import Constrain
+from src_core.llm import Completion, Message, Sampling
+from src_core.render import PromptStyle
+from src_core.scripted import ScriptedModel
+from src_core.types import Finish, Passage, Question, Search, Status, Step, Trajectory, Usage
+from src_infer.agent import AGENT_STOPS, RETRY_TEMPERATURE, Agent
+from src_infer.build import make_model
+from src_infer.config import InferConfig
+from src_infer.episode import Limits
+from src_infer.kit import Kit
+from src_infer.methods import load_method, method_names
+from src_infer.prompts import fill, load_prompt, passage_block, searches_block, shorten
+from src_infer.rag_engine import CachedRetriever, ObservationMode, RagEngine, unique_passages
+from src_infer.scores import score, totals
+from src_retrieval.toy import ToyRetriever
+
+PASSAGES = [
+    Passage("p1", "Emma", "Emma\nEmma is a novel by Jane Austen."),
+    Passage("p2", "Jane Austen", "Jane Austen\nJane Austen was born in Steventon."),
+    Passage("p3", "Emma (copy)", "Emma\nEmma is  a novel by Jane Austen."),
+]
+
+
+class Recorder:
+    """A `ChatModel` that answers with a function of the last message and keeps what it was asked."""
+
+    name = "recorder"
+
+    def __init__(self, *replies: str) -> None:
+        self._replies = replies
+        self.calls: list[list[Message]] = []
+        self.samplings: list[Sampling] = []
+        self.stops: list[Sequence[str]] = []
+        self.constraints: list[object] = []
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        sampling: Sampling,
+        stop: Sequence[str] = (),
+        constraint: object = None,
+    ) -> Completion:
+        self.calls.append(list(messages))
+        self.samplings.append(sampling)
+        self.stops.append(stop)
+        self.constraints.append(constraint)
+        text = self._replies[min(len(self.calls), len(self._replies)) - 1]
+        return Completion(text, "stop", Usage(1, 300, 2))
+
+    async def ready(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def engine(reader: Recorder, mode: ObservationMode, retriever: CachedRetriever | None = None) -> RagEngine:
+    return RagEngine(
+        retriever=retriever or CachedRetriever(ToyRetriever(PASSAGES), identity="toy"),
+        reader=reader,
+        prompt="{context}|{question}",
+        sampling=Sampling(),
+        top_k=3,
+        mode=mode,
+        max_passage_chars=200,
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "calls"),
+    [
+        (ObservationMode.READER, "By Jane Austen.", 1),
+        (ObservationMode.PASSAGES, "[1] Emma: Emma is a novel by Jane Austen.", 0),
+        (ObservationMode.BOTH, "By Jane Austen.\n[1] Emma: Emma is a novel by Jane Austen.", 1),
+    ],
+)
+def test_an_observation_is_what_the_mode_says(mode: ObservationMode, text: str, calls: int) -> None:
+    reader = Recorder(" By Jane Austen. \n")
+    seen = asyncio.run(engine(reader, mode).observe("Who wrote Emma?", ()))
+    assert [passage.id for passage in seen.passages] == ["p1"]  # p3 is the same text
+    assert seen.text == text
+    assert seen.usage.calls == len(reader.calls) == calls
+    if calls:
+        assert reader.calls[0][0]["content"] == ("[1] Emma: Emma is a novel by Jane Austen.|Who wrote Emma?")
+
+
+def test_passages_that_were_shown_before_are_named_not_repeated() -> None:
+    rag = engine(Recorder("x"), ObservationMode.PASSAGES)
+    before = Step(1, "", Search("Emma"), "o", passages=(PASSAGES[0],))
+    seen = asyncio.run(rag.observe("Emma by Jane Austen", [before]))
+    assert "(shown before: Emma)" in seen.text
+    assert "Steventon" in seen.text
+    assert "novel" not in seen.text
+    assert {passage.id for passage in seen.passages} == {"p1", "p2"}
+    nothing = asyncio.run(rag.observe("zzz", ()))
+    assert (nothing.text, nothing.passages) == ("(no passage was found)", ())
+
+
+def test_equal_retrievals_are_answered_from_the_cache_until_it_is_full() -> None:
+    cached = CachedRetriever(ToyRetriever(PASSAGES), identity="toy", capacity=2)
+
+    async def run() -> None:
+        for query, k in (("Emma", 1), ("Emma", 1), ("Emma", 2), ("Emma", 1), ("born", 1), ("Emma", 2)):
+            assert len(await cached.search(query, k)) <= k
+
+    asyncio.run(run())
+    assert (cached.hits, cached.misses) == (2, 4)  # the last one had been dropped as the oldest
+
+
+def test_passages_of_equal_text_are_kept_once_in_order() -> None:
+    assert [passage.id for passage in unique_passages([PASSAGES[1], *PASSAGES])] == ["p2", "p1"]
+
+
+def test_slots_are_filled_in_one_pass() -> None:
+    assert fill("{a} {b} {c} {}", a="{b}", b="{a}") == "{b} {a} {c} {}"
+    assert fill("{a}{a}", a="x") == "xx"
+
+
+def test_texts_are_cut_at_a_word() -> None:
+    assert shorten("one two  three\nfour", 100) == "one two three four"
+    assert shorten("one two three four", 12) == "one two …"
+    assert len(shorten("x" * 50, 10)) <= 10
+    assert passage_block([], max_chars=9) == "(no passage was found)"
+    assert passage_block([Passage("1", "", "a b c d e f")], max_chars=7) == "[1] a b …"
+
+
+def test_the_final_prompt_lists_each_search_once() -> None:
+    steps = [
+        Step(1, "", Search("a"), "A"),
+        Step(2, "", Search("a"), "again", repeated=True),
+        Step(3, "", Finish("x")),
+    ]
+    assert searches_block(steps) == "Search query: a\nSearch result: A"
+    assert searches_block([]) == "(no search was made)"
+
+
+def test_prompt_files_are_read_by_name_and_a_missing_one_lists_the_others() -> None:
+    both = load_prompt("agent_system+agent_example")
+    assert both == load_prompt("agent_system") + "\n" + load_prompt("agent_example")
+    assert load_prompt("") == ""
+    with pytest.raises(UserError, match=r"no prompt 'nope'.*agent_system"):
+        load_prompt("nope")
+    for name, slots in {"observe": 2, "final": 2, "naive_rag": 2, "closed_book": 1}.items():
+        text = load_prompt(name)
+        assert text.count("{question}") == 1
+        assert text.count("{context}") == slots - 1
+
+
+def agent_with(model: Recorder, **more: object) -> Agent:
+    settings = {
+        "sampling": Sampling(temperature=0.0, seed=5),
+        "constrain": Constrain.OFF,
+        "prompt_tokens": 2000,
+    }
+    return Agent(model, style=PromptStyle(system="S"), **{**settings, **more})  # type: ignore[arg-type]
+
+
+def test_the_agent_sends_the_rendered_conversation_and_warms_up_on_a_retry() -> None:
+    model = Recorder("reply")
+    agent = agent_with(model, constrain=Constrain.GRAMMAR)
+    steps = [Step(1, "t", Search("q"), "o")]
+
+    async def run() -> None:
+        for attempt in (0, 0, 1):
+            await agent.generate("Q?", steps, n=2, attempt=attempt, functions=("finish",))
+
+    asyncio.run(run())
+    assert [message["role"] for message in model.calls[0]] == ["system", "user", "assistant", "observation"]
+    assert model.calls[0] == model.calls[2]
+    assert [s.temperature for s in model.samplings] == [0.0, 0.0, RETRY_TEMPERATURE]
+    seeds = [s.seed for s in model.samplings]
+    assert seeds[0] == seeds[1] != seeds[2]
+    assert set(model.stops) == {AGENT_STOPS}
+    assert "Thought 2: " in model.constraints[0].grammar  # type: ignore[attr-defined]
+    assert "call-search" not in model.constraints[0].grammar  # type: ignore[attr-defined]
+
+
+def test_a_long_conversation_is_cut_to_the_context() -> None:
+    model = Recorder("reply")
+    steps = [Step(n, "t", Search(f"q{n}"), "word " * 300) for n in range(1, 6)]
+    asyncio.run(
+        agent_with(model, prompt_tokens=1000).generate("Q?", steps, n=6, attempt=0, functions=("finish",))
+    )
+    assert sum(len(message["content"]) for message in model.calls[0]) <= 3000
+    with pytest.raises(ModelError, match="does not fit"):
+        asyncio.run(agent_with(model, prompt_tokens=50).generate("Q?", steps, n=6, attempt=0, functions=()))
+
+
+def kit_with(
+    model: Recorder | ScriptedModel, *, answer_from: str = "reader", printed: list[int] | None = None
+) -> Kit:
+    retriever = CachedRetriever(ToyRetriever(PASSAGES), identity="toy")
+    return Kit(
+        agent=agent_with(model),  # type: ignore[arg-type]
+        reader=model,
+        rag=engine(model, ObservationMode.READER, retriever),  # type: ignore[arg-type]
+        retriever=retriever,
+        limits=Limits(t_max=3),
+        final_sampling=Sampling(max_tokens=8),
+        answer_from=answer_from,
+        top_k=2,
+        max_passage_chars=100,
+        on_step=(lambda _, step: printed.append(step.n)) if printed is not None else None,
+    )
+
+
+QUESTION = Question("id", "Who wrote Emma?", ("Jane Austen",), ("p1",))
+
+
+def run_method(name: str, kit: Kit) -> Trajectory:
+    return asyncio.run(load_method(name).run(QUESTION, kit))
+
+
+STEPS = (
+    render_step(1, "t", Search("Who wrote Emma?")),
+    "It was Jane Austen.",
+    render_step(2, "t", Finish("Austen")),
+)
+
+
+@pytest.mark.parametrize(
+    ("final", "answer_from", "expected", "calls"),
+    [
+        ("Jane Austen", "reader", "Jane Austen", 4),
+        ("unknown", "reader", "Austen", 4),
+        ("", "reader", "Austen", 4),
+        ("Jane Austen", "finish", "Austen", 3),
+    ],
+)
+def test_rearag_takes_the_readers_answer_or_falls_back_to_finish(
+    final: str, answer_from: str, expected: str, calls: int
+) -> None:
+    printed: list[int] = []
+    model = Recorder(*STEPS, final)
+    trajectory = run_method("rearag", kit_with(model, answer_from=answer_from, printed=printed))
+    assert (trajectory.answer, trajectory.status, trajectory.searches) == (expected, Status.FINISHED, 1)
+    assert trajectory.usage == Usage(calls, 300 * calls, 2 * calls)
+    assert printed == [1, 2]
+    if calls == 4:
+        assert "Search result: It was Jane Austen." in model.calls[-1][-1]["content"]
+        assert model.samplings[-1].max_tokens == 8
+
+
+def test_rearag_answers_also_at_the_cap_and_after_malformed_replies() -> None:
+    asks = [text for n in (1, 2, 3) for text in (render_step(n, "t", Search(f"Emma {n}")), "o")]
+    capped = run_method("rearag", kit_with(Recorder(*asks, "Jane Austen")))
+    assert (capped.status, capped.answer) == (Status.CAPPED_THEN_ANSWERED, "Jane Austen")
+    broken = run_method("rearag", kit_with(Recorder("x", "x", "x", "x", "x", "Austen")))
+    assert (broken.status, broken.answer) == (Status.MALFORMED_THEN_ANSWERED, "Austen")
+    assert broken.provenance == {"rejected_replies": ["no_action"] * 5}
+
+
+def test_rearag_records_a_reader_that_fails_at_the_end(tmp_path: Path) -> None:
+    row = ("Reasoning process", [STEPS[0], STEPS[2]])
+    script = write_script(tmp_path / "s.jsonl", [row, ("|Who wrote", ["It was Jane Austen."])])
+    trajectory = run_method("rearag", kit_with(ScriptedModel(script)))
+    assert trajectory.status is Status.MODEL_ERROR
+    assert "no reply left" in (trajectory.error or "")
+    assert len(trajectory.steps) == 2
+
+
+def test_naive_rag_searches_once_with_the_question() -> None:
+    model = Recorder("Jane Austen")
+    trajectory = run_method("naive_rag", kit_with(model))
+    assert (trajectory.answer, trajectory.searches) == ("Jane Austen", 1)
+    assert trajectory.steps[0].passages[0].id == "p1"
+    assert "[1] Emma: Emma is a novel" in model.calls[0][-1]["content"]
+    assert score(trajectory).gold_recall == 1.0
+
+
+def test_closed_book_asks_once_and_needs_no_retriever() -> None:
+    model = Recorder("Austen")
+    trajectory = run_method("closed_book", kit_with(model))
+    assert (trajectory.answer, trajectory.steps) == ("Austen", ())
+    assert model.calls[0][-1]["content"].count("Who wrote Emma?") == 1
+    assert not load_method("closed_book").needs_search
+    assert load_method("rearag").needs_search
+
+
+def test_an_unknown_method_lists_the_known_ones() -> None:
+    assert {"closed_book", "naive_rag", "rearag"} <= set(method_names())
+    with pytest.raises(UserError, match=r"no method 'nope'; there are: .*rearag"):
+        load_method("nope")
+
+
+def test_a_model_url_of_another_kind_is_refused() -> None:
+    with pytest.raises(UserError, match="must start with"):
+        make_model(InferConfig(agent={"url": "localhost:9891"}).agent, connections=1, token=None)  # type: ignore[arg-type]
+
+
+def test_deterministic_sets_every_temperature_to_0() -> None:
+    config = InferConfig(deterministic=True)
+    assert {config.sampling(which).temperature for which in ("agent", "observe", "final")} == {0.0}
+    assert InferConfig().sampling("agent").temperature > 0
+
+
+def test_totals_count_failed_rows_as_wrong_and_group_by_kind() -> None:
+    def made(answer: str, status: Status = Status.FINISHED, **meta: object) -> Trajectory:
+        question = Question("i", "q", ("gold",), ("p1", "p2"), dict(meta))
+        steps = (Step(1, "", Search("s"), "o", (PASSAGES[0],), repairs=("no_fence",)),)
+        return Trajectory(
+            question, steps, answer, status, Usage(2, 3, 4), 1.5, None, {"rejected_replies": ["x"]}
+        )
+
+    rows = [made("gold", type="bridge", hops=2), made("", Status.MODEL_ERROR, type="comparison")]
+    found = totals(rows)
+    assert found["all"] == {
+        "questions": 2,
+        "em": 0.5,
+        "f1": 0.5,
+        "gold_recall": 0.5,
+        "searches": 1.0,
+        "seconds": 1.5,
+    }
+    assert list(found["by_kind"]) == ["bridge 2-hop", "comparison"]
+    assert found["outcomes"] == {"finished": 1, "model_error": 1}
+    assert found["repairs"] == {"no_fence": 2}
+    assert (found["rejected_replies"], found["rejected_share"]) == (2, 0.5)
+    assert found["tokens"] == {"calls": 4, "prompt": 6, "completion": 8}
+    unknown = Trajectory(Question("i", "q"), (), "a", Status.FINISHED)
+    assert (score(unknown).em, score(unknown).gold_recall) == (None, None)
