@@ -3,7 +3,8 @@
 #   bash infer.sh                                  10 questions of the sample world, everything set up on the way
 #   N_QUESTIONS=-1 METHOD=naive_rag bash infer.sh  all of them with another method
 #   QUESTION="Who …?" bash infer.sh                one question, every step printed as it happens
-#   bash infer.sh questions=my.jsonl limits.t_max=8        any setting of configs/infer/*.yaml as key=value
+#   CORPUS=my_corpus.jsonl bash infer.sh questions=my.jsonl   another corpus, indexed on the way
+#   bash infer.sh limits.t_max=8                              any setting of configs/infer/*.yaml as key=value
 # Knobs may stand before or after the script's name: METHOD N_QUESTIONS QUESTION RUN_NAME PROFILE MODEL, and those of
 # deploy/deploy_config.sh. PROFILE=cpu starts (and stops) the embedded servers; PROFILE=gpu talks to those that
 # deploy/*.sh started; the default is gpu where a GPU and vLLM are there.
@@ -54,7 +55,7 @@ if [[ $PROFILE == cpu ]]; then
   (( ${#models[@]} == 0 )) || "$VENV/bin/python" -m src_models.fetch "${models[@]}" > /dev/null # progress: stderr
   trap 'release_all $$' EXIT
   if [[ $METHOD != closed_book ]]; then
-    PYTHON=$VENV/bin/python bash scripts/build_index.sh
+    bash scripts/build_index.sh ${CORPUS:+corpus="$CORPUS"} ${INDEX_DIR:+index_dir="$INDEX_DIR"}
     bash deploy/deploy_rag_engine.sh
   fi
   bash deploy/deploy.sh

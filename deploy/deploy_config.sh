@@ -11,6 +11,9 @@ REARAG_MODEL_DIR=${REARAG_MODEL_DIR:-THU-KEG/ReaRAG-9B}
 ANSWER_MODEL_DIR=${ANSWER_MODEL_DIR:-zai-org/glm-4-9b-chat-hf}
 TEACHER_MODEL_DIR=${TEACHER_MODEL_DIR:-Qwen/QwQ-32B}
 RETRIEVER_CONFIG=${RETRIEVER_CONFIG:-deploy/retriever_config.yaml}
+# Another corpus and its index than the config's (infer.sh builds the index where it runs the servers itself).
+CORPUS=${CORPUS:-}
+INDEX_DIR=${INDEX_DIR:-${CORPUS:+indexes/$(basename "${CORPUS%.*}")}}
 
 # Everything on one GPU: ONE_GPU=0 bash deploy/deploy_rag_engine.sh; ONE_GPU=0 bash deploy/deploy.sh (or put the 0 here).
 # Both 9B models in bf16 need 80 GB that way; the teacher takes the whole GPU, so start it alone. It only changes
@@ -41,7 +44,7 @@ TEACHER_PORT=${TEACHER_PORT:-9894}
 # Context length per sequence and further flags for `vllm serve` (as one string of words; they win over the rest).
 MAX_MODEL_LEN=${MAX_MODEL_LEN:-8192}
 VLLM_FLAGS=${VLLM_FLAGS:-}
-# Custom model code from the hub runs only when you set this to 1 (ReaRAG-9B loads without it in current vLLM).
+# Custom model code from the hub runs only when you set this to 1; a model that needs it says so in its log.
 TRUST_REMOTE_CODE=${TRUST_REMOTE_CODE:-0}
 # llama.cpp: questions in flight share one server; threads default to the physical cores.
 LLAMA_PARALLEL=${LLAMA_PARALLEL:-4}
