@@ -82,7 +82,8 @@ def need_of(kind: DenseType, *, rows: int, dim: int, options: DenseOptions) -> N
         return Need(half + graph, BASE_MEMORY + 2 * (half + graph))
     if kind is DenseType.IVF:
         return Need(2 * half, BASE_MEMORY + 2 * train + SHARD_ROWS * dim * 4)
-    return Need(half + rows * dim // 8, BASE_MEMORY + 2 * train + rows * dim // 4)
+    codes = rows * dim // 4
+    return Need(half + codes, BASE_MEMORY + 2 * train + 2 * codes)
 
 
 def pq_parts(dim: int, wanted: int) -> int:
@@ -93,7 +94,7 @@ def pq_parts(dim: int, wanted: int) -> int:
         if dim % wanted:
             raise UserError(f"pq_parts {wanted} does not divide the dimension {dim}; choose a divisor")
         return wanted
-    return next(dim // width for width in range(4, dim + 1) if dim % width == 0)
+    return next(dim // width for width in range(2, dim + 1) if dim % width == 0)
 
 
 def list_count(rows: int, wanted: int) -> int:

@@ -60,8 +60,8 @@ class SearchOptions:
 
     threads: int = 0
     hnsw_ef: int = 128
-    ivf_nprobe: int = 64
-    pq_refine_factor: int = 10
+    ivf_nprobe: int = 128
+    pq_refine_factor: int = 20
     blas_switch: bool = True
 
 

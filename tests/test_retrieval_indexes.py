@@ -108,7 +108,7 @@ def test_an_index_type_that_needs_training_refuses_a_tiny_corpus(tmp_path: Path)
             DenseOptions(),
             lambda _: None,
         )
-    assert (pq_parts(768, 0), pq_parts(384, 0), pq_parts(30, 0)) == (192, 96, 6)
+    assert (pq_parts(768, 0), pq_parts(384, 0), pq_parts(30, 0)) == (384, 192, 15)
     with pytest.raises(UserError, match="divisor"):
         pq_parts(768, 100)
 
