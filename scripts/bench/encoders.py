@@ -142,16 +142,21 @@ def overlap_table(config: BenchConfig, rows: list[dict[str, Any]], console: Cons
     for precision in Precision:
         encoder = load_encoder(config.encoder, options(config, precision))
         queries[precision] = encoder.encode_queries(texts)
-        if precision is Precision.INT8:
-            queries["int8 one by one"] = np.concatenate([encoder.encode_queries([text]) for text in texts])
         begin = time.process_time()
         vectors[precision] = encoder.encode_passages(passages)
         rates[precision] = len(passages) / (time.process_time() - begin)
+    place = {row: at for at, row in enumerate(chosen)}
+    golds = [
+        [place[number] for name in row["gold_ids"] if (number := corpus.row_of(name)) is not None]
+        for row in rows
+    ]
     truth = best(queries["fp32"], vectors["fp32"])
-    pairs = (("int8", "int8"), ("int8", "fp32"), ("fp32", "int8"), ("int8 one by one", "int8"))
+    pairs = (("int8", "int8"), ("int8", "fp32"), ("fp32", "int8"))
     figures = {f"queries {a}, passages {b}": overlap(best(queries[a], vectors[b]), truth) for a, b in pairs}
-    together, alone = (best(queries[name], vectors["int8"]) for name in ("int8", "int8 one by one"))
-    figures["int8 queries in batches against one by one"] = overlap(together, alone)
+    for precision in Precision:
+        found = best(queries[precision], vectors[precision])[:, :5].tolist()
+        shares = [sum(at in five for at in gold) / len(gold) for five, gold in zip(found, golds, strict=True)]
+        figures[f"{precision}: recall@5 of gold passages"] = round(float(np.mean(shares)), 4)
     table = Table(title=f"overlap of the ten best of {len(passages)} passages with fp32")
     table.add_column("which")
     table.add_column("overlap@10", justify="right")
