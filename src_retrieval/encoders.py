@@ -29,8 +29,7 @@ _WORD = re.compile(r"\w+")
 
 class Precision(StrEnum):
     """Which weights of an ONNX folder to run. The two give slightly different vectors; the manifest
-    tells them apart. int8 is quantised dynamically: its result depends a little on what else is in the
-    batch.
+    tells them apart. int8 is quantised dynamically: a passage's vector depends a little on its batch.
     """
 
     INT8 = "int8"
