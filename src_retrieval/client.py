@@ -1,8 +1,7 @@
 """The retriever boundary: a `Retriever` protocol and the asynchronous HTTP client of our server.
 
-One `aiohttp` session with a bounded pool serves all callers. Retries live here: transport errors,
-time-outs, 408, 429 and 5xx are tried again with back-off and jitter, other 4xx are final (the published
-client raises on the first error and loses the question, reference/rearag.md, section 3).
+One session with a bounded pool serves all callers; `src_core.http_json` retries (the published client raises
+on the first error and loses the question, reference/rearag.md, section 3).
 """
 
 from __future__ import annotations
@@ -10,16 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import aiohttp
-import orjson
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
 from src_core.errors import RetrieverError
-from src_core.llm import RetryPolicy
+from src_core.http_json import JsonHttp, RetryPolicy
 from src_core.types import Passage
 from src_retrieval.rows import title_of
-
-RETRY_STATUSES = (408, 429)
 
 
 class Retriever(Protocol):
@@ -46,87 +39,40 @@ class RetrieverClient:
         timeout: float = 300.0,
         retry: RetryPolicy | None = None,
     ) -> None:
-        self._url = base_url.rstrip("/")
-        self._headers = {"Content-Type": "application/json"}
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
-        self._connections = connections
-        self._timeout = timeout
-        self._retry = retry or RetryPolicy()
-        self._session: aiohttp.ClientSession | None = None
+        self._http = JsonHttp(
+            base_url,
+            error=RetrieverError,
+            token=token,
+            connections=connections,
+            timeout=timeout,
+            retry=retry or RetryPolicy(),
+        )
+        self._url = self._http.url
 
     async def search(self, query: str, top_n: int) -> list[Passage]:
         """See `Retriever.search`; the passages carry their scores."""
         body = {"query": query, "top_n": top_n, "return_score": True}
-        reply = await self._request("POST", "/search", body)
+        reply = await self._http.request("POST", "/search", body, expect=list)
         return _passages(self._url, *_pair(self._url, reply))
 
     async def batch_search(self, queries: Sequence[str], top_n: int) -> list[list[Passage]]:
         """`search` for several queries in one request."""
         body = {"query": list(queries), "top_n": top_n, "return_score": True}
-        documents, scores = _pair(self._url, await self._request("POST", "/batch_search", body))
+        documents, scores = _pair(
+            self._url, await self._http.request("POST", "/batch_search", body, expect=list)
+        )
         if len(documents) != len(queries) or len(scores) != len(queries):
             raise RetrieverError(f"{self._url} answered {len(documents)} of {len(queries)} queries")
         return [_passages(self._url, *row) for row in zip(documents, scores, strict=True)]
 
     async def health(self) -> dict[str, Any]:
         """The server's health object, with what it serves under `index`."""
-        reply = await self._request("GET", "/health", None)
-        if not isinstance(reply, dict):
-            raise RetrieverError(f"{self._url}/health did not answer with an object")
-        return reply
+        found: dict[str, Any] = await self._http.request("GET", "/health", expect=dict)
+        return found
 
     async def close(self) -> None:
         """Close the session."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    async def _request(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        policy = self._retry
-        attempts = AsyncRetrying(
-            stop=stop_after_attempt(policy.attempts),
-            wait=wait_random_exponential(multiplier=policy.first_wait, max=policy.longest_wait),
-            retry=retry_if_exception(lambda error: isinstance(error, RetrieverError) and error.retryable),
-            reraise=True,
-        )
-        return await attempts(self._once, method, path, _encode(body))
-
-    async def _once(self, method: str, path: str, data: bytes | None) -> Any:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
-                timeout=aiohttp.ClientTimeout(total=self._timeout, connect=30),
-                headers=self._headers,
-            )
-        url = self._url + path
-        try:
-            async with self._session.request(method, url, data=data) as response:
-                payload = await response.read()
-                status = response.status
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise RetrieverError(f"{url}: {type(error).__name__} {error}".strip(), retryable=True) from error
-        if status != 200:
-            text = payload[:300].decode("utf-8", "replace")
-            again = status in RETRY_STATUSES or status >= 500
-            raise RetrieverError(f"{url}: HTTP {status}: {text}", retryable=again)
-        try:
-            return orjson.loads(payload)
-        except orjson.JSONDecodeError as error:
-            raise RetrieverError(f"{url}: the reply is not JSON", retryable=True) from error
-
-
-def _encode(body: dict[str, Any] | None) -> bytes | None:
-    """JSON; lone surrogates, which a model can write and JSON cannot carry, are replaced."""
-    if body is None:
-        return None
-    query = body["query"]
-    clean = _printable(query) if isinstance(query, str) else [_printable(text) for text in query]
-    return orjson.dumps({**body, "query": clean})
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
+        await self._http.close()
 
 
 def _pair(url: str, reply: Any) -> tuple[list[Any], list[Any]]:

@@ -15,7 +15,8 @@ from helpers_llm import FakeLLM, completion
 
 from src_core.errors import ModelError, UserError
 from src_core.grammar import Constraint
-from src_core.llm import Completion, Endpoint, HttpChatModel, Message, RetryPolicy, Sampling, derive_seed
+from src_core.http_json import RetryPolicy
+from src_core.llm import Completion, Endpoint, HttpChatModel, Message, Sampling, derive_seed
 from src_core.scripted import ScriptedModel
 from src_core.types import Usage
 

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from src_core.config import load_config
 from src_core.errors import RetrieverError
-from src_core.llm import RetryPolicy
+from src_core.http_json import RetryPolicy
 from src_retrieval.batcher import Batcher
 from src_retrieval.build import BuildConfig, build_index
 from src_retrieval.client import RetrieverClient
