@@ -88,7 +88,8 @@ def step_for(body: dict[str, Any]) -> str:
         return f"item-{item}"
     n = roles.count("assistant") + 1
     if n <= item % 3 + 1:
-        return render_step(n, "I need one more fact.", Search(f"What is the {ORDINALS[n - 1]} fact about item {item}?"))
+        query = f"What is the {ORDINALS[n - 1]} fact about item {item}?"
+        return render_step(n, "I need one more fact.", Search(query))
     return render_step(n, "All facts are there.", Finish(f"item-{item}"))
 
 
@@ -97,9 +98,7 @@ def write_items(folder: Path, count: int) -> tuple[Path, Path]:
     questions, corpus = folder / "questions.jsonl", folder / "corpus.jsonl"
     rows = [{"question": f"What is item {k}?", "answers": [f"item-{k}"]} for k in range(count)]
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    passages = [
-        {"id": f"p{k}", "contents": f"Item {k}\nEvery fact about item {k}."} for k in range(count)
-    ]
+    passages = [{"id": f"p{k}", "contents": f"Item {k}\nEvery fact about item {k}."} for k in range(count)]
     corpus.write_text("".join(json.dumps(row) + "\n" for row in passages), encoding="utf-8")
     return questions, corpus
 
