@@ -1,6 +1,18 @@
 """The embedded LLM server for machines without a GPU: llama.cpp's OpenAI-compatible server, in this process.
 
-python -m src_models.llama_server --model qwen2.5-coder-0.5b --port 9891
+    python -m src_models.llama_server --model qwen2.5-coder-0.5b --port 9891
+
+What a client must know about this server (llama.cpp as bound by xllamacpp 2026.10):
+
+- A field `grammar` (GBNF) and `response_format` of type `json_schema` both constrain a chat reply. vLLM's
+  field `structured_outputs` is ignored without a word.
+- A last message of the assistant is continued, and the reply's content begins with that message's text again.
+- A role that the chat template does not know ("observation" with Qwen's) is dropped without a word: send
+  observations as `user`.
+- Text shared with an earlier request is not computed again: `cached_tokens` in `usage.prompt_tokens_details`.
+- `stop` strings work and are not part of the reply; `seed` with one request at a time repeats.
+- A request longer than a slot is answered 400 with the type `exceed_context_size_error`.
+- /health answers 503 while the model loads; /health, /v1/models need no token.
 """
 
 from __future__ import annotations
@@ -22,6 +34,8 @@ from src_models.machine import default_threads
 
 OWNER_POLL_SECONDS = 0.5
 GGUF_MAGIC = b"GGUF"
+PROMPT_CACHE_MIB = 512
+"""Room for the states of conversations that lost their slot; the default of 8 GiB fills up over a long run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +101,10 @@ def make_params(settings: ServerSettings) -> Any:
 def _set_capacity(params: Any, settings: ServerSettings) -> None:
     params.n_parallel = settings.parallel
     params.n_ctx = settings.ctx * settings.parallel
-    params.kv_unified = True
+    # One KV buffer per slot: with a shared one, what a request answers depends on its neighbours even at
+    # temperature 0 or with a seed, and one long request takes the room of the others.
+    params.kv_unified = False
+    params.cache_ram_mib = PROMPT_CACHE_MIB
     params.cpuparams.n_threads = settings.threads
     params.cpuparams_batch.n_threads = settings.threads
     params.n_gpu_layers = 0
@@ -99,6 +116,9 @@ def _set_surface(params: Any) -> None:
     params.endpoint_slots = False
     params.endpoint_props = False
     params.ui = False
+    # The default lets every web page that a browser shows on this machine talk to the server.
+    params.cors_origins = ""
+    params.cors_credentials = False
     params.verbosity = 1
 
 

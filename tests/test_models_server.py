@@ -48,7 +48,8 @@ def test_params_of_the_binding(gguf: Path) -> None:
         )
     )
     assert params.n_ctx == 2000
-    assert params.kv_unified
+    assert not params.kv_unified
+    assert params.cors_origins == ""
     assert params.n_parallel == 2
     assert params.api_keys == ["abc"]
     assert (params.cpuparams.n_threads, params.cpuparams_batch.n_threads) == (3, 3)
