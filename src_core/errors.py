@@ -29,6 +29,10 @@ class ModelError(BoundaryError):
     """An LLM server refused, broke off or timed out after all retries."""
 
 
+class ContextFullError(ModelError):
+    """The conversation no longer fits the model's context, however short its observations are cut."""
+
+
 class RetrieverError(BoundaryError):
     """The retriever refused, broke off or timed out after all retries."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from src_core.config import config_class
 from src_core.errors import ModelError
@@ -43,7 +43,7 @@ class Endpoint:
 
     url: str = "http://127.0.0.1:9891/v1"
     model: str = ""
-    engine: str = "vllm"
+    engine: Literal["vllm", "llama.cpp"] = "vllm"
     timeout: float = 360.0
     retry: RetryPolicy = RetryPolicy()
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from src_core.errors import ModelError
+from src_core.errors import ContextFullError
 from src_core.grammar import Constrain, step_constraint
 from src_core.llm import ChatModel, Completion, Message, Sampling, derive_seed
 from src_core.render import PromptStyle, chat_messages, conversation
@@ -69,7 +69,7 @@ class Agent:
 
 def fit_turns(turns: Sequence[dict[str, Any]], *, max_chars: int) -> list[dict[str, Any]]:
     """Shorten observations, oldest first, until the turns fit; turns stay whole and in order (the
-    original cuts out the middle of the prompt). Raises `ModelError` when even one-line observations do
+    original cuts out the middle of the prompt). Raises `ContextFullError` when even one-line observations do
     not fit.
     """
     fitted = [dict(turn) for turn in turns]
@@ -83,7 +83,7 @@ def fit_turns(turns: Sequence[dict[str, Any]], *, max_chars: int) -> list[dict[s
                 size -= len(turn["content"]) - len(cut)
                 turn["content"] = cut
     if size > max_chars:
-        raise ModelError(
+        raise ContextFullError(
             f"the conversation does not fit the context: {size} characters, room for {max_chars}"
         )
     return fitted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -46,8 +46,9 @@ class InferConfig:
     """Everything a run needs. Defaults are the original's where sane (reference sections 3, 8 and 14.7).
 
     `question` answers that one question instead of the file. `deterministic` sets every temperature to 0.
-    `in_flight` is how many questions run at once. `retriever` is a URL or `toy:CORPUS` (in memory, for
-    tests).
+    `prompts_digest` is filled in at the start, so that a run is not continued with other prompts; given, it
+    must match. `in_flight` is how many questions run at once. `retriever` is a URL or `toy:CORPUS` (in
+    memory, for tests).
     """
 
     method: str = "rearag"
@@ -62,6 +63,7 @@ class InferConfig:
     reader: Endpoint = Endpoint(url="http://127.0.0.1:9893/v1")
     retriever: str = "http://127.0.0.1:9892"
     prompt: PromptSettings = PromptSettings()
+    prompts_digest: str = ""
     constrain: Constrain = Constrain.OFF
     agent_sampling: Sampling = Sampling()
     observe_sampling: Sampling = Sampling(temperature=0.95, top_p=0.9)
@@ -72,7 +74,7 @@ class InferConfig:
     top_k: int = 3
     observation_mode: ObservationMode = ObservationMode.READER
     max_passage_chars: int = 2000
-    answer_from: str = "reader"
+    answer_from: Literal["reader", "finish"] = "reader"
     in_flight: Annotated[int, Field(ge=1)] = 64
 
     def sampling(self, which: str) -> Sampling:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from src_core.actions import FUNCTIONS, ParseError, parse_step
 from src_core.config import config_class
-from src_core.errors import ModelError, RetrieverError
+from src_core.errors import BoundaryError, ContextFullError, RetrieverError
 from src_core.llm import Completion
 from src_core.types import NO_USAGE, Finish, Passage, Search, Status, Step, Usage
 
@@ -116,11 +116,16 @@ async def run_episode(
                 return ended(Status.FINISHED)
             if _repeats(steps) > limits.max_repeats:
                 break
-    except ModelError as error:
-        return ended(Status.MODEL_ERROR, str(error))
-    except RetrieverError as error:
-        return ended(Status.RETRIEVER_ERROR, str(error))
+    except ContextFullError:
+        return ended(Status.BUDGET_THEN_ANSWERED)
+    except BoundaryError as error:
+        return ended(failure_status(error), str(error))
     return ended(Status.CAPPED_THEN_ANSWERED)
+
+
+def failure_status(error: BoundaryError) -> Status:
+    """The status of a row whose remote call failed for good."""
+    return Status.RETRIEVER_ERROR if isinstance(error, RetrieverError) else Status.MODEL_ERROR
 
 
 def allowed_functions(steps: Sequence[Step], *, n: int, limits: Limits) -> tuple[str, ...]:

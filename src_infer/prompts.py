@@ -4,6 +4,7 @@ do nothing.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,14 @@ PROMPTS = Path("configs/prompts")
 def load_prompt(names: str) -> str:
     """The text of one prompt file, or of several joined ones (`a+b`), without the trailing newline."""
     return "\n".join(_read(name) for name in names.split("+")) if names else ""
+
+
+def prompts_digest() -> str:
+    """Hash of all prompt files: a run whose prompts were edited is not the same run any more."""
+    digest = hashlib.sha256()
+    for path in sorted(PROMPTS.glob("*.txt")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def fill(template: str, **slots: str) -> str:

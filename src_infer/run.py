@@ -11,6 +11,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump, load_config
-from src_core.errors import BoundaryError, ModelError, RetrieverError, UserError, run_main
+from src_core.errors import BoundaryError, UserError, run_main
 from src_core.questions import load_questions
 from src_core.rundir import RunDir
 from src_core.types import Question, Status, Trajectory, question_id, trajectory_from_json
 from src_infer.build import Tools, build_tools
 from src_infer.config import InferConfig
+from src_infer.episode import failure_status
 from src_infer.methods import Method, load_method
+from src_infer.prompts import prompts_digest
 from src_infer.runner import run_questions
 from src_infer.scores import totals
 from src_infer.show import (
@@ -50,6 +53,7 @@ def main() -> int:
 async def run(config: InferConfig, err: Console, out: Console) -> int:
     """One run: connect, answer what is not yet answered, write the manifest, print."""
     method = load_method(config.method)
+    config = pin_prompts(config)
     questions = _questions(config)
     live = bool(config.question) or config.show_steps
     printer = StepPrinter(out) if live else None
@@ -70,6 +74,19 @@ async def run(config: InferConfig, err: Console, out: Console) -> int:
     _report(trajectories, summary["totals"], live=bool(config.question), out=out)
     out.print(Text(f"written: {rundir.path}/"), soft_wrap=True)
     return int(any(trajectory.status.retryable for trajectory in trajectories))
+
+
+def pin_prompts(config: InferConfig) -> InferConfig:
+    """The configuration with the digest of the prompt files as they are; a digest that was given must
+    match.
+    """
+    digest = prompts_digest()
+    if config.prompts_digest not in ("", digest):
+        raise UserError(
+            f"the prompts have changed: their digest is {digest}, the configuration wants "
+            f"{config.prompts_digest}; restore configs/prompts or leave prompts_digest empty"
+        )
+    return replace(config, prompts_digest=digest)
 
 
 def _questions(config: InferConfig) -> list[Question]:
@@ -109,10 +126,8 @@ async def _answer_all(
     async def answer(question: Question) -> Trajectory:
         try:
             return await method.run(question, tools.kit)
-        except ModelError as error:
-            return Trajectory(question, (), "", Status.MODEL_ERROR, error=str(error))
-        except RetrieverError as error:
-            return Trajectory(question, (), "", Status.RETRIEVER_ERROR, error=str(error))
+        except BoundaryError as error:
+            return Trajectory(question, (), "", failure_status(error), error=str(error))
 
     try:
         await run_questions(

@@ -52,8 +52,9 @@ class ToyRetriever:
         """Nothing to release."""
 
     def _score(self, at: int, wanted: set[str]) -> float:
-        body = sum(self._rarity[word] for word in wanted & self._words[at])
-        return body + sum(self._rarity[word] for word in wanted & self._titles[at])
+        # fsum: sets have no order, and plain sums of floats depend on it
+        body = math.fsum(self._rarity[word] for word in wanted & self._words[at])
+        return body + math.fsum(self._rarity[word] for word in wanted & self._titles[at])
 
     def _with_score(self, at: int, score: float) -> Passage:
         passage = self._passages[at]

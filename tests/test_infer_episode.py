@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src_core.actions import render_step
-from src_core.errors import ModelError, RetrieverError
+from src_core.errors import ContextFullError, ModelError, RetrieverError
 from src_core.llm import Completion
 from src_core.render import PromptStyle, conversation
 from src_core.types import Finish, Passage, Search, Status, Step, Usage
@@ -171,6 +171,12 @@ def test_a_model_error_keeps_earlier_steps_and_what_they_cost() -> None:
     assert [step.action for step in episode.steps] == [Search("a")]
     assert episode.usage == Usage(3, 120, 11)
     assert episode.rejects == ("no_action",)
+
+
+def test_a_conversation_that_outgrows_the_context_is_still_answered() -> None:
+    episode = World([ask(1, "a"), ContextFullError("full")]).run()
+    assert (episode.status, episode.error) == (Status.BUDGET_THEN_ANSWERED, None)
+    assert [step.action for step in episode.steps] == [Search("a")]
 
 
 def test_a_retriever_error_keeps_earlier_steps_and_what_they_cost() -> None:
