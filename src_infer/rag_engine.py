@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from src_retrieval.client import Retriever
-
 from src_core.llm import ChatModel, Message, Sampling
 from src_core.types import NO_USAGE, Passage, Step, Usage
 from src_infer.episode import Observation
 from src_infer.prompts import fill, passage_block
+from src_retrieval.client import Retriever
 
 READER_STOPS = ("<|user|>", "<|endoftext|>", "<|assistant|>")
 

@@ -35,7 +35,7 @@ from src_models.machine import default_threads
 OWNER_POLL_SECONDS = 0.5
 GGUF_MAGIC = b"GGUF"
 PROMPT_CACHE_MIB = 512
-"""Room for the states of conversations that lost their slot; the default of 8 GiB fills up over a long run."""
+"""Room for the states of conversations that lost their slot; the default of 8 GiB fills up over time."""
 
 
 @dataclass(frozen=True, kw_only=True)

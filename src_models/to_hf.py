@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from src_models.files import require_space
 from src_models.llama_server import find_model
 
 PACKAGES = ("torch", "transformers", "gguf", "accelerate")
+ROUNDING = 0.2
+"""Largest relative distance between two quantised copies of one matrix; unrelated ones are above 1."""
 BYTES_PER_GGUF_BYTE = 3.5
 """bf16 folder over 4-bit file, a little above what was measured (2.7 to 3.2)."""
 
@@ -51,9 +54,10 @@ def _convert(gguf: Path, out: Path) -> None:
         where, gguf_file=file, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
     )
     # The loaded object remembers that it was quantised and refuses to be saved: a fresh one takes over.
-    config = _plain_config(quantised.config, quantised.state_dict())
+    weights = quantised.state_dict()
+    config = _plain_config(quantised.config, weights)
     fresh = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    fresh.load_state_dict(quantised.state_dict())
+    fresh.load_state_dict(weights)
     fresh.tie_weights()
     fresh.save_pretrained(out)
     tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=file)
@@ -61,16 +65,20 @@ def _convert(gguf: Path, out: Path) -> None:
     _fix_end_tokens(out, tokenizer)
 
 
-def _plain_config(config: Any, weights: Any) -> Any:
-    """The configuration without its quantisation. Embeddings are tied when the two matrices are the same: a
-    GGUF file of a tied model leaves the output matrix out, and the loader then forgets the tie."""
-    import torch
-
+def _plain_config(config: Any, weights: dict[str, Any]) -> Any:
+    """The configuration without its quantisation, and with the tie between input and output embeddings
+    that the loader forgets. Two matrices that differ by rounding alone are one matrix quantised twice:
+    both become the output's, which has more bits in the usual mixtures.
+    """
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    output = weights.get("lm_head.weight")
-    same = output is None or torch.equal(output, weights["model.embed_tokens.weight"])
-    config.tie_word_embeddings = bool(same)
+    table, output = weights["model.embed_tokens.weight"], weights.get("lm_head.weight")
+    distance = 0.0 if output is None else float((output - table).float().norm() / table.float().norm())
+    config.tie_word_embeddings = distance < ROUNDING
+    if config.tie_word_embeddings and output is not None:
+        weights["model.embed_tokens.weight"] = output
+    sys.stderr.write(f"input and output embeddings differ by {distance:.3f} of their norm, ")
+    sys.stderr.write("tied\n" if config.tie_word_embeddings else "kept apart\n")
     return config
 
 

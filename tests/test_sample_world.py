@@ -119,9 +119,9 @@ def test_supporting_ids_resolve_and_are_enough() -> None:
 def test_gold_answers_occur_in_the_supporting_passages() -> None:
     for question in _of_type("bridge", "comparison", "single"):
         texts = [BY_ID[pid] for pid in question["supporting_ids"]]
-        assert any(
-            _contains(text, answer) for text in texts for answer in question["answers"]
-        ), question["id"]
+        assert any(_contains(text, answer) for text in texts for answer in question["answers"]), question[
+            "id"
+        ]
 
 
 def test_bridge_answers_stand_only_in_the_last_supporting_passage() -> None:
