@@ -5,16 +5,18 @@ source deploy/users.sh
 
 # start_server NAME HOST PORT COMMAND...: start it, or reuse the one that is already there with the same settings.
 start_server() {
-  local name=$1 host=$2 port=$3
+  local name=$1 host=$2 port=$3 interrupted=""
   mkdir -p "$LOG_DIR"
+  trap 'interrupted=1' INT TERM # bash forgets a signal that comes while a child is in front
   locked "$name" begin "$@"
   if [[ -f $STATE_DIR/$name.pid ]]; then
     trap 'release_server "$name" "${OWNER_PID:-keep}"; exit 130' INT TERM
+    [[ -z $interrupted ]] || kill -s INT $$
     wait_healthy "$name" "$host" "$port"
-    trap - INT TERM
   else
     say "note: this $name was not started by these scripts, so they will not stop it" >&2
   fi
+  trap - INT TERM
   say "$name running on http://$host:$port"
 }
 
