@@ -66,10 +66,9 @@ def _convert(gguf: Path, out: Path) -> None:
 
 
 def _plain_config(config: Any, weights: dict[str, Any]) -> Any:
-    """The configuration without its quantisation, and with the tie between input and output embeddings
-    that the loader forgets. Two matrices that differ by rounding alone are one matrix quantised twice:
-    both become the output's, which has more bits in the usual mixtures.
-    """
+    """The configuration without its quantisation, and with the tie between input and output embeddings that
+    the loader forgets. Two matrices that differ by rounding alone are one matrix quantised twice: both become
+    the output's, which has more bits in the usual mixtures."""
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     table, output = weights["model.embed_tokens.weight"], weights.get("lm_head.weight")
