@@ -30,8 +30,8 @@ run=("$VENV/bin/python" -m "${CONSTRUCT_MODULE:-src_data.run}" "$CONFIG" run_nam
   ${N_SAMPLES:+build_conv.n_sample="$N_SAMPLES"} ${TEACHER:+build_conv.teacher="$TEACHER"} "${settings[@]}")
 if [[ $PROFILE == cpu ]]; then
   bash scripts/setup.sh requirements-local.txt
-  "${run[@]}" --check # a mistake is told before anything is fetched or started
-  start_embedded 1
+  servers=$("${run[@]}" --check) # a mistake is told before anything is fetched or started
+  start_embedded 1 "$([[ $servers == "servers: retriever" ]]; echo $?)"
 fi
 need_python
 "${run[@]}"

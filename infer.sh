@@ -4,9 +4,10 @@
 #   N_QUESTIONS=-1 METHOD=naive_rag bash infer.sh  all of them with another method
 #   QUESTION="Who …?" bash infer.sh                one question, every step printed as it happens
 #   CORPUS=my_corpus.jsonl bash infer.sh questions=my.jsonl   another corpus, indexed on the way
+#   ADAPTER=runs/x/adapter bash infer.sh           what training wrote: an adapter, or MODEL=runs/x/model
 #   bash infer.sh limits.t_max=8                              any setting of configs/infer/*.yaml as key=value
-# Knobs may stand before or after the script's name: METHOD N_QUESTIONS QUESTION RUN_NAME PROFILE MODEL, and those of
-# deploy/deploy_config.sh. PROFILE=cpu starts (and stops) the embedded servers; PROFILE=gpu talks to those that
+# Knobs may stand before or after the script's name: METHOD N_QUESTIONS QUESTION RUN_NAME PROFILE MODEL ADAPTER, and
+# those of deploy/deploy_config.sh. PROFILE=cpu starts (and stops) the embedded servers; PROFILE=gpu talks to those that
 # deploy/*.sh started; the default is gpu where a GPU and vLLM are there.
 set -Eeuo pipefail
 CALLER=$PWD
@@ -20,10 +21,11 @@ RUN_NAME=${RUN_NAME:-$METHOD-$(date +%Y%m%d-%H%M%S)}
 choose_profile
 [[ -f src_infer/methods/$METHOD.py ]] || die "there is no method '$METHOD' in src_infer/methods"
 
+lora=$(served_adapter)
 run=("$VENV/bin/python" -m src_infer.run "configs/infer/$PROFILE.yaml" method="$METHOD" run_name="$RUN_NAME"
   n_questions="$N_QUESTIONS" question="$QUESTION" retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
   agent.url="http://$REARAG_HOST:$REARAG_PORT/v1" reader.url="http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
-  "${settings[@]}")
+  ${lora:+agent.model="$lora"} "${settings[@]}")
 if [[ $PROFILE == cpu ]]; then
   bash scripts/setup.sh requirements-local.txt
   "${run[@]}" --check # a mistake is told before anything is fetched or started

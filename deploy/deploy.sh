@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The ReaRAG model on port 9891: bash deploy/deploy.sh
+# The ReaRAG model on port 9891: bash deploy/deploy.sh; with a LoRA adapter: REARAG_ADAPTER=runs/x/adapter bash …
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/llm.sh
-start_llm rearag "$REARAG_HOST" "$REARAG_PORT" "$REARAG_MODEL_DIR" "$GPU_FOR_REARAG" "$MEMORY_FOR_REARAG"
+start_llm rearag "$REARAG_HOST" "$REARAG_PORT" "$REARAG_MODEL_DIR" "$GPU_FOR_REARAG" "$MEMORY_FOR_REARAG" \
+  "$REARAG_ADAPTER"

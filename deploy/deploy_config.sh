@@ -6,10 +6,12 @@ ENGINE=${ENGINE:-vllm}
 VENV=${VENV:-.venv}
 VLLM=${VLLM:-$VENV/bin/vllm}
 
-# Models: a hub name, a local folder, or (llama.cpp) a name from configs/models.yaml.
+# Models: a hub name, a local folder, or (llama.cpp) a name from configs/models.yaml, a GGUF file or a trained folder.
 REARAG_MODEL_DIR=${REARAG_MODEL_DIR:-THU-KEG/ReaRAG-9B}
 ANSWER_MODEL_DIR=${ANSWER_MODEL_DIR:-zai-org/glm-4-9b-chat-hf}
 TEACHER_MODEL_DIR=${TEACHER_MODEL_DIR:-Qwen/QwQ-32B}
+# A LoRA adapter for the ReaRAG model: the folder that training wrote, or (llama.cpp) a GGUF adapter. Empty: none.
+REARAG_ADAPTER=${REARAG_ADAPTER:-}
 RETRIEVER_CONFIG=${RETRIEVER_CONFIG:-deploy/retriever_config.yaml}
 # Another corpus and its index than the config's (infer.sh builds the index where it runs the servers itself).
 CORPUS=${CORPUS:-}

@@ -30,6 +30,9 @@ read_arguments() {
 choose_profile() {
   PROFILE=${PROFILE:-$(if has nvidia-smi && has "${VLLM:-${VENV:-.venv}/bin/vllm}"; then echo gpu; else echo cpu; fi)}
   [[ $PROFILE == cpu || $PROFILE == gpu ]] || die "there is no profile '$PROFILE'; PROFILE is cpu or gpu"
+  export REARAG_ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-}}
+  [[ -z $REARAG_ADAPTER || -e $REARAG_ADAPTER ]] || die "there is no adapter $REARAG_ADAPTER; give the folder that" \
+    "training wrote, or (without a GPU) a GGUF adapter"
   if [[ $PROFILE == cpu ]]; then
     export ENGINE=llama.cpp OWNER_PID=$$ REARAG_MODEL_DIR=${MODEL:-${REARAG_MODEL_DIR:-qwen2.5-coder-1.5b}}
     export ANSWER_MODEL_DIR=${ANSWER_MODEL_DIR:-$REARAG_MODEL_DIR}
@@ -40,13 +43,25 @@ choose_profile() {
   source deploy/users.sh
 }
 
-# start_embedded SEARCH: fetch the weights and start the servers of the cpu profile, without the retriever where
-# SEARCH is 0. They stop with the script.
+# served_adapter: the name under which the deployed vLLM serves the model with its LoRA adapter, empty where it has
+# none. vLLM lists the plain model first, so a client that did not ask for this name would be answered without.
+served_adapter() {
+  local at='--lora-modules ([^ =]+)=([^ ]+)' name="" path=""
+  [[ $PROFILE == gpu ]] || return 0
+  if running rearag && [[ $SERVER_SETTINGS =~ $at ]]; then name=${BASH_REMATCH[1]} path=${BASH_REMATCH[2]}; fi
+  [[ -z $REARAG_ADAPTER || $path == "$(printf '%q' "$REARAG_ADAPTER")" ]] \
+    || die "the server on port $REARAG_PORT was not deployed with $REARAG_ADAPTER; do: bash deploy/stop.sh rearag," \
+      "then: REARAG_ADAPTER=$REARAG_ADAPTER bash deploy/deploy.sh"
+  printf '%s' "$name"
+}
+
+# start_embedded SEARCH [LLM]: fetch the weights and start the servers of the cpu profile, without the retriever where
+# SEARCH is 0, without the model where LLM is 0. They stop with the script.
 start_embedded() {
   local models=() model
   (( $1 == 0 )) || models+=(e5-small)
   for model in "$REARAG_MODEL_DIR" "$ANSWER_MODEL_DIR"; do # a path is there already
-    [[ $model == */* || $model == *.gguf || " ${models[*]} " == *" $model "* ]] || models+=("$model")
+    (( ${2:-1} == 0 )) || [[ $model == */* || $model == *.gguf || " ${models[*]} " == *" $model "* ]] || models+=("$model")
   done
   (( ${#models[@]} == 0 )) || "$VENV/bin/python" -m src_models.fetch "${models[@]}" > /dev/null # progress: stderr
   trap 'release_all $$' EXIT
@@ -54,5 +69,5 @@ start_embedded() {
     bash scripts/build_index.sh ${CORPUS:+corpus="$CORPUS"} ${INDEX_DIR:+index_dir="$INDEX_DIR"}
     bash deploy/deploy_rag_engine.sh
   fi
-  bash deploy/deploy.sh
+  (( ${2:-1} == 0 )) || bash deploy/deploy.sh
 }

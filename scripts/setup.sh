@@ -27,7 +27,7 @@ new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /de
 find_python() {
   local name
   if [[ -n ${PYTHON:-} ]]; then new_enough "$PYTHON" && printf '%s\n' "$PYTHON"; return; fi
-  for name in python3.13 python3.12 python3.11 python3 python; do
+  for name in python3.11 python3.12 python3.13 python3 python; do # the oldest first: all wheels exist for it
     if new_enough "$name"; then printf '%s\n' "$name"; return; fi
   done
   return 1

@@ -24,9 +24,11 @@ _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 class ChatTemplate:
-    """The template of one tokenizer folder. Raises `UserError` when the folder has none or it is broken."""
+    """The template of one tokenizer folder; `template` is a Jinja file to take instead of the folder's own.
+    Raises `UserError` when there is none or it is broken.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, template: Path | None = None) -> None:
         self._folder = folder
         config = _read_config(folder)
         environment = ImmutableSandboxedEnvironment(
@@ -36,10 +38,16 @@ class ChatTemplate:
         environment.globals["raise_exception"] = _raise
         environment.globals["strftime_now"] = time.strftime
         try:
-            self._template = environment.from_string(_template_text(folder, config))
+            self._template = environment.from_string(_template_text(folder, config, template))
         except TemplateError as error:
             raise UserError(f"the chat template in {folder} is broken: {error}") from error
         self._tokens = {name: _token_text(config.get(name)) for name in _TOKENS if config.get(name)}
+
+    def token(self, name: str) -> str:
+        """A special token by its key in `tokenizer_config.json` (`eos_token`), "" where the folder names
+        none.
+        """
+        return self._tokens.get(name, "")
 
     def render(self, messages: Sequence[dict[str, str]], *, generation_prompt: bool = True) -> str:
         """The prompt text for `messages`. Raises `UserError` for a role that the template refuses."""
@@ -64,8 +72,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def _template_text(folder: Path, config: dict[str, Any]) -> str:
-    """The default template: a file of its own, one text, or the entry called `default` of a list."""
+def _template_text(folder: Path, config: dict[str, Any], template: Path | None) -> str:
+    """`template`, or the default one: a file of its own, one text, or the list's entry called `default`."""
+    if template is not None:
+        if not template.is_file():
+            raise UserError(f"no such chat template: {template}")
+        return template.read_text(encoding="utf-8")
     own = folder / "chat_template.jinja"
     if own.is_file():
         return own.read_text(encoding="utf-8")

@@ -115,6 +115,25 @@ def rewrite_jsonl(path: Path, lines: Iterable[bytes]) -> None:
     _write_atomic(path, (line + b"\n" for line in lines))
 
 
+def write_json_array(path: Path, rows: Iterable[bytes]) -> None:
+    """Replace `path` by one JSON array of `rows` (each one JSON value without newlines), a row per line; as
+    atomic as `rewrite_jsonl`, and no more than one row is held.
+    """
+    rewrite_jsonl(path, _array_lines(rows))
+
+
+def _array_lines(rows: Iterable[bytes]) -> Iterator[bytes]:
+    yield b"["
+    held: bytes | None = None
+    for row in rows:
+        if held is not None:
+            yield held + b","
+        held = row
+    if held is not None:
+        yield held
+    yield b"]"
+
+
 def _write_atomic(path: Path, parts: Iterable[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".tmp")

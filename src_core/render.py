@@ -17,6 +17,8 @@ from src_core.config import config_class
 from src_core.llm import Message
 from src_core.types import Step
 
+ROLES = ("system", "user", "assistant", "observation")
+
 
 @config_class
 class PromptStyle:
@@ -46,16 +48,22 @@ def conversation(style: PromptStyle, question: str, steps: Sequence[Step]) -> li
 
 
 def chat_messages(style: PromptStyle, turns: Sequence[dict[str, Any]]) -> list[Message]:
-    """Chat messages (`role`, `content`) for turns in the published schema, with the system turn in front."""
-    messages: list[Message] = [{"role": "system", "content": style.system}] if style.system else []
+    """Chat messages (`role`, `content`) for turns in the published schema, with the style's system turn in
+    front unless they bring one of their own. Raises `ValueError` for a role that nobody knows.
+    """
+    system = "" if any(turn["role"] == "system" for turn in turns) else style.system
+    messages: list[Message] = [{"role": "system", "content": system}] if system else []
     n = 0
     for turn in turns:
-        if turn["role"] == "assistant":
+        role = turn["role"]
+        if role == "assistant":
             n += 1
-            messages.append({"role": "assistant", "content": turn["reasoning"]})
-        elif turn["role"] == "observation":
+            messages.append({"role": role, "content": turn["reasoning"]})
+        elif role == "observation":
             text = style.observation_template.replace("{n}", str(n)).replace("{observation}", turn["content"])
             messages.append({"role": style.observation_role, "content": text})
+        elif role in ("user", "system"):
+            messages.append({"role": role, "content": turn["content"]})
         else:
-            messages.append({"role": "user", "content": turn["content"]})
+            raise ValueError(f"unknown role {role!r} of a turn; known are {', '.join(ROLES)}")
     return messages

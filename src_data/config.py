@@ -17,10 +17,10 @@ from src_core.grammar import Constrain
 from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint, Sampling
 from src_core.rundir import OnExisting
-from src_data.clean import CleanConfig
-from src_data.export import ExportConfig
-from src_data.mixture import MixConfig
-from src_data.sources import OnBadRow, SourceSetting
+from src_data.cleaning.judge import CleanConfig
+from src_data.exporting.export import ExportConfig
+from src_data.mixing.mixture import MixConfig
+from src_data.readers.sources import OnBadRow, SourceSetting
 from src_infer.config import PromptSettings
 from src_infer.episode import Limits
 from src_infer.rag_engine import ObservationMode
@@ -113,6 +113,14 @@ class BuildConfig:
             timeout=self.timeout,
             retry=self.retry,
         )
+
+    def needs_reader(self) -> bool:
+        """Whether an LLM writes the observations."""
+        return self.observation_mode is not ObservationMode.PASSAGES
+
+    def needs_llm(self) -> bool:
+        """Whether any LLM has a part. The decomposition teacher over passages needs the retriever alone."""
+        return self.teacher == "llm" or self.needs_reader()
 
     def limits(self) -> Limits:
         """The limits of one episode."""

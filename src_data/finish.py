@@ -16,10 +16,10 @@ from rich.text import Text
 from src_core.config import config_class, load_config
 from src_core.errors import UserError, run_main
 from src_core.render import PromptStyle
-from src_data.clean import CleanConfig
-from src_data.clean_run import CleanPaths, clean_run
-from src_data.export import ExportConfig, ExportReport, export_run
-from src_data.yields import Yields, measure, save_yields, yields_table
+from src_data.cleaning.clean_run import CleanPaths, clean_run
+from src_data.cleaning.judge import CleanConfig
+from src_data.cleaning.yields import Yields, measure, save_yields, yields_table
+from src_data.exporting.export import ExportConfig, ExportReport, export_run
 from src_infer.show import report_console
 
 
@@ -58,6 +58,8 @@ def print_finished(done: Finished, console: Console) -> None:
     general = f" and {export.general_train:,} general" if export.general else ""
     sides = f"{export.train:,}{general} conversations to train on, {export.validation:,} to validate with"
     console.print(Text(f"{done.yields.kept_questions:,} of {done.yields.questions:,} questions; {sides}"))
+    if export.reader:
+        console.print(Text(f"{export.reader:,} rows for the reader's role among them"), soft_wrap=True)
     for count in export.general:
         skipped = ", ".join(f"{n:,} {problem}" for problem, n in sorted(count.skipped.items()))
         told = f"{count.path}: {count.taken:,} of {count.usable:,} taken" + (

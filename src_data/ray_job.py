@@ -2,9 +2,9 @@
 [key=value …]` (what `bash scripts/construct_ray.sh` calls).
 
 The run of `src_data.run`, but the missing chains are cut into shards that a Ray Data job hands to actors
-(`shard_maker`), on all nodes of a cluster. Every chain is on disk as soon as it ends. A shard whose node dies
-is made again elsewhere, from where its file ends; of a job whose driver dies, the next run (also a plain
-`bash data_construct.sh`) takes over the files.
+(`making.shard_maker`), on all nodes of a cluster. Every chain is on disk as soon as it ends. A shard whose
+node dies is made again elsewhere, from where its file ends; of a job whose driver dies, the next run (also a
+plain `bash data_construct.sh`) takes over the files.
 
 Assumed: the repository, at one path, and the run directory lie on a file system that all nodes share; every
 node reaches the LLM and retriever servers under the URLs of the settings, and has the access token, if there
@@ -29,13 +29,13 @@ from rich.console import Console
 from src_core.config import config_class, dump, load_config
 from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
-from src_data.build import Built
 from src_data.config import DataConfig
-from src_data.construct import RETRIED, chain_key, missing_chains
-from src_data.mixture import Mixture
+from src_data.making.build import Built
+from src_data.making.construct import RETRIED, chain_key, missing_chains
+from src_data.making.shard_maker import Job, Shard, ShardMaker, ShardReport, cut_shards
+from src_data.making.shards import merge_shards
+from src_data.mixing.mixture import Mixture
 from src_data.run import Made, run_from
-from src_data.shard_maker import Job, Shard, ShardMaker, ShardReport, cut_shards
-from src_data.shards import merge_shards
 from src_infer.show import RunProgress
 
 PREFIX = "ray."

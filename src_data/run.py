@@ -23,17 +23,19 @@ from src_core.errors import BoundaryError, UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.rundir import RunDir, was_used
 from src_core.types import Trajectory
-from src_data.build import Built, build_workshop
+from src_data.cleaning.yields import Yields
 from src_data.config import BuildConfig, DataConfig, load_data_config
-from src_data.construct import construct
 from src_data.finish import finish_run, print_finished
-from src_data.mixture import Mixture, mix
-from src_data.shards import merge_shards
-from src_data.yields import Yields
+from src_data.making.build import Built, build_workshop
+from src_data.making.construct import construct
+from src_data.making.shards import merge_shards
+from src_data.mixing.mixture import Mixture, mix
 from src_infer.prompts import pinned_digest
 from src_infer.show import RunProgress, report_console
 
 CHECK = "--check"
+NO_LLM = "servers: retriever"
+"""What `--check` prints where no LLM has a part; data_construct.sh then starts none."""
 
 
 class Prepared(NamedTuple):
@@ -74,6 +76,7 @@ def run_from(arguments: list[str], *, maker: Maker) -> int:
     err = Console(stderr=True)
     if CHECK in arguments:
         prepare(config)
+        report_console().print("servers: retriever and LLM" if config.build_conv.needs_llm() else NO_LLM)
         return 0
     for note in notes:
         err.print(Text(f"note: {note}"), soft_wrap=True)

@@ -19,9 +19,9 @@ from rich.text import Text
 
 from src_core.config import config_class, load_config
 from src_core.errors import UserError, run_main
-from src_data.chain_files import Entry, read_entries
-from src_data.view_page import write_page
-from src_data.yields import source_of, teacher_of
+from src_data.cleaning.yields import source_of, teacher_of
+from src_data.viewing.chain_files import Entry, read_entries
+from src_data.viewing.view_page import write_page
 from src_infer.show import report_console, trajectory_lines
 
 

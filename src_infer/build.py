@@ -67,26 +67,10 @@ async def _build(
     opened.push_async_callback(retriever.close)
     identity = await retriever_identity(retriever, config.retriever) if needs_search else {}
     cached = CachedRetriever(retriever, identity=str(identity))
-    rag = RagEngine(
-        retriever=cached,
-        reader=reader,
-        prompt=load_prompt("observe"),
-        sampling=config.sampling("observe"),
-        top_k=config.top_k,
-        mode=config.observation_mode,
-        max_passage_chars=config.max_passage_chars,
-    )
-    agent = Agent(
-        agent_model,
-        style=config.prompt.style(),
-        sampling=config.sampling("agent"),
-        constrain=config.constrain,
-        prompt_tokens=config.prompt_tokens,
-    )
     kit = Kit(
-        agent=agent,
+        agent=make_agent(config, agent_model),
         reader=reader,
-        rag=rag,
+        rag=make_rag(config, retriever=cached, reader=reader),
         retriever=cached,
         limits=config.limits,
         final_sampling=config.sampling("final"),
@@ -96,6 +80,30 @@ async def _build(
         on_step=on_step,
     )
     return Tools(kit, (agent_model,) if same else (agent_model, reader), cached, identity)
+
+
+def make_agent(config: InferConfig, model: ChatModel) -> Agent:
+    """The reasoning model with the prompt and the sampling of the configuration."""
+    return Agent(
+        model,
+        style=config.prompt.style(),
+        sampling=config.sampling("agent"),
+        constrain=config.constrain,
+        prompt_tokens=config.prompt_tokens,
+    )
+
+
+def make_rag(config: InferConfig, *, retriever: CachedRetriever, reader: ChatModel) -> RagEngine:
+    """The RAG engine of the configuration."""
+    return RagEngine(
+        retriever=retriever,
+        reader=reader,
+        prompt=load_prompt("observe"),
+        sampling=config.sampling("observe"),
+        top_k=config.top_k,
+        mode=config.observation_mode,
+        max_passage_chars=config.max_passage_chars,
+    )
 
 
 def make_model(endpoint: Endpoint, *, connections: int, token: str | None) -> ChatModel:

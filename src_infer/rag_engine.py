@@ -70,13 +70,15 @@ class CachedRetriever:
 
 
 class RagEngine:
-    """Observes sub-queries. `max_passage_chars` bounds each passage in the reader's prompt."""
+    """Observes sub-queries. `max_passage_chars` bounds each passage in the reader's prompt. `reader` may be
+    None where observations are the passages themselves.
+    """
 
     def __init__(
         self,
         *,
         retriever: CachedRetriever,
-        reader: ChatModel,
+        reader: ChatModel | None,
         prompt: str,
         sampling: Sampling,
         top_k: int,
@@ -107,6 +109,8 @@ class RagEngine:
         return Observation("\n".join(parts), passages, usage)
 
     async def _read(self, query: str, passages: Sequence[Passage]) -> ReaderReply:
+        if self._reader is None:
+            raise ValueError(f"observations of mode {self._mode} need a reader")
         context = passage_block(passages, max_chars=self._max_chars)
         return await ask(
             self._reader, fill(self._prompt, context=context, question=query), sampling=self._sampling

@@ -1,6 +1,6 @@
 """The embedded LLM server for machines without a GPU: llama.cpp's OpenAI-compatible server, in this process.
 
-    python -m src_models.llama_server --model qwen2.5-coder-0.5b --port 9891
+    python -m src_models.llama_server --model qwen2.5-coder-0.5b --port 9891 [--lora adapter.gguf]
 
 What a client must know about this server (llama.cpp as bound by xllamacpp 2026.10):
 
@@ -12,6 +12,7 @@ What a client must know about this server (llama.cpp as bound by xllamacpp 2026.
 - Text shared with an earlier request is not computed again: `cached_tokens` in `usage.prompt_tokens_details`.
 - `stop` strings work and are not part of the reply; `seed` with one request at a time repeats.
 - A request longer than a slot is answered 400 with the type `exceed_context_size_error`.
+- With a LoRA adapter every request is answered with it, and the model's name says so (`served_name`).
 - /health answers 503 while the model loads; /health, /v1/models need no token.
 """
 
@@ -28,10 +29,11 @@ from pathlib import Path
 from typing import Any
 
 from src_core.errors import UserError, run_main
+from src_models.adapters import require_gguf_adapter, served_name
 from src_models.fetch import ensure_model
+from src_models.gguf_header import MAGIC
 from src_models.machine import default_threads
 
-GGUF_MAGIC = b"GGUF"
 PROMPT_CACHE_MIB = 512
 """Room for the states of conversations that lost their slot; the default of 8 GiB fills up over time."""
 
@@ -136,10 +138,15 @@ def require_free_port(host: str, port: int) -> None:
 def find_model(name_or_path: str) -> Path:
     """A GGUF file from a path, or fetched by its name in `configs/models.yaml`."""
     path = Path(name_or_path).expanduser() if _is_path(name_or_path) else ensure_model(name_or_path)
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder, llama.cpp takes a GGUF file; make one with: "
+            f"python -m src_train.to_gguf {path} OUT.gguf"
+        )
     if not path.is_file():
         raise UserError(f"no such model file: {path}; give a GGUF file or a name of configs/models.yaml")
     with path.open("rb") as handle:
-        if handle.read(len(GGUF_MAGIC)) != GGUF_MAGIC:
+        if handle.read(len(MAGIC)) != MAGIC:
             raise UserError(f"{path} is not a GGUF file; give one, or a name of configs/models.yaml")
     return path
 
@@ -174,12 +181,14 @@ def settings_from(chosen: argparse.Namespace) -> ServerSettings:
             raise UserError(f"--{flag} must be at least 1")
     require_free_port(chosen.host, chosen.port)
     model = find_model(chosen.model)
+    alias = chosen.alias or (model.stem if _is_path(chosen.model) else chosen.model)
     lora = Path(chosen.lora).expanduser() if chosen.lora else None
-    if lora is not None and not lora.is_file():
-        raise UserError(f"no such LoRA file: {lora}; give an adapter in GGUF")
+    if lora is not None:
+        require_gguf_adapter(lora, model)
+        alias = chosen.alias or served_name(alias, lora)
     return ServerSettings(
         model=model,
-        alias=chosen.alias or (model.stem if _is_path(chosen.model) else chosen.model),
+        alias=alias,
         host=chosen.host,
         port=chosen.port,
         threads=chosen.threads or default_threads(chosen.share),

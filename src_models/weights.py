@@ -7,7 +7,6 @@ Names are those of a plain `BertModel` ("encoder.layer.0.attention.self.query.we
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,39 +14,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from src_core.errors import UserError
 from src_models.catalog import SourceError
+from src_models.safetensors_file import open_safetensors
 
 Weights = Mapping[str, NDArray[np.float32]]
 
-SAFETENSORS_TYPES = {"F32": "<f4", "F16": "<f2"}
 WRAPPERS = ("bert.", "model.", "0.auto_model.")
 
 
 def read_safetensors(path: Path) -> Weights:
-    """The float tensors of a safetensors file: 8 bytes of header length, a JSON header, raw little-endian
-    data. bfloat16 is widened. Raises `SourceError` for a damaged file or an unknown type."""
-    data = np.memmap(path, dtype=np.uint8, mode="r")
+    """The float tensors of a safetensors file. Raises `SourceError` for a damaged file or an unknown type."""
     try:
-        length = int.from_bytes(data[:8].tobytes(), "little")
-        header = json.loads(data[8 : 8 + length].tobytes())
-    except ValueError as error:
-        raise SourceError(f"{path.name} is not a safetensors file") from error
-    body = data[8 + length :]
-    found: dict[str, NDArray[np.float32]] = {}
-    for name, facts in header.items():
-        if name == "__metadata__" or facts["dtype"] == "I64":
-            continue
-        start, end = facts["data_offsets"]
-        found[_plain(name)] = _tensor(body[start:end], facts["dtype"], path).reshape(facts["shape"])
-    return found
-
-
-def _tensor(raw: NDArray[np.uint8], kind: str, path: Path) -> NDArray[np.float32]:
-    if kind == "BF16":
-        return (raw.view(np.dtype("<u2")).astype(np.uint32) << 16).view(np.float32)
-    if kind not in SAFETENSORS_TYPES:
-        raise SourceError(f"{path.name} holds tensors of type {kind}, which is not supported")
-    return raw.view(np.dtype(SAFETENSORS_TYPES[kind])).astype(np.float32)
+        stored = open_safetensors(path)
+        return {_plain(name): tensor.floats() for name, tensor in stored.items() if tensor.kind != "I64"}
+    except UserError as error:
+        raise SourceError(str(error)) from error
 
 
 def _plain(name: str) -> str:

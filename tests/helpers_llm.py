@@ -17,6 +17,7 @@ from src_core.types import Finish, Search
 
 Handler = Callable[[dict[str, Any]], Awaitable[str | web.StreamResponse]]
 ORDINALS = ("first", "second", "third")
+PATIENCE = 120.0
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -51,6 +52,14 @@ class FakeLLM:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         await self._runner.cleanup()
+
+    async def requests(self, count: int) -> None:
+        """Wait until `count` more requests have come."""
+        wanted = len(self.bodies) + count
+        async with asyncio.timeout(PATIENCE):
+            while len(self.bodies) < wanted:
+                self.asked.clear()
+                await self.asked.wait()
 
     async def _list(self, request: web.Request) -> web.Response:
         self.headers.append(dict(request.headers))

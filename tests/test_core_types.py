@@ -211,3 +211,25 @@ def test_published_conversations_turn_into_messages_unchanged() -> None:
         {"role": "assistant", "content": "R"},
         {"role": "observation", "content": "O"},
     ]
+
+
+OWN_SYSTEM = [
+    {"role": "system", "content": "Of the file"},
+    {"role": "user", "content": "Q"},
+    {"role": "assistant", "reasoning": "R"},
+]
+
+
+@pytest.mark.parametrize("system", ["", "Of the style"])
+def test_a_system_turn_of_a_conversation_stays_one_and_stands_for_that_of_the_style(system: str) -> None:
+    assert chat_messages(PromptStyle(system=system), OWN_SYSTEM) == [
+        {"role": "system", "content": "Of the file"},
+        {"role": "user", "content": "Q"},
+        {"role": "assistant", "content": "R"},
+    ]
+
+
+@pytest.mark.parametrize("role", ["tool", "System", "", None])
+def test_a_turn_of_an_unknown_role_is_an_error_that_names_it(role: str | None) -> None:
+    with pytest.raises(ValueError, match=f"unknown role {role!r}"):
+        chat_messages(PromptStyle(), [*OWN_SYSTEM, {"role": role, "content": "x"}])

@@ -11,8 +11,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from src_core.answers import NO_ANSWER, normalize_answer
-from src_data.answer_rules import DEFAULT_RULES, AnswerRules, accept, original_accepts
-from src_data.answer_text import canonical, covers, without_parentheses
+from src_data.cleaning.answer_rules import DEFAULT_RULES, AnswerRules, accept, original_accepts
+from src_data.cleaning.answer_text import canonical, covers, without_parentheses
 
 PAIRS = [
     json.loads(line)

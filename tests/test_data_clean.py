@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from src_core.config import load_config
 from src_core.errors import UserError
+from src_core.messages import messages_problem
 from src_core.render import PromptStyle, conversation
 from src_core.types import Status, Trajectory, to_json
-from src_data.clean import REASONS, Bounds, CleanConfig, judge
-from src_data.clean_run import CleanPaths, clean_paths, clean_run, read_judged
+from src_data.cleaning.clean_run import CleanPaths, clean_paths, clean_run, read_judged
+from src_data.cleaning.judge import REASONS, Bounds, CleanConfig, judge
+from src_data.cleaning.yields import measure, save_yields, yields_markdown, yields_table
 from src_data.finish import FinishConfig
-from src_data.messages import messages_problem, read_conversations, without_nulls
-from src_data.yields import measure, save_yields, yields_markdown, yields_table
 
 STYLE = PromptStyle()
 SOUND = chain()
@@ -180,6 +180,13 @@ def test_support_of_answers_that_are_never_said_in_so_many_words() -> None:
     tower = ("What is Random House Tower used for?", "As headquarters.")
     assert supported_by("no", tower, ("What is 888 7th Avenue?", "A skyscraper."), asked=closed)
     assert not supported_by("no", tower, asked=closed)
+    at_once = "Random House Tower is for offices, 888 7th Avenue for real estate."
+    assert supported_by("no", ("What are they used for?", at_once), asked=closed)
+    country = "Are both villages, Parvaraq and Bala Shad Deh, located in the same country?"
+    where = "What country do Parvaraq and Bala Shad Deh belong to?"
+    assert supported_by("yes", (where, "Parvaraq and Bala Shad Deh belong to Iran."), asked=country)
+    assert not supported_by("yes", (where, "Iran"), asked=country)
+    assert not supported_by("yes", (where, "Parvaraq is in Iran."), asked=country)
     assert supported_by("no", tower, asked="Is Random House Tower used for real estate?")
     assert not supported_by("no", ("What is Random House Tower used for?", "No answer found."), asked=closed)
     assert not supported_by("no", ("Who sang Get Low?", "Dillon Francis and DJ Snake."), asked=closed)
@@ -294,62 +301,6 @@ def test_the_yield_counts_what_is_in_the_files(tmp_path: Path) -> None:
     width = markdown.splitlines()[0].replace("\\|", "").count("|")
     assert all(line.count("|") == width for line in markdown.split("\n\n")[0].splitlines()[2:])
     assert yields_table(found).row_count == len(markdown.split("\n\n")[0].splitlines()) - 2
-
-
-PUBLISHED = conversation(PromptStyle(legacy_actions=True), 'What\'s "this"?', SOUND.steps)
-
-
-def test_published_conversations_pass_with_null_keys_as_array_and_lines(tmp_path: Path) -> None:
-    keys = ("role", "content", "reasoning")
-    nulled = {"messages": [{key: turn.get(key) for key in keys} for turn in PUBLISHED]}
-    (tmp_path / "a.json").write_text(json.dumps([nulled, nulled], indent=2))
-    (tmp_path / "b.jsonl").write_text(json.dumps(nulled) + "\n\n" + json.dumps({"x": 1}) + "\nnonsense\n")
-    whole = list(read_conversations(tmp_path / "a.json"))
-    assert [(row.problem, row.messages) for row in whole] == [("", PUBLISHED)] * 2
-    lines = list(read_conversations(tmp_path / "b.jsonl"))
-    assert [bool(row.problem) for row in lines] == [False, True, True]
-
-
-@pytest.mark.parametrize(
-    ("at", "change"),
-    [
-        (0, {"role": "assistant"}),
-        (0, {"content": None}),
-        (1, {"role": "user"}),
-        (1, {"reasoning": None}),
-        (1, {"reasoning": "Thought 1: I would rather not."}),
-        (1, {"reasoning": PUBLISHED[1]["reasoning"].replace("1:", "2:")}),
-        (1, {"reasoning": PUBLISHED[1]["reasoning"].partition("\n")[2]}),
-        (1, {"reasoning": PUBLISHED[5]["reasoning"].replace("3:", "1:")}),
-        (2, {"content": ""}),
-        (2, {"role": "user"}),
-        (5, {"reasoning": PUBLISHED[3]["reasoning"].replace("2:", "3:")}),
-        (5, {"role": "observation"}),
-    ],
-)
-def test_a_damaged_published_conversation_is_refused(at: int, change: dict[str, Any]) -> None:
-    turns = [dict(turn) for turn in PUBLISHED]
-    turns[at].update(change)
-    assert messages_problem(without_nulls(turns))
-    assert messages_problem(PUBLISHED[:at])
-
-
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(["role", "content", "reasoning", "x"]) | st.text(), inner, max_size=4
-        )
-    ),
-    max_leaves=20,
-)
-
-
-@settings(deadline=None)
-@given(JSON_VALUES)
-def test_the_structural_check_takes_any_value(value: Any) -> None:
-    assert messages_problem(value)
 
 
 @settings(max_examples=60, deadline=None)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from src_core.errors import UserError
 from src_core.types import Finish, Search, Status, Trajectory
-from src_data.clean import CleanConfig, judge
-from src_data.foreign import MAX_CHARS, detect_notation, read_chain
-from src_data.imports import ImportConfig, import_rows, load_golds, question_key
-from src_data.sources import SourceConfig
+from src_data.cleaning.judge import CleanConfig, judge
+from src_data.importing.chains import ImportConfig, import_rows, load_golds, question_key
+from src_data.importing.notations import MAX_CHARS, detect_notation, read_chain
+from src_data.readers.sources import SourceConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -250,10 +250,8 @@ def test_the_published_fireact_file(tmp_path: Path) -> None:
     reasons = {name: row["chains"] for name, row in counted["rejected"].items()}
     assert reasons == {"no_gold": 449, "unsupported": 1}
     config = ImportConfig()
-    every = Counter(
-        judge(chain, CleanConfig(need_gold=False)).reason for chain in import_rows(FIREACT, config, {})
-    )
+    chains = list(import_rows(FIREACT, config, {}))
+    every = Counter(judge(chain, CleanConfig(need_gold=False)).reason for chain in chains)
     assert every[""] > 470
     assert set(every) == {"", "unsupported", "repeated_query", "too_few_searches"}
-    statuses = Counter(chain.status for chain in import_rows(FIREACT, config, {}))
-    assert statuses == {Status.FINISHED: 500}
+    assert Counter(chain.status for chain in chains) == {Status.FINISHED: 500}

@@ -18,8 +18,8 @@ import pytest
 from helpers_llm import ROOT, FakeLLM, item_of, step_for
 from test_data_run import CONFIG, rows, settings_for, start
 
-from src_data.construct import chain_key
-from src_data.shards import SHARDS
+from src_data.making.construct import chain_key
+from src_data.making.shards import SHARDS
 
 pytestmark = [
     pytest.mark.slow,
@@ -146,7 +146,7 @@ def test_the_driver_is_killed_and_the_run_goes_on(tmp_path: Path, goes_on: str) 
             process.kill()
             await process.communicate()
             await until_gone(family)
-            last = await (start_job(settings) if goes_on == "ray_job" else start(settings))
+            last = await start_job(settings) if goes_on == "ray_job" else start(settings)
             _, err = await last.communicate()
             assert last.returncode == 0, err.decode()
             return before

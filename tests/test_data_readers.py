@@ -35,10 +35,10 @@ from src_core.answers import exact_match
 from src_core.errors import UserError
 from src_core.questions import load_questions
 from src_core.types import Question
-from src_data.readers import FORMATS, Format, RowError, detect
-from src_data.readers.base import make_passage
-from src_data.rows import SubQuestion, decomposition
-from src_data.sources import BadRow, OnBadRow, SourceConfig, read_question_texts, read_source
+from src_data.readers.base import RowError, make_passage
+from src_data.readers.formats import FORMATS, Format, detect
+from src_data.readers.rows import SubQuestion, decomposition
+from src_data.readers.sources import BadRow, OnBadRow, SourceConfig, read_question_texts, read_source
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SHARED_FILES = sorted([*SHARED.glob("*.train.jsonl"), *SHARED.glob("*.dev.jsonl")])

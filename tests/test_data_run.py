@@ -7,21 +7,22 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers_llm import ROOT, FakeLLM, step_for, write_items
+from helpers_runs import Run
 
 from src_core.errors import UserError
 from src_core.types import Question
 from src_data.config import SUPERSEDED, base_url, load_data_config
-from src_data.rows import SubQuestion, decomposition_meta
+from src_data.readers.rows import SubQuestion, decomposition_meta
 
 KILLS = 8
 ITEMS = 60
+MOST_REQUESTS = 40  # a chain takes five, and a run that is killed loses four of them
 CONFIG = "src_data/data_config.yaml"
 
 
@@ -44,12 +45,9 @@ def settings_for(folder: Path, url: str, *, count: int, **more: object) -> list[
     return [f"{key}={value}" for key, value in {**fixed, **dotted}.items()]
 
 
-async def start(settings: Sequence[str], *, preexec: str = "") -> asyncio.subprocess.Process:
-    code = f"{preexec}\nimport runpy; runpy.run_module('src_data.run', run_name='__main__', alter_sys=True)"
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, CONFIG, *settings, cwd=ROOT, stdout=pipe, stderr=pipe
-    )
+def start(settings: Sequence[str], *, file_bytes: int | None = None) -> Run:
+    """The real entry point in a process of its own."""
+    return Run("src_data.run", [CONFIG, *settings], file_bytes=file_bytes)
 
 
 def rows(folder: Path, name: str = "trajectories.jsonl") -> list[dict[str, Any]]:
@@ -73,16 +71,14 @@ def test_killed_again_and_again_every_chain_is_there_once(tmp_path: Path) -> Non
             more = {"build_conv__n_chains": 2, "build_conv__thinks": "true"}
             settings = settings_for(tmp_path, server.url, count=ITEMS, **more)
             for _ in range(KILLS):
-                server.asked.clear()
-                process = await start(settings)
-                await server.asked.wait()
-                await asyncio.sleep(draw.uniform(0, 0.1))
+                process = start(settings)
+                await server.requests(draw.randrange(1, MOST_REQUESTS))
                 assert process.returncode is None
                 process.kill()
                 await process.communicate()
                 path = tmp_path / "runs/r/trajectories.jsonl"
                 seen.append(path.read_bytes().count(b"\n") if path.exists() else 0)
-            last = await start(settings)
+            last = start(settings)
             out, err = await last.communicate()
             assert last.returncode == 0, err.decode()
             assert "kept" in out.decode()
@@ -109,19 +105,16 @@ def test_killed_again_and_again_every_chain_is_there_once(tmp_path: Path) -> Non
 
 
 def test_a_full_disk_and_a_teacher_that_is_restarted(tmp_path: Path) -> None:
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (15000, 15000))"
-
     async def run() -> None:
         async with FakeLLM(read_and_think) as server:
             settings = settings_for(tmp_path, server.url, count=30)
-            full = await start(settings, preexec=limit)
+            full = start(settings, file_bytes=15_000)
             _, err = await full.communicate()
             assert full.returncode == 2
             assert err.decode().splitlines()[-1].startswith("error: could not write")
             assert 0 < len(rows(tmp_path)) < 30
-            server.asked.clear()
-            process = await start(settings)
-            await server.asked.wait()
+            process = start(settings)
+            await server.requests(1)
             server.refuse = True
             await asyncio.sleep(0.5)
             server.refuse = False
@@ -173,7 +166,7 @@ def test_the_decomposition_teacher_needs_no_teacher_server(tmp_path: Path) -> No
                 },
             ]
             (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-            process = await start(settings)
+            process = start(settings)
             out, err = await process.communicate()
             assert process.returncode == 0, err.decode()
             return out.decode()
@@ -193,7 +186,7 @@ def test_the_decomposition_teacher_needs_no_teacher_server(tmp_path: Path) -> No
 def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     async def run() -> tuple[int | None, str]:
         settings = settings_for(tmp_path, "http://127.0.0.1:9", count=2)
-        process = await start(settings)
+        process = start(settings)
         _, err = await process.communicate()
         return process.returncode, err.decode()
 

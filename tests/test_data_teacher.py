@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src_core.types import Finish, Question, Search, Status, Step
-from src_data.mentions import find_mention
+from src_core.types import Finish, Passage, Question, Search, Status, Step
 from src_data.planners import plan
-from src_data.plans import Kind, NoPlan, Plan, as_clause, as_question, references, resolve
-from src_data.rows import SubQuestion, decomposition_meta
-from src_data.teachers.decomposition import GAVE_UP, DecompositionTeacher
+from src_data.planners.plans import Kind, NoPlan, Plan, as_clause, as_question, references, resolve
+from src_data.readers.rows import SubQuestion, decomposition_meta
+from src_data.teachers.decomposition import GAVE_UP, DecompositionTeacher, next_step, replay
+from src_data.teachers.mentions import find_mention
 from src_infer.episode import Episode, Limits, Observation, run_episode
 
 
@@ -95,6 +95,35 @@ def test_a_comparison_weighs_its_last_relation() -> None:
     made = plan(OLDER)
     assert isinstance(made, Plan)
     assert (made.kind, made.compared, made.answer) == (Kind.COMPARISON, (3, 4), "Blue Sun")
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "second"),
+    [  # the annotation's spelling of a name, and the question's
+        ("Who is Dan-Ka Poe's uncle?", ["Dan-ka Poe", "father", "Eli"], ["Eli", "sibling", "Fay"]),
+        ("Who is the aunt of Dan Poe?", ["Dan Poe", "mother", "Eve Ray"], ["Eve", "sibling", "Fay"]),
+        (
+            "Who is the aunt of Dan Poe?",
+            ["Dan Poe", "father", "Eli Poe (poet)"],
+            ["Eli Poe", "sibling", "Fay"],
+        ),
+    ],
+)
+def test_names_of_an_annotation_need_not_be_spelled_alike(
+    asked: str, first: list[str], second: list[str]
+) -> None:
+    made = plan(question(asked, ["Fay"], evidences=[first, second]))
+    assert queries(made) == [f"Who was {first[0]}'s {first[1]}?", "Who was a brother or sister of #1?"]
+
+
+def test_a_misspelt_subject_is_asked_for_by_its_title() -> None:
+    asked = question(
+        "Who directed the film Despoinis Eton 39?",
+        ["Al Sakel"],
+        supporting_titles=["Despoinis eton 39"],
+        evidences=[["Despinis eton 39", "director", "Al Sakel"]],
+    )
+    assert queries(plan(asked)) == ["Who directed Despoinis eton 39?"]
 
 
 @pytest.mark.parametrize(
@@ -191,6 +220,52 @@ def test_the_cap_ends_a_chain_with_finish() -> None:
     assert run(OLDER, WORLD, t_max=3).steps[-1].action == Finish(GAVE_UP)
 
 
+def seen(text: str, *passages: tuple[str, str]) -> list[Step]:
+    shown = tuple(Passage(title, title, f"{title}\n{body}") for title, body in passages)
+    return [Step(1, "I look.", Search("?"), observation=text, passages=shown)]
+
+
+def test_an_answer_counts_when_a_supporting_passage_tells_it() -> None:
+    made = plan(BRIDGE)
+    assert isinstance(made, Plan)
+    other, supporting = ("Rita Hay", "She met Rita Moss."), ("Comedy 24", "Published by Rita Moss.")
+    assert replay(made, seen("It was Rita Moss.", other)).tries == 1
+    assert replay(made, seen("It was Rita Moss.", other, supporting)).found == ("Rita Moss",)
+    assert replay(made, seen("It was Rita Moss.")).found == ("Rita Moss",)
+
+
+def test_a_value_without_annotation_is_a_sentence_of_the_right_passage() -> None:
+    made = plan(BOTH)
+    assert isinstance(made, Plan)
+    film, person = (
+        ("Lee", "A film of 1990. It won."),
+        ("Ann Lee", "Ann B. Lee (born 1950) is a singer. She won."),
+    )
+    shown = " ".join(f"[{n}] {title}: {body}" for n, (title, body) in enumerate((film, person), start=1))
+    assert replay(made, seen(shown, film, person)).found == ("Ann B. Lee (born 1950) is a singer",)
+    assert replay(made, seen("She is French. Really.", film, person)).found == ("She is French",)
+    assert replay(made, seen(shown, film)).tries == 1
+
+
+def test_a_title_is_not_what_a_comparison_weighs() -> None:
+    titles = ["Ohio State University", "Alexandria University"]
+    asked = question(
+        f"Which has more names, {titles[0]} or {titles[1]}?",
+        ["x"],
+        type="comparison",
+        supporting_titles=titles,
+    )
+    assert plan(asked) == NoPlan("no_property")
+
+
+def test_a_question_that_is_its_own_query_is_not_repeated_in_the_thoughts() -> None:
+    made = plan(question("John designed the stage for what opera?", ["Don Carlos"], dataset="nq"))
+    assert isinstance(made, Plan)
+    thoughts = [next_step(made, steps, key="k", chain=0)[0] for steps in ([], seen("It was Don Carlos."))]
+    assert "stage" not in " ".join(thoughts)
+    assert "Don Carlos" in thoughts[1]
+
+
 def test_a_comparison_without_annotated_values_uses_what_was_said() -> None:
     episode = run(
         BOTH,
@@ -247,7 +322,7 @@ def test_a_date_is_found_in_either_order(day: int, month: int, year: int) -> Non
 
 
 def test_every_country_form_leads_back() -> None:
-    from src_data.countries import demonym_forms
+    from src_data.teachers.countries import demonym_forms
 
     assert demonym_forms("new zealand") == {"new zealander"}
     assert demonym_forms("south korean") == {"south korea", "korean"}

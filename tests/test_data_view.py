@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from helpers_chains import chain, finish, question, search, write_chains
+from helpers_runs import finished
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -23,11 +24,11 @@ from rich.console import Console
 from src_core.errors import UserError
 from src_core.render import PromptStyle, conversation
 from src_core.types import Trajectory
-from src_data.chain_files import Entry, read_entries
-from src_data.clean import CleanConfig, Verdict
-from src_data.clean_run import clean_run
+from src_data.cleaning.clean_run import clean_run
+from src_data.cleaning.judge import CleanConfig, Verdict
 from src_data.view import ViewConfig, choose, print_entry
-from src_data.view_page import write_page
+from src_data.viewing.chain_files import Entry, read_entries
+from src_data.viewing.view_page import write_page
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = (
@@ -92,6 +93,17 @@ def test_hostile_text_changes_no_element_of_the_page(tmp_path: Path) -> None:
     assert EVIL.strip() in page.text_of("title").strip() or page.text_of("title")
 
 
+@pytest.fixture(scope="module")
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="module")
+def elements(page_folder: Path) -> int:
+    """How many elements the page of one harmless chain has."""
+    return len(shape(page_of(page_folder, chain())))
+
+
 @settings(deadline=None)
 @given(
     st.text()
@@ -99,11 +111,10 @@ def test_hostile_text_changes_no_element_of_the_page(tmp_path: Path) -> None:
         "".join
     )
 )
-def test_any_text_comes_back_as_data(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    folder = tmp_path_factory.mktemp("page")
-    page = page_of(folder, evil_chain(text or "x"))
-    assert len(shape(page)) == len(shape(page_of(folder, chain())))
-    data = json.loads(Page(page).text_of("script", 0))
+def test_any_text_comes_back_as_data(page_folder: Path, elements: int, text: str) -> None:
+    page = Page(page_of(page_folder, evil_chain(text or "x")))
+    assert len(page.tags) == elements
+    data = json.loads(page.text_of("script", 0))
     assert data[0]["steps"][0]["seen"] == (text or "x")
 
 
@@ -150,7 +161,7 @@ def test_filters_and_search(tmp_path: Path) -> None:
     entries.append(Entry(None, Verdict(False, "unreadable", "torn", 0.0), "torn row $&([", "line 9"))
     write_page(tmp_path / "p.html", entries, title="t")
     data = Page((tmp_path / "p.html").read_text("utf-8")).text_of("script", 0)
-    script = ROOT / "src_data" / "page" / "view.js"
+    script = ROOT / "src_data" / "viewing" / "page" / "view.js"
     done = subprocess.run(["node", "-e", JS_CHECK, str(script)], input=data, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [
@@ -264,8 +275,8 @@ def test_the_script_prints_and_writes(tmp_path: Path) -> None:
     assert written.returncode == 0, written.stderr
     assert "7 conversations" in written.stdout
     assert "<title>A &amp; B</title>" in (tmp_path / "page.html").read_text()
-    nothing = view("run", "text=nobody asked this", cwd=tmp_path, venv=venv)
+    nothing = finished("src_data.view", str(tmp_path / "run"), "text=nobody asked this")
     assert (nothing.returncode, nothing.stderr.count("\n")) == (2, 1)
-    assert "usage:" in view(cwd=tmp_path, venv=venv).stderr
+    assert "usage:" in finished("src_data.view").stderr
     assert "view_data.sh runs/data" in view("-h", cwd=tmp_path, venv=venv).stdout
     assert "run bash scripts/setup.sh first" in view("run", cwd=tmp_path, venv="/nowhere").stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,9 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers_llm import ROOT, FakeLLM, settings_for, step_for, write_items, write_script
+from helpers_runs import Run, finished
 
 from src_core.actions import render_step
 from src_core.errors import run_main
+from src_core.http_json import RetryPolicy
 from src_core.types import Finish, Search, trajectory_from_json
 from src_infer.methods import method_names
 from src_infer.run import main
@@ -24,14 +25,7 @@ GPU = "configs/infer/gpu.yaml"
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "src_infer.run", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return finished("src_infer.run", *arguments, environment=environment)
 
 
 def scripted(folder: Path, **more: object) -> list[str]:
@@ -150,17 +144,10 @@ def test_the_token_goes_to_the_servers_only(tmp_path: Path) -> None:
             return step_for(body)
 
         async with FakeLLM(handler) as server:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "src_infer.run",
-                GPU,
-                *settings_for(tmp_path, server.url, count=1, run_name=f"r{token}"),
-                cwd=ROOT,
-                env={**os.environ, "REARAG_TOKEN": token},
-                stdout=asyncio.subprocess.DEVNULL,
-            )
-            assert await process.wait() == 0
+            settings = settings_for(tmp_path, server.url, count=1, run_name=f"r{token}")
+            process = Run("src_infer.run", [GPU, *settings], environment={"REARAG_TOKEN": token})
+            await process.communicate()
+            assert process.returncode == 0
             return {headers.get("Authorization") for headers in server.headers}
 
     assert asyncio.run(start("secret")) == {"Bearer secret"}
@@ -232,16 +219,18 @@ def test_a_misspelt_file_is_one_sentence(tmp_path: Path, started: Callable[..., 
     assert "mine.yaml is not valid YAML" in refused(run(str(path)))
 
 
-def test_a_server_that_is_not_running_is_one_sentence(tmp_path: Path) -> None:
+def test_a_server_that_is_not_running_is_one_sentence(
+    tmp_path: Path, started: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = refused(run(GPU, *settings_for(tmp_path, "http://127.0.0.1:1/v1", count=1)))
     assert "http://127.0.0.1:1/v1" in model
     assert "bash deploy/status.sh" in model
     settings = [item for item in scripted(tmp_path) if not item.startswith("retriever=")]
-    no_wait = [*settings, "retriever=http://127.0.0.1:1"]
-    retriever = refused(run(GPU, *no_wait))
-    assert "http://127.0.0.1:1" in retriever
+    no_retriever = [*settings, "retriever=http://127.0.0.1:1"]
+    monkeypatch.setattr("src_retrieval.client.RetryPolicy", lambda: RetryPolicy(first_wait=0.0))
+    assert "http://127.0.0.1:1" in started(GPU, *no_retriever)
     assert not (tmp_path / "runs").exists()
-    assert run(GPU, *no_wait, "method=closed_book").returncode == 0  # it needs no retriever
+    assert run(GPU, *no_retriever, "method=closed_book").returncode == 0  # it needs no retriever
 
 
 def test_a_broken_input_file_is_named_with_its_line(tmp_path: Path, started: Callable[..., str]) -> None:
@@ -259,12 +248,13 @@ def test_other_settings_in_a_used_directory_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_made_of_a_row(tmp_path: Path) -> None:
-    assert run(GPU, *scripted(tmp_path)).returncode == 0
+    """The run and the picture as a person starts them."""
+    command = [sys.executable, "-m", "src_infer.run", GPU, *scripted(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     command = [sys.executable, "-m", "src_infer.picture", str(tmp_path / "runs/r"), "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     picture = (tmp_path / "runs/r/trajectory-2.svg").read_text(encoding="utf-8")
     assert picture.startswith("<svg")
     assert "http" not in picture.replace("http://www.w3.org", "").replace("https://www.textualize.io", "")
     assert "written:" in done.stdout
-    missing = subprocess.run([*command[:-1], "9"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert "there is no number 9" in refused(missing)
+    assert "there is no number 9" in refused(finished("src_infer.picture", str(tmp_path / "runs/r"), "9"))

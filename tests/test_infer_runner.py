@@ -6,14 +6,14 @@ import asyncio
 import json
 import random
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from helpers_llm import ROOT, FakeLLM, item_of, settings_for, step_for
+from helpers_llm import FakeLLM, item_of, settings_for, step_for
+from helpers_runs import Run
 
 from src_core.errors import UserError
 from src_core.types import Question, Status, Trajectory
@@ -22,21 +22,12 @@ from src_infer.runner import run_all
 KILLS = 20
 ITEMS = 150
 DELAY = 0.004
+MOST_REQUESTS = 40  # a question takes five, and a run that is killed loses four of them
 
 
-async def start(settings: Sequence[str], *, preexec: str = "") -> asyncio.subprocess.Process:
-    """The real entry point in a process of its own; `preexec` is code to run in it first."""
-    code = f"{preexec}\nimport runpy; runpy.run_module('src_infer.run', run_name='__main__', alter_sys=True)"
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        code,
-        "configs/infer/cpu.yaml",
-        *settings,
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+def start(settings: Sequence[str], *, file_bytes: int | None = None) -> Run:
+    """The real entry point in a process of its own."""
+    return Run("src_infer.run", ["configs/infer/cpu.yaml", *settings], file_bytes=file_bytes)
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
@@ -69,23 +60,21 @@ def test_killed_20_times_and_resumed_every_question_is_there_once(tmp_path: Path
 
     async def run() -> list[int]:
         seen: list[int] = []
-        async with FakeLLM(slow_step) as server:
-            straight = await start(settings_for(calm, server.url, count=ITEMS, in_flight=4))
+        async with FakeLLM(slow_step) as server, FakeLLM(slow_step) as other:
+            straight = start(settings_for(calm, other.url, count=ITEMS, in_flight=4))
             settings = settings_for(killed, server.url, count=ITEMS, in_flight=4)
             for turn in range(KILLS):
-                server.asked.clear()
-                process = await start(settings)
-                if turn % 5:  # some are killed before the first question, while the run directory is opened
-                    await server.asked.wait()
-                    await asyncio.sleep(draw.uniform(0, 0.12))
-                else:
-                    await asyncio.sleep(draw.uniform(0.2, 0.5))
+                process = start(settings)
+                if turn % 5:
+                    await server.requests(draw.randrange(1, MOST_REQUESTS))
+                else:  # some are killed before the first question, while the run directory is opened
+                    await asyncio.sleep(draw.uniform(0, 0.1))
                 assert process.returncode is None, "finished before it was killed: give it more items"
                 process.kill()
                 await process.communicate()
                 seen.append(len(rows_of_torn(killed)))
             await straight.communicate()
-            last = await start(settings)
+            last = start(settings)
             _, err = await last.communicate()
             assert last.returncode == 0, err.decode()
         return seen
@@ -116,13 +105,13 @@ def test_questions_that_failed_are_tried_again_and_only_those(tmp_path: Path) ->
     async def run() -> None:
         async with FakeLLM(sometimes) as server:
             settings = settings_for(tmp_path, server.url, count=8, in_flight=2)
-            first = await start(settings)
+            first = start(settings)
             await first.communicate()
             assert first.returncode == 1
             assert sorted(row["status"] for row in rows_of(tmp_path)).count("model_error") == 2
             broken.clear()
             server.bodies.clear()
-            second = await start(settings)
+            second = start(settings)
             _, err = await second.communicate()
             assert second.returncode == 0, err.decode()
             assert "6 of 8 are done" in err.decode()
@@ -135,12 +124,10 @@ def test_questions_that_failed_are_tried_again_and_only_those(tmp_path: Path) ->
 
 
 def test_a_full_disk_ends_in_one_sentence_and_can_be_resumed(tmp_path: Path) -> None:
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (12000, 12000))"
-
     async def run() -> None:
         async with FakeLLM(slow_step) as server:
             settings = settings_for(tmp_path, server.url, count=40, in_flight=4)
-            full = await start(settings, preexec=limit)
+            full = start(settings, file_bytes=12_000)
             _, err = await full.communicate()
             lines = err.decode().splitlines()
             assert full.returncode == 2
@@ -149,7 +136,7 @@ def test_a_full_disk_ends_in_one_sentence_and_can_be_resumed(tmp_path: Path) -> 
             assert "Traceback" not in err.decode()
             kept = len(rows_of(tmp_path))
             assert 0 < kept < 40
-            again = await start(settings)
+            again = start(settings)
             _, err = await again.communicate()
             assert again.returncode == 0, err.decode()
             assert f"{kept} of 40 are done" in err.decode()
@@ -161,7 +148,7 @@ def test_a_full_disk_ends_in_one_sentence_and_can_be_resumed(tmp_path: Path) -> 
 def test_an_interrupt_keeps_what_was_finished(tmp_path: Path) -> None:
     async def run() -> None:
         async with FakeLLM(slow_step) as server:
-            process = await start(settings_for(tmp_path, server.url, count=300, in_flight=4))
+            process = start(settings_for(tmp_path, server.url, count=300, in_flight=4))
             while len(rows_of_torn(tmp_path)) < 5:
                 server.asked.clear()
                 await server.asked.wait()

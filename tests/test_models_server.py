@@ -57,6 +57,15 @@ def test_params_of_the_binding(gguf: Path) -> None:
     assert not (params.ui or params.endpoint_slots or params.endpoint_props)
 
 
+def test_an_adapter_is_checked_and_named(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[tuple[Path, Path]] = []
+    monkeypatch.setattr(server, "require_gguf_adapter", lambda *files: checked.append(files))
+    lora = gguf.parent / "run" / "adapter.gguf"
+    found = parsed("--model", str(gguf), "--port", free_port(), "--lora", str(lora))
+    assert (checked, found.lora) == ([(lora, gguf)], lora)
+    assert found.alias == "my-model.v1+run/adapter"
+
+
 def test_port_in_use_is_found_before_the_model_is_looked_at() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -86,6 +95,8 @@ def test_wrong_model_is_one_sentence(tmp_path: Path) -> None:
         server.find_model(str(tmp_path / "a.gguf"))
     with pytest.raises(UserError, match="no model is called"):
         server.find_model("nonesuch")
+    with pytest.raises(UserError, match=r"is a folder, .*: python -m src_train\.to_gguf .* OUT\.gguf"):
+        server.find_model(str(tmp_path))
 
 
 def test_command_line_error_ends_with_status_2() -> None:

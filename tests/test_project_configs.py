@@ -17,6 +17,7 @@ CLASSES = {
     "infer": "src_infer.config:InferConfig",
     "retriever": "src_retrieval.server:ServerConfig",
     "index": "src_retrieval.build:BuildConfig",
+    "train": "src_train.config:TrainConfig",
 }
 # Read by a loader of its own.
 LOADERS = {"models.yaml": "src_models.catalog:load_catalog"}

@@ -16,14 +16,17 @@ MODULES = sorted(
     module.name for room in ROOMS for module in pkgutil.walk_packages([str(ROOT / room)], prefix=f"{room}.")
 )
 # Modules that exist for one heavy package, which a machine may lack: they are imported where it is used.
-BEHIND_A_PACKAGE = frozenset({"src_retrieval.torch_encoder", "src_retrieval.onnx_encoder"})
+BEHIND_A_PACKAGE = frozenset(
+    {"src_retrieval.torch_encoder", "src_retrieval.onnx_encoder"}
+    | {f"src_train.{name}" for name in ("loss", "model", "run", "speed", "trainer", "watch")}
+)
 MAY_IMPORT = {
     "src_core": {"src_core"},
     "src_models": {"src_core", "src_models"},
     "src_retrieval": {"src_core", "src_models", "src_retrieval"},
     "src_infer": {"src_core", "src_models", "src_retrieval", "src_infer"},
     "src_data": {"src_core", "src_models", "src_retrieval", "src_infer", "src_data"},
-    "src_train": {"src_core", "src_train"},
+    "src_train": {"src_core", "src_models", "src_train"},
     "src_eval": {"src_core", "src_eval"},
 }
 HEAVY = ("torch", "transformers", "vllm", "faiss", "onnxruntime", "xllamacpp", "datasets", "numpy", "ray")
@@ -97,6 +100,15 @@ def test_imports_go_one_way(room: str) -> None:
             name for name in imported(ast.parse(path.read_text(encoding="utf-8"))) if name.startswith("src_")
         }
         assert rooms <= MAY_IMPORT[room], f"{path.relative_to(ROOT)} imports {rooms - MAY_IMPORT[room]}"
+
+
+def test_the_rooms_of_src_data_import_no_command() -> None:
+    """What a person calls stands above the rooms that do the work (`src_data/__init__.py`)."""
+    top = {f"src_data.{path.stem}" for path in (ROOT / "src_data").glob("*.py")} - {"src_data.config"}
+    for path in sorted((ROOT / "src_data").glob("*/*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        used = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not used & top, path
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -43,6 +43,14 @@ def test_starts_builds_and_stops(data: Data) -> None:
     assert settings["run_name"].startswith("data-20")
 
 
+def test_no_model_is_fetched_or_started_where_none_has_a_part(data: Data) -> None:
+    over_passages = ("TEACHER=decomposition", "build_conv.observation_mode=passages")
+    done = data.run("data_construct.sh", *over_passages, REAL_CHECK="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == data.line("retriever", "RETRIEVER_PORT")
+    assert data.fetched() == ["e5-small"]
+
+
 def test_the_gpu_profile_talks_to_the_teacher_and_starts_nothing(data: Data) -> None:
     done = data.run("data_construct.sh", "PROFILE=gpu", "RUN_NAME=mine", TEACHER_PORT="7999")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr

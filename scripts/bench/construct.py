@@ -3,9 +3,8 @@
 Two parts, each with the real mixture, loop, parser, run directory and rows:
 
 - speed: teacher and reader are `fake_llm.py` (lognormal latencies, 0.3 to 3 s) over HTTP; chains per second
-  with
-  `in_flight` chains at once beside four threads that make the same chains over blocking connections, as the
-  original's loop does
+  with `in_flight` chains at once beside four threads that make the same chains over blocking connections, as
+  the original's loop does
 - memory: a teacher without latency in a process of its own; the peak resident memory of mixing, constructing,
   cleaning and exporting for `small` and for `large` questions
 
@@ -21,62 +20,42 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
-
-from rich.console import Console
-from rich.table import Table
 
 REPO = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPO), str(Path(__file__).resolve().parent)]
 
 from fake_llm import THOUGHT, searches  # noqa: E402
 from fake_servers import BlockingModel, fake_servers  # noqa: E402
+from load import LoadSettings, Measured, compared, measure_blocking, print_figures, stopwatch  # noqa: E402
 
 from src_core.actions import render_step  # noqa: E402
 from src_core.config import config_class, load_config  # noqa: E402
 from src_core.errors import run_main  # noqa: E402
-from src_core.llm import ChatModel, Completion  # noqa: E402
+from src_core.llm import ChatModel, Completion, Endpoint  # noqa: E402
 from src_core.rundir import RunDir  # noqa: E402
 from src_core.types import NO_USAGE, Finish, Question, Search, Status, Step, Trajectory, question_id  # noqa: E402
-from src_data.construct import Chain, Workshop, construct, make_chain  # noqa: E402
+from src_data.making.construct import Chain, Workshop, construct, make_chain  # noqa: E402
 from src_data.teachers.llm import LlmTeacher  # noqa: E402
-from src_infer.agent import Agent  # noqa: E402
-from src_infer.build import make_model  # noqa: E402
+from src_infer.build import make_agent, make_model, make_rag  # noqa: E402
 from src_infer.config import InferConfig  # noqa: E402
 from src_infer.episode import Generate, Limits, Observation  # noqa: E402
-from src_infer.prompts import load_prompt  # noqa: E402
-from src_infer.rag_engine import CachedRetriever, RagEngine  # noqa: E402
+from src_infer.rag_engine import CachedRetriever  # noqa: E402
 from src_retrieval.toy import ToyRetriever  # noqa: E402
 
 
 @config_class
-class Settings:
-    """What to measure. `blocking` is how many chains the threads make; `memory_of` is set for the process of
-    the memory part.
+class Settings(LoadSettings):
+    """What to measure: how many chains; the numbers of questions for the memory part. `memory_of` is set for
+    the process of that part.
     """
 
     chains: int = 2000
-    in_flight: int = 256
-    blocking: int = 16
-    threads: int = 4
-    servers: int = 2
     small: int = 10_000
     large: int = 100_000
     memory_of: int = 0
-
-
-class Speed(NamedTuple):
-    """One side's figures."""
-
-    chains: int
-    seconds: float
-    cpu_seconds: float
-    calls: int
 
 
 def main() -> None:
@@ -92,7 +71,13 @@ def main() -> None:
         questions = [_question(item) for item in range(settings.chains)]
         with fake_servers(settings.servers) as port:
             ours = asyncio.run(_make_ours(questions, folder, port=port, in_flight=settings.in_flight))
-            theirs = _make_blocking(questions[: settings.blocking], port=port, threads=settings.threads)
+            theirs = measure_blocking(
+                questions[: settings.blocking],
+                lambda mine: _make_blocking(mine, port=port),
+                threads=settings.threads,
+            )
+    _check(ours.rows, questions)
+    _check(theirs.rows, questions[: settings.blocking])
     small, large = _peak_mb(settings.small), _peak_mb(settings.large)
     _report(settings, ours, theirs, peaks=(small, large))
 
@@ -102,80 +87,54 @@ def _question(item: int) -> Question:
     return Question(question_id(text, (f"item {item}",)), text, (f"item {item}",), meta={"dataset": "fake"})
 
 
-def _workshop(teacher_model: ChatModel, reader: ChatModel) -> Workshop:
-    config = InferConfig()
+def _workshop(model: ChatModel) -> Workshop:
+    """`model` is teacher and reader."""
+    config = InferConfig(max_passage_chars=700)
     retriever = ToyRetriever.from_file(REPO / "data/sample_world/corpus.jsonl")
-    rag = RagEngine(
-        retriever=CachedRetriever(retriever, identity="toy", capacity=1000),
-        reader=reader,
-        prompt=load_prompt("observe"),
-        sampling=config.observe_sampling,
-        top_k=3,
-        mode=config.observation_mode,
-        max_passage_chars=700,
-    )
-    make_agent = partial(
-        Agent,
-        teacher_model,
-        style=config.prompt.style(),
-        constrain=config.constrain,
-        prompt_tokens=config.prompt_tokens,
-    )
+    rag = make_rag(config, retriever=CachedRetriever(retriever, identity="toy"), reader=model)
     teacher = LlmTeacher(
-        teacher_model, lambda sampling: make_agent(sampling=sampling), sampling=config.agent_sampling
+        model,
+        lambda sampling: make_agent(replace(config, agent_sampling=sampling), model),
+        sampling=config.agent_sampling,
     )
     return Workshop(teacher, rag.observe, Limits(t_max=25))
 
 
-async def _make_ours(questions: Sequence[Question], folder: Path, *, port: int, in_flight: int) -> Speed:
-    endpoint = InferConfig(agent={"url": f"http://127.0.0.1:{port}/v1"}).agent  # type: ignore[arg-type]
-    model = make_model(endpoint, connections=in_flight, token=None)
+async def _make_ours(questions: Sequence[Question], folder: Path, *, port: int, in_flight: int) -> Measured:
+    model = make_model(Endpoint(url=f"http://127.0.0.1:{port}/v1"), connections=in_flight, token=None)
     await model.ready()
     rundir = RunDir(folder / "run", config={})
     made: list[Trajectory] = []
     try:
-        begun, cpu = time.perf_counter(), time.process_time()
-        await construct(
-            questions,
-            workshop=_workshop(model, model),
-            rundir=rundir,
-            n_chains=1,
-            in_flight=in_flight,
-            on_row=lambda row: made.append(row) if row else None,
-        )
-        seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+        with stopwatch() as spent:
+            await construct(
+                questions,
+                workshop=_workshop(model),
+                rundir=rundir,
+                n_chains=1,
+                in_flight=in_flight,
+                on_row=lambda row: made.append(row) if row else None,
+            )
     finally:
         rundir.close()
         await model.close()
-    return _checked(made, questions, seconds=seconds, cpu=cpu)
+    return Measured(made, spent)
 
 
-def _make_blocking(questions: Sequence[Question], *, port: int, threads: int) -> Speed:
-    """Each thread makes every `threads`-th chain, one after the other."""
-
-    async def work(mine: Sequence[Question]) -> list[Trajectory]:
-        model = BlockingModel(port)
-        workshop = _workshop(model, model)
-        try:
-            return [await make_chain(Chain(question, 0), workshop) for question in mine]
-        finally:
-            await model.close()
-
-    begun, cpu = time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(lambda at: asyncio.run(work(questions[at::threads])), range(threads)))
-    seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
-    return _checked([row for part in parts for row in part], questions, seconds=seconds, cpu=cpu)
+async def _make_blocking(questions: Sequence[Question], *, port: int) -> list[Trajectory]:
+    model = BlockingModel(port)
+    workshop = _workshop(model)
+    try:
+        return [await make_chain(Chain(question, 0), workshop) for question in questions]
+    finally:
+        await model.close()
 
 
-def _checked(
-    made: Sequence[Trajectory], questions: Sequence[Question], *, seconds: float, cpu: float
-) -> Speed:
-    """The figures; a chain that is missing or went wrong makes them meaningless."""
+def _check(made: Sequence[Trajectory], questions: Sequence[Question]) -> None:
+    """A chain that is missing or went wrong makes the figures meaningless."""
     wrong = [row for row in made if row.status is not Status.FINISHED]
     if wrong or {row.question.id for row in made} != {question.id for question in questions}:
         raise SystemExit(f"{len(wrong)} chains went wrong, {len(made)} of {len(questions)} were made")
-    return Speed(len(made), seconds, cpu, sum(row.usage.calls for row in made))
 
 
 class InstantTeacher:
@@ -266,26 +225,13 @@ def _peak_mb(count: int) -> int:
     return int(done.stdout.split()[-1])
 
 
-def _report(settings: Settings, ours: Speed, theirs: Speed, *, peaks: tuple[int, int]) -> None:
-    rate, other = ours.chains / ours.seconds, theirs.chains / theirs.seconds
+def _report(settings: Settings, ours: Measured, theirs: Measured, *, peaks: tuple[int, int]) -> None:
     figures = {
-        "chains": ours.chains,
-        "in_flight": settings.in_flight,
-        "chains_per_second": round(rate, 2),
-        "blocking_chains_per_second": round(other, 3),
-        "blocking_threads": settings.threads,
-        "ratio_to_blocking": round(rate / other, 1),
-        "cpu_ms_per_call": round(1000 * ours.cpu_seconds / ours.calls, 3),
+        **compared(ours, theirs, settings, unit="chains"),
         f"peak_mb_{settings.small}_questions": peaks[0],
         f"peak_mb_{settings.large}_questions": peaks[1],
     }
-    table = Table(title="data construction against a fake teacher", header_style="bold")
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    for name, value in figures.items():
-        table.add_row(name.replace("_", " "), str(value))
-    Console().print(table)
-    print(json.dumps(figures))
+    print_figures("data construction against a fake teacher", figures)
 
 
 if __name__ == "__main__":

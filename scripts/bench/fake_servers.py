@@ -1,6 +1,4 @@
-"""What the load benchmarks share: processes of `fake_llm.py` on one port, and a client that blocks its
-thread.
-"""
+"""Processes of `fake_llm.py` on one port, and a client of theirs that blocks its thread."""
 
 from __future__ import annotations
 

@@ -19,28 +19,27 @@ import dataclasses
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 REPO = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPO))
+sys.path[:0] = [str(REPO), str(Path(__file__).resolve().parent)]
+
+from retriever_process import start_retriever  # noqa: E402
+from synthetic import hand_over, write_corpus  # noqa: E402
 
 from src_core.config import config_class, load_config  # noqa: E402
 from src_core.errors import run_main  # noqa: E402
-from src_retrieval.corpus import open_corpus  # noqa: E402
 from src_retrieval.encoders import EncoderOptions, load_encoder, normalise  # noqa: E402
 from src_retrieval.indexes import FaissIndex, SearchOptions, flat_view, map_vectors, open_dense  # noqa: E402
 from src_retrieval.layout import DenseType, IndexLayout  # noqa: E402
@@ -116,9 +115,7 @@ class Source:
             return
         console.print(f"making {self.rows} vectors in {self.folder}")
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.corpus.open("w") as out:
-            for at in range(self.rows):
-                out.write(f'{{"id": "{at}", "contents": "Passage {at}\\nsome words about thing{at}"}}\n')
+        write_corpus(self.corpus, self.rows, body=lambda at: f"some words about thing{at}")
         with self.vectors.open("wb") as out:
             for start in range(0, self.rows, BLOCK):
                 out.write(self.draw(min(BLOCK, self.rows - start), self._rng).tobytes())
@@ -140,10 +137,9 @@ def measure(kind: DenseType, source: Source, config: BenchConfig) -> Measured:
     """Build in one process, serve in another, search in this one."""
     layout = IndexLayout(source.folder / kind)
     shutil.rmtree(layout.root, ignore_errors=True)
-    layout.root.mkdir()
-    os.link(source.vectors, layout.vectors)
     encoder = f"toy:{source.dim}"
-    hand_over(layout, source, encoder)
+    identity = load_encoder(encoder, EncoderOptions()).identity
+    hand_over(layout, corpus=source.corpus, vectors=source.vectors, rows=source.rows, encoder=identity)
     begin = time.monotonic()
     builder = subprocess.Popen(
         [
@@ -187,14 +183,6 @@ def measure(kind: DenseType, source: Source, config: BenchConfig) -> Measured:
     )
 
 
-def hand_over(layout: IndexLayout, source: Source, encoder: str) -> None:
-    """Tell the builder that encoding is finished: the synthetic vectors stand for the encoder's."""
-    corpus = open_corpus(source.corpus, layout.root)
-    identity = dataclasses.asdict(load_encoder(encoder, EncoderOptions()).identity)
-    fingerprint = {"corpus": corpus.info.sha256, "encoder": identity}
-    layout.progress.write_bytes(orjson.dumps({"fingerprint": fingerprint, "rows_done": source.rows}))
-
-
 class Sampler:
     """Reads a process's memory every 50 ms until it ends."""
 
@@ -224,39 +212,21 @@ class Sampler:
 
 def serve_and_sample(layout: IndexLayout, source: Source, encoder: str, config: BenchConfig) -> Memory:
     """Start the real server, ask it single queries and batches, stop it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     values = [
         *(f"retrieval_method={encoder}", f"index_path={layout.root}", f"corpus_path={source.corpus}"),
-        *(f"port={port}", f"searching.threads={config.threads}"),
+        f"searching.threads={config.threads}",
     ]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "src_retrieval.server", *values], stderr=subprocess.DEVNULL
-    )
-    sampler = Sampler(server.pid)
-    url = f"http://127.0.0.1:{port}"
+    server = start_retriever(values, log=source.folder / "server.log")
+    sampler = Sampler(server.process.pid)
     try:
-        wait_ready(url, server)
+        server.wait_ready()
         for at in range(20):
-            ask(f"{url}/search", {"query": f"some thing{at}", "top_n": 10})
+            ask(f"{server.url}/search", {"query": f"some thing{at}", "top_n": 10})
         texts = [f"words about thing{at}" for at in range(SERVED_QUERIES)]
-        ask(f"{url}/batch_search", {"query": texts, "top_n": 10})
+        ask(f"{server.url}/batch_search", {"query": texts, "top_n": 10})
     finally:
-        server.terminate()
-        server.wait()
+        server.stop()
     return sampler.peak()
-
-
-def wait_ready(url: str, server: subprocess.Popen[bytes]) -> None:
-    """Wait for /health; a server that ends first ends the benchmark."""
-    while server.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-    raise RuntimeError(f"the server ended with {server.returncode}")
 
 
 def ask(url: str, body: dict[str, Any]) -> None:

@@ -22,54 +22,33 @@ import json
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
-
-from rich.console import Console
-from rich.table import Table
 
 REPO = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPO), str(Path(__file__).resolve().parent)]
 
 from fake_llm import latencies  # noqa: E402
 from fake_servers import BlockingModel, fake_servers  # noqa: E402
+from load import LoadSettings, Measured, compared, measure_blocking, print_figures, stopwatch  # noqa: E402
 
 from src_core.config import config_class, load_config  # noqa: E402
 from src_core.errors import run_main  # noqa: E402
 from src_core.types import Question, Status, Trajectory, question_id, trajectory_from_json  # noqa: E402
-from src_infer.agent import Agent  # noqa: E402
-from src_infer.build import build_tools  # noqa: E402
+from src_infer.build import build_tools, make_agent, make_rag  # noqa: E402
 from src_infer.config import InferConfig  # noqa: E402
-from src_infer.kit import Kit  # noqa: E402
 from src_infer.methods import load_method  # noqa: E402
-from src_infer.rag_engine import RagEngine  # noqa: E402
 from src_infer.runner import run_all  # noqa: E402
 
 METHOD = load_method("rearag")
 
 
 @config_class
-class Settings:
-    """What to measure. `blocking` is how many questions the threads get."""
+class Settings(LoadSettings):
+    """What to measure: how many questions."""
 
     questions: int = 4000
-    in_flight: int = 256
-    blocking: int = 16
-    threads: int = 4
-    servers: int = 2
-
-
-class Measured(NamedTuple):
-    """One side's figures."""
-
-    seconds: float
-    cpu_seconds: float
-    calls: int
-    questions: int
 
 
 def main() -> None:
@@ -80,7 +59,13 @@ def main() -> None:
         config = _config(port, Path(folder), in_flight=settings.in_flight)
         questions = [_question(item) for item in range(settings.questions)]
         ours = asyncio.run(_run_ours(config, questions, rows=Path(folder) / "rows.jsonl"))
-        theirs = _run_blocking(config, questions[: settings.blocking], port=port, threads=settings.threads)
+        theirs = measure_blocking(
+            questions[: settings.blocking],
+            lambda mine: _answer_blocking(config, mine, port=port),
+            threads=settings.threads,
+        )
+    _check(ours.rows, questions)
+    _check(theirs.rows, questions[: settings.blocking])
     _report(settings, ours, theirs)
 
 
@@ -104,35 +89,17 @@ def _config(port: int, folder: Path, *, in_flight: int) -> InferConfig:
 async def _run_ours(config: InferConfig, questions: Sequence[Question], *, rows: Path) -> Measured:
     tools = await build_tools(config, on_step=None)
     try:
-        begun, cpu = time.perf_counter(), time.process_time()
-        await run_all(
-            questions,
-            answer=lambda question: METHOD.run(question, tools.kit),
-            in_flight=config.in_flight,
-            rows=rows,
-            on_row=lambda _: None,
-        )
-        seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+        with stopwatch() as spent:
+            await run_all(
+                questions,
+                answer=lambda question: METHOD.run(question, tools.kit),
+                in_flight=config.in_flight,
+                rows=rows,
+                on_row=lambda _: None,
+            )
     finally:
         await tools.close()
-    done = [trajectory_from_json(line) for line in rows.read_bytes().splitlines()]
-    _check(done, questions)
-    return Measured(seconds, cpu, sum(row.usage.calls for row in done), len(done))
-
-
-def _run_blocking(config: InferConfig, questions: Sequence[Question], *, port: int, threads: int) -> Measured:
-    """Each thread takes every `threads`-th question and answers one after the other."""
-
-    def work(mine: Sequence[Question]) -> list[Trajectory]:
-        return asyncio.run(_answer_blocking(config, mine, port=port))
-
-    begun, cpu = time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(work, [questions[at::threads] for at in range(threads)]))
-    seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
-    done = [row for part in parts for row in part]
-    _check(done, questions)
-    return Measured(seconds, cpu, sum(row.usage.calls for row in done), len(done))
+    return Measured([trajectory_from_json(line) for line in rows.read_bytes().splitlines()], spent)
 
 
 async def _answer_blocking(
@@ -140,32 +107,13 @@ async def _answer_blocking(
 ) -> list[Trajectory]:
     tools = await build_tools(config, on_step=None)
     model = BlockingModel(port)
-    kit = _with_model(tools.kit, config, model)
+    rag = make_rag(config, retriever=tools.kit.retriever, reader=model)
+    kit = replace(tools.kit, agent=make_agent(config, model), reader=model, rag=rag)
     try:
         return [await METHOD.run(question, kit) for question in questions]
     finally:
         await model.close()
         await tools.close()
-
-
-def _with_model(kit: Kit, config: InferConfig, model: BlockingModel) -> Kit:
-    agent = Agent(
-        model,
-        style=config.prompt.style(),
-        sampling=config.sampling("agent"),
-        constrain=config.constrain,
-        prompt_tokens=config.prompt_tokens,
-    )
-    rag = RagEngine(
-        retriever=kit.retriever,
-        reader=model,
-        prompt=kit.prompt("observe"),
-        sampling=config.sampling("observe"),
-        top_k=config.top_k,
-        mode=config.observation_mode,
-        max_passage_chars=config.max_passage_chars,
-    )
-    return replace(kit, agent=agent, reader=model, rag=rag)
 
 
 def _check(done: Sequence[Trajectory], questions: Sequence[Question]) -> None:
@@ -195,30 +143,14 @@ def _report(settings: Settings, ours: Measured, theirs: Measured) -> None:
     lengths = [sum(latencies(item)) for item in range(settings.questions)]
     bound = max(sum(lengths) / settings.in_flight, max(lengths))
     schedule = _schedule(lengths, settings.in_flight)
-    rate, other = ours.questions / ours.seconds, theirs.questions / theirs.seconds
     figures = {
-        "questions": ours.questions,
-        "in_flight": settings.in_flight,
-        "calls": ours.calls,
-        "seconds": round(ours.seconds, 2),
+        **compared(ours, theirs, settings, unit="questions"),
         "bound_seconds": round(bound, 2),
         "schedule_seconds": round(schedule, 2),
-        "share_of_bound": round(bound / ours.seconds, 4),
-        "share_of_schedule": round(schedule / ours.seconds, 4),
-        "cpu_ms_per_call": round(1000 * ours.cpu_seconds / ours.calls, 3),
-        "calls_per_second": round(ours.calls / ours.seconds, 1),
-        "questions_per_second": round(rate, 3),
-        "blocking_questions_per_second": round(other, 3),
-        "blocking_threads": settings.threads,
-        "ratio_to_blocking": round(rate / other, 1),
+        "share_of_bound": round(bound / ours.spent.seconds, 4),
+        "share_of_schedule": round(schedule / ours.spent.seconds, 4),
     }
-    table = Table(title="runner against a fake LLM server", header_style="bold")
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    for name, value in figures.items():
-        table.add_row(name.replace("_", " "), str(value))
-    Console().print(table)
-    print(json.dumps(figures))
+    print_figures("runner against a fake LLM server", figures)
 
 
 if __name__ == "__main__":

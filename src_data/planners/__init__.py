@@ -1,20 +1,31 @@
-"""From a question's annotation to the hops of its chain: one planner per kind of annotation."""
+"""From a question's annotation to the hops of its chain (`plans`): one planner per kind of annotation, and
+the choice between them.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from src_core.types import Question
 from src_data.planners.hotpotqa import plan_supporting_facts
 from src_data.planners.musique import plan_decomposition
+from src_data.planners.plans import NoPlan, Plan
 from src_data.planners.single import plan_single
 from src_data.planners.twowiki import plan_evidences
-from src_data.plans import NoPlan, Plan
 
 _SINGLE_HOP = frozenset({"nq", "triviaqa", "popqa", "webquestions"})
 
 
 def plan(question: Question) -> Plan | NoPlan:
-    """The plan that the best annotation of `question` gives: evidence triples before sub-questions (their
-    answers are values, not sentences), those before supporting facts; single-hop sets need none.
+    """The plan that the best annotation of `question` gives, with the titles of its supporting passages."""
+    made = _plan(question)
+    titles = tuple(question.meta.get("supporting_titles", ()))
+    return replace(made, titles=titles) if isinstance(made, Plan) else made
+
+
+def _plan(question: Question) -> Plan | NoPlan:
+    """Evidence triples before sub-questions (their answers are values, not sentences), those before
+    supporting facts; single-hop sets need none.
     """
     if question.meta.get("evidences"):
         return plan_evidences(question)

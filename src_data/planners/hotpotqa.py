@@ -1,9 +1,8 @@
 """HotpotQA's supporting facts as plans. The set ships no sub-questions, so they are cut out of the question:
 
 - bridge: a description that holds the named supporting title ("the woman who portrayed Corliss Archer in the
-  film
-  Kiss and Tell") is asked for first, the hidden title is what must be found, and the question with the title
-  in the description's place is the second hop;
+  film Kiss and Tell") is asked for first, the hidden title is what must be found, and the question with the
+  title in the description's place is the second hop;
 - comparison: the question's own property, asked of either title.
 
 Whatever fits no pattern gives no plan; the yield table counts it.
@@ -16,7 +15,8 @@ from collections.abc import Sequence
 
 from src_core.answers import normalize_answer
 from src_core.types import Question
-from src_data.plans import Hop, Kind, NoPlan, Plan, as_clause, as_question
+from src_data.planners.plans import Hop, Kind, NoPlan, Plan, as_clause, as_question, bare_title
+from src_data.planners.properties import property_of
 
 _PERSON_WORDS = (
     "man|woman|actor|actress|person|singer|director|author|writer|player|footballer|artist|musician"
@@ -37,66 +37,6 @@ _MAIN_VERB = re.compile(
 # apart.
 _TORN = re.compile(r"\S\s+#1\s+(?:is|was|are|were|plays?|in\b|had|has|did)|\bwho #1|^\W*#1\W*$")
 _AUXILIARY = re.compile(r"\b(?:was|were|is|are|did|does|do|has|have)\s*$", re.IGNORECASE)
-_DATE = ("date of birth", "When was {s} born?", "What is {s}'s date of birth?")
-_PROPERTIES: tuple[tuple[str, str, str, str], ...] = (
-    (r"\b(older|younger|born (first|earlier|later|last)|oldest)\b(?! (magazine|band|company))", *_DATE),
-    (
-        r"\b(died|die) (first|earlier|later)\b",
-        "date of death",
-        "When did {s} die?",
-        "What is {s}'s date of death?",
-    ),
-    (
-        r"\b(formed|founded|established|started|created|launched|opened|built|began) (first|earlier|later)\b"
-        r"|\bfirst (formed|founded|established|started|published)\b",
-        "founding date",
-        "When was {s} founded?",
-        "In which year was {s} started?",
-    ),
-    (
-        r"\b(released|published|came out|debuted|premiered|aired) (first|earlier|later)\b"
-        r"|\breleased more recently\b",
-        "release date",
-        "When was {s} released?",
-        "In which year did {s} come out?",
-    ),
-    (
-        r"\bnationalit(y|ies)\b|\bsame country\b",
-        "nationality",
-        "What is the nationality of {s}?",
-        "Where is {s} from?",
-    ),
-    (r"\b(genre|style of music)\b", "genre", "What is the genre of {s}?", "What kind of music is {s}?"),
-    (
-        r"\b(occupations?|professions?|careers?|jobs?|for a living)\b",
-        "occupation",
-        "What is the occupation of {s}?",
-        "What is {s} known as?",
-    ),
-    (r"\b(taller|higher|tallest)\b", "height", "How tall is {s}?", "What is the height of {s}?"),
-    (
-        r"\b(more|fewer) (stories|floors)\b",
-        "number of floors",
-        "How many floors does {s} have?",
-        "How tall is {s}?",
-    ),
-    (
-        r"\b(larger|bigger|more) population\b|\bmore people\b",
-        "population",
-        "What is the population of {s}?",
-        "",
-    ),
-    (r"\b(state|province)\b", "state", "In which state is {s}?", "Where is {s} located?"),
-    (r"\b(city|located in|located)\b", "location", "Where is {s} located?", "In which city is {s}?"),
-    (
-        r"\bcountr(y|ies)\b|\bin china\b|\bboth in\b",
-        "country",
-        "In which country is {s}?",
-        "Where is {s} located?",
-    ),
-    (r"\bfamily\b", "family", "Which family does {s} belong to?", "What is {s}?"),
-    (r"\b(in common|type of|kind of|species|both)\b", "kind", "What is {s}?", "What is {s} known for?"),
-)
 
 
 def plan_supporting_facts(question: Question) -> Plan | NoPlan:
@@ -118,7 +58,8 @@ def _bridge(question: Question, *, named: str, hidden: str) -> Plan | NoPlan:
     bridge = bare_title(hidden)
     if normalize_answer(bridge) in map(normalize_answer, question.answers):
         query = as_question(question.question)
-        return Plan((Hop((query,), question.answers, as_clause(query), indirect=True),), question.answers[0])
+        hop = Hop((query,), question.answers, as_clause(query), indirect=True)
+        return Plan((hop,), question.answers[0], Kind.SINGLE)
     description = _description(question.question, bare_title(named))
     if description is None:
         return NoPlan("no_description")
@@ -164,23 +105,26 @@ def _comparison(question: Question, titles: Sequence[str]) -> Plan | NoPlan:
     """Either title is asked for the property that the question weighs."""
     lower = question.question.lower()
     ordered = sorted(titles, key=lambda title: lower.find(bare_title(title).lower()))
-    for pattern, goal, *queries in _PROPERTIES:
-        if re.search(pattern, lower):
-            hops = tuple(
-                Hop(
-                    tuple(query.replace("{s}", bare_title(title)) for query in queries if query),
-                    (),
-                    f"the {goal} of {bare_title(title)}",
-                )
-                for title in ordered
-            )
-            return Plan(hops, question.answers[0], Kind.COMPARISON, (1, 2))
-    return NoPlan("no_property")
+    weighed = property_of(_without(titles, question.question))
+    if weighed is None:
+        return NoPlan("no_property")
+    hops = tuple(
+        Hop(
+            tuple(query.replace("{s}", bare_title(title)) for query in weighed.queries),
+            (),
+            f"the {weighed.goal} of {bare_title(title)}",
+            title=title,
+        )
+        for title in ordered
+    )
+    return Plan(hops, question.answers[0], Kind.COMPARISON, (1, 2))
 
 
-def bare_title(title: str) -> str:
-    """A title without its bracketed disambiguation."""
-    return re.sub(r"\s*\([^)]*\)$", "", title).strip()
+def _without(titles: Sequence[str], text: str) -> str:
+    """The question without its titles: "Colorado State University" does not weigh states."""
+    for title in titles:
+        text = re.sub(re.escape(bare_title(title)), " ", text, flags=re.IGNORECASE)
+    return text
 
 
 def _named(title: str, text: str) -> bool:

@@ -5,9 +5,9 @@ references.
 from __future__ import annotations
 
 from src_core.types import Question
+from src_data.planners.plans import Hop, NoPlan, Plan, as_clause, as_question
 from src_data.planners.relations import put_subject, wording
-from src_data.plans import Hop, NoPlan, Plan, as_clause, as_question
-from src_data.rows import SubQuestion, decomposition
+from src_data.readers.rows import SubQuestion, decomposition
 
 
 def plan_decomposition(question: Question) -> Plan | NoPlan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from src_core.types import Question
-from src_data.plans import Hop, NoPlan, Plan, as_clause, as_question
+from src_data.planners.plans import Hop, Kind, NoPlan, Plan, as_clause, as_question
 
 _LAST_WORD = re.compile(r"^(who|when|where)\b", re.IGNORECASE)
 
@@ -17,7 +17,8 @@ def plan_single(question: Question) -> Plan | NoPlan:
     query = as_question(question.question)
     again = _LAST_WORD.sub(_spelt_out, query)
     queries = (query,) if again == query else (query, as_question(again))
-    return Plan((Hop(queries, question.answers, as_clause(query), indirect=True),), question.answers[0])
+    hop = Hop(queries, question.answers, as_clause(query), indirect=True)
+    return Plan((hop,), question.answers[0], Kind.SINGLE)
 
 
 def _spelt_out(match: re.Match[str]) -> str:

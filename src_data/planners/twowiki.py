@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from rapidfuzz import fuzz
+
 from src_core.answers import normalize_answer
 from src_core.types import Question
+from src_data.planners.plans import Hop, Kind, NoPlan, Plan, bare_title
 from src_data.planners.relations import put_subject, wording
-from src_data.plans import Hop, Kind, NoPlan, Plan
 
 _COMPARISONS = frozenset({"comparison", "bridge_comparison"})
+_POSSESSIVE = re.compile(r"['’]s\b")
+_SAME_NAME = 90  # per cent
 Triple = Sequence[str]
 
 
@@ -39,12 +43,12 @@ def plan_evidences(question: Question) -> Plan | NoPlan:
 def _subject(name: str, before: Sequence[Triple], question: Question) -> str | None:
     """How to name the subject: `#k` when hop k found it, else as the question spells it out."""
     for number, triple in enumerate(before, start=1):
-        if normalize_answer(triple[2]) == normalize_answer(name):
+        if _same_name(triple[2], name):
             return f"#{number}"
     for title in (*question.meta.get("supporting_titles", ()), name):
-        if _bare(title) == _bare(name) and _occurs(title, question.question):
+        if _same_name(title, name) and _occurs(title, question.question):
             return str(title)
-    return name if _occurs(_bare(name), question.question) else None
+    return name if _occurs(bare_title(name), question.question) else None
 
 
 def _compared(triples: Sequence[Triple]) -> tuple[int, ...]:
@@ -53,11 +57,19 @@ def _compared(triples: Sequence[Triple]) -> tuple[int, ...]:
     return tuple(number for number, triple in enumerate(triples, start=1) if triple[1] == relation)
 
 
-def _bare(title: str) -> str:
-    """A title without its bracketed disambiguation."""
-    return re.sub(r"\s*\([^)]*\)$", "", title).strip()
+def _same_name(one: str, other: str) -> bool:
+    """Equal but for a bracketed disambiguation, or one letter in ten ("Despinis eton 39" for the title
+    "Despoinis eton 39"), or one is the other with a further name ("Kanye" for "Kanye West").
+    """
+    left, right = normalize_answer(bare_title(one)), normalize_answer(bare_title(other))
+    if not left or not right:
+        return False
+    short, long = sorted((left.split(), right.split()), key=len)
+    return long[: len(short)] == short or fuzz.ratio(left, right) >= _SAME_NAME
 
 
 def _occurs(name: str, text: str) -> bool:
-    ours, theirs = normalize_answer(name), normalize_answer(text)
-    return bool(ours) and f" {ours} " in f" {theirs} "
+    """Word by word, with the text's possessives ("Wellington's") as they are or without their ending."""
+    ours = normalize_answer(name)
+    texts = (normalize_answer(text), normalize_answer(_POSSESSIVE.sub(" ", text)))
+    return bool(ours) and any(f" {ours} " in f" {theirs} " for theirs in texts)

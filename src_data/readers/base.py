@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from src_core.types import Passage, Question, question_id
-from src_data.rows import SourceRow, SubQuestion
+from src_data.readers.rows import SourceRow, SubQuestion
 from src_retrieval.rows import title_of
 
 JsonRow = dict[str, Any]

@@ -23,7 +23,7 @@ from src_data.readers.base import (
     text_at,
     unique,
 )
-from src_data.rows import SourceRow, SubQuestion, decomposition_meta
+from src_data.readers.rows import SourceRow, SubQuestion, decomposition_meta
 
 MAX_DEPTH = 16
 

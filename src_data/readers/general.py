@@ -18,7 +18,7 @@ from src_data.readers.base import (
     unique,
 )
 from src_data.readers.hotpotqa import annotation
-from src_data.rows import SourceRow, decomposition_meta
+from src_data.readers.rows import SourceRow, decomposition_meta
 
 
 def parse_flashrag(row: JsonRow) -> SourceRow:

@@ -33,7 +33,7 @@ from src_data.readers.base import (
     text_at,
     unique,
 )
-from src_data.rows import SourceRow, decomposition_meta
+from src_data.readers.rows import SourceRow, decomposition_meta
 
 
 class Annotation(NamedTuple):

@@ -26,7 +26,7 @@ from src_data.readers.base import (
     text_at,
     unique,
 )
-from src_data.rows import SourceRow
+from src_data.readers.rows import SourceRow
 
 
 def unfold_iirc(article: JsonRow) -> list[JsonRow]:

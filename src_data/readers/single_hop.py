@@ -19,7 +19,7 @@ from src_data.readers.base import (
     text_at,
     unique,
 )
-from src_data.rows import SourceRow
+from src_data.readers.rows import SourceRow
 
 _DESCRIPTION = r'\(description (?:"((?:[^"\\]|\\.)*)"|([^()"]+))\)'
 _TARGET = re.compile(rf"\(list(?:\s*{_DESCRIPTION})*\s*\)")

@@ -11,7 +11,7 @@ here.
 from __future__ import annotations
 
 from src_data.readers.base import JsonRow, RowError, alias_texts, make_row, optional_text, text_at
-from src_data.rows import SourceRow
+from src_data.readers.rows import SourceRow
 
 _ANSWER_KEYS = ("Value", "value", "Aliases", "aliases", "HumanAnswers")
 

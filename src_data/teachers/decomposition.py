@@ -9,22 +9,24 @@ observed: a query refers to earlier answers only once an observation has shown t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from src_core.actions import render_step
 from src_core.answers import NO_ANSWER, normalize_answer
 from src_core.llm import Completion
-from src_core.types import NO_USAGE, Action, Finish, Question, Search, Step
-from src_data import phrases
-from src_data.mentions import find_mention
+from src_core.types import NO_USAGE, Action, Finish, Passage, Question, Search, Step
 from src_data.planners import plan
-from src_data.plans import Hop, NoPlan, Plan, resolve
+from src_data.planners.plans import Hop, NoPlan, Plan, resolve
+from src_data.teachers import phrases
+from src_data.teachers.mentions import find_mention
 from src_infer.episode import Generate
 from src_infer.prompts import shorten
 
 GAVE_UP = "unknown"
-_VALUE_CHARS = 160
+_VALUE_CHARS = 240
+_SENTENCE_END = re.compile(r"(?<=[\w)\]%\"”’]{3})\.(?=\s+[A-Z0-9\"“(])")
 
 
 class Progress(NamedTuple):
@@ -94,7 +96,7 @@ def replay(made: Plan, steps: Sequence[Step]) -> Progress:
     for step in steps:
         if len(found) == len(made.hops):
             break
-        value = _observed(made.hops[len(found)], step.observation or "")
+        value = _observed(made.hops[len(found)], step, made.titles)
         if value is None:
             tries += 1
         else:
@@ -103,13 +105,35 @@ def replay(made: Plan, steps: Sequence[Step]) -> Progress:
     return Progress(tuple(found), tries)
 
 
-def _observed(hop: Hop, observation: str) -> str | None:
-    """The hop's answer as annotated, when the observation mentions it. A hop without annotated answer takes
-    the first sentence of any observation that says something.
+def _observed(hop: Hop, step: Step, titles: Sequence[str]) -> str | None:
+    """The hop's answer as annotated, when the observation mentions it and, where the set names its supporting
+    passages, one of those was retrieved and mentions it too: a year stands in many passages. A hop without
+    annotated answer takes a sentence; see `_sentence`.
     """
-    if hop.answers:
-        return find_mention(observation, hop.answers)
+    observation = step.observation or ""
     if normalize_answer(observation) in ("", NO_ANSWER):
         return None
-    sentence = observation.split(". ")[0]
-    return shorten(sentence, _VALUE_CHARS).rstrip(".")
+    wanted = {normalize_answer(title) for title in ((hop.title,) if hop.title else titles)}
+    telling = [passage for passage in step.passages if normalize_answer(passage.title) in wanted]
+    if not hop.answers:
+        return _sentence(observation, telling, must=bool(wanted and step.passages))
+    if wanted and step.passages and not any(find_mention(one.contents, hop.answers) for one in telling):
+        return None
+    return find_mention(observation, hop.answers)
+
+
+def _sentence(observation: str, telling: Sequence[Passage], *, must: bool) -> str | None:
+    """The first sentence of the passage that tells the fact where the observation shows passages, else of the
+    reader's reply. None when such a passage is a `must` and was not retrieved.
+    """
+    if must and not telling:
+        return None
+    shown = [text for passage in telling if (text := first_sentence(passage.text)) in observation]
+    return shorten(shown[0] if shown else first_sentence(observation), _VALUE_CHARS).rstrip(".")
+
+
+def first_sentence(text: str) -> str:
+    """Up to the first full stop that ends a sentence, not an initial or an abbreviation of a few letters."""
+    plain = " ".join(text.split())
+    end = _SENTENCE_END.search(plain)
+    return plain[: end.start() + 1] if end else plain

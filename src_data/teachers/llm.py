@@ -27,8 +27,11 @@ class LlmTeacher:
 
     @property
     def name(self) -> str:
-        """`llm:` and the model's name."""
-        return f"llm:{self._model.name}"
+        """`llm:` and the model's name; of a model that is served under its path, the last part, since
+        provenance travels with the data.
+        """
+        name = self._model.name
+        return f"llm:{name.rstrip('/').rpartition('/')[2] if name.startswith('/') else name}"
 
     def seed(self, chain: int) -> int | None:
         """The base seed of a chain; those of its steps are derived from it, the question and the step."""

@@ -13,6 +13,7 @@ case ${2:-} in
     fi
     printf '%s\n' "$@" > "$FAKE_RUN_ARGUMENTS"
     eval "${FAKE_RUN:-true}" ;;
+  src_models.adapters | src_train.to_gguf) exec "$REAL_PYTHON" "$@" ;;
   src_models.fetch) printf '%s\n' "${@:3}" > "$FAKE_RUN_ARGUMENTS.fetched" ;;
   *) true ;;
 esac

@@ -1,35 +1,36 @@
-"""A stand-in for `vllm serve MODEL --host H --port P …` and for the embedded servers.
+"""A stand-in for `vllm serve MODEL --host H --port P …` and for the embedded servers. On bare sockets: it is
+started a hundred times, and `http.server` takes longer to import than all the rest.
 
-`/health` answers 200 after a delay. Behaviour comes from the environment: FAKE_DELAY (seconds until healthy),
-FAKE_DIE_AFTER (seconds until it exits), FAKE_EXIT (with this status), FAKE_LINES (log lines at start),
-FAKE_DUMP (file that receives its arguments and environment), FAKE_STUBBORN (ignores TERM).
+`/health` answers 200 after a delay, 503 before; anything else is a 404. Behaviour comes from the environment:
+FAKE_DELAY (seconds until healthy), FAKE_DIE_AFTER (seconds until it exits), FAKE_EXIT (with this status),
+FAKE_LINES (log lines at start), FAKE_DUMP (file that receives its arguments and environment), FAKE_STUBBORN
+(ignores TERM).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 READY_AT = time.monotonic() + float(os.environ.get("FAKE_DELAY", "0"))
 
 
-class Health(BaseHTTPRequestHandler):
-    """200 for `/health` once ready, 503 before, 404 for the rest."""
-
-    def do_GET(self) -> None:
-        """Answer one request."""
-        status = 404 if self.path != "/health" else 200 if time.monotonic() >= READY_AT else 503
-        self.send_response(status)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the log as the tests expect it."""
+def answer(client: socket.socket) -> None:
+    """Answer one request; a client that says nothing gets no answer."""
+    with client:
+        client.settimeout(2)
+        request = client.recv(4096).decode("latin-1")
+        if request:
+            ready = "200 OK" if time.monotonic() >= READY_AT else "503 Starting"
+            status = ready if request.split(" ", 2)[1] == "/health" else "404 Not Found"
+            client.sendall(f"HTTP/1.0 {status}\r\nContent-Length: 0\r\n\r\n".encode())
 
 
 def option(name: str) -> str:
@@ -54,7 +55,10 @@ def main() -> None:
     if after := os.environ.get("FAKE_DIE_AFTER"):
         status = int(os.environ.get("FAKE_EXIT", "1"))
         threading.Timer(float(after), os._exit, (status,)).start()
-    ThreadingHTTPServer((option("host"), int(option("port"))), Health).serve_forever()
+    with socket.create_server((option("host"), int(option("port")))) as listener:
+        while True:
+            with contextlib.suppress(OSError):
+                answer(listener.accept()[0])
 
 
 if __name__ == "__main__":

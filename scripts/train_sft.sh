@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Fine-tune a model on conversations, with the loss on its reasoning only.
+#   bash scripts/train_sft.sh configs/train/smollm2-135m-cpu.yaml 'train=[{path: runs/NAME/conversations.train.jsonl}]'
+#   bash scripts/train_sft.sh CONFIG.yaml --check          look at the data and stop
+#   bash scripts/train_sft.sh CONFIG.yaml learning_rate=1e-4 lora.rank=8      any setting of src_train/config.py
+#   NPROC=8 bash scripts/train_sft.sh CONFIG.yaml          one process per GPU (FSDP with fsdp: true)
+# The first run makes .venv-train (VENV_TRAIN=… another folder, PYTHON=… another Python). The same command goes on where
+# a run was stopped. The result is runs/NAME/model (or adapter); serve it with MODEL=… or ADAPTER=… bash infer.sh.
+set -Eeuo pipefail
+CALLER=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+case ${1:---help} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/train_sft.sh; exit ;; esac
+export VENV=${VENV_TRAIN:-.venv-train} TOKENIZERS_PARALLELISM=false
+NPROC=${NPROC:-1}
+arguments=()
+for argument in "$@"; do # a relative path to a config starts where the caller stands
+  [[ $argument == *=* || $argument == -* || ! -f $CALLER/$argument ]] || argument=$CALLER/$argument
+  arguments+=("$argument")
+done
+bash scripts/setup.sh requirements-train.txt
+launch=("$VENV/bin/python")
+((NPROC == 1)) || launch+=(-m torch.distributed.run --standalone --nproc-per-node "$NPROC")
+exec "${launch[@]}" -m src_train.run "${arguments[@]}"

@@ -1,0 +1,181 @@
+"""Rows out of files, one at a time: JSONL, JSON arrays (also inside an object, as TriviaQA's `{"Data":
+[...]}`), TSV and CSV tables with a header, each plain or `.gz`, and Parquet.
+
+Nothing is held but the row in hand: HotpotQA's training file is 560 MB of one JSON array, and some publishers
+ship several times that. A line or table row that cannot be read is handed on with its problem, for the caller
+to report; a file that breaks off (half a download, a damaged archive) is always a `UserError`, since what
+follows is lost.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import ijson  # type: ignore[import-untyped]
+import orjson
+
+from src_core.errors import UserError
+
+TABLES = {".tsv": "\t", ".csv": ","}
+_BOM = b"\xef\xbb\xbf"
+_FIRST_LINE = 1 << 24
+_PARQUET_ROWS = 256
+
+
+class RawRow(NamedTuple):
+    """A row as found. `place` is "line 7" or "row 7"; `problem` says why there is no value."""
+
+    place: str
+    value: Any
+    problem: str = ""
+
+
+def file_rows(path: Path) -> Iterator[RawRow]:
+    """The rows of a local file, told apart by its name and first characters. Raises `UserError` for a file
+    that is missing, broken off or of no known kind.
+    """
+    if not path.is_file():
+        raise UserError(f"no such file: {path}; check the path")
+    kind = Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+    try:
+        if kind == ".parquet":
+            yield from _parquet_rows(path)
+            return
+        with _opened(path) as handle:
+            yield from _table_rows(handle, TABLES[kind]) if kind in TABLES else _json_rows(handle, path, kind)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path} is not a whole .gz file ({error}); fetch it again") from error
+    except OSError as error:
+        raise UserError(f"could not read {path}: {error.strerror}") from error
+    except ijson.JSONError as error:
+        raise UserError(
+            f"{path} cannot be read as JSON ({_first_line(error)}); fetch it again or mend it"
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, unpacked where need be, past a byte order mark."""
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    with cast("BinaryIO", opener(path, "rb")) as handle:
+        if handle.read(len(_BOM)) != _BOM:
+            handle.seek(0)
+        yield handle
+
+
+def _json_rows(handle: BinaryIO, path: Path, kind: str) -> Iterator[RawRow]:
+    start = handle.tell()
+    if kind == ".jsonl":
+        yield from _line_rows(handle)
+        return
+    line = b"\n"
+    while line and not line.strip():
+        line = handle.readline(_FIRST_LINE)
+    handle.seek(start)
+    if not line.strip():
+        raise UserError(f"{path} is empty; expected rows as JSON")
+    if line.lstrip().startswith(b"["):
+        yield from _array_rows(handle, "item")
+    elif _is_row(line):
+        yield from _line_rows(handle)
+    else:
+        prefix = _array_inside(handle)
+        if prefix is None:
+            raise UserError(f"{path} holds neither a JSON array of rows nor one row per line")
+        handle.seek(start)
+        yield from _array_rows(handle, prefix)
+
+
+def _line_rows(handle: BinaryIO) -> Iterator[RawRow]:
+    for number, line in enumerate(handle, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield RawRow(f"line {number}", orjson.loads(line))
+        except orjson.JSONDecodeError as error:
+            yield RawRow(f"line {number}", None, f"not valid JSON ({error})")
+
+
+def _array_rows(handle: BinaryIO, prefix: str) -> Iterator[RawRow]:
+    for number, value in enumerate(ijson.items(handle, prefix, use_float=True), start=1):
+        yield RawRow(f"row {number}", value)
+
+
+def _is_row(line: bytes) -> bool:
+    """Whether a first line is a row by itself, and not (the opening of) an object around the rows."""
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(value, dict) and "Data" not in value
+
+
+def _array_inside(handle: BinaryIO) -> str | None:
+    """Where the first list directly inside a JSON object is, as ijson's prefix of its items."""
+    for prefix, event, _ in ijson.parse(handle):
+        if event == "start_array" and prefix and "." not in prefix:
+            return f"{prefix}.item"
+    return None
+
+
+def _table_rows(handle: BinaryIO, delimiter: str) -> Iterator[RawRow]:
+    """Rows under a header. Bytes that are not UTF-8 become surrogates, which no text has otherwise."""
+    text = io.TextIOWrapper(handle, encoding="utf-8", errors="surrogateescape", newline="")
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    while True:
+        first = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield RawRow(f"line {first}", None, f"not a row of the table ({error})")
+            continue
+        if not any(cells):
+            continue
+        if header is None:
+            header = [name.strip() for name in cells]
+            continue
+        yield _table_row(f"line {first}", header, cells)
+
+
+def _table_row(place: str, header: list[str], cells: list[str]) -> RawRow:
+    if len(cells) != len(header):
+        return RawRow(place, None, f"expected {len(header)} cells, found {len(cells)}")
+    if any("\udc80" <= char <= "\udcff" for cell in cells for char in cell if not char.isascii()):
+        return RawRow(place, None, "not valid UTF-8")
+    return RawRow(place, dict(zip(header, cells, strict=True)))
+
+
+def _parquet_rows(path: Path) -> Iterator[RawRow]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise UserError(
+            f"reading {path} needs the package pyarrow; install it with pip install pyarrow"
+        ) from error
+    try:
+        number = 0
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=_PARQUET_ROWS):
+            for row in batch.to_pylist():
+                number += 1
+                yield RawRow(f"row {number}", row)
+    except (ArrowException, OSError) as error:
+        raise UserError(
+            f"{path} is not a whole Parquet file ({_first_line(error)}); fetch it again"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of an error's text (ijson hands some on as bytes)."""
+    text = error.args[0] if error.args else ""
+    plain = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    return next((line.strip() for line in plain.splitlines() if line.strip()), type(error).__name__)

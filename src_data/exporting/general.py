@@ -1,0 +1,137 @@
+"""Conversations from elsewhere for the training file: ShareGPT-style general data, published ReaRAG files.
+
+Three layouts, told apart row by row: `{"conversations": [{"from": "human", "value"}, …]}`, `{"messages":
+[{"role", "content"}, …]}`, and the published schema with `reasoning`. What comes out has one rule for the
+trainer, as our own data: the loss is on `reasoning`, so an assistant's general reply is put there. A system
+turn goes in front of the first user turn, since the schema has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import orjson
+from pydantic import Field
+
+from src_core.config import config_class
+from src_core.messages import messages_problem, without_nulls
+from src_core.rowfiles import file_rows
+from src_data.cleaning.leaks import find_leak
+
+Turns = list[dict[str, Any]]
+_ROLES = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "assistant": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "system": "system",
+}
+
+
+@config_class
+class GeneralConfig:
+    """A file to mix into the training rows: `n` of its usable conversations, drawn at random (-1: all)."""
+
+    path: str
+    n: Annotated[int, Field(ge=-1)] = -1
+
+
+class GeneralRow(NamedTuple):
+    """A conversation ready for training, or why the row cannot be used (then `turns` is empty)."""
+
+    turns: Turns
+    problem: str
+
+
+class GeneralCount(NamedTuple):
+    """What became of a file's rows: how many could be used, were taken, and the rest by problem."""
+
+    path: str
+    usable: int
+    taken: int
+    skipped: dict[str, int]
+
+
+def read_general(path: Path) -> Iterator[GeneralRow]:
+    """The rows of a file, one at a time. Raises `UserError` for a file that cannot be read; a bad row is a
+    row with its problem.
+    """
+    for row in file_rows(path):
+        yield GeneralRow([], "not valid JSON") if row.problem else _convert(row.value)
+
+
+def count_general(config: GeneralConfig) -> GeneralCount:
+    """Read the file once and say how much of it there is to take."""
+    problems = Counter(row.problem for row in read_general(Path(config.path)))
+    usable = problems.pop("", 0)
+    taken = usable if config.n < 0 else min(config.n, usable)
+    return GeneralCount(config.path, usable, taken, dict(problems))
+
+
+def sample_general(count: GeneralCount, *, seed: int) -> Iterator[Turns]:
+    """`count.taken` of the usable conversations, in the order of the file, each set of rows equally likely
+    (selection sampling: nothing is held in memory).
+    """
+    draw = random.Random(f"{seed}/{count.path}")
+    left, wanted = count.usable, count.taken
+    for row in read_general(Path(count.path)):
+        if row.problem or not wanted:
+            continue
+        if draw.random() * left < wanted:
+            wanted -= 1
+            yield row.turns
+        left -= 1
+
+
+def conversation_key(turns: Turns) -> str:
+    """Content hash of a conversation."""
+    return hashlib.sha256(orjson.dumps(turns)).hexdigest()[:16]
+
+
+def _convert(row: Any) -> GeneralRow:
+    raw = row.get("conversations", row.get("messages")) if isinstance(row, dict) else None
+    turns = without_nulls(raw)
+    if not turns:
+        return GeneralRow([], "no conversation")
+    if any("reasoning" in turn for turn in turns):
+        problem = messages_problem(turns)
+        return GeneralRow([], "not the published structure") if problem else GeneralRow(turns, "")
+    plain = [_plain_turn(turn) for turn in turns]
+    if any(role is None or not text.strip() for role, text in plain):
+        return GeneralRow([], "a turn without known role or text")
+    if any(find_leak(text) for _, text in plain):
+        return GeneralRow([], "control tokens in the text")
+    return _ordered([(role, text) for role, text in plain if role is not None])
+
+
+def _plain_turn(turn: dict[str, Any]) -> tuple[str | None, str]:
+    role = turn.get("from", turn.get("role"))
+    text = turn.get("value", turn.get("content"))
+    known = _ROLES.get(role.strip().lower()) if isinstance(role, str) else None
+    return known, text if isinstance(text, str) else ""
+
+
+def _ordered(plain: list[tuple[str, str]]) -> GeneralRow:
+    """User and assistant in turn, from a user's to an assistant's; questions without a reply are cut off the
+    end, and replies without a question off the start.
+    """
+    system = plain.pop(0)[1] if plain[0][0] == "system" else ""
+    while plain and plain[0][0] == "assistant":
+        plain.pop(0)
+    while plain and plain[-1][0] == "user":
+        plain.pop()
+    expected = ["user", "assistant"] * (len(plain) // 2)
+    if not plain or [role for role, _ in plain] != expected:
+        return GeneralRow([], "turns out of order")
+    if system:
+        plain[0] = ("user", f"{system}\n\n{plain[0][1]}")
+    keys = {"user": "content", "assistant": "reasoning"}
+    return GeneralRow([{"role": role, keys[role]: text} for role, text in plain], "")

@@ -1,0 +1,32 @@
+"""Does an observation mention an annotated value? In any spelling: names, dates, numbers, and countries by
+their adjectives.
+
+Annotations and passages spell one value differently ("June 9, 1956" and "9 June 1956", "India" and "Indian");
+a plain substring test would call half of the good observations misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from src_core.answers import normalize_answer
+from src_data.cleaning.answer_text import canonical
+from src_data.cleaning.support import in_a_row
+from src_data.teachers.countries import demonym_forms
+
+_TOO_SHORT = 3
+"""Aliases below this length ("NO" for Norway, "it" for Italy) occur in any text, unless they are numbers."""
+
+
+def find_mention(text: str, values: Sequence[str]) -> str | None:
+    """The first of `values` that `text` mentions, as it is spelt in `values`; None when it mentions none."""
+    seen = canonical(text)
+    return next((value for value in values if _mentioned(value, seen)), None)
+
+
+def _mentioned(value: str, seen: Sequence[str]) -> bool:
+    plain = normalize_answer(value)
+    if not plain or (len(plain) < _TOO_SHORT and not plain.isdigit()):
+        return False
+    spellings = [canonical(form) for form in (value, *demonym_forms(plain))]
+    return any(in_a_row(seen, wanted) for wanted in spellings if wanted)

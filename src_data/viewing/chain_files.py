@@ -1,0 +1,100 @@
+"""Chains out of any file that holds some: a run directory, judged chains, trajectories, conversations."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+from pydantic import ValidationError
+
+from src_core.actions import ParsedStep, parse_step
+from src_core.errors import UserError
+from src_core.messages import as_conversation
+from src_core.render import PromptStyle
+from src_core.rowfiles import RawRow, file_rows
+from src_core.rundir import ROWS
+from src_core.types import Question, Status, Step, Trajectory, question_id, trajectory_from_json
+from src_data.cleaning.clean_run import KEPT, REJECTED
+from src_data.cleaning.judge import Verdict
+
+_FRAME = PromptStyle().user_template.split("{question}")
+
+
+class Entry(NamedTuple):
+    """One conversation to look at. `chain` is None where it cannot be read, its text is then `raw`; `verdict`
+    is None where nobody judged it; `place` is where it stood.
+    """
+
+    chain: Trajectory | None
+    verdict: Verdict | None
+    raw: str
+    place: str
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """The chains of a file, or of a run directory (kept ones first; all of them, unjudged, before cleaning).
+    Raises `UserError` when there is nothing to read; a row that is no chain is an entry without one.
+    """
+    return itertools.chain.from_iterable(map(_file_entries, _files(path)))
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    names = (KEPT, REJECTED) if (path / KEPT).is_file() else (ROWS,)
+    found = [path / name for name in names if (path / name).is_file()]
+    if not found:
+        raise UserError(f"{path} holds neither {KEPT} nor {ROWS}; build or import some chains first")
+    return found
+
+
+def _file_entries(path: Path) -> Iterator[Entry]:
+    for row in file_rows(path):
+        place = f"{path.name}, {row.place}"
+        if row.problem or not isinstance(row.value, dict):
+            yield Entry(None, None, row.problem or _plain(row.value), place)
+        elif "messages" in row.value:
+            yield _from_messages(row, place)
+        elif "reason" in row.value and "kept" in row.value:
+            yield _from_judged(row.value, place)
+        else:
+            yield _from_trajectory(row.value, None, place)
+
+
+def _from_judged(row: dict[str, Any], place: str) -> Entry:
+    verdict = Verdict(
+        bool(row["kept"]), str(row["reason"]), str(row.get("detail", "")), float(row.get("f1", 0))
+    )
+    if "trajectory" not in row:
+        return Entry(None, verdict, str(row.get("raw", "")), place)
+    return _from_trajectory(row["trajectory"], verdict, place)
+
+
+def _from_trajectory(value: Any, verdict: Verdict | None, place: str) -> Entry:
+    try:
+        return Entry(trajectory_from_json(orjson.dumps(value)), verdict, "", place)
+    except ValidationError:
+        return Entry(None, verdict, _plain(value), place)
+
+
+def _from_messages(row: RawRow, place: str) -> Entry:
+    """A published conversation; one of another structure as its text."""
+    _, turns, problem = as_conversation(row)
+    if problem:
+        return Entry(None, Verdict(False, "structure", problem, 0.0), _plain(row.value["messages"]), place)
+    steps: list[Step] = []
+    for at in range(1, len(turns), 2):
+        parsed = parse_step(turns[at]["reasoning"])
+        assert isinstance(parsed, ParsedStep)  # the structure was checked
+        observation = turns[at + 1]["content"] if at + 1 < len(turns) else None
+        steps.append(Step(len(steps) + 1, parsed.thought, parsed.action, observation))
+    asked = turns[0]["content"].removeprefix(_FRAME[0]).removesuffix(_FRAME[1])
+    question = Question(question_id(asked, ()), asked)
+    return Entry(Trajectory(question, tuple(steps), "", Status.FINISHED), None, "", place)
+
+
+def _plain(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()

@@ -1,0 +1,91 @@
+"""One HTML page for many conversations: no other file, no network, filters and search in the page itself.
+
+What people and models wrote is data inside the page: JSON without a single `<`, put on screen as text only. A
+Content-Security-Policy allows the page's own script and style by their hashes and nothing else, so that even
+a mistake there could not run or fetch anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from src_core.jsonl import write_atomic
+from src_core.types import Search, Step
+from src_data.cleaning.judge import finish_answer
+from src_data.cleaning.yields import source_of, teacher_of
+from src_data.viewing.chain_files import Entry
+
+_PARTS = Path(__file__).resolve().parent / "page"
+
+
+def write_page(path: Path, entries: Iterable[Entry], *, title: str) -> int:
+    """Write the page; returns how many conversations are on it."""
+    chains = [_chain(entry) for entry in entries]
+    style, script = (_part(name) for name in ("view.css", "view.js"))
+    values = {
+        "csp": f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'",
+        "title": html.escape(title),
+        "style": style,
+        "script": script,
+        "chains": _inert(orjson.dumps(chains).decode()),
+    }
+    pieces = _part("view.html").split("{{")
+    page = [pieces[0]]
+    for piece in pieces[1:]:  # one pass: a value that holds a placeholder is left alone
+        name, _, rest = piece.partition("}}")
+        page.append(values[name] + rest)
+    write_atomic(path, "".join(page).encode("utf-8", "replace"))
+    return len(chains)
+
+
+def _part(name: str) -> str:
+    return (_PARTS / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _inert(json: str) -> str:
+    """JSON that cannot end its script element or open a comment in it."""
+    return json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _chain(entry: Entry) -> dict[str, Any]:
+    """What the page needs of one conversation."""
+    chain, verdict = entry.chain, entry.verdict
+    outcome = (("kept" if verdict.kept else verdict.reason) if verdict else "") or "not judged"
+    return {
+        "id": chain.question.id if chain else entry.place,
+        "question": chain.question.question if chain else "(unreadable)",
+        "golds": list(chain.question.answers) if chain else [],
+        "answer": finish_answer(chain.steps) if chain else "",
+        "source": source_of(chain),
+        "teacher": teacher_of(chain),
+        "kept": verdict.kept if verdict else None,
+        "outcome": outcome,
+        "detail": verdict.detail if verdict else "",
+        "f1": verdict.f1 if verdict and chain and chain.question.answers else None,
+        "steps": [_step(step) for step in chain.steps] if chain else [],
+        "raw": entry.raw,
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    is_search = isinstance(step.action, Search)
+    return {
+        "n": step.n,
+        "thought": step.thought,
+        "kind": "Search" if is_search else "Finish",
+        "argument": step.action.query if isinstance(step.action, Search) else step.action.answer,
+        "seen": step.observation,
+        "from": [f"{passage.title or '(untitled)'} [{passage.id}]" for passage in step.passages],
+    }

@@ -1,0 +1,96 @@
+"""Whether a LoRA adapter fits a model, before a server starts; and the flags with which vLLM serves it.
+
+    python -m src_models.adapters MODEL ADAPTER     # prints vLLM's flags, one word per line
+
+llama.cpp takes an adapter in GGUF, vLLM the folder that peft saved. Both refuse a wrong one with words that
+point elsewhere ("failed to create context"), and neither notices an adapter of another model of that size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from src_core.errors import UserError, run_main
+from src_models.gguf_header import GgufHeader, model_mark, read_gguf_header
+from src_models.peft_folder import is_peft_folder, read_peft, require_fit
+from src_models.safetensors_file import open_folder
+
+MARK_KEY = "rearag.base_model.mark"
+"""Metadata of our GGUF adapters: the `model_mark` of the model that they were made for."""
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM takes as `--max-lora-rank` (vllm 0.32, vllm/config/lora.py)."""
+
+
+def require_gguf_adapter(adapter: Path, model: Path) -> None:
+    """Raise a `UserError` unless `adapter` is a GGUF adapter whose tensors fit the GGUF file `model`."""
+    if is_peft_folder(adapter):
+        raise UserError(
+            f"{adapter} is a folder of peft; llama.cpp takes an adapter in GGUF, made with: "
+            f"python -m src_train.to_gguf {adapter} OUT.gguf --like {model}"
+        )
+    if not adapter.is_file():
+        raise UserError(f"no such LoRA file: {adapter}; give an adapter in GGUF")
+    lora, base = read_gguf_header(adapter), read_gguf_header(model)
+    if not lora.is_adapter:
+        raise UserError(f"{adapter} is a whole model, not a LoRA adapter; serve it as the model itself")
+    if lora.architecture != base.architecture:
+        raise UserError(_misfit(lora, base, f"is for the architecture {lora.architecture}"))
+    for name in lora.tensors:
+        if name.endswith(".lora_a"):
+            _require_pair(name.removesuffix(".lora_a"), lora, base)
+    mark = lora.facts.get(MARK_KEY)
+    if mark and model_mark(base) and mark != model_mark(base):
+        raise UserError(_misfit(lora, base, "was made for another model of the same shape"))
+
+
+def _require_pair(target: str, lora: GgufHeader, base: GgufHeader) -> None:
+    a, b = (lora.tensors.get(f"{target}.lora_{side}") for side in "ab")
+    found = base.tensors.get(target)
+    if found is None:
+        raise UserError(_misfit(lora, base, f"changes {target}, which the model lacks"))
+    if a is None or b is None or (b.shape[0], a.shape[-1]) != found.shape:
+        raise UserError(_misfit(lora, base, f"changes {target} in another size"))
+
+
+def _misfit(lora: GgufHeader, base: GgufHeader, why: str) -> str:
+    made_for = lora.facts.get("general.base_model.0.name")
+    hint = f" (it was made for {made_for})" if made_for else ""
+    name = base.facts.get("general.name") or base.architecture
+    return f"the adapter {lora.path} does not fit {base.path} ({name}): it {why}{hint}"
+
+
+def served_name(model: str, adapter: Path) -> str:
+    """What a server calls `model` with `adapter`, in both engines. The folder above is part of it, because
+    every run calls its adapter the same."""
+    full = adapter.absolute()
+    return f"{model}+{full.parent.name}/{full.name.removesuffix('.gguf')}"
+
+
+def vllm_flags(model: str, adapter: Path) -> list[str]:
+    """The flags that make vLLM serve the peft folder `adapter` beside `model`. The sizes are compared where
+    `model` is a folder here; a model of the hub is left to vLLM's own check. Raises `UserError`."""
+    if adapter.is_file():
+        raise UserError(f"{adapter} is a file; vLLM takes the folder of an adapter that peft saved")
+    lora = read_peft(adapter)
+    if (Path(model) / "config.json").is_file():
+        require_fit(lora, open_folder(Path(model)), model=model)
+    rank = next((size for size in RANKS if size >= lora.rank), None)
+    if rank is None:
+        raise UserError(f"the rank of {adapter} is {lora.rank}, vLLM serves at most {RANKS[-1]}")
+    named = f"{served_name(Path(model).name, adapter)}={adapter}"
+    return ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", named]
+
+
+def main() -> None:
+    """Command line: check and print the flags."""
+    parser = argparse.ArgumentParser(description="check a peft adapter and print vLLM's flags for it")
+    parser.add_argument("model", help="hub name or folder that vLLM serves")
+    parser.add_argument("adapter", type=Path)
+    chosen = parser.parse_args()
+    sys.stdout.write("".join(f"{word}\n" for word in vllm_flags(chosen.model, chosen.adapter)))
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,145 @@
+"""A LoRA adapter as peft saves it: `adapter_config.json` beside `adapter_model.safetensors`.
+
+Only plain LoRA (arXiv 2106.09685: W + scale * B A) is read, with peft's patterns of rank and alpha and the
+rank-stabilised scale; what no server could add to a matrix on the fly is refused by name. Nothing here needs
+torch or peft.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from src_core.errors import UserError
+from src_models.safetensors_file import Stored, StoredTensor, open_safetensors
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+TENSOR = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+COPY = ".base_layer.weight"
+"""peft adds a copy of the base's matrix where the embeddings or the output matrix are adapted."""
+MORE_THAN_LORA = (
+    "use_dora",
+    "lora_bias",
+    "modules_to_save",
+    "trainable_token_indices",
+    "alora_invocation_tokens",
+    "layer_replication",
+    "target_parameters",
+    "use_bdlora",
+    "use_qalora",
+    "arrow_config",
+    "kasa_config",
+    "fan_in_fan_out",
+)
+PLAIN_STARTS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
+"""Values of `init_lora_weights` that leave the base as it is; PiSSA, OLoRA, CorDA and LoftQ change it."""
+
+
+class LoraPair(NamedTuple):
+    """The two matrices of one module: `a` [rank, in], `b` [out, rank]; the module gains `scale` * b a."""
+
+    a: StoredTensor
+    b: StoredTensor
+    scale: float
+
+    @property
+    def rank(self) -> int:
+        """Width of the bottleneck."""
+        return self.a.shape[0]
+
+
+@dataclass(frozen=True)
+class PeftAdapter:
+    """One adapter: `pairs` by module name (`model.layers.0.self_attn.q_proj`), and what it was trained on."""
+
+    folder: Path
+    alpha: float
+    pairs: Mapping[str, LoraPair]
+    base: str
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of its modules."""
+        return max(pair.rank for pair in self.pairs.values())
+
+
+def is_peft_folder(path: Path) -> bool:
+    """Whether `path` is a folder that peft wrote."""
+    return (path / CONFIG).is_file()
+
+
+def read_peft(folder: Path) -> PeftAdapter:
+    """The adapter in `folder`. Raises `UserError` when a file is missing or damaged, or it is not plain
+    LoRA."""
+    if not is_peft_folder(folder):
+        raise UserError(f"{folder} is not an adapter folder: it has no {CONFIG}")
+    try:
+        config = json.loads((folder / CONFIG).read_bytes())
+    except ValueError as error:
+        raise UserError(f"{folder / CONFIG} is not valid JSON ({error})") from error
+    _require_plain(config, folder)
+    stored = open_safetensors(folder / WEIGHTS)
+    modules = sorted({_module(name, folder) for name in stored if not name.endswith(COPY)})
+    if not modules:
+        raise UserError(f"{folder / WEIGHTS} holds no tensors")
+    pairs = {module: _pair(module, stored, config=config, folder=folder) for module in modules}
+    base = str(config.get("base_model_name_or_path") or "")
+    return PeftAdapter(folder, float(config["lora_alpha"]), pairs, base)
+
+
+def require_fit(adapter: PeftAdapter, weights: Stored, *, model: str) -> None:
+    """Raise a `UserError` when a module of the adapter is not in `weights` (tensors of a hub folder), or is
+    there in another size."""
+    for module, pair in adapter.pairs.items():
+        found = weights.get(f"{module}.weight")
+        wanted = (pair.b.shape[0], pair.a.shape[1])
+        if found is None or found.shape != wanted:
+            there = "lacks it" if found is None else f"has it with {found.shape[0]} x {found.shape[1]}"
+            raise UserError(
+                f"the adapter {adapter.folder} does not fit {model}: it changes {module} of "
+                f"{wanted[0]} x {wanted[1]}, the model {there}; it was trained on {adapter.base or 'another'}"
+            )
+
+
+def _require_plain(config: Any, folder: Path) -> None:
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA" or "lora_alpha" not in config:
+        raise UserError(f"{folder / CONFIG} does not describe a LoRA adapter")
+    beyond = [key for key in MORE_THAN_LORA if config.get(key)]
+    beyond += ["bias"] if config.get("bias", "none") != "none" else []
+    start = config.get("init_lora_weights")
+    beyond += ["init_lora_weights"] if isinstance(start, str) and start.lower() not in PLAIN_STARTS else []
+    if beyond:
+        raise UserError(f"{folder} is more than plain LoRA ({', '.join(beyond)} in {CONFIG}): not supported")
+
+
+def _module(name: str, folder: Path) -> str:
+    match = TENSOR.fullmatch(name)
+    if match is None:
+        raise UserError(
+            f"{folder / WEIGHTS} holds {name}, which is not supported: only lora_A and lora_B are"
+        )
+    return match[1]
+
+
+def _pair(module: str, stored: Stored, *, config: dict[str, Any], folder: Path) -> LoraPair:
+    both = [stored.get(f"base_model.model.{module}.lora_{side}.weight") for side in "AB"]
+    a, b = both
+    if a is None or b is None or len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
+        raise UserError(f"{folder / WEIGHTS}: lora_A and lora_B of {module} do not belong together")
+    alpha = float(_for_module(config.get("alpha_pattern"), module, config["lora_alpha"]))
+    rank = a.shape[0]
+    return LoraPair(a, b, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
+
+
+def _for_module(patterns: dict[str, Any] | None, module: str, default: Any) -> Any:
+    """peft's rule: the first pattern that matches the end of the module's name from a dot on."""
+    for pattern, value in (patterns or {}).items():
+        if re.fullmatch(rf"(.*\.)?({pattern})", module):
+            return value
+    return default

@@ -1,0 +1,96 @@
+"""The configuration of supervised fine-tuning: one YAML under `configs/train/`, overridden by `key=value`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from src_core.config import config_class
+from src_core.render import PromptStyle
+from src_core.rundir import OnExisting
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+@config_class
+class DataFile:
+    """A conversation file (`conversations.train.jsonl`, a published ReaRAG file): `n` of its rows, drawn
+    with the run's seed (-1: all).
+    """
+
+    path: str
+    n: Annotated[int, Field(ge=-1)] = -1
+
+
+@config_class
+class LoraConfig:
+    """Low-rank adapters instead of all weights (`peft`). `targets`: names of linear layers, or
+    `all-linear`.
+    """
+
+    rank: Positive = 16
+    alpha: Positive = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: str | tuple[str, ...] = "all-linear"
+
+
+@config_class
+class TrainConfig:
+    """Everything that `bash scripts/train_sft.sh` needs.
+
+    `model`: a folder in the hub's layout, a hub name, or a name of `configs/models.yaml`, whose GGUF is
+    then widened to bf16. `chat_template`: a Jinja file for models whose tokenizer has none. `prompt` must
+    be the one that inference uses. `max_length`: rows with more tokens are dropped and listed, or end the
+    run (`on_long`).
+
+    A sequence holds as many rows as fit in `pack_length` tokens (0: one row, batched by length); a step
+    learns from `batch_size` sequences per device, times `accumulation`, times devices. `loss` `token`:
+    every target weighs the same; `sequence`: every row does (LongAlign, reference section 7.1).
+    `loss_chunk`: targets whose logits are held at once (0: all).
+
+    `precision`: `bf16` keeps float32 weights and computes in bf16, `bf16_weights` keeps weights in bf16 too
+    (with an 8-bit optimiser or adapters), `fp32`. `max_steps` 0 follows `epochs`. `eval_steps` and
+    `save_steps` are optimiser steps. `patience`: evaluations without a better validation loss before
+    training ends (0: never). `stop_after_minutes` ends in a checkpoint that the next run goes on from (0:
+    no limit).
+    """
+
+    run_name: str = "sft"
+    runs_dir: str = "runs"
+    on_existing: OnExisting = "resume"
+    model: str
+    chat_template: str = ""
+    prompt: PromptStyle = PromptStyle()
+    train: tuple[DataFile, ...]
+    validation: tuple[DataFile, ...] = ()
+    max_length: Positive = 2048
+    on_long: Literal["fail", "drop"] = "fail"
+    pack_length: Annotated[int, Field(ge=0)] = 2048
+    batch_size: Positive = 1
+    accumulation: Positive = 8
+    loss: Literal["token", "sequence"] = "token"
+    loss_chunk: Annotated[int, Field(ge=0)] = 1024
+    lora: LoraConfig | None = None
+    precision: Literal["bf16", "bf16_weights", "fp32"] = "bf16"
+    gradient_checkpointing: bool = False
+    attention: str = "sdpa"
+    optimizer: str = "adamw_torch"
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-5
+    schedule: str = "cosine"
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    beta2: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
+    epochs: Annotated[float, Field(gt=0)] = 2.0
+    max_steps: Annotated[int, Field(ge=0)] = 0
+    eval_steps: Positive = 50
+    save_steps: Positive = 50
+    keep_checkpoints: Positive = 2
+    patience: Annotated[int, Field(ge=0)] = 0
+    stop_after_minutes: Annotated[float, Field(ge=0)] = 0.0
+    seed: int = 1
+    threads: Annotated[int, Field(ge=0)] = 0
+    fsdp: bool = False
+    trackers: tuple[str, ...] = ()
+    log_steps: Positive = 1

@@ -1,0 +1,87 @@
+"""The model to train: where its folder is, its weights in the precision of the run, adapters, the special
+loss.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from src_core.errors import UserError
+from src_models.llama_server import find_model
+from src_models.to_hf import to_hf
+from src_train.config import LoraConfig, TrainConfig
+from src_train.loss import learn_targets
+
+
+def model_folder(name: str) -> Path:
+    """The folder of `model`: itself, what the hub's cache or the hub has under that name, or, for a name of
+    `configs/models.yaml`, its GGUF widened to bf16 (made once). Raises `UserError` when nothing is found.
+    """
+    folder = Path(name)
+    if (folder / "config.json").is_file():
+        return folder
+    if folder.exists():
+        raise UserError(f"{name} has no config.json; give a folder as the hub lays it out")
+    if "/" in name:
+        return _from_hub(name)
+    gguf = find_model(name)
+    widened = gguf.with_name(f"{gguf.stem}-bf16")
+    if not widened.exists():
+        to_hf(gguf, widened)
+    return widened
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model"]))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"no model {name}: neither a folder nor on the hub ({type(error).__name__})"
+        ) from error
+
+
+def load_model(folder: Path, config: TrainConfig) -> Any:
+    """The model for `SftTrainer`: in training mode, with `learn_targets` and, if asked for, adapters."""
+    dtype = torch.bfloat16 if config.precision == "bf16_weights" or _frozen(config) else torch.float32
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, attn_implementation=config.attention
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(f"cannot load {folder}: {' '.join(str(error).split())[:300]}") from error
+    model.config.use_cache = False
+    learn_targets(model, chunk=config.loss_chunk)
+    if config.lora is not None:
+        model = _with_adapters(model, config.lora)
+    return model.train()
+
+
+def _frozen(config: TrainConfig) -> bool:
+    """Whether the base weights are not learnt and may as well be held in bf16."""
+    return config.lora is not None and config.precision != "fp32"
+
+
+def _with_adapters(model: Any, lora: LoraConfig) -> Any:
+    from peft import LoraConfig as PeftLora
+    from peft import get_peft_model
+
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    settings = PeftLora(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, settings)
+    except ValueError as error:
+        raise UserError(
+            f"lora.targets={lora.targets!r} does not fit {type(model).__name__}: {error}"
+        ) from error

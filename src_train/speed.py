@@ -1,0 +1,77 @@
+"""How fast training is: tokens per second, and the share of the device's own matrix rate that the model's
+arithmetic uses (MFU). The rate is measured here, in the precision of the run, not taken from a data sheet.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import torch
+
+_SIZES = {"cuda": 8192, "cpu": 1536}
+_SECONDS = 1.0
+
+
+class Cost(NamedTuple):
+    """Floating-point operations of one forward and backward pass: `per_token` of the body, `per_target` of
+    the output matrix, and `per_pair` of attention, for each token and each one that it sees.
+    """
+
+    per_token: float
+    per_target: float
+    per_pair: float
+
+    def total(self, tokens: int, targets: int, pairs: int) -> float:
+        """Operations for a batch. Recomputing activations is not counted, as is usual for MFU."""
+        return self.per_token * tokens + self.per_target * targets + self.per_pair * pairs
+
+
+def training_cost(model: Any) -> Cost:
+    """6 operations per weight of the body and token (2 forward, 4 backward), 6 per entry of the output
+    matrix and target, 12 x layers x width per pair of attention. Adapters: gradients of frozen weights are
+    not computed, 4 instead of 6.
+    """
+    head = model.get_output_embeddings().weight
+    embeddings = model.get_input_embeddings().weight
+    body = sum(weight.numel() for weight in model.parameters()) - embeddings.numel()
+    body -= head.numel() if head is not embeddings else 0
+    factor = 6.0 if embeddings.requires_grad or head.requires_grad else 4.0
+    config = model.config
+    heads = config.num_attention_heads
+    width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+    return Cost(factor * body, factor * head.numel(), factor * 2 * config.num_hidden_layers * width)
+
+
+def causal_pairs(lengths: list[int]) -> int:
+    """Pairs of tokens that see each other in rows of these lengths."""
+    return sum(length * (length + 1) // 2 for length in lengths)
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of a large square matrix product on `device`, measured for a second."""
+    size = _SIZES.get(device.type, 4096)
+    left = torch.randn(size, size, device=device, dtype=dtype)
+    right = torch.randn(size, size, device=device, dtype=dtype)
+    _wait(left @ right)
+    done, began = 0, time.perf_counter()
+    while (spent := time.perf_counter() - began) < _SECONDS:
+        for _ in range(4):
+            result = left @ right
+        _wait(result)
+        done += 4
+    return done * 2.0 * size**3 / spent
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that torch held on a GPU, the most resident memory of this process on a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _wait(tensor: torch.Tensor) -> None:
+    if tensor.is_cuda:
+        torch.cuda.synchronize(tensor.device)

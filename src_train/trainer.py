@@ -1,0 +1,174 @@
+"""transformers' `Trainer` with this project's loss: a sum over targets, divided once by their global weight.
+
+Everything else is the library's: devices, precision, sharding, accumulation, schedules, checkpoints,
+trackers. The divisor is the summed weight of all targets of an optimiser step, over accumulation steps and
+devices, so that the gradient is the same however the batch is cut (`tests/test_train_model.py`; the history
+of getting this wrong: transformers #34191 and #35438, trl #2175).
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch.utils.data import Dataset
+from transformers import Trainer
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from src_core.errors import UserError
+from src_train.packing import collate, join
+from src_train.rows import TrainRow
+
+WHOLE = "whole"
+"""An empty file in each checkpoint that was written to its end."""
+
+
+class Packs(Dataset[dict[str, Any]]):
+    """The sequences of a run: item i is pack i, joined (see `packing.join`), with `index` for error
+    messages.
+    """
+
+    def __init__(
+        self, rows: Sequence[TrainRow], packs: Sequence[Sequence[int]], *, per_sequence: bool
+    ) -> None:
+        self._rows = rows
+        self._packs = packs
+        self._per_sequence = per_sequence
+
+    def __len__(self) -> int:
+        return len(self._packs)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        rows = [self._rows[at].encoded for at in self._packs[index]]
+        return {**join(rows, per_sequence=self._per_sequence), "index": index}
+
+    def lengths(self) -> list[int]:
+        """Tokens of each pack."""
+        return [sum(len(self._rows[at].encoded.ids) for at in pack) for pack in self._packs]
+
+    def places(self, index: int) -> list[str]:
+        """Where the rows of a pack stand, as `file:place`."""
+        return [self._rows[at].place for at in self._packs[index]]
+
+
+def collator(pad_id: int) -> Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]:
+    """Turns packs into a batch of tensors; see `packing.collate`."""
+
+    def make(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        batch = collate(items, pad_id=pad_id)
+        tensors = {key: torch.from_numpy(value) for key, value in batch.items()}
+        tensors["index"] = torch.tensor([item["index"] for item in items])
+        return tensors
+
+    return make
+
+
+class SftTrainer(Trainer):
+    """See the module. The model must have been through `loss.learn_targets`."""
+
+    def __init__(self, *args: Any, by_length: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.loss_is_scaled_for_ga = True  # by compute_loss
+        self.by_length = by_length
+        self.count: Callable[[int], None] | None = None  # told the tokens of each batch
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
+        """The weight of all targets of an optimiser step, on all devices."""
+        weight = sum((batch["weights"].sum() for batch in batch_samples), torch.zeros(()))
+        return self.accelerator.gather(weight.to(device)).sum()
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if not self.by_length:
+            return super()._get_train_sampler(train_dataset)
+        generator = torch.Generator().manual_seed(self.args.data_seed or self.args.seed)
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(size, lengths=self.train_dataset.lengths(), generator=generator)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The device's share of the step's mean loss. The devices' gradients are averaged, hence the
+        factor.
+        """
+        index = inputs.pop("index")
+        outputs = model(**inputs)
+        if not torch.isfinite(outputs["loss"]):
+            self._refuse_loss(index)
+        if self.count is not None and model.training:
+            self.count(int(inputs["input_ids"].numel()))
+        divisor = torch.clamp(num_items_in_batch, min=torch.finfo(torch.float32).tiny)
+        loss = outputs["loss"] / divisor * self.accelerator.num_processes
+        return (loss, outputs) if return_outputs else loss
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> Any:
+        """The mean loss per target of the validation set, whatever the batches, also as perplexity."""
+        del ignore_keys
+        model = self._wrap_model(self.model, training=False)
+        model.eval()
+        sums = torch.zeros(2, device=self.args.device)
+        with torch.no_grad():
+            for batch in self.get_eval_dataloader(eval_dataset):
+                inputs = self._prepare_inputs(batch)
+                inputs.pop("index")
+                with self.compute_loss_context_manager():
+                    loss = model(**inputs)["loss"]
+                sums += torch.stack([loss.float(), inputs["weights"].sum().float()])
+        total = self.accelerator.reduce(sums, reduction="sum").tolist()
+        mean = total[0] / max(total[1], 1e-9)
+        metrics = {
+            f"{metric_key_prefix}_loss": mean,
+            f"{metric_key_prefix}_perplexity": math.exp(min(mean, 80.0)),
+        }
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        model.train()
+        return metrics
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            if _is_full_disk(error):
+                raise UserError(
+                    f"no space for a checkpoint in {self.args.output_dir}: {error}; free some and run the"
+                    " same command again, which goes on from the last whole checkpoint"
+                ) from error
+            raise
+        if self.args.should_save:
+            (Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}" / WHOLE).touch()
+
+    def _refuse_loss(self, index: torch.Tensor) -> None:
+        dataset: Packs = self.train_dataset
+        places = [place for at in index.tolist() for place in dataset.places(at)]
+        more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+        named = ", ".join(places[:5]) + more
+        raise UserError(
+            f"the loss is not a number at step {self.state.global_step + 1}, on {named}; lower"
+            " learning_rate, or take precision=fp32 to see whether the numbers overflow"
+        )
+
+
+def _is_full_disk(error: Exception) -> bool:
+    """torch reports a full disk as a failed write, safetensors in its own words."""
+    text = str(error)
+    return getattr(error, "errno", None) == errno.ENOSPC or any(
+        sign in text
+        for sign in ("No space left", "os error 28", "PytorchStreamWriter failed", "file write failed")
+    )
+
+
+def last_whole_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint under `folder` that was written to its end; None when there is none."""
+    numbered = [
+        (int(path.name.rpartition("-")[2]), path)
+        for path in folder.glob("checkpoint-*")
+        if (path / WHOLE).is_file() and path.name.rpartition("-")[2].isdigit()
+    ]
+    return max(numbered)[1] if numbered else None

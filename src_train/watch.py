@@ -1,0 +1,91 @@
+"""What a training run writes while it runs: `log.jsonl` with loss, rate and memory of each logged step, and
+the stop by the clock.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+from transformers import TrainerCallback
+
+from src_train.speed import Cost, peak_memory
+
+
+class Watch(TrainerCallback):
+    """Appends a line per log to `path`. `rate` is the device's matrix rate, `share` the mean (targets,
+    pairs) per token of the data, so that operations can be told from tokens; the first step (warm-up) is
+    not timed.
+    """
+
+    def __init__(
+        self, path: Path, *, cost: Cost, rate: float, share: tuple[float, float], minutes: float, devices: int
+    ) -> None:
+        self._path = path
+        self._per_token = cost.total(1, 0, 0) + share[0] * cost.per_target + share[1] * cost.per_pair
+        self._rate = rate * devices
+        self._devices = devices
+        self._until = time.monotonic() + 60 * minutes if minutes else None
+        self._began: float | None = None
+        self.tokens = 0
+        self._timed = 0
+        self.stopped_by_clock = False
+
+    def count(self, tokens: int) -> None:
+        """Called for every batch of this device."""
+        self.tokens += tokens
+        if self._began is not None:
+            self._timed += tokens
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:  # noqa: ARG002
+        """Start the clock after the first step; end the run when its time is up."""
+        if self._began is None:
+            self._began = time.perf_counter()
+        if self._until is not None and time.monotonic() > self._until:
+            self.stopped_by_clock = True
+            control.should_save = True
+            control.should_training_stop = True
+        return control
+
+    def on_log(self, args: Any, state: Any, *_: Any, logs: dict[str, Any] | None = None, **__: Any) -> None:
+        """One JSON line: the trainer's values, and ours."""
+        if not state.is_world_process_zero or not logs:
+            return
+        line = {"step": state.global_step, **logs, **self.speed(args.device)}
+        with self._path.open("ab") as file:
+            file.write(orjson.dumps(line) + b"\n")
+
+    def speed(self, device: torch.device) -> dict[str, float]:
+        """Tokens per second of all devices, MFU in per cent, and peak memory in MiB so far."""
+        values: dict[str, float] = {"peak_mib": round(peak_memory(device) / 2**20, 1)}
+        if self._began is not None and self._timed:
+            per_second = self._timed * self._devices / max(time.perf_counter() - self._began, 1e-9)
+            values["tokens_per_second"] = round(per_second, 1)
+            values["mfu_percent"] = round(100 * per_second * self._per_token / self._rate, 1)
+        return values
+
+
+def plot_losses(log: Path, picture: Path) -> None:
+    """The loss curves of `log` as a PNG; nothing for a log without losses."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    lines = [orjson.loads(line) for line in log.read_bytes().splitlines() if line.strip()]
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    for key, label in (("loss", "training"), ("eval_loss", "validation")):
+        points = {line["step"]: line[key] for line in lines if key in line}
+        if points:
+            axes.plot(
+                list(points), list(points.values()), label=label, marker="o" if key == "eval_loss" else None
+            )
+    axes.set_xlabel("optimiser step")
+    axes.set_ylabel("loss per learnt token (nats)")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(picture, dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,125 @@
+"""Small tokenizer folders in the hub's layout, one per chat-template family, and conversations to encode."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import NamedTuple
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from src_core.render import PromptStyle, conversation
+from src_core.types import Finish, Search, Step
+
+TEMPLATES = Path("configs/chat_templates")
+
+
+class Family(NamedTuple):
+    """A template family: its file, its special tokens (end of text first) and its role for observations."""
+
+    template: str
+    special: tuple[str, ...]
+    observation_role: str
+
+
+FAMILIES = {
+    "glm4": Family(
+        "glm4.jinja",
+        ("<|endoftext|>", "[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
+        "observation",
+    ),
+    "qwen": Family("chatml.jinja", ("<|im_end|>", "<|endoftext|>", "<|im_start|>"), "user"),
+    "smollm2": Family("chatml.jinja", ("<|im_end|>", "<|endoftext|>", "<|im_start|>"), "user"),
+    "llama3": Family(
+        "llama3.jinja",
+        ("<|eot_id|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|end_of_text|>"),
+        "ipython",
+    ),
+}
+_TEXT = (
+    "Question: Who directed the film that won? Reasoning process with function call: "
+    "Thought 1: I need the film. "
+    'Action 1: {"function": "search", "parameters": {"query": "Which film won?"}} '
+    "Observation 1: Red Rain won. Thought 2: Now I know it. "
+    'Action 2: {"function": "finish", "parameters": {"answer": "Ann Lee"}} '
+)
+
+
+def tokenizer_folder(folder: Path, family: str, *, vocabulary: int = 420) -> Path:
+    """A byte-level BPE tokenizer of a few sentences, with the family's special tokens and template."""
+    made = FAMILIES[family]
+    tokenizer = Tokenizer(models.BPE())
+    digits = pre_tokenizers.Digits(individual_digits=True) if family == "smollm2" else None
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, split]) if digits else split
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(made.special),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([_TEXT] * 4, trainer)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"eos_token": made.special[0], "pad_token": made.special[1], "bos_token": made.special[1]}
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "chat_template.jinja").write_text((TEMPLATES / made.template).read_text())
+    return folder
+
+
+def style(family: str, *, system: str = "") -> PromptStyle:
+    return PromptStyle(
+        system=system,
+        observation_role=FAMILIES[family].observation_role,
+        observation_template="Observation {n}: {observation}",
+    )
+
+
+def write_rows(path: Path, rows: list[list[dict[str, str]]]) -> Path:
+    """A conversation file."""
+    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    return path
+
+
+def chains(count: int, *, seed: int = 1) -> list[list[dict[str, str]]]:
+    """Conversations of different lengths, one or two searches each."""
+    draw = random.Random(seed)
+    made = []
+    for number in range(count):
+        steps = [
+            Step(
+                n,
+                f"I need fact {n} of {number}." + " More." * draw.randrange(6),
+                Search(f"What is {number}?"),
+                observation="It is " + "so " * draw.randrange(1, 30) + ".",
+            )
+            for n in range(1, draw.randrange(2, 4))
+        ]
+        steps.append(Step(len(steps) + 1, "Now I know it.", Finish(f"Ann {number}"), observation=None))
+        made.append(conversation(PromptStyle(), f"Who won race {number}?", steps))
+    return made
+
+
+def model_folder(folder: Path, family: str = "qwen", *, seed: int = 0) -> Path:
+    """A two-layer Llama of random weights with the family's tokenizer, in the hub's layout. Needs torch."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer_folder(folder, family)
+    torch.manual_seed(seed)
+    vocabulary = len(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]) + 16
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder

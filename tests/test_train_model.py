@@ -1,0 +1,259 @@
+"""What training computes: packing, accumulation, devices and resumption change nothing but the speed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from src_core.render import PromptStyle, chat_messages
+from src_train.encode import Encoded, Encoder
+from src_train.packing import collate, join
+from tests.helpers_train import chains, model_folder, write_rows
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
+from transformers import AutoModelForCausalLM  # noqa: E402
+
+from src_train.loss import chunked_nll, learn_targets  # noqa: E402
+from src_train.run import main  # noqa: E402
+
+STYLE = PromptStyle(observation_role="user", observation_template="Observation {n}: {observation}")
+QUIET = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    return model_folder(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def encoded(folder: Path) -> list[Encoded]:
+    encoder = Encoder(folder)
+    return [encoder.encode(chat_messages(STYLE, row)) for row in chains(6)]
+
+
+@pytest.fixture
+def plain(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def tensors(batch: dict[str, Any]) -> dict[str, Any]:
+    return {key: torch.from_numpy(value) for key, value in batch.items()}
+
+
+def batch_of(rows: list[list[Encoded]], *, per_sequence: bool = False) -> dict[str, Any]:
+    return tensors(collate([join(row, per_sequence=per_sequence) for row in rows], pad_id=1))
+
+
+def gradient(model: Any) -> Any:
+    return torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+
+
+def loss_and_gradient(plain: Any, batches: list[dict[str, Any]], *, chunk: int = 0) -> tuple[float, Any]:
+    """The summed loss of `batches` over their global weight, and its gradient."""
+    model = copy.deepcopy(plain)
+    learn_targets(model, chunk=chunk)
+    weight = sum(float(batch["weights"].sum()) for batch in batches)
+    total = 0.0
+    for batch in batches:
+        loss = model(**batch)["loss"] / weight
+        loss.backward()
+        total += float(loss.detach())
+    return total, gradient(model)
+
+
+def cosine(left: Any, right: Any) -> float:
+    return float(torch.nn.functional.cosine_similarity(left, right, dim=0))
+
+
+def test_packed_logits_are_the_unpacked_ones(plain: Any, encoded: list[Encoded]) -> None:
+    batch = batch_of([encoded])
+    with torch.no_grad():
+        packed = plain(
+            input_ids=batch["input_ids"],
+            position_ids=batch["position_ids"],
+            attention_mask=None,
+            use_cache=False,
+        ).logits[0]
+        at = 0
+        for row in encoded:
+            alone = plain(input_ids=torch.from_numpy(row.ids.astype(np.int64))[None], use_cache=False).logits[
+                0
+            ]
+            assert float((packed[at : at + len(row.ids)] - alone).abs().max()) < 1e-5
+            at += len(row.ids)
+
+
+def test_packed_and_padded_training_have_one_gradient(plain: Any, encoded: list[Encoded]) -> None:
+    alone = loss_and_gradient(plain, [batch_of([[row]]) for row in encoded])
+    packed = loss_and_gradient(plain, [batch_of([encoded])])
+    padded = loss_and_gradient(plain, [batch_of([[row] for row in encoded])])
+    for other in (packed, padded):
+        assert other[0] == pytest.approx(alone[0], rel=2e-6)
+        assert cosine(other[1], alone[1]) > 0.99999
+        assert float(other[1].norm() / alone[1].norm()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("per_sequence", [False, True])
+def test_the_gradient_does_not_depend_on_how_a_step_is_cut(
+    plain: Any, encoded: list[Encoded], per_sequence: bool
+) -> None:
+    rows = [[row] for row in (encoded + encoded)[:8]]
+
+    def cut(size: int) -> list[dict[str, Any]]:
+        return [batch_of(rows[at : at + size], per_sequence=per_sequence) for at in range(0, 8, size)]
+
+    whole = loss_and_gradient(plain, cut(8))
+    for size in (4, 1):
+        parts = loss_and_gradient(plain, cut(size))
+        assert parts[0] == pytest.approx(whole[0], rel=2e-6)
+        assert float((parts[1] - whole[1]).abs().max()) < 1e-6
+
+
+def test_a_sequence_weighs_one_with_longaligns_rule(encoded: list[Encoded]) -> None:
+    assert float(batch_of([encoded], per_sequence=True)["weights"].sum()) == pytest.approx(len(encoded))
+    assert float(batch_of([encoded])["weights"].sum()) == sum(int(row.targets.sum()) for row in encoded)
+
+
+def test_the_loss_is_the_librarys_own(plain: Any, encoded: list[Encoded]) -> None:
+    ids = torch.from_numpy(encoded[0].ids.astype(np.int64))[None]
+    labels = torch.where(torch.from_numpy(encoded[0].targets)[None], ids, -100)
+    theirs = float(plain(input_ids=ids, labels=labels).loss.detach())
+    ours, _ = loss_and_gradient(plain, [batch_of([[encoded[0]]])])
+    assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 10_000])
+def test_chunks_change_neither_loss_nor_gradient(plain: Any, encoded: list[Encoded], chunk: int) -> None:
+    whole = loss_and_gradient(plain, [batch_of([encoded])])
+    chunked = loss_and_gradient(plain, [batch_of([encoded])], chunk=chunk)
+    assert chunked[0] == pytest.approx(whole[0], rel=2e-6)
+    assert float((chunked[1] - whole[1]).abs().max()) < 1e-6
+
+
+def test_a_batch_without_targets_has_a_loss_of_zero_and_reaches_the_head() -> None:
+    head = torch.nn.Linear(4, 9)
+    states = torch.randn(0, 4, requires_grad=True)
+    loss = chunked_nll(states, head, torch.zeros(0, dtype=torch.long), torch.zeros(0), chunk=4)
+    loss.backward()
+    assert float(loss) == 0
+    assert head.weight.grad is not None
+
+
+def test_no_gradient_comes_from_predicting_an_observation(plain: Any, folder: Path) -> None:
+    """The loss has no derivative by logits whose next token is not the model's to write."""
+    encoder = Encoder(folder)
+    row = encoder.encode(chat_messages(STYLE, chains(1)[0]))
+    batch = batch_of([[row]])
+    logits = plain(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
+    logits.retain_grad()
+    losses = torch.nn.functional.cross_entropy(logits[0, :-1], batch["labels"][0, 1:], reduction="sum")
+    losses.backward()
+    before_target = torch.zeros(len(row.ids), dtype=torch.bool)
+    before_target[:-1] = torch.from_numpy(row.targets[1:])
+    reached = logits.grad[0].abs().sum(-1) > 0
+    assert torch.equal(reached, before_target)
+    assert 0 < int(before_target.sum()) < len(row.ids)
+
+
+def settings(tmp_path: Path, folder: Path, **more: Any) -> Path:
+    """A configuration file of a short run in float32."""
+    rows = write_rows(tmp_path / "train.jsonl", chains(24))
+    values: dict[str, Any] = {
+        "run_name": "run",
+        "runs_dir": str(tmp_path / "runs"),
+        "model": str(folder),
+        "train": [{"path": str(rows)}],
+        "prompt": {"observation_role": "user", "observation_template": "Observation {n}: {observation}"},
+        "max_length": 600,
+        "pack_length": 600,
+        "accumulation": 2,
+        "precision": "fp32",
+        "learning_rate": 1e-3,
+        "max_steps": 6,
+        "save_steps": 2,
+        "eval_steps": 2,
+        "threads": 1,
+        **more,
+    }
+    path = tmp_path / "train.yaml"
+    path.write_text(json.dumps(values))  # JSON is YAML
+    return path
+
+
+def losses(run: Path) -> dict[int, float]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **QUIET, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("pack_length", [600, 0])
+def test_a_killed_run_goes_on_with_the_batch_that_was_next(
+    tmp_path: Path, folder: Path, pack_length: int
+) -> None:
+    """Uninterrupted and resumed losses are equal to the last bit."""
+    path = str(settings(tmp_path, folder, pack_length=pack_length))
+    assert main([path, "run_name=whole"]) == 0
+    killed = python("-c", KILLED_AT_5, path, "run_name=killed")
+    assert killed.returncode == -9, killed.stderr
+    assert not (tmp_path / "runs/killed/model").exists()
+    assert (tmp_path / "runs/killed/checkpoint-4/whole").exists()
+    assert main([path, "run_name=killed"]) == 0
+    assert losses(tmp_path / "runs/killed") == losses(tmp_path / "runs/whole")
+    one, other = (
+        AutoModelForCausalLM.from_pretrained(tmp_path / "runs" / name / "model").state_dict()
+        for name in ("whole", "killed")
+    )
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert (tmp_path / "runs/whole/loss.png").stat().st_size > 1000
+
+
+KILLED_AT_5 = """
+import os, signal, sys
+from transformers import TrainerCallback
+from src_train import run
+class Kill(TrainerCallback):
+    def on_step_begin(self, args, state, control, **_):
+        if state.global_step == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+make = run.make_trainer
+def with_kill(*args):
+    trainer, watch = make(*args)
+    trainer.add_callback(Kill())
+    return trainer, watch
+run.make_trainer = with_kill
+run.main(sys.argv[1:])
+"""
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path, folder: Path) -> None:
+    path = str(settings(tmp_path, folder, max_steps=3))
+    assert main([path, "run_name=one", "accumulation=4"]) == 0
+    launched = python(
+        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "src_train.run"),
+        *(path, "run_name=two", "accumulation=2"),
+    )
+    assert launched.returncode == 0, launched.stderr[-3000:]
+    one, two = losses(tmp_path / "runs/one"), losses(tmp_path / "runs/two")
+    assert [two[step] for step in sorted(two)] == pytest.approx([one[step] for step in sorted(one)], abs=2e-4)
