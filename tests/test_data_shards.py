@@ -170,7 +170,7 @@ def test_a_plain_run_takes_over_the_shards_of_a_job(tmp_path: Path, monkeypatch:
             await asyncio.to_thread(maker.close)
             made = {item_of({"messages": [{"content": line.decode()}]}) for line in _questions(shards[:2])}
             server.bodies.clear()
-            process = await start(arguments)
+            process = start(arguments)
             _, err = await process.communicate()
             assert process.returncode == 0, err.decode()
             assert not made & {item_of(body) for body in server.bodies}

@@ -240,9 +240,11 @@ def test_the_base_is_found_by_its_sizes(tmp_path: Path, folders: dict[str, Path]
     with pytest.raises(UserError, match=r"0 of 0 fetched models .* with --like"):
         find_base(folders["llama"], cache=tmp_path)
     wanted = write_base(tmp_path / "smollm2-135m.gguf", "llama")
+    assert find_base(write_lora(tmp_path / "adapter", "llama"), cache=tmp_path) == wanted
     write_base(tmp_path / "qwen2.5-coder-0.5b.gguf", "qwen2")
     assert find_base(folders["llama"], cache=tmp_path) == wanted
-    assert find_base(write_lora(tmp_path / "adapter", "llama"), cache=tmp_path) == wanted
+    with pytest.raises(UserError, match="2 of 2 fetched models"):  # an adapter does not name its architecture
+        find_base(tmp_path / "adapter", cache=tmp_path)
     with pytest.raises(UserError, match="0 of 2 fetched models"):
         find_base(write_lora(tmp_path / "wide", "llama", hidden=128), cache=tmp_path)
     write_base(tmp_path / "qwen2.5-coder-1.5b.gguf", "llama")
