@@ -17,6 +17,9 @@ for argument in "$@"; do # a relative path to a config starts where the caller s
   [[ $argument == *=* || $argument == -* || ! -f $CALLER/$argument ]] || argument=$CALLER/$argument
   arguments+=("$argument")
 done
+# Activations are freed and asked for again thousands of times a step: glibc keeps them instead of giving them back.
+export MALLOC_ARENA_MAX=${MALLOC_ARENA_MAX:-1} MALLOC_MMAP_MAX_=${MALLOC_MMAP_MAX_:-0} \
+  MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-100000000000} MALLOC_TOP_PAD_=${MALLOC_TOP_PAD_:-268435456}
 bash scripts/setup.sh requirements-train.txt
 launch=("$VENV/bin/python")
 ((NPROC == 1)) || launch+=(-m torch.distributed.run --standalone --nproc-per-node "$NPROC")

@@ -50,10 +50,11 @@ class TrainConfig:
     `loss_chunk`: targets whose logits are held at once (0: all).
 
     `precision`: `bf16` keeps float32 weights and computes in bf16, `bf16_weights` keeps weights in bf16 too
-    (with an 8-bit optimiser or adapters), `fp32`. `max_steps` 0 follows `epochs`. `eval_steps` and
-    `save_steps` are optimiser steps. `patience`: evaluations without a better validation loss before
-    training ends (0: never). `stop_after_minutes` ends in a checkpoint that the next run goes on from (0:
-    no limit).
+    (with an 8-bit optimiser or adapters), `fp32`; `auto` is the faster of `bf16` and `fp32` on this device
+    (a processor without bf16 instructions emulates them, 50 times slower). `max_steps` 0 follows `epochs`.
+    `eval_steps` and `save_steps` are optimiser steps. `patience`: evaluations without a better validation
+    loss before training ends (0: never). `stop_after_minutes` ends in a checkpoint that the next run goes
+    on from (0: no limit).
     """
 
     run_name: str = "sft"
@@ -72,7 +73,7 @@ class TrainConfig:
     loss: Literal["token", "sequence"] = "token"
     loss_chunk: Annotated[int, Field(ge=0)] = 1024
     lora: LoraConfig | None = None
-    precision: Literal["bf16", "bf16_weights", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "bf16_weights", "fp32"] = "bf16"
     gradient_checkpointing: bool = False
     attention: str = "sdpa"
     optimizer: str = "adamw_torch"

@@ -12,11 +12,13 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers import AutoTokenizer, EarlyStoppingCallback, TrainingArguments, set_seed
 
 from src_core.config import dump, load_config
@@ -29,7 +31,7 @@ from src_train.encode import Encoder
 from src_train.model import load_model, model_folder
 from src_train.packing import pack
 from src_train.rows import Rows, read_rows
-from src_train.speed import causal_pairs, matrix_rate, training_cost
+from src_train.speed import causal_pairs, faster_precision, matrix_rate, training_cost
 from src_train.trainer import Packs, SftTrainer, collator, last_whole_checkpoint
 from src_train.watch import Watch, plot_losses
 
@@ -53,6 +55,9 @@ def main(arguments: Sequence[str]) -> int:
     check_config(config)
     torch.set_num_threads(config.threads or physical_cores())
     state = processes()
+    if config.precision == "auto":
+        (precision,) = broadcast_object_list([faster_precision(state.device)])  # the first process decides
+        config = replace(config, precision=precision)
     with state.main_process_first():
         folder = model_folder(config.model)
     encoder = Encoder(folder, template=Path(config.chat_template) if config.chat_template else None)

@@ -5,12 +5,13 @@ arithmetic uses (MFU). The rate is measured here, in the precision of the run, n
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 _SIZES = {"cuda": 8192, "cpu": 1536}
 _SECONDS = 1.0
+_PROBE = 384
 
 
 class Cost(NamedTuple):
@@ -48,14 +49,26 @@ def causal_pairs(lengths: list[int]) -> int:
     return sum(length * (length + 1) // 2 for length in lengths)
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of a large square matrix product on `device`, measured for a second."""
-    size = _SIZES.get(device.type, 4096)
+def faster_precision(device: torch.device) -> Literal["bf16", "fp32"]:
+    """What a run computes in fastest on `device`; bf16 where both are alike, as it needs less memory."""
+    rates = [
+        matrix_rate(device, dtype, size=_PROBE, seconds=0.05) for dtype in (torch.bfloat16, torch.float32)
+    ]
+    return "bf16" if rates[0] > 0.8 * rates[1] else "fp32"
+
+
+def matrix_rate(
+    device: torch.device, dtype: torch.dtype, *, size: int = 0, seconds: float = _SECONDS
+) -> float:
+    """Operations per second of a square matrix product on `device`, a large one unless `size` is given,
+    measured for `seconds`.
+    """
+    size = size or _SIZES.get(device.type, 4096)
     left = torch.randn(size, size, device=device, dtype=dtype)
     right = torch.randn(size, size, device=device, dtype=dtype)
     _wait(left @ right)
     done, began = 0, time.perf_counter()
-    while (spent := time.perf_counter() - began) < _SECONDS:
+    while (spent := time.perf_counter() - began) < seconds:
         for _ in range(4):
             result = left @ right
         _wait(result)
