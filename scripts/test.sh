@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Everything that must hold, in an environment of its own: bash scripts/test.sh
-#   SLOW=0 bash scripts/test.sh                        without the embedded models
+#   SLOW=0 bash scripts/test.sh                        without the embedded models, and without training
 #   bash scripts/test.sh tests/test_x.py -k word       only these tests, no linters; arguments go to pytest
-# VENV=… uses another environment. The last line is pytest's own summary.
+# VENV=… uses another environment; the tests of training have one beside it (VENV_TRAIN=…), with torch. The last line is pytest's own summary.
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export VENV=${VENV:-.venv-test}
+VENV_TRAIN=${VENV_TRAIN:-.venv-test-train}
 SLOW=${SLOW:-1}
 
 # stage TITLE COMMAND...: one line when it begins, one with the seconds when it is done; its failure ends the script.
@@ -35,6 +36,13 @@ shell_lint() {
   "$VENV/bin/shellcheck" -x "${scripts[@]}"
 }
 
+training_environment() { # where torch cannot be had, the rest is still worth testing
+  local file
+  for file in requirements-train.txt requirements-dev.txt; do
+    VENV=$VENV_TRAIN bash scripts/setup.sh "$file" || return
+  done
+}
+
 stage environment bash scripts/setup.sh requirements-dev.txt
 if (( $# )); then tests pytest "$@"; exit; fi
 stage "ruff check" "$VENV/bin/ruff" check
@@ -45,4 +53,8 @@ if [[ $SLOW == 0 ]]; then slow=0
 elif has_slow_tests; then slow=1
 else slow=0; printf '== no slow tests here\n'; fi
 tests "pytest, usual suite"
+if [[ $SLOW != 0 ]]; then
+  if training_environment; then VENV=$VENV_TRAIN tests "pytest, training" tests/test_train_*.py
+  else printf '== no training tests: %s could not be made\n' "$VENV_TRAIN"; fi
+fi
 if (( slow )); then tests "pytest, slow: the embedded models" -m slow; fi

@@ -19,12 +19,14 @@ from typing import Any, NamedTuple
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from transformers import AutoTokenizer, EarlyStoppingCallback, TrainingArguments, set_seed
+from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
+from transformers.utils.logging import disable_progress_bar
 
 from src_core.config import dump, load_config
 from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
 from src_models.machine import physical_cores
+from src_train.bar import Bar
 from src_train.checks import print_check
 from src_train.config import TrainConfig
 from src_train.encode import Encoder
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     config = load_config(TrainConfig, Path(plain[0]), plain[1:])
     check_config(config)
     torch.set_num_threads(config.threads or physical_cores())
+    disable_progress_bar()  # a bar per file read or written is in the way of the one that matters
     state = processes()
     if config.precision == "auto":
         (precision,) = broadcast_object_list([faster_precision(state.device)])  # the first process decides
@@ -164,6 +167,9 @@ def make_trainer(
     )
     trainer.count = watch.count
     trainer.add_callback(watch)
+    trainer.remove_callback(PrinterCallback)
+    if trainer.is_world_process_zero():
+        trainer.add_callback(Bar(watch))
     return trainer, watch
 
 
@@ -207,6 +213,7 @@ def training_arguments(config: TrainConfig, folder: Path, *, steps_per_epoch: in
         greater_is_better=False,
         logging_steps=config.log_steps,
         logging_nan_inf_filter=False,
+        disable_tqdm=True,
         report_to=list(config.trackers) or "none",
         run_name=config.run_name,
         seed=config.seed,

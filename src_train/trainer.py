@@ -144,6 +144,16 @@ class SftTrainer(Trainer):
         if self.args.should_save:
             (Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}" / WHOLE).touch()
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        try:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"{resume_from_checkpoint} is no checkpoint of this model: {reason}; remove it to go on from"
+                " the one before, or take another run_name"
+            ) from error
+
     def _refuse_loss(self, index: torch.Tensor) -> None:
         dataset: Packs = self.train_dataset
         places = [place for at in index.tolist() for place in dataset.places(at)]
@@ -155,13 +165,16 @@ class SftTrainer(Trainer):
         )
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_SIGNS = (
+    *(f"os error {number}" for number in _FULL),
+    *("No space left", "File too large", "PytorchStreamWriter failed", "file write failed"),
+)
+
+
 def _is_full_disk(error: Exception) -> bool:
     """torch reports a full disk as a failed write, safetensors in its own words."""
-    text = str(error)
-    return getattr(error, "errno", None) == errno.ENOSPC or any(
-        sign in text
-        for sign in ("No space left", "os error 28", "PytorchStreamWriter failed", "file write failed")
-    )
+    return getattr(error, "errno", None) in _FULL or any(sign in str(error) for sign in _FULL_SIGNS)
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:

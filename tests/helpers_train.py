@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -123,3 +123,28 @@ def model_folder(folder: Path, family: str = "qwen", *, seed: int = 0) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def train_settings(tmp_path: Path, folder: Path, **more: Any) -> Path:
+    """A configuration file of a short run in float32."""
+    rows = write_rows(tmp_path / "train.jsonl", chains(24))
+    values: dict[str, Any] = {
+        "run_name": "run",
+        "runs_dir": str(tmp_path / "runs"),
+        "model": str(folder),
+        "train": [{"path": str(rows)}],
+        "prompt": {"observation_role": "user", "observation_template": "Observation {n}: {observation}"},
+        "max_length": 600,
+        "pack_length": 600,
+        "accumulation": 2,
+        "precision": "fp32",
+        "learning_rate": 1e-3,
+        "max_steps": 6,
+        "save_steps": 2,
+        "eval_steps": 2,
+        "threads": 1,
+        **more,
+    }
+    path = tmp_path / "train.yaml"
+    path.write_text(json.dumps(values))  # JSON is YAML
+    return path

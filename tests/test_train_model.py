@@ -16,7 +16,7 @@ import pytest
 from src_core.render import PromptStyle, chat_messages
 from src_train.encode import Encoded, Encoder
 from src_train.packing import collate, join
-from tests.helpers_train import chains, model_folder, write_rows
+from tests.helpers_train import chains, model_folder, train_settings
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -167,31 +167,6 @@ def test_no_gradient_comes_from_predicting_an_observation(plain: Any, folder: Pa
     assert 0 < int(before_target.sum()) < len(row.ids)
 
 
-def settings(tmp_path: Path, folder: Path, **more: Any) -> Path:
-    """A configuration file of a short run in float32."""
-    rows = write_rows(tmp_path / "train.jsonl", chains(24))
-    values: dict[str, Any] = {
-        "run_name": "run",
-        "runs_dir": str(tmp_path / "runs"),
-        "model": str(folder),
-        "train": [{"path": str(rows)}],
-        "prompt": {"observation_role": "user", "observation_template": "Observation {n}: {observation}"},
-        "max_length": 600,
-        "pack_length": 600,
-        "accumulation": 2,
-        "precision": "fp32",
-        "learning_rate": 1e-3,
-        "max_steps": 6,
-        "save_steps": 2,
-        "eval_steps": 2,
-        "threads": 1,
-        **more,
-    }
-    path = tmp_path / "train.yaml"
-    path.write_text(json.dumps(values))  # JSON is YAML
-    return path
-
-
 def losses(run: Path) -> dict[int, float]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return {line["step"]: line["loss"] for line in lines if "loss" in line}
@@ -213,7 +188,7 @@ def test_a_killed_run_goes_on_with_the_batch_that_was_next(
     tmp_path: Path, folder: Path, pack_length: int
 ) -> None:
     """Uninterrupted and resumed losses are equal to the last bit."""
-    path = str(settings(tmp_path, folder, pack_length=pack_length))
+    path = str(train_settings(tmp_path, folder, pack_length=pack_length))
     assert main([path, "run_name=whole"]) == 0
     killed = python("-c", KILLED_AT_5, path, "run_name=killed")
     assert killed.returncode == -9, killed.stderr
@@ -248,7 +223,7 @@ run.main(sys.argv[1:])
 
 
 def test_two_processes_learn_what_one_does(tmp_path: Path, folder: Path) -> None:
-    path = str(settings(tmp_path, folder, max_steps=3))
+    path = str(train_settings(tmp_path, folder, max_steps=3))
     assert main([path, "run_name=one", "accumulation=4"]) == 0
     launched = python(
         *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "src_train.run"),

@@ -1,0 +1,71 @@
+"""Two layers of random weights learn the loop from the sample world, in a minute on a CPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src_core.actions import ParsedStep, parse_step
+from src_core.render import PromptStyle, chat_messages, conversation
+from src_core.types import Finish, Search, Step
+from src_train.encode import Encoder
+from tests.helpers_train import model_folder, train_settings, write_rows
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
+from transformers import AutoModelForCausalLM  # noqa: E402
+
+from src_train.run import main  # noqa: E402
+
+STYLE = PromptStyle(observation_role="user", observation_template="Observation {n}: {observation}")
+QUESTIONS = Path("data/sample_world/questions.jsonl")
+
+
+def world_chains() -> list[list[dict[str, str]]]:
+    """The annotated decompositions of the sample world as chains."""
+    made = []
+    for line in QUESTIONS.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        steps = [
+            Step(n, "I need this fact.", Search(hop["question"]), observation=f"{hop['answer']}.")
+            for n, hop in enumerate(row.get("decomposition", ()), start=1)
+        ]
+        if steps:
+            steps.append(Step(len(steps) + 1, "Now I know it.", Finish(row["answers"][0]), observation=None))
+            made.append(conversation(PromptStyle(), row["question"], steps))
+    return made
+
+
+def valid_first_steps(folder: Path, rows: list[list[dict[str, str]]]) -> list[bool]:
+    """Whether the model's greedy first reply to each row's question is a step of the loop."""
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    encoder = Encoder(folder)
+    valid = []
+    for row in rows:
+        prompt = encoder.token_ids(encoder.prompt(chat_messages(STYLE, row[:1])))
+        ids = torch.tensor([prompt])
+        reply = model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=160, do_sample=False
+        )[0, len(prompt) :]
+        text = encoder.decode(reply.tolist())
+        valid.append(isinstance(parse_step(text), ParsedStep))
+    return valid
+
+
+def test_random_weights_learn_to_act(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    folder = model_folder(tmp_path / "model")
+    rows = world_chains()
+    path = train_settings(
+        tmp_path, folder, learning_rate=4e-3, max_steps=240, save_steps=240, accumulation=1, pack_length=600
+    )
+    write_rows(tmp_path / "train.jsonl", rows)
+    assert main([str(path)]) == 0
+    assert not any(valid_first_steps(folder, rows[:3]))
+    learnt = valid_first_steps(tmp_path / "runs/run/model", rows[:10])
+    assert sum(learnt) >= 9, learnt
