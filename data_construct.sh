@@ -20,7 +20,7 @@ RUN_NAME=${RUN_NAME:-data-$(date +%Y%m%d-%H%M%S)}
 choose_profile
 CONFIG=${CONFIG:-src_data/data_config$([[ $PROFILE == gpu ]] || echo .cpu).yaml}
 
-if [[ $PROFILE == cpu ]]; then # the embedded server is the teacher
+if (( EMBEDDED )); then # the embedded server is the teacher
   TEACHER_HOST=$REARAG_HOST TEACHER_PORT=$REARAG_PORT
 fi
 run=("$VENV/bin/python" -m "${CONSTRUCT_MODULE:-src_data.run}" "$CONFIG" run_name="$RUN_NAME"
@@ -28,7 +28,7 @@ run=("$VENV/bin/python" -m "${CONSTRUCT_MODULE:-src_data.run}" "$CONFIG" run_nam
   build_conv.gen_api="http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
   build_conv.retriever_api="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
   ${N_SAMPLES:+build_conv.n_sample="$N_SAMPLES"} ${TEACHER:+build_conv.teacher="$TEACHER"} "${settings[@]}")
-if [[ $PROFILE == cpu ]]; then
+if (( EMBEDDED )); then
   bash scripts/setup.sh requirements-local.txt
   servers=$("${run[@]}" --check) # a mistake is told before anything is fetched or started
   start_embedded 1 "$([[ $servers == "servers: retriever" ]]; echo $?)"

@@ -7,8 +7,9 @@
 #   ADAPTER=runs/x/adapter bash infer.sh           what training wrote: an adapter, or MODEL=runs/x/model
 #   bash infer.sh limits.t_max=8                              any setting of configs/infer/*.yaml as key=value
 # Knobs may stand before or after the script's name: METHOD N_QUESTIONS QUESTION RUN_NAME PROFILE MODEL ADAPTER, and
-# those of deploy/deploy_config.sh. PROFILE=cpu starts (and stops) the embedded servers; PROFILE=gpu talks to those that
-# deploy/*.sh started; the default is gpu where a GPU and vLLM are there.
+# those of deploy/deploy_config.sh. PROFILE=cpu (an untrained 1.5B) and PROFILE=small (a 135M that was trained for the
+# loop) start and stop the embedded servers; PROFILE=gpu talks to those that deploy/*.sh started, and is the default
+# where a GPU and vLLM are there.
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -26,7 +27,7 @@ run=("$VENV/bin/python" -m src_infer.run "configs/infer/$PROFILE.yaml" method="$
   n_questions="$N_QUESTIONS" question="$QUESTION" retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
   agent.url="http://$REARAG_HOST:$REARAG_PORT/v1" reader.url="http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
   ${lora:+agent.model="$lora"} "${settings[@]}")
-if [[ $PROFILE == cpu ]]; then
+if (( EMBEDDED )); then
   bash scripts/setup.sh requirements-local.txt
   "${run[@]}" --check # a mistake is told before anything is fetched or started
   start_embedded "$([[ $METHOD == closed_book ]]; echo $?)"

@@ -25,15 +25,22 @@ read_arguments() {
   done
 }
 
-# choose_profile: PROFILE is gpu where a GPU and vLLM are there. In the cpu profile one llama.cpp server plays every
-# role, unless ANSWER_LLM_PORT says otherwise.
+# choose_profile [WITHOUT_GPU]: PROFILE is gpu where a GPU and vLLM are there, else WITHOUT_GPU (cpu). In the others one
+# llama.cpp server plays every role, unless ANSWER_LLM_PORT says otherwise; small serves the model that was trained here.
+# Sets EMBEDDED to 1 where the servers are this script's own.
 choose_profile() {
-  PROFILE=${PROFILE:-$(if has nvidia-smi && has "${VLLM:-${VENV:-.venv}/bin/vllm}"; then echo gpu; else echo cpu; fi)}
-  [[ $PROFILE == cpu || $PROFILE == gpu ]] || die "there is no profile '$PROFILE'; PROFILE is cpu or gpu"
+  if has nvidia-smi && has "${VLLM:-${VENV:-.venv}/bin/vllm}"; then PROFILE=${PROFILE:-gpu}; fi
+  PROFILE=${PROFILE:-${1:-cpu}}
+  case $PROFILE in
+    gpu) EMBEDDED=0 ;;
+    cpu) EMBEDDED=1 ;;
+    small) EMBEDDED=1 MODEL=${MODEL:-smollm2-135m} ADAPTER=${ADAPTER:-adapters/smollm2-135m} ;;
+    *) die "there is no profile '$PROFILE'; PROFILE is cpu, small or gpu" ;;
+  esac
   export REARAG_ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-}}
   [[ -z $REARAG_ADAPTER || -e $REARAG_ADAPTER ]] || die "there is no adapter $REARAG_ADAPTER; give the folder that" \
     "training wrote, or (without a GPU) a GGUF adapter"
-  if [[ $PROFILE == cpu ]]; then
+  if (( EMBEDDED )); then
     export ENGINE=llama.cpp OWNER_PID=$$ REARAG_MODEL_DIR=${MODEL:-${REARAG_MODEL_DIR:-qwen2.5-coder-1.5b}}
     export ANSWER_MODEL_DIR=${ANSWER_MODEL_DIR:-$REARAG_MODEL_DIR}
     export ANSWER_LLM_PORT=${ANSWER_LLM_PORT:-${REARAG_PORT:-9891}}

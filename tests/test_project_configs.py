@@ -82,4 +82,4 @@ def test_files_with_their_own_loader_load(name: str) -> None:
 def test_the_prompts_and_questions_of_a_run_exist(path: Path) -> None:
     config = load_config(class_for(path), path)
     assert (ROOT / config.questions).is_file()
-    assert config.prompt.style().system
+    assert config.prompt.style().system or path.stem == "small"  # which was trained without one

@@ -196,6 +196,17 @@ def test_a_model_file_is_not_fetched(infer: Infer) -> None:
     assert infer.fetched() == []
 
 
+def test_the_small_profile_serves_the_shipped_adapter(infer: Infer, tmp_path: Path) -> None:
+    done = infer.run("infer.sh", "PROFILE=small", ADAPTER=str(tmp_path / "none"))
+    assert f"there is no adapter {tmp_path}/none" in done.stderr
+    (tmp_path / "a.gguf").touch()
+    done = infer.run("infer.sh", "PROFILE=small", ADAPTER=str(tmp_path / "a.gguf"))
+    assert done.returncode == 0, done.stderr
+    assert infer.fetched() == ["e5-small", "smollm2-135m"]
+    assert infer.settings()["config"] == "configs/infer/small.yaml"
+    assert not list(infer.state.glob("*.pid"))
+
+
 def test_the_gpu_profile_starts_nothing(infer: Infer) -> None:
     done = infer.run("infer.sh", "PROFILE=gpu")
     assert (done.returncode, done.stdout) == (0, "")
