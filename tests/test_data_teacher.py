@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from src_data.planners.plans import Kind, NoPlan, Plan, as_clause, as_question, 
 from src_data.readers.rows import SubQuestion, decomposition_meta
 from src_data.teachers.decomposition import GAVE_UP, DecompositionTeacher, next_step, replay
 from src_data.teachers.mentions import find_mention
+from src_data.teachers.phrases import conclusion
 from src_infer.episode import Episode, Limits, Observation, run_episode
 
 
@@ -95,6 +97,28 @@ def test_a_comparison_weighs_its_last_relation() -> None:
     made = plan(OLDER)
     assert isinstance(made, Plan)
     assert (made.kind, made.compared, made.answer) == (Kind.COMPARISON, (3, 4), "Blue Sun")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "answer", "reason"),
+    [
+        ("June 9, 1956", "May 1, 1993", "Blue Sun", ", as 1956 is earlier than 1993, the answer is Blue Sun"),
+        ("1993", "June 9, 1956", "Blue Sun", ", as 1993 is later than 1956, the answer is Blue Sun"),
+        ("May 2, 1956", "June 9, 1956", "Blue Sun", " the answer is Blue Sun"),
+        ("Swiss", "swiss", "yes", ", as they are the same, the answer is yes"),
+        ("Swiss", "Czech", "no", ", as they are not the same, the answer is no"),
+        ("American", "United States", "yes", " the answer is yes"),
+    ],
+)
+def test_a_comparison_gives_its_reason_where_it_is_plain(
+    first: str, second: str, answer: str, reason: str
+) -> None:
+    made = plan(OLDER)
+    assert isinstance(made, Plan)
+    found = ("Ann Lee", "Bo Ray", first, second)
+    thoughts = {conclusion(replace(made, answer=answer), found, key=str(key)) for key in range(20)}
+    assert len(thoughts) > 1
+    assert all(f"{reason}." in thought for thought in thoughts)
 
 
 @pytest.mark.parametrize(

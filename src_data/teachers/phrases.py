@@ -7,8 +7,10 @@ and a second chain of a question reads differently.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 
+from src_core.answers import normalize_answer
 from src_data.planners.plans import NO_CLAUSE, Hop, Kind, Plan, resolve
 from src_infer.prompts import fill
 
@@ -57,10 +59,11 @@ _CONCLUDE_SINGLE = (
     "So it is {answer}. One search was enough.",
 )
 _COMPARE = (
-    "{first}, and {second_lower}. Comparing the two, the answer is {answer}.",
-    "{first}; {second_lower}. From this the answer is {answer}.",
-    "Now both facts are there: {first_lower}, while {second_lower}. So the answer is {answer}.",
+    "{first}, and {second_lower}. Comparing the two{reason} the answer is {answer}.",
+    "{first}; {second_lower}. From this{reason} the answer is {answer}.",
+    "Now both facts are there: {first_lower}, while {second_lower}. So{reason} the answer is {answer}.",
 )
+_YEAR = re.compile(r"\b\d{3,4}\b")
 
 
 _OPENINGS = {Kind.CHAIN: _OPEN_CHAIN, Kind.COMPARISON: _OPEN_COMPARISON, Kind.SINGLE: _OPEN_SINGLE}
@@ -87,7 +90,8 @@ def conclusion(plan: Plan, found: Sequence[str], *, key: str) -> str:
     """The thought before `finish`."""
     if plan.kind is Kind.COMPARISON and len(plan.compared) > 1:
         first, second = (known(plan, number, found) for number in (plan.compared[0], plan.compared[-1]))
-        return _fill(_choose(_COMPARE, key), first=first, second=second, answer=plan.answer)
+        reason = _reason(found[plan.compared[0] - 1], found[plan.compared[-1] - 1], plan.answer)
+        return _fill(_choose(_COMPARE, key), first=first, second=second, reason=reason, answer=plan.answer)
     if plan.kind is Kind.SINGLE:
         return _fill(_choose(_CONCLUDE_SINGLE, key), answer=found[-1].rstrip("."))
     return _fill(_choose(_CONCLUDE, key), known=known(plan, len(found), found))
@@ -102,6 +106,20 @@ def known(plan: Plan, number: int, found: Sequence[str]) -> str:
     goal = resolve(hop.goal, found)
     asked = hop.indirect and not goal.startswith(NO_CLAUSE)
     return f"The answer to “{_question(goal)}” is {value}" if asked else f"{_capital(goal)} is {value}"
+
+
+def _reason(first: str, second: str, answer: str) -> str:
+    """Why the answer follows from two values, "" where that is not plain: which of two years is earlier, or
+    whether the values are alike in a question of yes or no.
+    """
+    years = [_YEAR.findall(value) for value in (first, second)]
+    if all(len(found) == 1 for found in years) and years[0] != years[1]:
+        one, other = (int(found[0]) for found in years)
+        return f", as {one} is {'earlier' if one < other else 'later'} than {other},"
+    alike = normalize_answer(first) == normalize_answer(second)
+    if answer == ("yes" if alike else "no"):
+        return ", as they are the same," if alike else ", as they are not the same,"
+    return ""
 
 
 def _question(clause: str) -> str:

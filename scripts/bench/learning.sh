@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# What training brought: one base model prompted, with grammar, in naive RAG, and trained, on the same questions and
+# retriever:  bash scripts/bench/learning.sh
+#   WAYS="trained naive_rag grammar prompted"   SETS="musique:-1 2wikimultihopqa:-1 hotpotqa:200"   ADAPTER=… MODEL=…
+# A finished run is not repeated. The last lines compare them.
+set -Eeuo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+export VENV=${VENV:-.venv} ENGINE=llama.cpp REARAG_MODEL_DIR=${MODEL:-smollm2-135m} ANSWER_LLM_PORT=9891
+DATA=${DATA:-../shared/data}
+ADAPTER=${ADAPTER:-adapters/smollm2-135m}
+NAME=${NAME:-learn}
+WAYS=${WAYS:-trained naive_rag grammar prompted}
+SETS=${SETS:-musique:-1 2wikimultihopqa:-1 hotpotqa:200}
+read -ra ways <<< "$WAYS"
+read -ra sets <<< "$SETS"
+export CORPUS=${CORPUS:-$DATA/corpus.jsonl} INDEX_DIR=${INDEX_DIR:-indexes/learning-bm25}
+export RETRIEVER_CONFIG=configs/retriever.yaml
+
+bash scripts/setup.sh requirements-local.txt
+"$VENV/bin/python" -m src_models.fetch "$REARAG_MODEL_DIR" > /dev/null
+bash scripts/build_index.sh corpus="$CORPUS" index_dir="$INDEX_DIR" type=bm25
+trap 'bash deploy/stop.sh rearag retriever' EXIT
+bash deploy/deploy_rag_engine.sh
+runs=()
+for way in "${ways[@]}"; do
+  settings=(configs/infer/cpu.yaml constrain=off)
+  adapter=
+  case $way in
+    trained) settings=(configs/infer/small.yaml) adapter=$ADAPTER ;;
+    naive_rag) settings+=(method=naive_rag) ;;
+    grammar) settings+=(constrain=grammar) ;;
+    prompted) ;;
+    *) printf 'error: WAYS has no %s\n' "$way" >&2; exit 1 ;;
+  esac
+  bash deploy/stop.sh rearag
+  REARAG_ADAPTER=$adapter bash deploy/deploy.sh
+  for set in "${sets[@]}"; do
+    name=$NAME-${set%%:*}-$way
+    runs+=("runs/$name")
+    [[ -f runs/$name/manifest.json ]] || "$VENV/bin/python" -m src_infer.run "${settings[@]}" in_flight=4 \
+      run_name="$name" questions="$DATA/${set%%:*}.dev.jsonl" n_questions="${set##*:}"
+  done
+done
+"$VENV/bin/python" scripts/bench/runs.py "${runs[@]}"
