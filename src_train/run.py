@@ -30,7 +30,7 @@ from src_train.bar import Bar
 from src_train.checks import print_check
 from src_train.config import TrainConfig
 from src_train.encode import Encoder
-from src_train.model import load_model, model_folder
+from src_train.model import halve_adapter, load_model, model_folder
 from src_train.packing import pack
 from src_train.rows import Rows, read_rows
 from src_train.speed import causal_pairs, faster_precision, matrix_rate, training_cost
@@ -238,6 +238,8 @@ def write_result(trainer: SftTrainer, watch: Watch, config: TrainConfig, folder:
     shutil.rmtree(partial, ignore_errors=True)
     trainer.save_model(str(partial))
     if trainer.is_world_process_zero():
+        if config.lora is not None:
+            halve_adapter(partial / "adapter_model.safetensors")
         AutoTokenizer.from_pretrained(folder).save_pretrained(partial)
         partial.replace(result)
         print(f"written: {result}")  # noqa: T201

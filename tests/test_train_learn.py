@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
+from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
 from src_train.run import main  # noqa: E402
@@ -69,3 +70,16 @@ def test_random_weights_learn_to_act(tmp_path: Path) -> None:
     assert not any(valid_first_steps(folder, rows[:3]))
     learnt = valid_first_steps(tmp_path / "runs/run/model", rows[:10])
     assert sum(learnt) >= 9, learnt
+
+
+def test_an_adapter_is_stored_in_sixteen_bits(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    folder = model_folder(tmp_path / "model")
+    path = train_settings(tmp_path, folder, lora={"rank": 4, "alpha": 8}, max_steps=2)
+    assert main([str(path)]) == 0
+    adapter = tmp_path / "runs/run/adapter"
+    weights = load_file(adapter / "adapter_model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.float16}
+    assert len(weights) == 2 * 2 * 7  # two matrices for each of seven layers' products, twice
+    assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
+    assert (adapter / "tokenizer.json").is_file()
