@@ -16,7 +16,7 @@ from typing import Any
 from src_core.types import Search, Step, Trajectory
 from src_data.cleaning.judge import finish_answer
 from src_data.planners import plan
-from src_data.planners.plans import NoPlan, Plan
+from src_data.planners.plans import Kind, Plan
 from src_data.teachers.decomposition import DecompositionTeacher, replay
 from src_data.teachers.phrases import known
 from src_infer.prompts import fill, load_prompt, passage_block, searches_block
@@ -51,7 +51,9 @@ def _row(prompt: str, reply: str, *, system: str = "") -> Turns:
 def _replies(chain: Trajectory) -> list[str] | None:
     """What the reader says at each step ("" where nothing is searched); None when that is not known."""
     made = plan(chain.question)
-    if chain.provenance.get("teacher") == DecompositionTeacher.name and not isinstance(made, NoPlan):
+    if chain.provenance.get("teacher") == DecompositionTeacher.name and isinstance(made, Plan):
+        if made.kind is Kind.GATHER:  # its queries ask for passages, not for facts
+            return None
         return [_annotated(made, chain.steps[: at + 1]) for at in range(len(chain.steps))]
     if any(_shows_passages(step) for step in chain.steps):
         return None

@@ -5,7 +5,8 @@
   title in the description's place is the second hop;
 - comparison: the question's own property, asked of either title.
 
-Whatever fits no pattern gives no plan; the yield table counts it.
+Whatever fits no pattern is planned by its titles alone: the question itself is searched, then the supporting
+passages that the observations mention (`Kind.GATHER`).
 """
 
 from __future__ import annotations
@@ -45,30 +46,36 @@ def plan_supporting_facts(question: Question) -> Plan | NoPlan:
     if len(titles) != 2 or not question.answers:
         return NoPlan("not_two_titles")
     named = [title for title in titles if _named(title, question.question)]
+    made: Plan | None = None
     if question.meta.get("type") == "comparison":
-        return _comparison(question, titles) if len(named) == 2 else NoPlan("title_not_named")
-    if len(named) != 1:
-        return NoPlan("bridge_not_hidden")
-    hidden = next(title for title in titles if title not in named)
-    return _bridge(question, named=named[0], hidden=hidden)
+        made = _comparison(question, titles) if len(named) == 2 else None
+    elif len(named) == 1:
+        hidden = next(title for title in titles if title not in named)
+        made = _bridge(question, named=named[0], hidden=hidden)
+    return made or Plan((_whole(question),), question.answers[0], Kind.GATHER)
 
 
-def _bridge(question: Question, *, named: str, hidden: str) -> Plan | NoPlan:
-    """Hop 1 finds the hidden title from its description, hop 2 asks the rest about it."""
+def _whole(question: Question) -> Hop:
+    query = as_question(question.question)
+    return Hop((query,), question.answers, as_clause(query), indirect=True)
+
+
+def _bridge(question: Question, *, named: str, hidden: str) -> Plan | None:
+    """Hop 1 finds the hidden title from its description, hop 2 asks the rest about it. None where no
+    description can be cut out.
+    """
     bridge = bare_title(hidden)
     if normalize_answer(bridge) in map(normalize_answer, question.answers):
-        query = as_question(question.question)
-        hop = Hop((query,), question.answers, as_clause(query), indirect=True)
-        return Plan((hop,), question.answers[0], Kind.SINGLE)
+        return Plan((_whole(question),), question.answers[0], Kind.SINGLE)
     description = _description(question.question, bare_title(named))
     if description is None:
-        return NoPlan("no_description")
+        return None
     start, end = description
     text = question.question[start:end].strip(" ,.?")
     text = text[:1].lower() + text[1:]
     rest = question.question[:start] + "#1" + question.question[end:]
     if len(rest.split()) < 4 or _TORN.search(rest):
-        return NoPlan("no_second_question")
+        return None
     word = "Who" if re.search(rf"\b(?:{_PERSON_WORDS})s?\b", text.lower()) else "What"
     first = Hop((as_question(f"{word} is {text}"), as_question(text)), (bridge,), text)
     second = as_question(rest)
@@ -101,13 +108,13 @@ def _describes(match: re.Match[str]) -> bool:
     return match["noun"].split()[0].lower() not in _NO_DESCRIPTION
 
 
-def _comparison(question: Question, titles: Sequence[str]) -> Plan | NoPlan:
+def _comparison(question: Question, titles: Sequence[str]) -> Plan | None:
     """Either title is asked for the property that the question weighs."""
     lower = question.question.lower()
     ordered = sorted(titles, key=lambda title: lower.find(bare_title(title).lower()))
     weighed = property_of(_without(titles, question.question))
     if weighed is None:
-        return NoPlan("no_property")
+        return None
     hops = tuple(
         Hop(
             tuple(query.replace("{s}", bare_title(title)) for query in weighed.queries),

@@ -33,12 +33,14 @@ class Hop:
 
 class Kind(StrEnum):
     """How the hops lead to the answer: the last one holds it, their values are compared, or the question is
-    itself the only query.
+    itself the only query. With `GATHER` the only hop is the question too, but the passages that answer it
+    are looked up one by one (`src_data.teachers.gather`).
     """
 
     CHAIN = "chain"
     COMPARISON = "comparison"
     SINGLE = "single"
+    GATHER = "gather"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ observed: a query refers to earlier answers only once an observation has shown t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,15 +17,14 @@ from src_core.answers import NO_ANSWER, normalize_answer
 from src_core.llm import Completion
 from src_core.types import NO_USAGE, Action, Finish, Passage, Question, Search, Step
 from src_data.planners import plan
-from src_data.planners.plans import Hop, NoPlan, Plan, resolve
+from src_data.planners.plans import Hop, Kind, NoPlan, Plan, resolve
 from src_data.teachers import phrases
+from src_data.teachers.gather import GAVE_UP, next_gathering_step
 from src_data.teachers.mentions import find_mention
 from src_infer.episode import Generate
 from src_infer.prompts import shorten
 
-GAVE_UP = "unknown"
 _VALUE_CHARS = 240
-_SENTENCE_END = re.compile(r"(?<=[\w)\]%\"”’]{3})\.(?=\s+[A-Z0-9\"“(])")
 
 
 class Progress(NamedTuple):
@@ -75,6 +73,8 @@ class DecompositionTeacher:
 
 def next_step(made: Plan, steps: Sequence[Step], *, key: str, chain: int) -> tuple[str, Action]:
     """The thought and action that follow `steps`. `key` picks the wording of the thought."""
+    if made.kind is Kind.GATHER:
+        return next_gathering_step(made, steps, key=key)
     found, tries = replay(made, steps)
     if len(found) == len(made.hops):
         return phrases.conclusion(made, found, key=key), Finish(made.answer)
@@ -128,12 +128,6 @@ def _sentence(observation: str, telling: Sequence[Passage], *, must: bool) -> st
     """
     if must and not telling:
         return None
-    shown = [text for passage in telling if (text := first_sentence(passage.text)) in observation]
-    return shorten(shown[0] if shown else first_sentence(observation), _VALUE_CHARS).rstrip(".")
-
-
-def first_sentence(text: str) -> str:
-    """Up to the first full stop that ends a sentence, not an initial or an abbreviation of a few letters."""
-    plain = " ".join(text.split())
-    end = _SENTENCE_END.search(plain)
-    return plain[: end.start() + 1] if end else plain
+    begins = [phrases.sentences(passage.text)[:1] for passage in telling]
+    shown = [text for first in begins for text in first if text in observation]
+    return shorten((shown or phrases.sentences(observation))[0], _VALUE_CHARS).rstrip(".")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from src_core.answers import normalize_answer
-from src_data.planners.plans import NO_CLAUSE, Hop, Kind, Plan, resolve
+from src_data.planners.plans import NO_CLAUSE, Hop, Kind, Plan, bare_title, resolve
 from src_infer.prompts import fill
 
 _OPEN_CHAIN = (
@@ -63,7 +64,26 @@ _COMPARE = (
     "{first}; {second_lower}. From this{reason} the answer is {answer}.",
     "Now both facts are there: {first_lower}, while {second_lower}. So{reason} the answer is {answer}.",
 )
+_OPEN_GATHER = (
+    "I do not know the people or things behind this yet, so I search for the question as it stands.",
+    "I look the whole question up first and see which names it brings.",
+    "To find out what this is about, I start with the question itself.",
+    "First I search for the question and follow what I find.",
+)
+_ONWARD_GATHER = (
+    "{seen}. I also need to know more about {title}.",
+    "{seen}. {title} is named here, and what I need must be told there.",
+    "{seen}. Next I look at {title}.",
+    "{seen}, but this is not enough. I search for {title}.",
+)
+_CONCLUDE_GATHER = (
+    "I read: {told}. So the answer is {answer}.",
+    "The observation says: {told}. That makes it {answer}.",
+    "{told}. This answers the question: {answer}.",
+    "What was needed is there: {told}. The answer is {answer}.",
+)
 _YEAR = re.compile(r"\b\d{3,4}\b")
+_SENTENCE_END = re.compile(r"(?<=[\w)\]%\"”’]{3})\.(?=\s+[A-Z0-9\"“(])")
 
 
 _OPENINGS = {Kind.CHAIN: _OPEN_CHAIN, Kind.COMPARISON: _OPEN_COMPARISON, Kind.SINGLE: _OPEN_SINGLE}
@@ -95,6 +115,32 @@ def conclusion(plan: Plan, found: Sequence[str], *, key: str) -> str:
     if plan.kind is Kind.SINGLE:
         return _fill(_choose(_CONCLUDE_SINGLE, key), answer=found[-1].rstrip("."))
     return _fill(_choose(_CONCLUDE, key), known=known(plan, len(found), found))
+
+
+def gather_opening(*, key: str) -> str:
+    """The thought before a question is searched as it stands, to see which passages it brings."""
+    return _choose(_OPEN_GATHER, key)
+
+
+def gather_onward(seen: Sequence[str], title: str, *, key: str) -> str:
+    """The thought before `title` is looked up; `seen` are the titles of the passages of use so far."""
+    names = " and ".join(bare_title(name) for name in seen)
+    told = f"The passage about {names} helps" if names else "None of the passages tells the answer"
+    return _fill(_choose(_ONWARD_GATHER, key), seen=told, title=title)
+
+
+def gather_conclusion(told: Sequence[str], answer: str, *, key: str) -> str:
+    """The thought before `finish`, with the sentences that tell the answer."""
+    return _fill(_choose(_CONCLUDE_GATHER, key), told="; ".join(told), answer=answer)
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a passage, each with its full stop. One ends at a full stop that is not an initial's
+    or an abbreviation's of a few letters.
+    """
+    plain = " ".join(text.split())
+    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(plain)), len(plain)]
+    return [plain[start:end].strip() for start, end in pairwise(ends) if plain[start:end].strip()]
 
 
 def known(plan: Plan, number: int, found: Sequence[str]) -> str:

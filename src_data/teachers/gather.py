@@ -1,0 +1,85 @@
+"""Chains for a question whose annotation only names its supporting passages (HotpotQA without a description
+that can be cut out): search the question itself, then whatever supporting passage the observations mention
+and have not shown, until the answer is told.
+
+Which passage comes first is decided by what was retrieved, not by the annotation: a title is asked for only
+once the question or an observation has named it, so that no query knows more than a reader could.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from src_core.answers import normalize_answer
+from src_core.types import Action, Finish, Passage, Search, Step
+from src_data.cleaning.answer_rules import CLOSED
+from src_data.planners.plans import Plan, bare_title
+from src_data.teachers import phrases
+from src_data.teachers.mentions import find_mention
+from src_infer.prompts import shorten
+
+GAVE_UP = "unknown"
+_QUOTE_CHARS = 200
+
+
+def next_gathering_step(made: Plan, steps: Sequence[Step], *, key: str) -> tuple[str, Action]:
+    """The thought and action that follow `steps`, for a plan of kind `GATHER`."""
+    question = made.hops[0].queries[0]
+    if not steps:
+        return phrases.gather_opening(key=key), Search(question)
+    shown = _shown(made.titles, steps)
+    missing = [title for title in made.titles if title not in shown]
+    told = _told(made, steps, shown, complete=not missing)
+    if told:
+        return phrases.gather_conclusion(told, made.answer, key=key), Finish(made.answer)
+    wanted = _mentioned(missing, question, steps)
+    asked = [step.action.query for step in steps if isinstance(step.action, Search)]
+    for name in map(bare_title, wanted):
+        if name not in asked:  # the name alone: more words would only draw other passages
+            return phrases.gather_onward(list(shown), name, key=key), Search(name)
+    return "The passages that would tell the answer cannot be found, so I stop here.", Finish(GAVE_UP)
+
+
+def _shown(titles: Sequence[str], steps: Sequence[Step]) -> dict[str, Passage]:
+    """The supporting passages that were retrieved, by title, in the order in which they were."""
+    named = {normalize_answer(title): title for title in titles}
+    found: dict[str, Passage] = {}
+    for passage in (passage for step in steps for passage in step.passages):
+        title = named.get(normalize_answer(passage.title))
+        if title is not None:
+            found.setdefault(title, passage)
+    return found
+
+
+def _told(made: Plan, steps: Sequence[Step], shown: dict[str, Passage], *, complete: bool) -> list[str]:
+    """The sentences that tell the answer: that of a supporting passage which mentions it, or, for a yes or
+    no and for one of two titles, how each supporting passage begins. Empty while they are not all there.
+    """
+    observed = "\n".join(step.observation or "" for step in steps)
+    closed = normalize_answer(made.answer) in CLOSED
+    if not complete:
+        return []
+    if closed or any(normalize_answer(made.answer) == normalize_answer(bare_title(t)) for t in shown):
+        return [quote for passage in shown.values() if (quote := _sentence(passage, (), observed))]
+    quotes = (_sentence(passage, made.hops[0].answers, observed) for passage in reversed(shown.values()))
+    return [quote for quote in quotes if quote][:1]
+
+
+def _sentence(passage: Passage, answers: Sequence[str], observed: str) -> str:
+    """The first sentence of what was shown of a passage that mentions one of `answers` (any, if none)."""
+    for sentence in phrases.sentences(passage.text):
+        if sentence[:60] in observed and (not answers or find_mention(sentence, answers)):
+            quote = shorten(sentence, _QUOTE_CHARS).rstrip(".")
+            if not answers or find_mention(quote, answers):
+                return quote
+    return ""
+
+
+def _mentioned(missing: Sequence[str], question: str, steps: Sequence[Step]) -> list[str]:
+    """Of `missing`, the titles that an observation or the question names, those of observations first."""
+    texts = (*(step.observation or "" for step in reversed(steps)), question)
+    return list(
+        dict.fromkeys(
+            title for text in texts for title in missing if find_mention(text, (bare_title(title),))
+        )
+    )
