@@ -16,7 +16,7 @@ from src_data.planners import plan
 from src_data.planners.plans import Kind, NoPlan, Plan, as_clause, as_question, references, resolve
 from src_data.readers.rows import SubQuestion, decomposition_meta
 from src_data.teachers.decomposition import GAVE_UP, DecompositionTeacher, next_step, replay
-from src_data.teachers.mentions import find_mention
+from src_data.teachers.mentions import find_mention, shown_part
 from src_data.teachers.phrases import conclusion
 from src_infer.episode import Episode, Limits, Observation, run_episode
 
@@ -350,3 +350,15 @@ def test_every_country_form_leads_back() -> None:
     assert demonym_forms("south korean") == {"south korea", "korean"}
     assert demonym_forms("dutch") == {"netherlands", "kingdom of netherlands"}
     assert demonym_forms("blue") == frozenset()
+
+
+def test_what_was_cut_off_a_passage_was_not_observed() -> None:
+    passage = Passage("1", "Comedy 24", "Comedy 24\nA magazine of jokes  for all. It was made by Rita Moss.")
+    cut = "[1] Comedy 24: A magazine of jokes for all. …\n[2] Rita Hay: She met Rita Moss."
+    assert shown_part(passage, cut) == "A magazine of jokes for all. "
+    assert shown_part(passage, "[1] Rita Hay: She met Rita Moss.") == ""
+    assert shown_part(passage, "The passages name Rita Moss.") == passage.contents
+    made = plan(BRIDGE)
+    assert isinstance(made, Plan)
+    step = Step(1, "I look.", Search("?"), observation=cut, passages=(passage,))
+    assert replay(made, [step]).tries == 1

@@ -20,7 +20,7 @@ from src_data.planners import plan
 from src_data.planners.plans import Hop, Kind, NoPlan, Plan, resolve
 from src_data.teachers import phrases
 from src_data.teachers.gather import GAVE_UP, next_gathering_step
-from src_data.teachers.mentions import find_mention
+from src_data.teachers.mentions import find_mention, shown_part
 from src_infer.episode import Generate
 from src_infer.prompts import shorten
 
@@ -117,8 +117,10 @@ def _observed(hop: Hop, step: Step, titles: Sequence[str]) -> str | None:
     telling = [passage for passage in step.passages if normalize_answer(passage.title) in wanted]
     if not hop.answers:
         return _sentence(observation, telling, must=bool(wanted and step.passages))
-    if wanted and step.passages and not any(find_mention(one.contents, hop.answers) for one in telling):
-        return None
+    if wanted and step.passages:
+        seen = (shown_part(passage, observation) for passage in telling)
+        if not any(find_mention(text, hop.answers) for text in seen):
+            return None
     return find_mention(observation, hop.answers)
 
 

@@ -15,7 +15,7 @@ from src_core.types import Action, Finish, Passage, Search, Step
 from src_data.cleaning.answer_rules import CLOSED
 from src_data.planners.plans import Plan, bare_title
 from src_data.teachers import phrases
-from src_data.teachers.mentions import find_mention
+from src_data.teachers.mentions import find_mention, shown_part
 from src_infer.prompts import shorten
 
 GAVE_UP = "unknown"
@@ -67,8 +67,8 @@ def _told(made: Plan, steps: Sequence[Step], shown: dict[str, Passage], *, compl
 
 def _sentence(passage: Passage, answers: Sequence[str], observed: str) -> str:
     """The first sentence of what was shown of a passage that mentions one of `answers` (any, if none)."""
-    for sentence in phrases.sentences(passage.text):
-        if sentence[:60] in observed and (not answers or find_mention(sentence, answers)):
+    for sentence in phrases.sentences(shown_part(passage, observed)):
+        if not answers or find_mention(sentence, answers):
             quote = shorten(sentence, _QUOTE_CHARS).rstrip(".")
             if not answers or find_mention(quote, answers):
                 return quote
