@@ -219,7 +219,7 @@ def training_arguments(config: TrainConfig, folder: Path, *, steps_per_epoch: in
         seed=config.seed,
         data_seed=config.seed,
         remove_unused_columns=False,
-        use_cpu=processes().num_processes > 1 and not torch.cuda.is_available(),
+        use_cpu=processes().device.type == "cpu",  # else bf16 is refused where there is no GPU
         dataloader_num_workers=0,
         dataloader_pin_memory=torch.cuda.is_available(),
         fsdp="full_shard" if config.fsdp else None,
