@@ -1,4 +1,4 @@
-"""Facts about this machine that decide how many threads a CPU server takes."""
+"""Facts about this machine: how many threads a CPU server takes, what its processor computes fast."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
+CPU_INFO = Path("/proc/cpuinfo")
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # the last one is Arm's
 
 
 def usable_cpus() -> set[int]:
@@ -28,6 +30,17 @@ def default_threads(share: int = 1) -> int:
     """Threads for one of `share` LLM servers on this machine: spinning threads that outnumber the cores make
     every server crawl, so the cores are divided; each gets at least one."""
     return max(1, physical_cores() // max(1, share))
+
+
+def native_bf16(file: Path = CPU_INFO) -> bool | None:
+    """Whether the processor multiplies matrices in bf16 itself; elsewhere that is emulated, many times slower
+    than float32. None where the kernel does not tell."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return None
+    flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), None)
+    return None if flags is None else bool(_BF16_FLAGS & set(flags.split()))
 
 
 def _core_of(folder: Path, cpu: int) -> str:

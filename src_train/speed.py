@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from src_models.machine import native_bf16
+
 _SIZES = {"cuda": 8192, "cpu": 1536}
 _SECONDS = 1.0
 _PROBE = 384
@@ -50,7 +52,12 @@ def causal_pairs(lengths: list[int]) -> int:
 
 
 def faster_precision(device: torch.device) -> Literal["bf16", "fp32"]:
-    """What a run computes in fastest on `device`; bf16 where both are alike, as it needs less memory."""
+    """What a run computes in fastest on `device`. A processor's own word decides where it gives one: a
+    measurement on a busy machine can be wrong by more than the difference. Else both are measured; bf16 where
+    they are alike, as it needs less memory.
+    """
+    if device.type == "cpu" and (native := native_bf16()) is not None:
+        return "bf16" if native else "fp32"
     rates = [
         matrix_rate(device, dtype, size=_PROBE, seconds=0.05) for dtype in (torch.bfloat16, torch.float32)
     ]

@@ -96,3 +96,18 @@ def test_container_quota_caps_the_cores(tmp_path: Path) -> None:
     file.write_text("max 100000\n")
     assert machine._quota(8, file) == 8
     assert machine._quota(8, tmp_path / "absent") == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "native"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512_bf16\n", True),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512f\n", False),
+        ("processor\t: 0\n", None),
+    ],
+)
+def test_the_kernel_tells_what_the_processor_multiplies(tmp_path: Path, text: str, native: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    assert machine.native_bf16(tmp_path / "cpuinfo") is native
+    assert machine.native_bf16(tmp_path / "absent") is None

@@ -222,6 +222,15 @@ run.main(sys.argv[1:])
 """
 
 
+def test_bf16_trains_without_a_gpu(tmp_path: Path, folder: Path) -> None:
+    """The library's own check refuses bf16 where there is no GPU, unless it is told that this is meant."""
+    path = str(train_settings(tmp_path, folder, max_steps=2, precision="bf16"))
+    assert main([path]) == 0
+    in_bf16 = losses(tmp_path / "runs/run")
+    assert main([path, "precision=fp32", "run_name=full"]) == 0
+    assert in_bf16[1] == pytest.approx(losses(tmp_path / "runs/full")[1], rel=0.02)
+
+
 def test_two_processes_learn_what_one_does(tmp_path: Path, folder: Path) -> None:
     path = str(train_settings(tmp_path, folder, max_steps=3))
     assert main([path, "run_name=one", "accumulation=4"]) == 0
