@@ -53,26 +53,37 @@ def _shown(titles: Sequence[str], steps: Sequence[Step]) -> dict[str, Passage]:
 
 def _told(made: Plan, steps: Sequence[Step], shown: dict[str, Passage], *, complete: bool) -> list[str]:
     """The sentences that tell the answer: that of a supporting passage which mentions it, or, for a yes or
-    no and for one of two titles, how each supporting passage begins. Empty while they are not all there.
+    no and for one of two titles, the one of each passage that is nearest to the question. Empty while the
+    passages are not all there.
     """
     observed = "\n".join(step.observation or "" for step in steps)
     closed = normalize_answer(made.answer) in CLOSED
     if not complete:
         return []
     if closed or any(normalize_answer(made.answer) == normalize_answer(bare_title(t)) for t in shown):
-        return [quote for passage in shown.values() if (quote := _sentence(passage, (), observed))]
-    quotes = (_sentence(passage, made.hops[0].answers, observed) for passage in reversed(shown.values()))
+        asked = made.hops[0].queries[0]
+        return [quote for passage in shown.values() if (quote := _nearest(passage, asked, observed))]
+    quotes = (_telling(passage, made.hops[0].answers, observed) for passage in reversed(shown.values()))
     return [quote for quote in quotes if quote][:1]
 
 
-def _sentence(passage: Passage, answers: Sequence[str], observed: str) -> str:
-    """The first sentence of what was shown of a passage that mentions one of `answers` (any, if none)."""
-    for sentence in phrases.sentences(shown_part(passage, observed)):
-        if not answers or find_mention(sentence, answers):
-            quote = shorten(sentence, _QUOTE_CHARS).rstrip(".")
-            if not answers or find_mention(quote, answers):
-                return quote
-    return ""
+def _telling(passage: Passage, answers: Sequence[str], observed: str) -> str:
+    """The first sentence of what was shown of a passage that mentions one of `answers`."""
+    quotes = map(_quote, phrases.sentences(shown_part(passage, observed)))
+    return next((quote for quote in quotes if find_mention(quote, answers)), "")
+
+
+def _nearest(passage: Passage, asked: str, observed: str) -> str:
+    """The sentence of what was shown of a passage that shares most words with the question, its title aside;
+    the first of several.
+    """
+    words = {*normalize_answer(asked).split()} - {*normalize_answer(passage.title).split()}
+    quotes = list(map(_quote, phrases.sentences(shown_part(passage, observed))))
+    return max(quotes, key=lambda quote: len(words & {*normalize_answer(quote).split()}), default="")
+
+
+def _quote(sentence: str) -> str:
+    return shorten(sentence, _QUOTE_CHARS).rstrip(" .…")
 
 
 def _mentioned(missing: Sequence[str], question: str, steps: Sequence[Step]) -> list[str]:
