@@ -12,6 +12,7 @@ for, and `provenance["sentences_without_logprobs"]` says how many there were.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -35,6 +36,7 @@ from src_infer.stepwise import (
 )
 
 MAX_SENTENCES = 10
+_WORD = re.compile(r"\S+")
 
 
 async def run(question: Question, kit: Kit) -> Trajectory:
@@ -108,10 +110,16 @@ class _Ahead:
 
 
 def likely_part(sentence: str, tokens: Sequence[Token], confidence: float) -> str:
-    """The sentence without its unlikely tokens; the whole one where nothing else is left or known."""
+    """The sentence without the words that hold an unlikely token; the whole one where nothing else is left or
+    known.
+    """
     own = tokens_of(sentence, tokens)
-    likely = "".join(token.text for token in own if token.logprob >= _log(confidence))
-    return " ".join(likely.split()) or sentence
+    text = "".join(token.text for token in own)
+    marks = "".join(
+        "x" * len(token.text) if token.logprob < _log(confidence) else " " * len(token.text) for token in own
+    )
+    words = [word[0] for word in _WORD.finditer(text) if "x" not in marks[word.start() : word.end()]]
+    return " ".join(words) or sentence
 
 
 def tokens_of(sentence: str, tokens: Sequence[Token]) -> list[Token]:
