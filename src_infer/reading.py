@@ -18,7 +18,8 @@ _SHORT_FORMS = frozenset(
     {"mr", "mrs", "ms", "dr", "st", "jr", "sr", "vs", "prof", "gen", "col", "lt", "sgt", "capt", "rev"}
     | {"inc", "ltd", "co", "ca", "e.g", "i.e", "u.s", "u.k"}
 )
-_AFTER_ANSWER = r"[ \t:*]{0,6}(?P<answer>\S[^\n]{0,1999})"
+# Looked at, not consumed: a later statement on the same line may be the one that counts.
+_AFTER_ANSWER = r"[ \t:*]{0,6}+(?=(?P<answer>\S[^\n]{0,1999}))"
 _STATED = re.compile(
     r"\bthe[ \t]{1,3}(?:final[ \t]{1,3}|short[ \t]{1,3})?answer(?:[ \t]{1,3}is\b|[ \t]{0,3}:)"
     + _AFTER_ANSWER,

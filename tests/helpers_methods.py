@@ -228,3 +228,15 @@ def queries(trajectory: Trajectory) -> list[str]:
 
 
 ANSWERED = frozenset(status for status in Status if not status.retryable)
+
+
+def short_rows(question: str, answer: str) -> Rows:
+    """Script rows with which every method answers the question at its first reply."""
+    return [
+        (f"{question}\nThoughts so far:", [f"So the answer is: {answer}"]),
+        (f"{question}\nReasoning:", [f"So the answer is: {answer}"]),
+        (f"final answer is: Norway\n\nQuestion: {question}", [f"So the final answer is: {answer}"]),
+        (f"[Final Answer]: Norway\n\nQuestion: {question}", [f"[Final Answer]: {answer}"]),
+        (f"{question}\n\nReasoning so far:", [f"\\boxed{{{answer}}}"]),
+        (f"</answer>\n\nQuestion: {question}", [f"<answer>{answer}</answer>"]),
+    ]
