@@ -90,9 +90,9 @@ class Talk:
         )
 
 
-def prompted(template: str, *, nothing: str = NO_PASSAGE) -> Render:
-    """Turns inside one user turn: `{question}`, `{context}` (the observations, or `nothing`), `{thoughts}`
-    (what the assistant said) and `{transcript}` (both, in order) are filled in.
+def prompted(template: str, **slots: str) -> Render:
+    """Turns inside one user turn: `{question}`, `{context}` (the observations), `{thoughts}` (what the
+    assistant said), `{transcript}` (both, in order) and further `slots` are filled in.
     """
 
     def render(turns: Sequence[Turn]) -> list[Message]:
@@ -102,9 +102,10 @@ def prompted(template: str, *, nothing: str = NO_PASSAGE) -> Render:
         prompt = fill(
             template,
             question=turns[0]["content"],
-            context="\n".join(seen) or nothing,
+            context="\n".join(seen) or NO_PASSAGE,
             thoughts=" ".join(said) or "(none)",
             transcript="\n".join(both),
+            **slots,
         )
         return [{"role": "user", "content": prompt}]
 

@@ -22,9 +22,18 @@ from src_core.types import Question, Search, Step, Trajectory
 from src_infer.agent import TURN_STOPS, Turn
 from src_infer.episode import Observation
 from src_infer.kit import Kit
-from src_infer.prompts import passage_block
 from src_infer.reading import Tag, boxed_answer, first_tagged, whole_reply, without_think_marks
-from src_infer.stepwise import Talk, answer_stepwise, asked, observed, prompted, said, user, with_notes
+from src_infer.stepwise import (
+    Talk,
+    answer_stepwise,
+    asked,
+    observed,
+    passage_turns,
+    prompted,
+    said,
+    user,
+    with_notes,
+)
 
 QUERY = Tag("<|begin_search_query|>", "<|end_search_query|>")
 RESULT = Tag("<|begin_search_result|>", "<|end_search_result|>")
@@ -84,18 +93,13 @@ class _DocumentReader:
         if made >= self.kit.baselines.search_limit:
             return Observation(LIMIT_NOTICE)
         passages = await self.kit.retrieve(query)
-        block = passage_block(passages, max_chars=self.kit.max_passage_chars)
 
-        def pages(text: str, before: Sequence[Step]) -> list[Turn]:
-            found = [observed(f"{asked_for}: {answer}") for asked_for, answer in asked(before)]
-            return [user(text), *found, said(f"Search query: {query}\n\n{block}")]
+        def turns(text: str, before: Sequence[Step]) -> list[Turn]:
+            found = [said(f"{earlier}: {answer}") for earlier, answer in asked(before)]
+            return [user(text), *found, *passage_turns(passages, self.kit)]
 
-        talk = Talk(
-            self.kit.agent.model,
-            pages,
-            prompted(self.kit.prompt("search_o1_documents"), nothing="(nothing)"),
-            TURN_STOPS,
-        )
+        prompt = prompted(self.kit.prompt("search_o1_documents"), query=query)
+        talk = Talk(self.kit.agent.model, turns, prompt, TURN_STOPS)
         reply = await talk.ask(self.kit, self.question, steps, n=len(steps) + 1, attempt=0, part=1)
         marker = _FOUND.search(reply.text[:MAX_REPLY])
         helpful = " ".join(reply.text[marker.end() : MAX_REPLY].split()) if marker else ""
