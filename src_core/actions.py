@@ -93,6 +93,16 @@ def parse_step(text: str) -> ParsedStep | ParseError:
     return ParsedStep(int(action_at["n"]) if action_at["n"] else None, thought, action, tuple(repairs))
 
 
+def make_action(name: str, argument: str) -> Action | ParseError:
+    """The action `name` with an argument on one line; an empty or over-long argument is an error value."""
+    argument = " ".join(argument.split())
+    if not argument:
+        return ParseError("empty_argument", f"the argument of {name} is empty")
+    if len(argument) > MAX_ARGUMENT:
+        return ParseError("long_argument", f"the argument of {name} is longer than {MAX_ARGUMENT} characters")
+    return Search(argument) if name == "search" else Finish(argument)
+
+
 def _first_step_labels(text: str, repairs: list[str]) -> list[re.Match[str]]:
     """Labels up to and including the one that ends the first step."""
     labels: list[re.Match[str]] = []
@@ -156,7 +166,7 @@ def _read_call(body: str, call: re.Match[str], repairs: list[str]) -> Action | P
     if len(line) >= 2 and line[0] == line[-1] and line[0] in "\"'":
         line = line[1:-1]
     repairs.append("call_style")
-    return _make_action(call[1].lower(), line)
+    return make_action(call[1].lower(), line)
 
 
 def _to_action(value: dict[str, Any], repairs: list[str]) -> Action | ParseError:
@@ -183,13 +193,4 @@ def _to_action(value: dict[str, Any], repairs: list[str]) -> Action | ParseError
         repairs.append("number_as_text")
     if not isinstance(argument, str):
         return ParseError("bad_argument", f"{name} needs the text parameter {key!r}")
-    return _make_action(name, argument)
-
-
-def _make_action(name: str, argument: str) -> Action | ParseError:
-    argument = " ".join(argument.split())
-    if not argument:
-        return ParseError("empty_argument", f"the argument of {name} is empty")
-    if len(argument) > MAX_ARGUMENT:
-        return ParseError("long_argument", f"the argument of {name} is longer than {MAX_ARGUMENT} characters")
-    return Search(argument) if name == "search" else Finish(argument)
+    return make_action(name, argument)

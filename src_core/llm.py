@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from src_core.chat_template import ChatTemplate
 from src_core.config import config_class
@@ -55,16 +55,25 @@ class Endpoint:
     retry: RetryPolicy = RetryPolicy()
 
 
+class Token(NamedTuple):
+    """One generated token and the natural logarithm of its probability."""
+
+    text: str
+    logprob: float
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A reply: its text without the think block, why it ended (`stop`, `length`, …), what it cost, and the
-    think block of a reasoning model.
+    think block of a reasoning model. `tokens` are those of the whole reply where log-probabilities were asked
+    for and the server gives them, else empty.
     """
 
     text: str
     finish_reason: str
     usage: Usage
     think: str = ""
+    tokens: tuple[Token, ...] = ()
 
 
 class ChatModel(Protocol):
@@ -77,8 +86,11 @@ class ChatModel(Protocol):
         sampling: Sampling,
         stop: Sequence[str] = (),
         constraint: Constraint | None = None,
+        logprobs: bool = False,
     ) -> Completion:
-        """One reply. Raises `ModelError` once retries are spent."""
+        """One reply, with its tokens where `logprobs` asks for them. Raises `ModelError` once retries are
+        spent.
+        """
         ...
 
     @property
@@ -118,6 +130,7 @@ class HttpChatModel:
         sampling: Sampling,
         stop: Sequence[str] = (),
         constraint: Constraint | None = None,
+        logprobs: bool = False,
     ) -> Completion:
         """See `ChatModel.chat`."""
         body: dict[str, Any] = {
@@ -131,6 +144,8 @@ class HttpChatModel:
         if sampling.seed is not None:
             body["seed"] = sampling.seed
         body.update(_constraint_fields(constraint, self._engine))
+        if logprobs:
+            body.update({"logprobs": True, "top_logprobs": 1} if self._template is None else {"logprobs": 1})
         if self._template is None:
             body["messages"] = list(messages)
             return _completion(await self._http.request("POST", "/chat/completions", body, expect=dict))
@@ -204,6 +219,20 @@ def _completion(payload: Any) -> Completion:
         counts = payload.get("usage") or {}
         usage = Usage(1, int(counts.get("prompt_tokens") or 0), int(counts.get("completion_tokens") or 0))
         reason = str(choice.get("finish_reason") or "")
-        return Completion(thinking.said, reason, usage, think=str(apart) or thinking.think)
+        think = str(apart) or thinking.think
+        return Completion(thinking.said, reason, usage, think=think, tokens=_tokens(choice))
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"the server's reply has no choices[0].message: {type(error).__name__}") from error
+
+
+def _tokens(choice: dict[str, Any]) -> tuple[Token, ...]:
+    """The tokens of a reply, in the shape of chat (`content`) or of completions (two lists); () for none."""
+    found = choice.get("logprobs") or {}
+    try:
+        if found.get("content"):
+            pairs = [(row["token"], row["logprob"]) for row in found["content"]]
+        else:
+            pairs = list(zip(found.get("tokens") or (), found.get("token_logprobs") or (), strict=True))
+        return tuple(Token(str(text), float(logprob)) for text, logprob in pairs)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ()

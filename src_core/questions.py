@@ -15,6 +15,7 @@ from src_core.types import Question, question_id
 _ANSWER_KEYS = ("answers", "golden_answers", "answer")
 _SUPPORT_KEYS = ("supporting_ids", "gold_ids")
 _META_KEYS = ("type", "hops", "dataset", "level")
+_CONTEXT_KEYS = ("context_ids",)
 
 
 def load_questions(path: Path, *, limit: int = -1) -> list[Question]:
@@ -38,6 +39,8 @@ def _rows(path: Path) -> Iterator[Question]:
             raise UserError(f"{path}, row {number}: no text under 'question'")
         answers = _texts(row, _ANSWER_KEYS, where=f"{path}, row {number}")
         meta = {key: row[key] for key in _META_KEYS if key in row}
+        if row.get("context_ids") is not None:  # the passages that ship with the question
+            meta["context_ids"] = list(_texts(row, _CONTEXT_KEYS, where=f"{path}, row {number}"))
         if "id" in row:
             meta["source_id"] = str(row["id"])
         yield Question(

@@ -4,20 +4,25 @@ error.
 The file is JSONL. Each row is `{"when": TEXT, "replies": [TEXT, …]}`: the first row whose `when` occurs in
 the last message that the user or the observation sent, or anywhere in the conversation with `"anywhere":
 true`, answers with its next reply. `"cycle": true` starts over at the end. Token counts are white-space
-words, so that usage is non-zero and exact.
+words, so that usage is non-zero and exact. `"unsure": [WORD, …]` gives the row's replies log-probabilities
+where they are asked for: these words are unlikely (0.05), all others likely (0.95).
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from src_core.errors import ModelError, UserError
 from src_core.grammar import Constraint
 from src_core.jsonl import read_jsonl
-from src_core.llm import Completion, Message, Sampling
+from src_core.llm import Completion, Message, Sampling, Token
 from src_core.think import split_think
 from src_core.types import Usage
+
+_WORD = re.compile(r"\s*\S+")
 
 
 class ScriptedModel:
@@ -43,6 +48,7 @@ class ScriptedModel:
         sampling: Sampling,  # noqa: ARG002 - the protocol's argument; a script has no use for it
         stop: Sequence[str] = (),
         constraint: Constraint | None = None,  # noqa: ARG002
+        logprobs: bool = False,
     ) -> Completion:
         """The next scripted reply, cut at the first stop string as a server would."""
         self.calls.append([dict(message) for message in messages])
@@ -63,7 +69,8 @@ class ScriptedModel:
                 text = text.split(mark, 1)[0]
             usage = Usage(1, len(everything.split()), len(text.split()))
             thinking = split_think(text)
-            return Completion(thinking.said, "stop", usage, think=thinking.think)
+            tokens = _tokens(text, row["unsure"]) if logprobs and "unsure" in row else ()
+            return Completion(thinking.said, "stop", usage, think=thinking.think, tokens=tokens)
         raise ModelError(f"the script has no reply left for: {last[-120:]!r}")
 
     @property
@@ -76,3 +83,8 @@ class ScriptedModel:
 
     async def close(self) -> None:
         """Nothing to release."""
+
+
+def _tokens(text: str, unsure: Sequence[str]) -> tuple[Token, ...]:
+    words = _WORD.findall(text)
+    return tuple(Token(word, math.log(0.05 if word.strip(" \n.,?!") in unsure else 0.95)) for word in words)

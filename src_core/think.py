@@ -28,3 +28,10 @@ def split_think(text: str) -> Thinking:
     if text.lstrip().startswith(OPEN):
         return Thinking(text.lstrip().removeprefix(OPEN).strip(), "")
     return Thinking("", text)
+
+
+def join_think(think: str, said: str) -> str:
+    """A reply as the model wrote it: `split_think` undone (a block without anything said stays open)."""
+    if not think:
+        return said
+    return f"{OPEN}{think}{CLOSE}\n{said}" if said else f"{OPEN}{think}"

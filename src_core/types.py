@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 
 
 class Status(StrEnum):
-    """How an episode ended. The errors are retried on resume; `refused` is a question that a teacher cannot
-    work on (its annotation gives no chain); every other value carries an answer.
+    """How an episode ended. The errors are retried on resume; `refused` is a question that a teacher or a
+    method cannot work on (its annotation gives no chain, no passages); every other value carries an answer.
     """
 
     FINISHED = "finished"

@@ -77,6 +77,7 @@ async def _build(
         answer_from=config.answer_from,
         top_k=config.top_k,
         max_passage_chars=config.max_passage_chars,
+        baselines=config.baselines,
         on_step=on_step,
     )
     return Tools(kit, (agent_model,) if same else (agent_model, reader), cached, identity)

@@ -16,7 +16,7 @@ from src_infer.episode import Limits
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import READER_STOPS, ObservationMode
 
-__all__ = ["READER_STOPS", "InferConfig", "PromptSettings"]
+__all__ = ["READER_STOPS", "BaselineSettings", "InferConfig", "PromptSettings"]
 
 
 @config_class
@@ -40,6 +40,19 @@ class PromptSettings:
             observation_template=self.observation_template,
             legacy_actions=self.legacy_actions,
         )
+
+
+@config_class
+class BaselineSettings:
+    """Settings of single baselines. `iterations` are the searches of `iter_retgen`; `flare` searches when a
+    token of the next sentence is less likely than `confidence`; `search_o1` gets a notice instead of a search
+    after `search_limit` of them; `protocol` names the tags that `search_r1` speaks.
+    """
+
+    iterations: Annotated[int, Field(ge=1)] = 3
+    confidence: Annotated[float, Field(ge=0, le=1)] = 0.2
+    search_limit: Annotated[int, Field(ge=1)] = 10
+    protocol: Literal["search_r1", "r1_searcher", "research"] = "search_r1"
 
 
 @config_class
@@ -77,6 +90,7 @@ class InferConfig:
     observation_mode: ObservationMode = ObservationMode.READER
     max_passage_chars: int = 2000
     answer_from: Literal["reader", "finish"] = "reader"
+    baselines: BaselineSettings = BaselineSettings()
     in_flight: Annotated[int, Field(ge=1)] = 64
 
     def sampling(self, which: str) -> Sampling:

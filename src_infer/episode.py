@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from src_core.actions import FUNCTIONS, ParseError, parse_step
+from src_core.actions import FUNCTIONS, ParsedStep, ParseError, parse_step
 from src_core.config import config_class
 from src_core.errors import BoundaryError, ContextFullError, RetrieverError
 from src_core.llm import Completion
@@ -69,6 +69,8 @@ class Generate(Protocol):
     ) -> Awaitable[Completion]: ...
 
 
+Parse = Callable[[Completion, Sequence[str]], ParsedStep | ParseError]
+"""Reads a reply as a step, given the functions that are allowed now. Raises nothing."""
 SearchFn = Callable[[str, Sequence[Step]], Awaitable[Observation]]
 OnStep = Callable[[Step], None]
 
@@ -78,6 +80,11 @@ REPEAT_NOTICE = (
 )
 
 
+def parse_reply(reply: Completion, _functions: Sequence[str]) -> ParsedStep | ParseError:
+    """The step of a reply in the project's own format."""
+    return parse_step(reply.text)
+
+
 async def run_episode(
     question: str,
     *,
@@ -85,9 +92,11 @@ async def run_episode(
     search: SearchFn,
     limits: Limits,
     on_step: OnStep | None = None,
+    parse: Parse = parse_reply,
+    opening: str = "",
 ) -> Episode:
     """Run the loop for one question. Raises nothing of its own: boundary errors become the episode's
-    status.
+    status. With `opening` the first step searches that, before the model is asked.
     """
     steps: list[Step] = []
     bill: list[Usage] = []
@@ -102,7 +111,15 @@ async def run_episode(
                 return ended(Status.BUDGET_THEN_ANSWERED)
             begun = time.perf_counter()
             draft = await _draft_step(
-                question, steps, n=n, generate=generate, limits=limits, rejects=rejects, bill=bill
+                question,
+                steps,
+                n=n,
+                generate=generate,
+                parse=parse,
+                opening=opening,
+                limits=limits,
+                rejects=rejects,
+                bill=bill,
             )
             if draft is None:
                 return ended(Status.MALFORMED_THEN_ANSWERED)
@@ -144,6 +161,8 @@ async def _draft_step(
     *,
     n: int,
     generate: Generate,
+    parse: Parse,
+    opening: str,
     limits: Limits,
     rejects: list[str],
     bill: list[Usage],
@@ -151,13 +170,15 @@ async def _draft_step(
     """The next step without its observation, None once the step's tries are spent. What each try cost goes
     to `bill` at once, so that it counts even when a later try fails at the boundary.
     """
+    if opening and not steps:
+        return Step(n=n, thought="", action=Search(opening))
     functions = allowed_functions(steps, n=n, limits=limits)
     cost = NO_USAGE
     for attempt in range(limits.step_tries):
         reply = await generate(question, steps, n=n, attempt=attempt, functions=functions)
         cost += reply.usage
         bill.append(reply.usage)
-        parsed = parse_step(reply.text)
+        parsed = parse(reply, functions)
         if isinstance(parsed, ParseError):
             rejects.append(parsed.code)
             continue

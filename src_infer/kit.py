@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from src_core.llm import ChatModel, Sampling
 from src_core.types import Passage, Question, Step
 from src_infer.agent import Agent
+from src_infer.config import BaselineSettings
 from src_infer.episode import Limits
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import CachedRetriever, RagEngine
@@ -35,6 +36,7 @@ class Kit:
     answer_from: str
     top_k: int
     max_passage_chars: int
+    baselines: BaselineSettings = field(default_factory=BaselineSettings)
     on_step: StepPrinter | None = None
     _prompts: dict[str, str] = field(default_factory=dict)
 

@@ -12,6 +12,8 @@ from src_core.errors import UserError
 from src_core.types import Passage, Search, Step
 
 PROMPTS = Path("configs/prompts")
+NO_PASSAGE = "(no passage was found)"
+NO_SEARCH = "(no search was made)"
 
 
 def load_prompt(names: str) -> str:
@@ -50,21 +52,30 @@ def fill(template: str, **slots: str) -> str:
 
 def passage_block(passages: Sequence[Passage], *, max_chars: int) -> str:
     """Numbered passages, `[1] Title: text`, each cut to `max_chars` characters at a word."""
+    return "\n".join(passage_lines(passages, max_chars=max_chars)) or NO_PASSAGE
+
+
+def passage_lines(passages: Sequence[Passage], *, max_chars: int) -> list[str]:
+    """The lines of a `passage_block`."""
     lines = []
     for number, passage in enumerate(passages, start=1):
         title = f"{passage.title}: " if passage.title else ""
         lines.append(f"[{number}] {title}{shorten(passage.text, max_chars)}")
-    return "\n".join(lines) if lines else "(no passage was found)"
+    return lines
 
 
 def searches_block(steps: Sequence[Step]) -> str:
     """The searches of an episode for the final answer: `Search query: …` / `Search result: …` blocks."""
-    blocks = [
+    return "\n\n".join(search_blocks(steps)) or NO_SEARCH
+
+
+def search_blocks(steps: Sequence[Step]) -> list[str]:
+    """The blocks of a `searches_block`."""
+    return [
         f"Search query: {step.action.query}\nSearch result: {step.observation}"
         for step in steps
         if isinstance(step.action, Search) and not step.repeated
     ]
-    return "\n\n".join(blocks) if blocks else "(no search was made)"
 
 
 def shorten(text: str, max_chars: int) -> str:

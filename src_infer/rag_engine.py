@@ -64,6 +64,10 @@ class CachedRetriever:
             self._rows.popitem(last=False)
         return passages
 
+    async def passages(self, ids: Sequence[str]) -> list[Passage]:
+        """The passages with these ids, in their order (not cached: a question asks for its own once)."""
+        return await self._retriever.passages(ids)
+
     async def close(self) -> None:
         """Release the retriever behind."""
         await self._retriever.close()

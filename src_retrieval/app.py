@@ -28,6 +28,7 @@ from src_retrieval.wire import (
     RequestError,
     SearchRequest,
     batch_request,
+    ids_request,
     retrieve_request,
     search_request,
 )
@@ -140,10 +141,18 @@ def make_app(
         service.metrics.requests.labels(route, str(response.status_code)).inc()
         return response
 
+    _add_passages(app, service, options)
     app.register_error_handler(RequestError, _request_error)
     app.register_error_handler(TimeoutError, _timed_out)
     app.register_error_handler(HTTPException, _http_error)
     return app
+
+
+def _add_passages(app: Flask, service: SearchService, options: AppOptions) -> None:
+    @app.post("/passages")
+    def passages() -> Response:
+        wanted = ids_request(_body(options.max_body_bytes), service.bounds)
+        return Response(write_passages(service.corpus, wanted), content_type=JSON)
 
 
 def _require_token(token: str, given: str) -> None:
@@ -192,6 +201,17 @@ def write_retrieve(corpus: Corpus, wanted: SearchRequest, results: list[list[Ran
         for row in results
     )
     return b'{"result":[%b]}' % b",".join(b"[%b]" % row for row in rows)
+
+
+def write_passages(corpus: Corpus, ids: tuple[str, ...]) -> bytes:
+    """`[document, …]` in the order of `ids`. Raises `RequestError` (404) for an id that the corpus lacks."""
+    documents = []
+    for wanted in ids:
+        row = corpus.row_of(wanted)
+        if row is None:
+            raise RequestError(404, "unknown id", f"the corpus has no passage with the id {wanted[:200]!r}")
+        documents.append(corpus.document(row))
+    return b"[%b]" % b",".join(documents)
 
 
 def _documents(corpus: Corpus, results: list[Ranked]) -> bytes:

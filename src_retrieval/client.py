@@ -22,13 +22,17 @@ class Retriever(Protocol):
         """The `top_n` best passages, best first. Raises `RetrieverError` once retries are spent."""
         ...
 
+    async def passages(self, ids: Sequence[str]) -> list[Passage]:
+        """The passages with these ids, in their order. Raises `RetrieverError`, also for an unknown id."""
+        ...
+
     async def close(self) -> None:
         """Release connections."""
         ...
 
 
 class RetrieverClient:
-    """Speaks `/search`, `/batch_search` and `/health`."""
+    """Speaks `/search`, `/batch_search`, `/passages` and `/health`."""
 
     def __init__(
         self,
@@ -65,6 +69,14 @@ class RetrieverClient:
             raise RetrieverError(f"{self._url} answered {len(documents)} of {len(queries)} queries")
         return [_passages(self._url, *row) for row in zip(documents, scores, strict=True)]
 
+    async def passages(self, ids: Sequence[str]) -> list[Passage]:
+        """See `Retriever.passages`; they carry no scores."""
+        found = await self._http.request("POST", "/passages", {"ids": list(ids)}, expect=list)
+        made = _passages(self._url, found, [None] * len(found))
+        if [passage.id for passage in made] != list(ids):
+            raise RetrieverError(f"{self._url} answered with other passages than were asked for")
+        return made
+
     async def health(self) -> dict[str, Any]:
         """The server's health object, with what it serves under `index`."""
         found: dict[str, Any] = await self._http.request("GET", "/health", expect=dict)
@@ -84,7 +96,12 @@ def _pair(url: str, reply: Any) -> tuple[list[Any], list[Any]]:
 def _passages(url: str, documents: Any, scores: Any) -> list[Passage]:
     try:
         return [
-            Passage(str(row["id"]), title_of(row["contents"]), row["contents"], float(score))
+            Passage(
+                str(row["id"]),
+                title_of(row["contents"]),
+                row["contents"],
+                None if score is None else float(score),
+            )
             for row, score in zip(documents, scores, strict=True)
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from src_core.errors import UserError
+from src_core.errors import RetrieverError, UserError
 from src_core.jsonl import read_jsonl
 from src_core.types import Passage
 from src_retrieval.rows import RowError, parse_jsonl, to_passage
@@ -25,6 +25,7 @@ class ToyRetriever:
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self._passages = list(passages)
+        self._by_id = {passage.id: passage for passage in self._passages}
         self._words = [_words(passage.contents) for passage in self._passages]
         self._titles = [_words(passage.title) for passage in self._passages]
         seen = Counter(word for words in self._words for word in words)
@@ -47,6 +48,13 @@ class ToyRetriever:
         scored = [(self._score(at, wanted), -at) for at in range(len(self._passages))]
         best = sorted((pair for pair in scored if pair[0] > 0), reverse=True)[:top_n]
         return [self._with_score(-at, score) for score, at in best]
+
+    async def passages(self, ids: Sequence[str]) -> list[Passage]:
+        """The passages with these ids, in their order. Raises `RetrieverError` for an unknown one."""
+        unknown = [wanted for wanted in ids if wanted not in self._by_id]
+        if unknown:
+            raise RetrieverError(f"the corpus has no passage with the id {unknown[0][:200]!r}")
+        return [self._by_id[wanted] for wanted in ids]
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -74,6 +74,17 @@ def retrieve_request(body: bytes, bounds: Bounds) -> SearchRequest:
     return SearchRequest(queries, top_n, _flag(values, "return_scores"))
 
 
+def ids_request(body: bytes, bounds: Bounds) -> tuple[str, ...]:
+    """`{"ids": [text, …]}`: passages by id."""
+    value = _object(body, ("ids",)).get("ids")
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise RequestError(422, "validation error", "'ids' must be a list of texts")
+    if len(value) > bounds.max_top_n:
+        said = f"{len(value)} ids were sent, at most {bounds.max_top_n} are read at once"
+        raise RequestError(422, "validation error", said)
+    return tuple(value)
+
+
 def _object(body: bytes, known: tuple[str, ...]) -> dict[str, Any]:
     try:
         values = orjson.loads(body)

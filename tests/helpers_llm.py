@@ -108,7 +108,10 @@ def step_for(body: dict[str, Any]) -> str:
 def write_items(folder: Path, count: int) -> tuple[Path, Path]:
     """A question file and a corpus about items 0 to `count` - 1."""
     questions, corpus = folder / "questions.jsonl", folder / "corpus.jsonl"
-    rows = [{"question": f"What is item {k}?", "answers": [f"item-{k}"]} for k in range(count)]
+    rows = [
+        {"question": f"What is item {k}?", "answers": [f"item-{k}"], "context_ids": [f"p{k}"]}
+        for k in range(count)
+    ]
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     passages = [{"id": f"p{k}", "contents": f"Item {k}\nEvery fact about item {k}."} for k in range(count)]
     corpus.write_text("".join(json.dumps(row) + "\n" for row in passages), encoding="utf-8")

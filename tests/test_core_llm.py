@@ -16,7 +16,7 @@ from helpers_llm import FakeLLM, completion
 from src_core.errors import ModelError, UserError
 from src_core.grammar import Constraint
 from src_core.http_json import RetryPolicy
-from src_core.llm import Completion, Endpoint, HttpChatModel, Message, Sampling, derive_seed
+from src_core.llm import Completion, Endpoint, HttpChatModel, Message, Sampling, Token, derive_seed
 from src_core.scripted import ScriptedModel
 from src_core.types import Usage
 
@@ -234,6 +234,35 @@ def test_a_constraint_goes_out_in_the_engines_dialect(
     _, server = serve([good], engine=engine, constraint=constraint)
     assert server.bodies[0][field] == value
     assert len({"grammar", "structured_outputs", "response_format"} & set(server.bodies[0])) == 1
+
+
+def with_logprobs(given: object) -> Callable[[], Reply]:
+    payload = completion("Oslo it is")
+    payload["choices"][0]["logprobs"] = given
+    return body(payload)
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens"),
+    [
+        ({"content": [{"token": "Oslo", "logprob": -0.5, "top_logprobs": []}]}, (Token("Oslo", -0.5),)),
+        ({"tokens": ["Os", "lo"], "token_logprobs": [-1, -2]}, (Token("Os", -1.0), Token("lo", -2.0))),
+        ({"tokens": ["Os"], "token_logprobs": []}, ()),
+        ({"tokens": ["Os"], "token_logprobs": [None]}, ()),
+        ({"content": [{"token": "x"}]}, ()),
+        ({"content": 3}, ()),
+        ("none", ()),
+        (None, ()),
+    ],
+)
+def test_log_probabilities_are_read_where_the_server_gives_them(
+    given: object, tokens: tuple[Token, ...]
+) -> None:
+    reply, server = serve([with_logprobs(given)], logprobs=True)
+    assert isinstance(reply, Completion)
+    assert (reply.text, reply.tokens) == ("Oslo it is", tokens)
+    assert (server.bodies[0]["logprobs"], server.bodies[0]["top_logprobs"]) == (True, 1)
+    assert "logprobs" not in serve([good])[1].bodies[0]
 
 
 def test_the_token_is_sent_when_set_and_no_header_otherwise() -> None:

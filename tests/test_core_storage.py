@@ -143,10 +143,14 @@ def test_a_row_of_the_shared_sets_keeps_its_id_kind_and_passages(tmp_path: Path)
         "level": "hard",
     }
     ours = {"id": "s1", "question": "Who?", "answers": ["x"], "supporting_ids": ["sw-1"], "hops": 2}
+    ours["context_ids"] = ["sw-1", 2]
     first, second = load_questions(questions_in(tmp_path, shared, ours))
     assert first.supporting == ("p28", "p22")
     assert first.meta == {"type": "bridge", "dataset": "hotpotqa", "level": "hard", "source_id": "5a85"}
-    assert (second.supporting, second.meta) == (("sw-1",), {"hops": 2, "source_id": "s1"})
+    assert (second.supporting, second.meta) == (
+        ("sw-1",),
+        {"hops": 2, "source_id": "s1", "context_ids": ["sw-1", "2"]},
+    )
 
 
 def test_doubles_are_dropped_and_the_limit_counts_questions(tmp_path: Path) -> None:
@@ -166,6 +170,7 @@ def test_doubles_are_dropped_and_the_limit_counts_questions(tmp_path: Path) -> N
         ([{"question": 5}], "row 1: no text"),
         ([{"question": "a", "answers": {"x": 1}}], "row 1"),
         ([{"question": "a", "answers": [["x"]]}], "row 1"),
+        ([{"question": "a", "context_ids": {"x": 1}}], "row 1: 'context_ids' must be"),
     ],
 )
 def test_a_question_file_that_is_none_is_one_sentence(

@@ -53,6 +53,7 @@ class Recorder:
         sampling: Sampling,
         stop: Sequence[str] = (),
         constraint: object = None,
+        logprobs: bool = False,
     ) -> Completion:
         self.calls.append(list(messages))
         self.samplings.append(sampling)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers_llm import ROOT, FakeLLM, settings_for, step_for, write_items, write_script
+from helpers_methods import short_rows
 from helpers_runs import Run, finished
 
 from src_core.actions import render_step
@@ -32,6 +33,7 @@ def scripted(folder: Path, **more: object) -> list[str]:
     """Settings of a run over two items with a scripted model that plays both roles."""
     rows = []
     for k in (0, 1):
+        rows += short_rows(f"What is item {k}?", f"item-{k}")
         final = f"What is item {k}?\nAnswer:"
         steps = [
             render_step(1, f"I need fact {k}.", Search(f"Which fact is about item {k}?")),

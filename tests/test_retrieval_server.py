@@ -161,6 +161,26 @@ def test_retrieve_answers_as_search_r1_clients_expect(server: Server) -> None:
     assert server.call("/retrieve", {"query": "thing3"}).body["result"] == bare
 
 
+def test_passages_come_by_id_in_their_order(server: Server) -> None:
+    assert [row["id"] for row in server.call("/passages", {"ids": ["d7", "d3", "d7"]}).body] == [
+        "d7",
+        "d3",
+        "d7",
+    ]
+    assert server.call("/passages", {"ids": []}).body == []
+
+    async def ask() -> None:
+        client = RetrieverClient(server.url, retry=NO_WAIT)
+        (passage,) = await client.passages(["d9"])
+        assert (passage.title, passage.text, passage.score) == ("T9", "about thing9 and kind9", None)
+        with pytest.raises(RetrieverError, match=r"HTTP 404.*no passage with the id 'nope'") as caught:
+            await client.passages(["d9", "nope"])
+        assert not caught.value.retryable
+        await client.close()
+
+    asyncio.run(ask())
+
+
 BAD = [
     ("/search", {"query": " \n"}, 400, "Query content cannot be empty"),
     ("/batch_search", {"query": ["fine", ""]}, 400, "Query content cannot be empty"),
@@ -177,6 +197,11 @@ BAD = [
     ("/batch_search", {"query": "a"}, 422, "list of texts"),
     ("/retrieve", {"queries": ["a"], "query": "a"}, 422, "not both"),
     ("/retrieve", {"queries": ["a"], "topk": -1}, 422, "at least 1"),
+    ("/passages", {"ids": ["d1", "x" * 999]}, 404, "no passage with the id 'xxx"),
+    ("/passages", {"ids": "d1"}, 422, "list of texts"),
+    ("/passages", {"ids": [1]}, 422, "list of texts"),
+    ("/passages", {}, 422, "list of texts"),
+    ("/passages", {"ids": ["d1"] * 1001}, 422, "at most 1000"),
     ("/nowhere", {}, 404, ""),
     ("/health", {}, 405, ""),
 ]
@@ -373,6 +398,9 @@ def test_the_toy_retriever_ranks_by_rare_shared_words(tmp_path: Path) -> None:
         toy = ToyRetriever.from_file(path)
         assert [passage.id for passage in await toy.search("Verdi opera", 5)] == ["1", "a"]
         assert await toy.search("unknown", 5) == []
+        assert [passage.id for passage in await toy.passages(["1", "a"])] == ["1", "a"]
+        with pytest.raises(RetrieverError, match="no passage with the id 'b'"):
+            await toy.passages(["a", "b"])
         await toy.close()
 
     asyncio.run(ask())

@@ -53,6 +53,7 @@ class BlockingModel:
         sampling: Sampling,
         stop: Sequence[str] = (),
         constraint: Constraint | None = None,  # noqa: ARG002 - the protocol's argument
+        logprobs: bool = False,  # noqa: ARG002
     ) -> Completion:
         """One blocking request."""
         body = orjson.dumps(

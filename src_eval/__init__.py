@@ -1,0 +1,1 @@
+"""Metrics, judge, statistics, tables and pages, read from what runs left on disk."""

@@ -1,0 +1,61 @@
+"""What evaluation passes around: a scored question, and the scores of a run.
+
+A run directory (`src_core.rundir`) holds `manifest.json` and `trajectories.jsonl`; scoring adds
+`scores.jsonl`, one `QuestionScore` per trajectory in the same order, and `scores.json`, one `RunScore`.
+Pages and tables read only these four files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+SCORE_ROWS = "scores.jsonl"
+SCORE_TOTALS = "scores.json"
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionScore:
+    """One question of one run. `metrics` maps a metric's name (`em`, `f1`, `cover_em`, `rouge_l`,
+    `recall`, `recall@5`, `ndcg@5`, `searches`, `steps`, `calls`, `prompt_tokens`, `completion_tokens`,
+    `seconds`, `rejected_replies`, `replies`, `acc_l`) to its value; a metric that does not apply (no gold
+    passages, no verdict) is absent, never 0. `hops` is None where the set does not say.
+    """
+
+    id: str
+    question: str
+    golds: tuple[str, ...]
+    prediction: str
+    status: str
+    source: str
+    kind: str = ""
+    hops: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over `n` questions with its 95 % interval (percent bootstrap, `src_eval.stats`)."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunScore:
+    """A run. `metrics` over all questions; `by` maps a breakdown (`source`, `kind`, `hops`) to its groups'
+    metrics; `outcomes` counts statuses; `invalid_rate` is malformed replies over all replies, in [0, 1].
+    """
+
+    run: str
+    method: str
+    model: str
+    dataset: str
+    questions: int
+    metrics: dict[str, Estimate]
+    by: dict[str, dict[str, dict[str, Estimate]]]
+    outcomes: dict[str, int]
+    invalid_rate: float
+    manifest: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,60 @@
+"""IRCoT: one sentence of reasoning, then a retrieval with that sentence, until a sentence states the answer;
+a reader answers from all passages (Trivedi et al. 2023, arXiv 2212.10509).
+
+The first retrieval is made with the question. How we differ: the prompt is an instruction with one short
+example, not 20 demonstrations; what is repeated ends the loop as in `run_episode`; the newest passages stand
+last and the 15 newest are kept (the paper stops collecting at 15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from src_core.actions import ParsedStep, ParseError, make_action
+from src_core.llm import Completion
+from src_core.types import Question, Step, Trajectory
+from src_infer.agent import Turn
+from src_infer.kit import Kit
+from src_infer.rag_engine import READER_STOPS
+from src_infer.reading import first_sentence, stated_answer
+from src_infer.stepwise import (
+    Evidence,
+    Talk,
+    answer_stepwise,
+    gathered,
+    passage_search,
+    passage_turns,
+    prompted,
+    said,
+    user,
+)
+
+SENTENCE_STOPS = (*READER_STOPS, "\n")
+
+
+async def run(question: Question, kit: Kit) -> Trajectory:
+    """The interleaved loop, then the reader."""
+
+    def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
+        thoughts = [said(step.thought) for step in steps if step.thought]
+        return [user(text), *passage_turns(gathered(steps), kit), *thoughts]
+
+    talk = Talk(kit.reader, turns, prompted(kit.prompt("next_sentence")), SENTENCE_STOPS)
+    return await answer_stepwise(
+        question,
+        kit,
+        generate=talk.generate(kit),
+        search=passage_search(kit),
+        parse=parse,
+        opening=question.question,
+        answer_from="reader",
+        evidence=Evidence.PASSAGES,
+    )
+
+
+def parse(reply: Completion, _functions: Sequence[str]) -> ParsedStep | ParseError:
+    """A sentence that states the answer ends the loop; any other is a thought and the next query."""
+    sentence = first_sentence(reply.text)
+    answer = stated_answer(reply.text)
+    action = make_action("finish", answer) if answer else make_action("search", sentence)
+    return action if isinstance(action, ParseError) else ParsedStep(None, sentence, action)

@@ -1,0 +1,107 @@
+"""Search-o1: a reasoning model searches in the middle of its reasoning; it reads the documents itself, apart,
+and only what helps goes back into the reasoning (Li et al. 2025, arXiv 2501.05366; reference section 11).
+
+Queries stand between begin/end_search_query marks, what was found between begin/end_search_result marks, the
+answer in the last `\\boxed{}`. A repeated query, and one beyond `baselines.search_limit`, gets a notice
+instead of a search; `limits.t_max` bounds the turns (15 in the release). How we differ: our retriever with
+`top_k` passages instead of a web search with 10 pages; the transcript stands inside the user's turn, so that
+no chat template drops the reasoning; a reply with neither query nor box is asked for again, and then the
+reader answers. A reading without its marker counts as nothing found, as in the release, and
+`provenance["readings_without_marker"]` counts them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from src_core.actions import MAX_REPLY, ParsedStep, ParseError, make_action
+from src_core.llm import Completion
+from src_core.types import Question, Search, Step, Trajectory
+from src_infer.agent import TURN_STOPS, Turn
+from src_infer.episode import Observation
+from src_infer.kit import Kit
+from src_infer.reading import Tag, boxed_answer, first_tagged, whole_reply, without_think_marks
+from src_infer.stepwise import (
+    Talk,
+    answer_stepwise,
+    asked,
+    observed,
+    passage_turns,
+    prompted,
+    said,
+    user,
+    with_notes,
+)
+
+QUERY = Tag("<|begin_search_query|>", "<|end_search_query|>")
+RESULT = Tag("<|begin_search_result|>", "<|end_search_result|>")
+STOPS = (*TURN_STOPS, QUERY.close, RESULT.open)
+NOTHING_FOUND = "No helpful information found."
+LIMIT_NOTICE = "The limit of searches is reached: no search was made. Answer with what is known."
+_FOUND = re.compile(r"final information\b[ \t*:]{0,8}", re.IGNORECASE)
+
+
+async def run(question: Question, kit: Kit) -> Trajectory:
+    """Reasoning with searches inside, until an answer is boxed."""
+    talk = Talk(kit.agent.model, turns, prompted(kit.prompt("search_o1")), STOPS)
+    reader = _DocumentReader(question.question, kit)
+    trajectory = await answer_stepwise(
+        question, kit, generate=talk.generate(kit), search=reader.search, parse=parse
+    )
+    return with_notes(trajectory, readings_without_marker=reader.unmarked)
+
+
+def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
+    """The reasoning so far; results are what may be shortened."""
+    made = [user(text)]
+    for step in steps:
+        if isinstance(step.action, Search):
+            query = f"{QUERY.open}{step.action.query}{QUERY.close}\n{RESULT.open}"
+            made += [said(f"{step.thought}\n{query}".lstrip()), observed(step.observation or "")]
+            made.append(said(RESULT.close))
+    return made
+
+
+def parse(reply: Completion, _functions: Sequence[str]) -> ParsedStep | ParseError:
+    """The query at the end of a reply, else its boxed answer."""
+    text = whole_reply(reply)
+    query = first_tagged(text, QUERY)
+    if query:
+        thought, action = query.before, make_action("search", query.inside)
+    elif answer := boxed_answer(text):
+        thought, action = text, make_action("finish", answer)
+    else:
+        return ParseError("no_query_or_answer", "the reply has neither a search query nor a boxed answer")
+    if isinstance(action, ParseError):
+        return action
+    return ParsedStep(None, without_think_marks(thought), action)
+
+
+@dataclass(slots=True)
+class _DocumentReader:
+    """Reason-in-Documents for one question. `unmarked` counts readings without the marker."""
+
+    question: str
+    kit: Kit
+    unmarked: int = 0
+
+    async def search(self, query: str, steps: Sequence[Step]) -> Observation:
+        """Retrieve, and let the model say what of it helps. Raises `RetrieverError` or `ModelError`."""
+        made = sum(isinstance(step.action, Search) and not step.repeated for step in steps)
+        if made >= self.kit.baselines.search_limit:
+            return Observation(LIMIT_NOTICE)
+        passages = await self.kit.retrieve(query)
+
+        def turns(text: str, before: Sequence[Step]) -> list[Turn]:
+            found = [said(f"{earlier}: {answer}") for earlier, answer in asked(before)]
+            return [user(text), *found, *passage_turns(passages, self.kit)]
+
+        prompt = prompted(self.kit.prompt("search_o1_documents"), query=query)
+        talk = Talk(self.kit.agent.model, turns, prompt, TURN_STOPS)
+        reply = await talk.ask(self.kit, self.question, steps, n=len(steps) + 1, attempt=0, part=1)
+        marker = _FOUND.search(reply.text[:MAX_REPLY])
+        helpful = " ".join(reply.text[marker.end() : MAX_REPLY].split()) if marker else ""
+        self.unmarked += marker is None
+        return Observation(helpful or NOTHING_FOUND, passages, reply.usage)
