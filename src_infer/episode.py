@@ -84,10 +84,11 @@ async def run_episode(
     generate: Generate,
     search: SearchFn,
     limits: Limits,
+    on_draft: OnStep | None = None,
     on_step: OnStep | None = None,
 ) -> Episode:
     """Run the loop for one question. Raises nothing of its own: boundary errors become the episode's
-    status.
+    status. `on_draft` is called with a step before its search is made, `on_step` once it is whole.
     """
     steps: list[Step] = []
     bill: list[Usage] = []
@@ -106,6 +107,8 @@ async def run_episode(
             )
             if draft is None:
                 return ended(Status.MALFORMED_THEN_ANSWERED)
+            if on_draft:
+                on_draft(draft)
             step = await _observe(draft, steps, search=search)
             bill.append(step.usage - draft.usage)
             step = replace(step, seconds=time.perf_counter() - begun)

@@ -22,12 +22,14 @@ from src_infer.rag_engine import ReaderReply, ask
 async def run(question: Question, kit: Kit) -> Trajectory:
     """One episode and its final answer."""
     begun = time.perf_counter()
+    on_draft = partial(kit.on_draft, question) if kit.on_draft else None
     on_step = partial(kit.on_step, question) if kit.on_step else None
     episode = await run_episode(
         question.question,
         generate=kit.agent.generate,
         search=kit.rag.observe,
         limits=kit.limits,
+        on_draft=on_draft,
         on_step=on_step,
     )
     reply = ReaderReply("", NO_USAGE)
