@@ -2,8 +2,9 @@
 
     python -m src_demo.server configs/infer/cpu.yaml host=127.0.0.1 port=9895
 
-What is wrong with the settings is told before it listens; a model server or a retriever that is not there is
-told on the page. Set REARAG_TOKEN to ask visitors for it, as the servers behind the page do.
+What is wrong with the settings is told before it listens, with `--check` only that; a model server or a
+retriever that is not there is told on the page. Set REARAG_TOKEN to ask visitors for it, as the servers behind
+the page do.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from src_infer.methods import load_method
 from src_retrieval.server import bind, start_listening
 
 LOG = logging.getLogger("src_demo")
+CHECK = "--check"
 GRACE_SECONDS = 2
 MAX_CONNECTIONS = 256
 
 
 def serve(config: DemoConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises `UserError` before listening when anything is not right."""
-    check(config)
+    """Serve until SIGTERM or SIGINT. Raises `UserError` before listening when the port is not free."""
     listener = bind(config.host, config.port)
     token = os.environ.get(TOKEN_VARIABLE) or None
     settings = uvicorn.Config(
@@ -51,7 +52,7 @@ def serve(config: DemoConfig) -> None:
 
 
 def check(config: DemoConfig) -> None:
-    """All that can be refused without a server."""
+    """All that can be refused without a server. Raises `UserError`."""
     load_method(config.method)
     config.prompt.style()
     for endpoint in (config.agent, config.reader):
@@ -62,13 +63,16 @@ def check(config: DemoConfig) -> None:
 
 
 def main() -> None:
-    """`python -m src_demo.server [FILE.yaml] [key=value ...]`."""
+    """`python -m src_demo.server [FILE.yaml] [--check] [key=value ...]`."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    arguments = sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != CHECK]
     path = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] else None
-    serve(load_config(DemoConfig, path, arguments))
+    config = load_config(DemoConfig, path, arguments)
+    check(config)
+    if CHECK not in sys.argv:
+        serve(config)
 
 
 if __name__ == "__main__":

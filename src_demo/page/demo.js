@@ -14,8 +14,9 @@ async function refresh() {
   try {
     const facts = await (await call("/api/status")).json();
     byId("token-box").hidden = true;
-    if (!state.facts) choices(facts);
+    const isFirst = !state.facts;
     state.facts = facts;
+    if (isFirst) choices(facts);
     const broken = facts.servers.filter((server) => server.problem).length;
     byId("lamp").className = broken ? "lamp bad" : "lamp good";
     byId("servers-line").textContent = broken
@@ -58,8 +59,7 @@ function choices(facts) {
 }
 
 function about() {
-  const chosen = state.facts || { methods: [] };
-  const method = chosen.methods.find((one) => one.name === byId("method").value);
+  const method = state.facts.methods.find((one) => one.name === byId("method").value);
   if (method) byId("about").textContent = `${method.about}.`;
 }
 
@@ -84,6 +84,7 @@ function ask() {
   byId("result").hidden = false;
   byId("starters").hidden = true;
   byId("asked").textContent = question;
+  byId("with").textContent = `${byId("method").value}, at most ${count(Number(byId("t_max").value), "step", "steps")}`;
   byId("steps").replaceChildren();
   byId("answer").hidden = true;
   byId("run").disabled = true;
@@ -116,7 +117,9 @@ async function follow(run, request) {
 
 function happened(run, kind, data) {
   if (run.ended) return;
+  const wasAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 160;
   if (kind === "run") run.id = data.id;
+  else if (kind === "models") byId("with").append(`, with ${data.models.join(" and ")}`);
   else if (kind === "draft") {
     stepItem(byId("steps"), data);
     doing(run, data.function === "search" ? "Searching" : "Answering");
@@ -126,6 +129,7 @@ function happened(run, kind, data) {
     doing(run, data.function === "search" ? "Thinking" : "Answering");
     if (data.observation) tell(`Observation ${data.n}: ${data.observation}`);
   } else if (["answer", "error", "stopped"].includes(kind)) end(run, kind, data);
+  if (wasAtEnd) byId(run.ended ? "answer" : "progress").scrollIntoView({ block: "nearest" }); // who reads above stays there
 }
 
 function end(run, kind, data) {
@@ -137,7 +141,7 @@ function end(run, kind, data) {
   byId("progress").hidden = true;
   byId("run").disabled = false;
   byId("stop").hidden = true;
-  const took = { seconds: elapsed(run), ...data };
+  const took = kind === "stopped" ? { seconds: elapsed(run) } : data;
   const copy = data.trajectory ? JSON.stringify(JSON.parse(data.trajectory), null, 2) : "";
   const forms = {
     answer: { title: "Answer", text: data.answer || "(no answer)", kind: "", copy },
@@ -201,10 +205,15 @@ byId("question").addEventListener("keydown", (event) => {
   byId("ask").requestSubmit();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") stop();
+  if (event.key !== "Escape") return;
+  byId("servers").open = false;
+  stop();
+});
+document.addEventListener("click", (event) => {
+  if (!byId("servers").contains(event.target)) byId("servers").open = false;
 });
 byId("question").addEventListener("input", grow);
-byId("method").addEventListener("change", about);
+byId("method").addEventListener("change", () => state.facts && about());
 byId("stop").addEventListener("click", stop);
 byId("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
