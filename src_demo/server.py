@@ -3,8 +3,8 @@
     python -m src_demo.server configs/infer/cpu.yaml host=127.0.0.1 port=9895
 
 What is wrong with the settings is told before it listens, with `--check` only that; a model server or a
-retriever that is not there is told on the page. Set REARAG_TOKEN to ask visitors for it, as the servers behind
-the page do.
+retriever that is not there is told on the page. Set REARAG_TOKEN to ask visitors for it, as the servers
+behind the page do.
 """
 
 from __future__ import annotations

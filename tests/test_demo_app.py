@@ -1,4 +1,4 @@
-"""The page's server under a real uvicorn: what streams, what ends a run, who may ask, what trouble it tells."""
+"""The page's server under a real uvicorn: what streams, what ends a run, who may ask, what it tells."""
 
 from __future__ import annotations
 
@@ -436,7 +436,7 @@ def test_hostile_text_stays_inside_its_event(tmp_path: Path) -> None:
 
     events = asyncio.run(play())
     assert kinds(events) == ["run", "models", *["draft", "step"] * 2, "answer"]
-    assert events[3].data["argument"] == EVIL.strip()
+    assert events[3].data["argument"] == " ".join(EVIL.split())
     assert events[3].data["observation"] == EVIL.strip()
     assert "onerror" in events[2].data["thought"]
 

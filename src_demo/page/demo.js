@@ -5,6 +5,7 @@ import { Refused, call, streamRun, useToken } from "./stream.js";
 
 const POLL_MS = 4000;
 const RECENT = 12;
+const SHOWN = 80;
 const byId = (id) => document.getElementById(id);
 const state = { facts: null, run: null, recent: [] };
 
@@ -183,8 +184,12 @@ function tell(text) {
 function remember(question, outcome) {
   state.recent = [{ question, outcome }, ...state.recent.filter((one) => one.question !== question)].slice(0, RECENT);
   byId("recent").replaceChildren();
-  for (const one of state.recent) questionButton(byId("recent"), one.question, one.outcome);
+  for (const one of state.recent) questionButton(byId("recent"), one.question, shortened(one.outcome));
   byId("recent-box").hidden = false;
+}
+
+function shortened(text) {
+  return text.length > SHOWN ? `${text.slice(0, SHOWN)} …` : text;
 }
 
 // --- the form
