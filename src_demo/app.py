@@ -143,7 +143,8 @@ async def read_body(receive: Receive, *, limit: int) -> bytes:
         async with asyncio.timeout(BODY_SECONDS):
             while True:
                 message = await receive()
-                body += message.get("body", b"")
+                piece: bytes = message.get("body", b"")
+                body += piece
                 if len(body) > limit:
                     detail = f"the request has more than {limit} bytes; shorten the question"
                     raise RequestError(413, "body too large", detail)
