@@ -107,14 +107,12 @@ async def run_episode(
             )
             if draft is None:
                 return ended(Status.MALFORMED_THEN_ANSWERED)
-            if on_draft:
-                on_draft(draft)
+            _tell(on_draft, draft)
             step = await _observe(draft, steps, search=search)
             bill.append(step.usage - draft.usage)
             step = replace(step, seconds=time.perf_counter() - begun)
             steps.append(step)
-            if on_step:
-                on_step(step)
+            _tell(on_step, step)
             if isinstance(step.action, Finish):
                 return ended(Status.FINISHED)
             if _repeats(steps) > limits.max_repeats:
@@ -124,6 +122,11 @@ async def run_episode(
     except BoundaryError as error:
         return ended(failure_status(error), str(error))
     return ended(Status.CAPPED_THEN_ANSWERED)
+
+
+def _tell(hook: OnStep | None, step: Step) -> None:
+    if hook:
+        hook(step)
 
 
 def failure_status(error: BoundaryError) -> Status:
