@@ -42,6 +42,8 @@ REARAG_PORT=${REARAG_PORT:-9891}
 RETRIEVER_PORT=${RETRIEVER_PORT:-9892}
 ANSWER_LLM_PORT=${ANSWER_LLM_PORT:-9893}
 TEACHER_PORT=${TEACHER_PORT:-9894}
+DEMO_HOST=${DEMO_HOST:-127.0.0.1}
+DEMO_PORT=${DEMO_PORT:-9895}
 
 # Context length per sequence and further flags for `vllm serve` (as one string of words; they win over the rest).
 MAX_MODEL_LEN=${MAX_MODEL_LEN:-8192}

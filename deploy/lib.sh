@@ -4,7 +4,7 @@
 # shellcheck source=deploy/deploy_config.sh
 source deploy/deploy_config.sh
 [[ -z $REARAG_TOKEN ]] || export REARAG_TOKEN
-SERVER_NAMES=(rearag answer_llm teacher retriever)
+SERVER_NAMES=(rearag answer_llm teacher retriever demo)
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

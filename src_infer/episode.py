@@ -91,12 +91,14 @@ async def run_episode(
     generate: Generate,
     search: SearchFn,
     limits: Limits,
+    on_draft: OnStep | None = None,
     on_step: OnStep | None = None,
     parse: Parse = parse_reply,
     opening: str = "",
 ) -> Episode:
     """Run the loop for one question. Raises nothing of its own: boundary errors become the episode's
-    status. With `opening` the first step searches that, before the model is asked.
+    status. With `opening` the first step searches that, before the model is asked. `on_draft` is called with
+    a step before its search is made, `on_step` once it is whole.
     """
     steps: list[Step] = []
     bill: list[Usage] = []
@@ -123,12 +125,12 @@ async def run_episode(
             )
             if draft is None:
                 return ended(Status.MALFORMED_THEN_ANSWERED)
+            _tell(on_draft, draft)
             step = await _observe(draft, steps, search=search)
             bill.append(step.usage - draft.usage)
             step = replace(step, seconds=time.perf_counter() - begun)
             steps.append(step)
-            if on_step:
-                on_step(step)
+            _tell(on_step, step)
             if isinstance(step.action, Finish):
                 return ended(Status.FINISHED)
             if _repeats(steps) > limits.max_repeats:
@@ -138,6 +140,11 @@ async def run_episode(
     except BoundaryError as error:
         return ended(failure_status(error), str(error))
     return ended(Status.CAPPED_THEN_ANSWERED)
+
+
+def _tell(hook: OnStep | None, step: Step) -> None:
+    if hook:
+        hook(step)
 
 
 def failure_status(error: BoundaryError) -> Status:

@@ -24,7 +24,7 @@ StepPrinter = Callable[[Question, Step], None]
 @dataclass(frozen=True, slots=True)
 class Kit:
     """The tools of a run, shared by all its questions. `on_step` is called after every step (live
-    printing).
+    printing), `on_draft` when a step is thought but its search not yet made.
     """
 
     agent: Agent
@@ -38,6 +38,7 @@ class Kit:
     max_passage_chars: int
     baselines: BaselineSettings = field(default_factory=BaselineSettings)
     on_step: StepPrinter | None = None
+    on_draft: StepPrinter | None = None
     _prompts: dict[str, str] = field(default_factory=dict)
 
     def prompt(self, name: str) -> str:

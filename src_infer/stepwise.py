@@ -167,6 +167,7 @@ async def answer_stepwise(
         generate=generate,
         search=search,
         limits=limits or kit.limits,
+        on_draft=partial(kit.on_draft, question) if kit.on_draft else None,
         on_step=partial(kit.on_step, question) if kit.on_step else None,
         parse=parse,
         opening=opening,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -78,6 +78,27 @@ def test_an_episode_ends_with_finish() -> None:
     assert tuple(world.printed) == episode.steps
     assert episode.usage == Usage(5, 230, 17)
     assert episode.usage == sum((step.usage for step in episode.steps), Usage())
+
+
+def test_a_draft_is_told_before_its_search_and_the_step_after_it() -> None:
+    world = World([ask(1, "a"), "no step", ask(2, "b"), end(3)], search_error=RetrieverError("down"))
+    told: list[tuple[str, int, str | None, int]] = []
+
+    def tell(kind: str) -> Callable[[Step], None]:
+        return lambda step: told.append((kind, step.n, step.observation, len(world.searched)))
+
+    episode = asyncio.run(
+        run_episode(
+            "Q?",
+            generate=world.generate,
+            search=world.search,
+            limits=Limits(),
+            on_draft=tell("draft"),
+            on_step=tell("step"),
+        )
+    )
+    assert told == [("draft", 1, None, 0), ("step", 1, "about a", 1), ("draft", 2, None, 1)]
+    assert episode.status is Status.RETRIEVER_ERROR
 
 
 def test_the_cap_on_steps_ends_the_loop_with_what_was_gathered() -> None:

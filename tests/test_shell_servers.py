@@ -47,7 +47,8 @@ class Shell:
         vllm.chmod(0o755)
         python.parent.mkdir(parents=True)
         python.symlink_to(ROOT / "tests/shell/fake_python.sh")
-        ports = {name: str(free_port()) for name in ("RETRIEVER_PORT", "ANSWER_LLM_PORT", "TEACHER_PORT")}
+        servers = ("RETRIEVER", "ANSWER_LLM", "TEACHER", "DEMO")
+        ports = {f"{name}_PORT": str(free_port()) for name in servers}
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(tmp),
@@ -245,7 +246,7 @@ def test_status_shows_where_a_server_really_runs(shell: Shell) -> None:
         str(shell.pid()),
         "healthy (used by: keep)",
     ]
-    assert [row.split(maxsplit=3)[3] for row in rows[2:]] == ["not running"] * 3
+    assert [row.split(maxsplit=3)[3] for row in rows[2:]] == ["not running"] * 4
 
 
 def test_the_environment_reaches_the_command(shell: Shell, tmp_path: Path) -> None:
@@ -277,7 +278,7 @@ def test_every_setting_of_the_file_can_be_overridden() -> None:
     assert len(assigned) > 25
     for name, value in assigned:
         assert value.startswith(f"${{{name}:-"), name
-    for host in ("REARAG", "RETRIEVER", "ANSWER_LLM", "TEACHER"):
+    for host in ("REARAG", "RETRIEVER", "ANSWER_LLM", "TEACHER", "DEMO"):
         assert f"{host}_HOST:-127.0.0.1" in text
 
 

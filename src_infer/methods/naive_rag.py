@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from src_core.types import Question, Search, Status, Step, Trajectory
 from src_infer.kit import Kit
@@ -13,9 +14,12 @@ from src_infer.rag_engine import ask
 async def run(question: Question, kit: Kit) -> Trajectory:
     """One search, recorded as a step so that its passages stay on record, then one call."""
     begun = time.perf_counter()
+    draft = Step(n=1, thought="", action=Search(question.question))
+    if kit.on_draft:
+        kit.on_draft(question, draft)
     passages = await kit.retrieve(question.question)
     context = passage_block(passages, max_chars=kit.max_passage_chars)
-    step = Step(n=1, thought="", action=Search(question.question), observation=context, passages=passages)
+    step = replace(draft, observation=context, passages=passages)
     if kit.on_step:
         kit.on_step(question, step)
     prompt = fill(kit.prompt("naive_rag"), context=context, question=question.question)

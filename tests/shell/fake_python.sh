@@ -4,13 +4,13 @@ set -Eeuo pipefail
 if [[ -n ${FAKE_LLM_DIES:-} && ${2:-} == src_models.llama_server ]]; then
   export FAKE_DELAY=60 FAKE_DIE_AFTER=0.1
 fi
+if [[ ${*: -1} == --check ]]; then
+  [[ -z ${REAL_CHECK:-} ]] || exec "$REAL_PYTHON" "$@"
+  exit 0
+fi
 case ${2:-} in
-  src_models.llama_server | src_retrieval.server) exec "$REAL_PYTHON" "$FAKE_SERVER" "$@" ;;
+  src_models.llama_server | src_retrieval.server | src_demo.server) exec "$REAL_PYTHON" "$FAKE_SERVER" "$@" ;;
   src_infer.run | src_data.run | src_data.ray_job)
-    if [[ ${*: -1} == --check ]]; then
-      [[ -z ${REAL_CHECK:-} ]] || exec "$REAL_PYTHON" "$@"
-      exit 0
-    fi
     printf '%s\n' "$@" > "$FAKE_RUN_ARGUMENTS"
     eval "${FAKE_RUN:-true}" ;;
   src_models.adapters | src_train.to_gguf) exec "$REAL_PYTHON" "$@" ;;

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# The live page on port 9895: a person asks and watches the loop think, search and read.
+#   bash deploy/deploy_demo.sh                     the page alone; it says which server is missing and what starts it
+#   WITH_SERVERS=1 bash deploy/deploy_demo.sh      the model server and the retriever too, where they do not run yet
+#   PROFILE=small bash deploy/deploy_demo.sh limits.t_max=6      any setting of configs/infer/*.yaml as key=value
+# It speaks to the servers of infer.sh, with the profile and the knobs of infer.sh (PROFILE MODEL ADAPTER CORPUS and
+# those of deploy/deploy_config.sh). All stay until bash deploy/stop.sh.
+set -Eeuo pipefail
+CALLER=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source deploy/local.sh
+read_arguments deploy/deploy_demo.sh "$@"
+WITH_SERVERS=${WITH_SERVERS:-0}
+choose_profile
+source deploy/servers.sh
+unset OWNER_PID # nothing started here ends with this script: it is deployed by hand, as by the other scripts
+
+lora=$(served_adapter)
+demo=("$VENV/bin/python" -m src_demo.server "configs/infer/$PROFILE.yaml" host="$DEMO_HOST" port="$DEMO_PORT"
+  retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
+  agent.url="http://$REARAG_HOST:$REARAG_PORT/v1" reader.url="http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
+  ${lora:+agent.model="$lora"} "${settings[@]}")
+if (( EMBEDDED )); then
+  demo+=(serving.start_with="WITH_SERVERS=1 PROFILE=$PROFILE bash deploy/deploy_demo.sh")
+  bash scripts/setup.sh requirements-local.txt
+fi
+need_python
+"${demo[@]}" --check # a mistake is told before anything is fetched or started
+if [[ $WITH_SERVERS == 0 ]]; then :
+elif (( EMBEDDED )); then start_embedded 1
+else
+  bash deploy/deploy_rag_engine.sh
+  bash deploy/deploy.sh
+fi
+start_server demo "$DEMO_HOST" "$DEMO_PORT" "${demo[@]}"

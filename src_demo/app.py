@@ -1,0 +1,199 @@
+"""The ASGI app: the page, its status, and runs as streams of server-sent events.
+
+Plain ASGI, not Flask behind a2wsgi as the retriever is. There the events arrived one by one as well, but a
+visitor who left was never noticed: the generator ran to its end in its thread, and with it the episode. Here
+the stream waits for `http.disconnect` beside its events, and its end cancels the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from src_core.questions import load_questions
+from src_demo.config import DemoConfig
+from src_demo.guards import HEADERS, Asked, Guard, asked
+from src_demo.runs import QUIET, Run, Runs
+from src_demo.servers import ServerWatch
+from src_demo.wire import Event, run_request
+from src_infer import methods
+from src_infer.methods import load_method, method_names
+from src_retrieval.wire import RequestError
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+JSON = "application/json"
+BODY_SECONDS = 10.0
+QUIET_SECONDS = 15.0
+EXAMPLES = 5
+_PAGE = Path(__file__).resolve().parent / "page"
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+class Reply(NamedTuple):
+    """A whole response."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+
+
+class DemoApp:
+    """One server's app. What it serves of the page is read once."""
+
+    def __init__(self, config: DemoConfig, *, token: str | None) -> None:
+        self._config = config
+        self._guard = Guard(config, token=token)
+        self._watch = ServerWatch(config, token=token)
+        self._runs = Runs(config, watch=self._watch, token=token)
+        self._page = page_files()
+        self._facts = {"methods": method_facts(), "examples": examples(config), **_choices(config)}
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        request = asked(scope["method"], scope["path"], scope["headers"])
+        try:
+            self._guard.check(request)
+            if (request.method, request.path) == ("POST", "/api/runs"):
+                body = await read_body(receive, limit=self._config.serving.max_body_bytes)
+                await self._stream(self._runs.start(run_request(body, self._config)), receive, send)
+                return
+            reply = await self._reply(request, receive)
+        except RequestError as error:
+            reply = Reply(error.status, orjson.dumps({"error": error.error, "detail": error.detail}))
+        await _start(send, reply.status, reply.content_type, length=len(reply.body))
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _reply(self, request: Asked, receive: Receive) -> Reply:
+        """Everything but a run."""
+        match request.method, request.path.split("/")[1:]:
+            case "GET", ["health"]:
+                return Reply(200, b'{"status":"healthy"}')
+            case "GET", ["api", "status"]:
+                return Reply(200, orjson.dumps(await self._status()))
+            case "POST", ["api", "runs", run_id, "stop"]:
+                await read_body(receive, limit=self._config.serving.max_body_bytes)
+                self._runs.stop(run_id)
+                return Reply(200, b'{"stopped":true}')
+            case "GET", _ if request.path in self._page:
+                return self._page[request.path]
+        raise RequestError(404, "not found", "there is no such page here; open /")
+
+    async def _status(self) -> dict[str, Any]:
+        servers = [asdict(state) for state in await self._watch.states()]
+        return {"servers": servers, "in_flight": self._runs.in_flight, **self._facts}
+
+    async def _stream(self, run: Run, receive: Receive, send: Send) -> None:
+        """The events of a run, until it ends, its visitor leaves, or the visitor stops reading."""
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            await _start(send, 200, "text/event-stream")
+            pump, gone = asyncio.create_task(_pump(run, send)), asyncio.create_task(_until_gone(receive))
+            tasks |= {pump, gone}
+            patience = self._config.serving.run_seconds + 2 * QUIET_SECONDS
+            await asyncio.wait(tasks, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if pump.done():
+                pump.result()
+        finally:
+            run.stop()
+            for task in tasks:
+                task.cancel()
+
+
+async def _pump(run: Run, send: Send) -> None:
+    """Send what the run tells; a comment when it is quiet, so that no proxy on the way gives it up."""
+    event: Event | None = Event("run", {"id": run.id})
+    while event is not None:
+        await _send_piece(send, event.encoded())
+        while (event := await run.next_event(QUIET_SECONDS)) == QUIET:
+            await _send_piece(send, b": still at it\n\n")
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_piece(send: Send, piece: bytes) -> None:
+    await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _start(send: Send, status: int, content_type: str, *, length: int | None = None) -> None:
+    charset = "" if content_type == JSON else "; charset=utf-8"
+    headers = {**HEADERS, "content-type": content_type + charset}
+    if length is not None:
+        headers["content-length"] = str(length)
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+
+
+async def read_body(receive: Receive, *, limit: int) -> bytes:
+    """The whole body. Raises `RequestError` for one that is longer than `limit`, or slower than 10 s."""
+    body = b""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                piece: bytes = message.get("body", b"")
+                body += piece
+                if len(body) > limit:
+                    detail = f"the request has more than {limit} bytes; shorten the question"
+                    raise RequestError(413, "body too large", detail)
+                if not message.get("more_body"):
+                    return body
+    except TimeoutError as error:
+        raise RequestError(408, "timeout", "the request came too slowly; try again") from error
+
+
+def page_files() -> dict[str, Reply]:
+    """The files of the page by their path; `/` is `index.html`."""
+    found = {
+        f"/{path.name}": Reply(200, path.read_bytes(), _TYPES[path.suffix])
+        for path in sorted(_PAGE.iterdir())
+        if path.suffix in _TYPES
+    }
+    found["/"] = found.pop("/index.html")
+    return found
+
+
+def method_facts() -> list[dict[str, Any]]:
+    """Each method with the first sentence of its module, which says what it does."""
+    facts = []
+    for name in method_names():
+        text = " ".join((importlib.import_module(f"{methods.__name__}.{name}").__doc__ or "").split())
+        about = text.partition(". ")[0].rstrip(".")
+        facts.append({"name": name, "about": about, "needs_search": load_method(name).needs_search})
+    return facts
+
+
+def examples(config: DemoConfig) -> list[str]:
+    """A few questions of the configured file, of as many kinds as it has; none where there is no file."""
+    path = Path(config.questions)
+    if not path.is_file():
+        return []
+    by_kind: dict[tuple[str, str], str] = {}
+    for question in load_questions(path):
+        kind = (str(question.meta.get("type")), str(question.meta.get("hops")))
+        by_kind.setdefault(kind, question.question)
+    return list(by_kind.values())[:EXAMPLES]
+
+
+def _choices(config: DemoConfig) -> dict[str, Any]:
+    limits = config.serving
+    return {
+        "chosen": {"method": config.method, "top_k": config.top_k, "t_max": config.limits.t_max},
+        "most": {
+            "top_k": max(limits.max_top_k, config.top_k),
+            "t_max": max(limits.max_steps, config.limits.t_max),
+            "question_chars": limits.max_question_chars,
+        },
+    }

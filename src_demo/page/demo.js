@@ -1,0 +1,233 @@
+// The page: one form, one run at a time, its steps as they come.
+
+import { answerCard, count, missingServers, put, seconds, serverList, stepItem } from "./render.js";
+import { Refused, call, streamRun, useToken } from "./stream.js";
+
+const POLL_MS = 4000;
+const RECENT = 12;
+const SHOWN = 80;
+const byId = (id) => document.getElementById(id);
+const state = { facts: null, run: null, recent: [] };
+
+// --- the servers behind the page
+
+async function refresh() {
+  try {
+    const facts = await (await call("/api/status")).json();
+    byId("token-box").hidden = true;
+    const isFirst = !state.facts;
+    state.facts = facts;
+    if (isFirst) choices(facts);
+    const broken = facts.servers.filter((server) => server.problem).length;
+    byId("lamp").className = broken ? "lamp bad" : "lamp good";
+    byId("servers-line").textContent = broken
+      ? `${count(broken, "server", "servers")} missing` : "Servers ready";
+    serverList(byId("servers-list"), facts.servers);
+    const before = byId("missing").dataset.shown;
+    const now = JSON.stringify(facts.servers);
+    if (before !== now) missingServers(byId("missing"), facts.servers); // told once, not every four seconds
+    byId("missing").dataset.shown = now;
+  } catch (error) {
+    unreachable(error);
+  }
+}
+
+function unreachable(error) {
+  byId("lamp").className = "lamp bad";
+  if (error instanceof Refused && error.status === 401) {
+    byId("servers-line").textContent = "Token needed";
+    if (byId("token-box").hidden) {
+      byId("token-box").hidden = false;
+      byId("token").focus();
+    }
+    return;
+  }
+  const line = error instanceof Refused ? error.message : "This page's own server does not answer";
+  byId("servers-line").textContent = line;
+}
+
+function choices(facts) {
+  for (const method of facts.methods) put(byId("method"), "option", method.name).value = method.name;
+  byId("method").value = facts.chosen.method;
+  for (const name of ["top_k", "t_max"]) {
+    byId(name).value = String(facts.chosen[name]);
+    byId(name).max = String(facts.most[name]);
+  }
+  byId("question").maxLength = facts.most.question_chars;
+  for (const text of facts.examples) questionButton(byId("examples"), text);
+  byId("starters").hidden = facts.examples.length === 0;
+  about();
+}
+
+function about() {
+  const method = state.facts.methods.find((one) => one.name === byId("method").value);
+  if (method) byId("about").textContent = `${method.about}.`;
+}
+
+function questionButton(list, text, small) {
+  const button = put(put(list, "li"), "button", text);
+  button.type = "button";
+  if (small) put(button, "small", small);
+  button.addEventListener("click", () => {
+    byId("question").value = text;
+    grow();
+    ask();
+  });
+}
+
+// --- a run
+
+function ask() {
+  const question = byId("question").value.trim();
+  if (state.run || !question || !state.facts) return;
+  const run = { id: "", question, begun: performance.now(), gone: new AbortController(), ended: false, timer: 0 };
+  state.run = run;
+  byId("result").hidden = false;
+  byId("starters").hidden = true;
+  byId("asked").textContent = question;
+  byId("with").textContent = `${byId("method").value}, at most ${count(Number(byId("t_max").value), "step", "steps")}`;
+  byId("steps").replaceChildren();
+  byId("answer").hidden = true;
+  byId("run").disabled = true;
+  byId("stop").hidden = false;
+  doing(run, "Thinking");
+  byId("progress").hidden = false;
+  run.timer = setInterval(() => { byId("clock").textContent = seconds(elapsed(run)); }, 100);
+  follow(run, {
+    question,
+    method: byId("method").value,
+    top_k: Number(byId("top_k").value),
+    t_max: Number(byId("t_max").value),
+  });
+}
+
+async function follow(run, request) {
+  try {
+    await streamRun(request, { signal: run.gone.signal, onEvent: (kind, data) => happened(run, kind, data) });
+    if (!run.ended) end(run, "error", { sentence: "The connection broke off before the run had ended; run it again." });
+  } catch (error) {
+    if (run.gone.signal.aborted) end(run, "stopped", {});
+    else if (error instanceof Refused) {
+      end(run, "error", { sentence: `${error.message[0].toUpperCase()}${error.message.slice(1)}.` });
+      if (error.status === 401) unreachable(error);
+    } else {
+      end(run, "error", { sentence: "This page's own server does not answer; bash deploy/deploy_demo.sh starts it." });
+    }
+  }
+}
+
+function happened(run, kind, data) {
+  if (run.ended) return;
+  const wasAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 160;
+  if (kind === "run") run.id = data.id;
+  else if (kind === "models") byId("with").append(`, with ${data.models.join(" and ")}`);
+  else if (kind === "draft") {
+    stepItem(byId("steps"), data);
+    doing(run, data.function === "search" ? "Searching" : "Answering");
+    tell(`Step ${data.n}: ${data.function === "search" ? `searching for: ${data.argument}` : "finishing"}`);
+  } else if (kind === "step") {
+    stepItem(byId("steps"), data);
+    doing(run, data.function === "search" ? "Thinking" : "Answering");
+    if (data.observation) tell(`Observation ${data.n}: ${data.observation}`);
+  } else if (["answer", "error", "stopped"].includes(kind)) end(run, kind, data);
+  if (wasAtEnd) byId(run.ended ? "answer" : "progress").scrollIntoView({ block: "nearest" }); // who reads above stays there
+}
+
+function end(run, kind, data) {
+  if (run.ended) return;
+  run.ended = true;
+  clearInterval(run.timer);
+  for (const box of byId("steps").querySelectorAll(".waiting .seen")) box.textContent = "(not observed)";
+  for (const item of byId("steps").querySelectorAll(".waiting")) item.classList.remove("waiting");
+  byId("progress").hidden = true;
+  byId("run").disabled = false;
+  byId("stop").hidden = true;
+  const took = kind === "stopped" ? { seconds: elapsed(run) } : data;
+  const copy = data.trajectory ? JSON.stringify(JSON.parse(data.trajectory), null, 2) : "";
+  const forms = {
+    answer: { title: "Answer", text: data.answer || "(no answer)", kind: "", copy },
+    error: { title: "It could not be answered", text: data.sentence, kind: "bad", copy },
+    stopped: { title: "Stopped", text: "The run was stopped; what was found until then is above.", kind: "quiet", copy },
+  };
+  answerCard(byId("answer"), took, forms[kind]);
+  tell(`${forms[kind].title}: ${forms[kind].text}`);
+  remember(run.question, kind === "answer" ? data.answer : forms[kind].title.toLowerCase());
+  state.run = null;
+  if (kind === "error") refresh();
+}
+
+async function stop() {
+  const run = state.run;
+  if (!run) return;
+  doing(run, "Stopping");
+  try {
+    if (!run.id) throw new Error("not begun");
+    await call(`/api/runs/${encodeURIComponent(run.id)}/stop`, { body: {} });
+  } catch {
+    run.gone.abort(); // leaving ends it as well
+  }
+}
+
+function elapsed(run) {
+  return (performance.now() - run.begun) / 1000;
+}
+
+function doing(run, word) {
+  byId("doing").textContent = word;
+  byId("clock").textContent = seconds(elapsed(run));
+}
+
+function tell(text) {
+  byId("told").textContent = text;
+}
+
+function remember(question, outcome) {
+  state.recent = [{ question, outcome }, ...state.recent.filter((one) => one.question !== question)].slice(0, RECENT);
+  byId("recent").replaceChildren();
+  for (const one of state.recent) questionButton(byId("recent"), one.question, shortened(one.outcome));
+  byId("recent-box").hidden = false;
+}
+
+function shortened(text) {
+  return text.length > SHOWN ? `${text.slice(0, SHOWN)} …` : text;
+}
+
+// --- the form
+
+function grow() {
+  const field = byId("question");
+  field.style.height = "auto";
+  field.style.height = `${field.scrollHeight}px`;
+}
+
+byId("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  ask();
+});
+byId("question").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  byId("ask").requestSubmit();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  byId("servers").open = false;
+  stop();
+});
+document.addEventListener("click", (event) => {
+  if (!byId("servers").contains(event.target)) byId("servers").open = false;
+});
+byId("question").addEventListener("input", grow);
+byId("method").addEventListener("change", () => state.facts && about());
+byId("stop").addEventListener("click", stop);
+byId("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  useToken(byId("token").value);
+  byId("token").value = "";
+  refresh();
+});
+setInterval(() => {
+  if (!document.hidden && !state.run) refresh();
+}, POLL_MS);
+refresh();
+byId("question").focus();

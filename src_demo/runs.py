@@ -1,0 +1,160 @@
+"""The runs in flight: bounded in number and time, each a task that tells what happens as events.
+
+The loop is that of `src_infer`: a run builds its tools, hands the kit two hooks, and calls the method. A
+stop, a visitor who left and the deadline all cancel its task, and with it the requests that it has open; its
+last event says how it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from src_core.errors import BoundaryError, UserError
+from src_core.types import Question, Step, Trajectory, question_id
+from src_demo.config import DemoConfig
+from src_demo.servers import ServerWatch, without_secrets
+from src_demo.wire import Event, RunRequest, answer_event, draft_event, error_event, step_event
+from src_infer.build import build_tools
+from src_infer.episode import failure_status
+from src_infer.methods import Method, load_method
+from src_retrieval.wire import RequestError
+
+LOG = logging.getLogger("src_demo")
+
+QUIET = Event("quiet", {})
+
+Tell = Callable[[Event], None]
+
+
+class Run:
+    """One run, and what it tells."""
+
+    def __init__(self, work: Callable[[Tell], Awaitable[None]], *, seconds: float) -> None:
+        self.id = secrets.token_urlsafe(12)
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._stopping = False
+        self._task = asyncio.create_task(self._bounded(work, seconds))
+        self._task.add_done_callback(self._ended)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, so that another may begin."""
+        return self._task.done()
+
+    def stop(self) -> None:
+        """End it now; the second time does nothing, so that its connections are closed undisturbed."""
+        if not self._stopping:
+            self._stopping = True
+            self._task.cancel()
+
+    async def next_event(self, patience: float) -> Event | None:
+        """What it tells next, None after its end, `QUIET` when it told nothing for `patience` seconds."""
+        try:
+            async with asyncio.timeout(patience):
+                return await self._events.get()
+        except TimeoutError:
+            return QUIET
+
+    async def _bounded(self, work: Callable[[Tell], Awaitable[None]], seconds: float) -> None:
+        tell = self._events.put_nowait
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await work(tell)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            tell(
+                error_event(
+                    f"The run was ended after {seconds:.0f} s; ask for fewer steps, or raise run_seconds."
+                )
+            )
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self._events.put_nowait(Event("stopped", {}))
+        elif error := task.exception():
+            LOG.error("a run failed", exc_info=error)
+            self._events.put_nowait(
+                error_event("The run failed by a mistake of ours; logs/demo.log tells more.")
+            )
+        self._events.put_nowait(None)
+
+
+class Runs:
+    """All runs of the server."""
+
+    def __init__(self, config: DemoConfig, *, watch: ServerWatch, token: str | None) -> None:
+        self._config = config
+        self._watch = watch
+        self._token = token
+        self._runs: dict[str, Run] = {}
+
+    @property
+    def in_flight(self) -> int:
+        """How many have not ended."""
+        return sum(not run.done for run in self._runs.values())
+
+    def start(self, wanted: RunRequest) -> Run:
+        """Begin one. Raises `RequestError` 429 when too many are in flight."""
+        self._runs = {key: run for key, run in self._runs.items() if not run.done}
+        serving = self._config.serving
+        if len(self._runs) >= serving.max_runs:
+            detail = (
+                f"{serving.max_runs} questions are being answered already; wait for one to end, or stop one"
+            )
+            raise RequestError(429, "too many runs", detail)
+        run = Run(lambda tell: self._work(wanted, tell), seconds=serving.run_seconds)
+        self._runs[run.id] = run
+        return run
+
+    def stop(self, run_id: str) -> None:
+        """End one; one that has ended or was never there is a `RequestError` 404."""
+        run = self._runs.get(run_id)
+        if run is None or run.done:
+            raise RequestError(404, "not found", "that run has ended already")
+        run.stop()
+
+    async def _work(self, wanted: RunRequest, tell: Tell) -> None:
+        method = load_method(wanted.method)
+        if problems := await self._watch.problems(needs_search=method.needs_search):
+            tell(error_event(problems))
+            return
+        question = Question(question_id(wanted.question, ()), wanted.question)
+        try:
+            trajectory = await self._answer(question, wanted, method=method, tell=tell)
+        except UserError as error:
+            tell(error_event(f"{error}."))
+            return
+        if not trajectory.status.retryable:
+            tell(answer_event(trajectory))
+            return
+        told = without_secrets(trajectory.error or "no reason was given", self._token)
+        problems = await self._watch.problems(needs_search=method.needs_search)
+        tell(error_event(problems or f"A server failed: {told}", replace(trajectory, error=told)))
+
+    async def _answer(
+        self, question: Question, wanted: RunRequest, *, method: Method, tell: Tell
+    ) -> Trajectory:
+        """One question by one method; a boundary error is a trajectory with what was gathered until then."""
+        steps: list[Step] = []
+
+        def on_step(_: Question, step: Step) -> None:
+            steps.append(step)
+            tell(step_event(step))
+
+        limits = replace(self._config.limits, t_max=wanted.t_max)
+        settings = replace(self._config, method=wanted.method, top_k=wanted.top_k, limits=limits)
+        try:
+            tools = await build_tools(settings, on_step=on_step, needs_search=method.needs_search)
+            try:
+                tell(Event("models", {"models": tools.model_names()}))
+                kit = replace(tools.kit, on_draft=lambda _, step: tell(draft_event(step)))
+                return await method.run(question, kit)
+            finally:
+                await tools.close()
+        except BoundaryError as error:
+            return Trajectory(question, tuple(steps), "", failure_status(error), error=str(error))

@@ -1,0 +1,79 @@
+"""The server of the live page: plain ASGI under uvicorn, loopback by default.
+
+    python -m src_demo.server configs/infer/cpu.yaml host=127.0.0.1 port=9895
+
+What is wrong with the settings is told before it listens, with `--check` only that; a model server or a
+retriever that is not there is told on the page. Set REARAG_TOKEN to ask visitors for it, as the servers
+behind the page do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from src_core.config import load_config
+from src_core.errors import UserError, run_main
+from src_demo.app import DemoApp
+from src_demo.config import DemoConfig
+from src_infer.build import TOKEN_VARIABLE, make_model, make_retriever
+from src_infer.methods import load_method
+from src_retrieval.server import bind, start_listening
+
+LOG = logging.getLogger("src_demo")
+CHECK = "--check"
+GRACE_SECONDS = 2
+MAX_CONNECTIONS = 256
+
+
+def serve(config: DemoConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `UserError` before listening when the port is not free."""
+    listener = bind(config.host, config.port)
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    settings = uvicorn.Config(
+        DemoApp(config, token=token),
+        host=config.host,
+        port=config.port,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    start_listening(listener, config.port)
+    LOG.info("the page is at http://%s:%d", config.host, config.port)
+    uvicorn.Server(settings).run(sockets=[listener])
+
+
+def check(config: DemoConfig) -> None:
+    """All that can be refused without a server. Raises `UserError`."""
+    load_method(config.method)
+    config.prompt.style()
+    for endpoint in (config.agent, config.reader):
+        make_model(endpoint, connections=1, token=None)
+    if not config.retriever.startswith(("http://", "https://", "toy:")):
+        raise UserError(f"the retriever {config.retriever!r} must start with http://, https:// or toy:")
+    make_retriever(config.retriever, connections=1, token=None)
+
+
+def main() -> None:
+    """`python -m src_demo.server [FILE.yaml] [--check] [key=value ...]`."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    arguments = [argument for argument in sys.argv[1:] if argument != CHECK]
+    path = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] else None
+    config = load_config(DemoConfig, path, arguments)
+    check(config)
+    if CHECK not in sys.argv:
+        serve(config)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,128 @@
+"""What comes in and what goes out: the request of a run, and its events as server-sent events."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from src_core.types import Search, Step, Trajectory, to_json
+from src_demo.config import DemoConfig
+from src_infer.methods import method_names
+from src_retrieval.wire import RequestError
+
+_KEYS = ("question", "method", "top_k", "t_max")
+
+
+class RunRequest(NamedTuple):
+    """One question, and how to answer it."""
+
+    question: str
+    method: str
+    top_k: int
+    t_max: int
+
+
+class Event(NamedTuple):
+    """One event of a run: `run`, `models`, `draft`, `step`, and one of `answer`, `error`, `stopped` at its
+    end.
+    """
+
+    kind: str
+    data: dict[str, Any]
+
+    def encoded(self) -> bytes:
+        """As a server-sent event; JSON holds no line break of its own."""
+        return b"event: %b\ndata: %b\n\n" % (self.kind.encode(), to_json(self.data))
+
+
+def run_request(body: bytes, config: DemoConfig) -> RunRequest:
+    """`{"question": text, "method": name, "top_k": 3, "t_max": 8}`; all but the question may be left out.
+    Raises `RequestError` with what to change.
+    """
+    values = _object(body)
+    limits = config.serving
+    question = values.get("question")
+    if not isinstance(question, str) or not question.strip():
+        raise RequestError(422, "validation error", "type a question first")
+    if len(question) > limits.max_question_chars:
+        most = limits.max_question_chars
+        detail = f"the question has {len(question)} characters, at most {most} are read; shorten it"
+        raise RequestError(422, "validation error", detail)
+    method = values.get("method", config.method)
+    if method not in (known := method_names()):
+        detail = f"no method {str(method)[:40]!r}; there are: {', '.join(known)}"
+        raise RequestError(422, "validation error", detail)
+    top_k = _count(values, "top_k", default=config.top_k, most=limits.max_top_k)
+    t_max = _count(values, "t_max", default=config.limits.t_max, most=limits.max_steps)
+    return RunRequest(question.strip(), method, top_k, t_max)
+
+
+def draft_event(step: Step) -> Event:
+    """A step whose search is not yet made."""
+    return Event("draft", _thought(step))
+
+
+def step_event(step: Step) -> Event:
+    """A whole step, with the passages behind its observation."""
+    passages = [
+        {"id": passage.id, "title": passage.title, "text": passage.text, "score": passage.score}
+        for passage in step.passages
+    ]
+    seen = {"observation": step.observation, "passages": passages, "repeated": step.repeated}
+    return Event("step", {**_thought(step), **seen, "seconds": step.seconds})
+
+
+def answer_event(trajectory: Trajectory) -> Event:
+    """The end of a run that was answered; the whole trajectory goes along as the text of its JSON."""
+    return Event("answer", {"answer": trajectory.answer, **_outcome(trajectory)})
+
+
+def error_event(sentence: str, trajectory: Trajectory | None = None) -> Event:
+    """The end of a run that failed: a sentence that a person can act on."""
+    return Event("error", {"sentence": sentence, **(_outcome(trajectory) if trajectory else {})})
+
+
+def _thought(step: Step) -> dict[str, Any]:
+    return {
+        "n": step.n,
+        "thought": step.thought,
+        "think": step.think,
+        "function": step.action.function,
+        "argument": step.action.query if isinstance(step.action, Search) else step.action.answer,
+        "rejected": step.rejected,
+    }
+
+
+def _outcome(trajectory: Trajectory) -> dict[str, Any]:
+    return {
+        "status": trajectory.status.value,
+        "searches": trajectory.searches,
+        "seconds": trajectory.seconds,
+        "calls": trajectory.usage.calls,
+        "prompt_tokens": trajectory.usage.prompt_tokens,
+        "completion_tokens": trajectory.usage.completion_tokens,
+        "trajectory": to_json(trajectory).decode(),
+    }
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        values = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(400, "bad JSON", f"the body is not valid JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise RequestError(422, "validation error", "the body must be a JSON object")
+    if unknown := sorted(set(values) - set(_KEYS)):
+        detail = f"unknown key {unknown[0][:40]!r}; known: {', '.join(_KEYS)}"
+        raise RequestError(422, "validation error", detail)
+    return values
+
+
+def _count(values: dict[str, Any], name: str, *, default: int, most: int) -> int:
+    """A whole number from 1 to `most`; a default stands as the configuration has it."""
+    value = values.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not (1 <= value <= max(most, default)):
+        detail = f"{name!r} must be a whole number from 1 to {max(most, default)}"
+        raise RequestError(422, "validation error", detail)
+    return value

@@ -1,0 +1,158 @@
+"""deploy/deploy_demo.sh: the page alone or with its servers, reused and stopped as the other servers are."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_shell_infer import Infer
+from test_shell_servers import ROOT, Shell, alive
+
+
+class Demo(Infer):
+    """`deploy_demo.sh` in the CPU profile; the page and its servers are fakes."""
+
+    script = "deploy/deploy_demo.sh"
+    demo_line = ""
+
+    def __init__(self, tmp: Path) -> None:
+        super().__init__(tmp)
+        self.dump = tmp / "dump.json"
+        self.demo_line = self.line("demo", "DEMO_PORT")
+
+    def words(self) -> list[str]:
+        """The command line of the server that was started last."""
+        words: list[str] = json.loads(self.dump.read_text())["argv"]
+        return words
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Demo]:
+    made = Demo(tmp_path)
+    yield made
+    made.run("deploy/stop.sh")
+
+
+def test_the_page_comes_up_alone_and_is_reused_and_stopped(demo: Demo) -> None:
+    first = demo.run(demo.script, FAKE_DUMP=str(demo.dump))
+    assert (first.stdout, first.stderr, first.returncode) == (demo.demo_line, "", 0)
+    pid = demo.pid("demo")
+    assert demo.words() == [
+        "-m",
+        "src_demo.server",
+        "configs/infer/cpu.yaml",
+        "host=127.0.0.1",
+        f"port={demo.env['DEMO_PORT']}",
+        f"retriever=http://127.0.0.1:{demo.env['RETRIEVER_PORT']}",
+        f"agent.url=http://127.0.0.1:{demo.port}/v1",
+        f"reader.url=http://127.0.0.1:{demo.port}/v1",
+        "serving.start_with=WITH_SERVERS=1 PROFILE=cpu bash deploy/deploy_demo.sh",
+    ]
+    again = demo.run(demo.script)
+    assert (again.stdout, again.returncode, demo.pid("demo")) == (demo.demo_line, 0, pid)
+    rows = {row.split()[0]: row for row in demo.run("deploy/status.sh").stdout.splitlines()}
+    assert "healthy (used by: keep)" in rows["demo"]
+    assert "not running" in rows["retriever"]
+    other = demo.run(demo.script, "top_k=5")
+    assert other.returncode == 1
+    assert "demo already runs with other settings" in other.stderr
+    assert demo.run("deploy/stop.sh", "demo").stdout == f"demo stopped (PID {pid})\n"
+    assert not alive(pid)
+
+
+def test_with_servers_it_starts_them_first_and_all_stay(demo: Demo) -> None:
+    done = demo.run(demo.script, "WITH_SERVERS=1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == demo.line("retriever", "RETRIEVER_PORT") + demo.line() + demo.demo_line
+    assert demo.fetched() == ["e5-small", "qwen2.5-coder-1.5b"]
+    pids = [demo.pid(name) for name in ("retriever", "rearag", "demo")]
+    assert all(alive(pid) for pid in pids)
+    assert demo.run("deploy/status.sh").stdout.count("healthy (used by: keep)") == 3
+    assert demo.run("deploy/stop.sh").stdout.count("stopped") == 3
+
+
+def test_the_page_that_runs_is_kept_when_its_servers_are_started(demo: Demo) -> None:
+    assert demo.run(demo.script).stdout == demo.demo_line
+    pid = demo.pid("demo")
+    assert demo.run(demo.script, WITH_SERVERS="1").stdout.endswith(demo.demo_line)
+    assert demo.pid("demo") == pid
+
+
+def test_a_server_that_dies_is_told_and_no_page_begins(demo: Demo) -> None:
+    failed = demo.run(demo.script, "WITH_SERVERS=1", FAKE_LLM_DIES="1")
+    assert failed.returncode == 1
+    assert "rearag died while starting" in failed.stderr
+    assert not (demo.state / "demo.pid").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("PROFILE=tpu", "there is no profile 'tpu'"),
+        ("WITH_SERVER=1", "no knob is called WITH_SERVER"),
+        ("hello", "cannot read 'hello'; write a setting as key=value, e.g. bash deploy/deploy_demo.sh"),
+        ("limits.t_mx=8", "unknown setting limits.t_mx"),
+        ("method=magic", "no method 'magic'"),
+        ("serving.max_runs=0", "setting 'serving.max_runs' is wrong"),
+    ],
+)
+def test_mistakes_are_one_sentence_before_anything_is_fetched(demo: Demo, argument: str, words: str) -> None:
+    failed = demo.run(demo.script, argument, WITH_SERVERS="1", REAL_CHECK="1")
+    assert failed.returncode in (1, 2)
+    assert failed.stdout == ""
+    assert len(failed.stderr.splitlines()) == 1
+    assert f"error: {words}" in failed.stderr
+    assert demo.fetched() == []
+    assert not list(demo.state.glob("*.pid"))
+
+
+def test_help_is_the_head_of_the_file(demo: Demo) -> None:
+    shown = demo.run(demo.script, "--help").stdout
+    assert shown.startswith("The live page")
+    assert "set -E" not in shown
+
+
+def test_the_gpu_profile_speaks_to_the_deployed_servers(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    dump = tmp_path / "dump.json"
+    try:
+        done = shell.run("deploy/deploy_demo.sh", PROFILE="gpu", WITH_SERVERS="1", FAKE_DUMP=str(dump))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == shell.line("demo", "DEMO_PORT").strip()
+        assert done.stdout.count("running on") == 4
+        words = json.loads(dump.read_text())["argv"]
+        assert "configs/infer/gpu.yaml" in words
+        assert f"reader.url=http://127.0.0.1:{shell.env['ANSWER_LLM_PORT']}/v1" in words
+        assert not [word for word in words if word.startswith(("serving.", "agent.model="))]
+    finally:
+        shell.run("deploy/stop.sh")
+
+
+def test_the_real_page_on_a_machine_where_nothing_else_runs(demo: Demo) -> None:
+    """The script and the real server: it comes up, and says what is missing and what starts it."""
+    python = Path(demo.env["VENV"]) / "bin/python"
+    python.unlink()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    deploy = demo.start(demo.script, START_SECONDS="90")
+    out, err = deploy.communicate(timeout=150)
+    assert (out, deploy.returncode) == (demo.demo_line, 0), err
+    url = f"http://127.0.0.1:{demo.env['DEMO_PORT']}/api/status"
+    code = f"import urllib.request as u; print(u.urlopen({url!r}).read().decode())"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    servers = json.loads(asked.stdout)["servers"]
+    assert [server["name"] for server in servers] == ["model server", "retriever"]
+    for server in servers:
+        assert server["serves"] == ""
+        assert server["problem"].endswith(
+            "does not answer; 'WITH_SERVERS=1 PROFILE=cpu bash deploy/deploy_demo.sh' starts it"
+        )
+    pid = demo.pid("demo")
+    os.kill(pid, 0)
+    assert "demo stopped" in demo.run("deploy/stop.sh").stdout
+    assert not alive(pid)
