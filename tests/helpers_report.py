@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,10 @@ from src_core.types import (
 )
 from src_eval.records import Estimate, QuestionScore, RunScore
 
-WORDS = (
+PROSE = (
     "the river town was founded by a composer whose opera about an island queen first played in winter "
     "near harbour walls where merchants kept ledgers of salt and silver until an engineer drew canals"
-).split()
+)
 MANIFEST = {
     "config": {"method": "rearag"},
     "models": ["qwen2.5-coder-1.5b", "qwen2.5-coder-1.5b"],
@@ -116,8 +118,7 @@ def _trajectory(number: int, draw: random.Random, searches: int, passages: int, 
             action=Search(f"Who wrote opera {number}, part {n}?"),
             observation=f"It says Gold town {number}. {_prose(draw, 150)}",
             passages=tuple(
-                Passage(f"p{number}-{n}-{at}", f"Title {number} {n} {at}", _contents(number, n, at, draw, chars))
-                for at in range(passages)
+                _passage(f"{number}-{n}-{at}", _prose(draw, chars), chars) for at in range(passages)
             ),
             usage=Usage(2, 900, 60),
             seconds=draw.expovariate(1 / 6),
@@ -126,7 +127,9 @@ def _trajectory(number: int, draw: random.Random, searches: int, passages: int, 
     ]
     answer = golds[0] if right else "Elsewhere"
     if status is Status.FINISHED:
-        steps.append(Step(searches + 1, _prose(draw, 120), Finish(answer), usage=Usage(1, 1200, 40), seconds=2.0))
+        steps.append(
+            Step(searches + 1, _prose(draw, 120), Finish(answer), usage=Usage(1, 1200, 40), seconds=2.0)
+        )
     return Trajectory(
         asked,
         tuple(steps),
@@ -138,12 +141,13 @@ def _trajectory(number: int, draw: random.Random, searches: int, passages: int, 
     )
 
 
-def _contents(number: int, n: int, at: int, draw: random.Random, chars: int) -> str:
-    return f"Title {number} {n} {at}\nIt stood in Gold town {number}; {_prose(draw, chars)}"[:chars]
+def _passage(name: str, prose: str, chars: int) -> Passage:
+    text = f"Passage {name}\nIt stood in Gold town {name.split('-')[0]}; {prose}"
+    return Passage(f"p{name}", f"Passage {name}", text[:chars], 0.5)
 
 
 def _prose(draw: random.Random, chars: int) -> str:
-    return " ".join(draw.choices(WORDS, k=chars // 5))[:chars]
+    return " ".join(draw.choices(PROSE.split(), k=chars // 5))[:chars]
 
 
 def _means(scores: Sequence[QuestionScore]) -> dict[str, Estimate]:
@@ -158,3 +162,16 @@ def _means(scores: Sequence[QuestionScore]) -> dict[str, Estimate]:
 
 def _lines(records: Sequence[Any]) -> bytes:
     return b"".join(to_json(record) + b"\n" for record in records)
+
+
+@contextmanager
+def open_browser() -> Iterator[Any]:
+    """Debian's Chromium without a window, with an empty profile, as playwright drives it."""
+    from playwright.sync_api import sync_playwright
+
+    quiet = ("quic", "background-networking", "component-update", "sync", "gpu")
+    arguments = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        yield browser
+        browser.close()

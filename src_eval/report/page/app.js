@@ -68,12 +68,17 @@ function start() {
 
   function entry(question) {
     const signs = question.rows.map((row, at) => sign(verdict(row, report.judge), report.letter(at)));
-    const row = question.rows[0] || question.rows[1];
-    const about = [report.two ? "" : short(row.answer || "(no answer)", 60), plural(row.searches, "search", "searches"), `${decimals(row.seconds, 1)} s`, ...endings(question)];
+    const about = [...question.rows.map(inShort), ...endings(question)];
     const click = () => go(question.key);
     return el("li", {}, el("button", { type: "button", "data-key": question.key, "aria-current": question === open ? "true" : null, on: { click } },
       el("span", { class: "signs" }, signs),
       el("span", { class: "what" }, el("span", { class: "q", dir: "auto" }, marked(short(question.question, 300), { golds: null, words: wordPattern(state.words) })), el("small", { class: "dim" }, about.filter((part) => part).join(" · ")))));
+  }
+
+  function inShort(row, at) {
+    if (!row) return "";
+    const facts = [plural(row.searches, "search", "searches"), `${decimals(row.seconds, 1)} s`];
+    return report.two ? `${report.letter(at)} ${facts.join(", ")}` : [short(row.answer || "(no answer)", 60), ...facts].join(" · ");
   }
 
   function sign(judged, letter) {
@@ -87,7 +92,8 @@ function start() {
     const back = el("button", { type: "button", class: "back", on: { click: close } }, "‹ List");
     const before = el("button", { type: "button", "aria-label": "Previous question (k)", on: { click: () => move(-1) } }, "‹");
     const after = el("button", { type: "button", "aria-label": "Next question (j)", on: { click: () => move(1) } }, "›");
-    at.replaceChildren(el("div", { class: "turn" }, back, el("span", { id: "place", class: "dim" }), before, after), ...drawQuestion(report, question, state.words));
+    const turn = el("div", { class: "turn" }, back, drawTags(question), el("span", { id: "place", class: "dim" }), before, after);
+    at.replaceChildren(turn, ...drawQuestion(report, question, state.words));
     byId("bench").classList.add("open");
     position();
   }

@@ -10,7 +10,7 @@ function drawOverview(report, act) {
     tiles(report),
     el("div", { class: "sheet" }, el("section", { class: "card" }, el("h2", {}, "Scores"), scoreTable(report), judgeChoice(report, act.judge)),
       el("section", { class: "card" }, report.two ? drawPairs(report, act.pick) : null, report.runs.map((run, at) => factList(report, run, at)))),
-    el("div", { class: "plots" }, plots.map((plot) => plot.node)),
+    el("div", { class: `plots n-${plots.length}` }, plots.map((plot) => plot.node)),
   ]);
   for (const plot of plots) plot.draw();
   return plots;

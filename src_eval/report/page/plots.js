@@ -1,7 +1,7 @@
 // The plots of the overview: what they show is counted here, how they look is in svg.js.
 
 const LAST = 12; // more searches or steps than this share one bar
-const BINS = 14;
+const BINS = 20;
 
 function tally(report, value, parts) {
   // Map value -> one {n, right, wrong, unscored} for each run.
@@ -46,8 +46,8 @@ function searchesPlot(report, pickGroup) {
   const name = metricName(report.judge);
   return {
     id: "plot-searches",
-    title: `${name} by number of searches`,
-    summary: `Share of right answers among questions with as many searches, with 95 % intervals`,
+    title: `${name} by searches`,
+    summary: "Share of right answers with its 95 % interval",
     x: "searches", y: "% right", percent: true, numbers: true,
     columns: ["searches", ...heads(report, ["questions", "right", "% right [95 %]"])],
     groups: upTo(found.keys()).map((key) => {
@@ -93,7 +93,7 @@ function stepsPlot(report, pickGroup) {
 
 function secondsPlot(report, pickGroup) {
   const times = report.runs.map((_, at) => rowsOf(report, at).map(({ row }) => row.seconds || 0).sort((a, b) => a - b));
-  const step = niceStep(Math.max(...times.map((sorted) => quantile(sorted, 0.98)), 0.01), BINS);
+  const step = niceStep(Math.max(...times.map((sorted) => quantile(sorted, 0.98)), 0.01), BINS / report.runs.length);
   const last = Math.floor(Math.max(...times.map((sorted) => quantile(sorted, 0.98))) / step);
   const bin = (row) => Math.min(Math.floor((row.seconds || 0) / step), last);
   const found = tally(report, bin, Array.from({ length: last + 1 }, (_, at) => at));

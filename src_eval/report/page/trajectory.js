@@ -1,13 +1,16 @@
 // One question in full: what was asked, what came out, and every step on the way.
 
+function drawTags(question) {
+  const tags = [question.source, question.kind, question.hops ? plural(question.hops, "hop") : ""].filter((tag) => tag);
+  const link = el("a", { class: "id", href: address(question.key), title: "link to this question" }, `#${short(question.key, 40)}`);
+  return el("p", { class: "tags" }, tags.map((tag) => el("span", {}, short(tag, 60))), link);
+}
+
 function drawQuestion(report, question, words) {
   const marks = { golds: goldPattern(question.golds), words: wordPattern(words) };
   const plain = { golds: null, words: marks.words };
-  const tags = [question.source, question.kind, question.hops ? plural(question.hops, "hop") : ""].filter((tag) => tag);
-  const link = el("a", { class: "id", href: address(question.key), title: "link to this question" }, `#${short(question.key, 40)}`);
   const draw = (row, at) => drawRow(report, question, row, { marks, plain });
   return [
-    el("p", { class: "tags" }, tags.map((tag) => el("span", {}, short(tag, 60))), link),
     el("h2", { class: "asked", dir: "auto" }, marked(short(question.question, 2000), plain)),
     question.golds.length ? el("p", { class: "golds" }, el("span", { class: "label" }, "Gold"), question.golds.slice(0, 20).map((gold) => el("mark", { class: "gold", dir: "auto" }, short(gold, 300)))) : el("p", { class: "golds dim" }, "No gold answer is known."),
     report.two ? sideBySide(report, question, draw) : draw(question.rows[0], 0),
