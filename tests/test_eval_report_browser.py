@@ -100,9 +100,9 @@ def test_filters_narrow_and_counts_follow(page: Any, folder: Path) -> None:
     page.select_option("select[aria-label=kind]", "bridge")
     assert count(page) == "167 of 1,000 questions"
     page.click("#clear")
-    page.fill("#search", "number 77 born")
+    page.fill("#search", '"number 77 born"')
     counts(page, "1 of 1,000 questions")
-    page.fill("#search", "passage 5-2-1")
+    page.fill("#search", '"passage 5-2-1"')
     counts(page, "0 of 1,000 questions")
     page.check("#deep")
     assert count(page) == "1 of 1,000 questions"

@@ -179,7 +179,7 @@ function start() {
 
   function search() {
     changed(() => {
-      state.words = byId("search").value.toLowerCase().split(/\s+/).filter((word) => word).slice(0, 20);
+      state.words = wordsOf(byId("search").value);
       state.deep = byId("deep").checked;
     });
     if (open) show(open);
