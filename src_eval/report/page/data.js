@@ -4,12 +4,18 @@ const JUDGES = ["em", "cover_em", "acc_l"]; // metrics that call an answer right
 const METRIC_NAMES = new Map([
   ["em", "Exact match"],
   ["f1", "Token F1"],
+  ["zh_f1", "Token F1, Chinese"],
   ["cover_em", "Contains the answer"],
   ["acc_l", "Right by the judge"],
   ["rouge_l", "ROUGE-L"],
   ["recall", "Gold passages found"],
+  ["all_found", "All gold passages found"],
+  ["ndcg", "nDCG"],
+  ["step_recall", "Gold found, each search"],
+  ["step_ndcg", "nDCG, each search"],
   ["searches", "Searches"],
   ["steps", "Steps"],
+  ["chain_length", "Steps where right"],
   ["calls", "Model calls"],
   ["prompt_tokens", "Tokens read"],
   ["completion_tokens", "Tokens written"],
@@ -17,19 +23,23 @@ const METRIC_NAMES = new Map([
   ["rejected_replies", "Malformed replies"],
   ["replies", "Replies"],
 ]);
-const AMOUNTS = new Set(["searches", "steps", "calls", "prompt_tokens", "completion_tokens", "seconds", "rejected_replies", "replies"]);
+const SHARES = ["em", "f1", "zh_f1", "cover_em", "acc_l", "rouge_l", "recall", "all_found", "ndcg", "step_"]; // in [0, 1]
 const CAPPED = new Set(["capped_then_answered", "budget_then_answered"]);
 const FAILED = new Set(["model_error", "retriever_error", "refused"]);
 
 function metricName(name) {
   const [base, at] = name.split("@");
-  const known = METRIC_NAMES.get(base) || (base === "ndcg" ? "nDCG" : base.replaceAll("_", " "));
+  const known = METRIC_NAMES.get(base) || base.replaceAll("_", " ");
   return at ? `${known}, first ${at}` : known;
+}
+
+function isShare(name) {
+  return SHARES.some((start) => name.startsWith(start));
 }
 
 function metricText(name, value) {
   if (value === null || value === undefined) return "–";
-  if (!AMOUNTS.has(name)) return percent(value);
+  if (isShare(name)) return percent(value);
   return name.endsWith("tokens") ? whole(value) : decimals(value, 2);
 }
 

@@ -40,7 +40,7 @@ function scoreTable(report) {
   const body = names.map((name) => {
     const found = report.runs.map((run) => run.metrics[name]);
     const cells = found.flatMap((e) => (e ? [el("td", { class: "mean" }, metricText(name, e[0])), el("td", { class: "dim" }, `${metricText(name, e[1])} – ${metricText(name, e[2])}`)] : [el("td", {}, "–"), el("td", {}, "")]));
-    const last = report.two ? el("td", {}, difference(name, found)) : el("td", { class: "range" }, AMOUNTS.has(name) ? null : whisker(found[0]));
+    const last = report.two ? el("td", {}, difference(name, found)) : el("td", { class: "range" }, isShare(name) ? whisker(found[0]) : null);
     return el("tr", {}, el("th", { scope: "row" }, metricName(name)), cells, last, el("td", { class: "dim" }, found.map((e) => (e ? whole(e[3]) : "–")).filter((n, at, all) => all.indexOf(n) === at).join(" / ")));
   });
   return el("div", { class: "scroll" }, el("table", { class: "scores" }, el("thead", {}, head), el("tbody", {}, body)));
@@ -48,7 +48,7 @@ function scoreTable(report) {
 
 function rank(name) {
   const at = [...METRIC_NAMES.keys()].indexOf(name.split("@")[0]);
-  return at < 0 ? 6.5 : at + (name.includes("@") ? 0.5 : 0);
+  return at < 0 ? 10.7 : at + (name.includes("@") ? 0.5 : 0);
 }
 
 function difference(name, [a, b]) {

@@ -29,7 +29,7 @@ function drawRow(report, question, row, ways) {
 }
 
 function metricTags(row) {
-  return Object.keys(row.metrics).filter((name) => !AMOUNTS.has(name)).map((name) => el("span", {}, `${metricName(name)} ${metricText(name, row.metrics[name])}`));
+  return Object.keys(row.metrics).filter(isShare).map((name) => el("span", {}, `${metricName(name)} ${metricText(name, row.metrics[name])}`));
 }
 
 function cost([calls, prompt, completion], seconds) {
