@@ -1,21 +1,14 @@
-"""One HTML page for many conversations: no other file, no network, filters and search in the page itself.
-
-What people and models wrote is data inside the page: JSON without a single `<`, put on screen as text only. A
-Content-Security-Policy allows the page's own script and style by their hashes and nothing else, so that even
-a mistake there could not run or fetch anything.
+"""One HTML page for many conversations: no other file, no network, filters and search in the page itself
+(`src_core.html_page` says how what people and models wrote is kept from being obeyed).
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from src_core.html_page import fill_page
 from src_core.jsonl import write_atomic
 from src_core.types import Search, Step
 from src_data.cleaning.judge import finish_answer
@@ -28,35 +21,13 @@ _PARTS = Path(__file__).resolve().parent / "page"
 def write_page(path: Path, entries: Iterable[Entry], *, title: str) -> int:
     """Write the page; returns how many conversations are on it."""
     chains = [_chain(entry) for entry in entries]
-    style, script = (_part(name) for name in ("view.css", "view.js"))
-    values = {
-        "csp": f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
-        "base-uri 'none'; form-action 'none'",
-        "title": html.escape(title),
-        "style": style,
-        "script": script,
-        "chains": _inert(orjson.dumps(chains).decode()),
-    }
-    pieces = _part("view.html").split("{{")
-    page = [pieces[0]]
-    for piece in pieces[1:]:  # one pass: a value that holds a placeholder is left alone
-        name, _, rest = piece.partition("}}")
-        page.append(values[name] + rest)
-    write_atomic(path, "".join(page).encode("utf-8", "replace"))
+    template, style, script = (_part(f"view.{kind}") for kind in ("html", "css", "js"))
+    write_atomic(path, fill_page(template, title=title, style=style, script=script, data=chains))
     return len(chains)
 
 
 def _part(name: str) -> str:
     return (_PARTS / name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _inert(json: str) -> str:
-    """JSON that cannot end its script element or open a comment in it."""
-    return json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _chain(entry: Entry) -> dict[str, Any]:

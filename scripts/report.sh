@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# A scored run as one HTML page that needs no server: scores, plots, every trajectory with its passages.
+#   bash scripts/report.sh runs/A                        writes runs/A/report.html
+#   bash scripts/report.sh runs/A runs/B --out ab.html   two runs side by side, question by question
+# A link to one question is the page with #ID behind it; on the page, j and k go on and back, / searches.
+# The run must be scored: python -m src_eval.score runs/A. Knobs: VENV.
+set -Eeuo pipefail
+
+usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  usage
+  exit 0
+fi
+(($# > 0)) || { usage >&2; exit 2; }
+
+HOME_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=${VENV:-$HOME_DIR/.venv}
+[[ -x $VENV/bin/python ]] || { echo "error: there is no $VENV; run bash scripts/setup.sh first" >&2; exit 2; }
+
+# File names are as seen from the caller's folder, hence no cd.
+PYTHONPATH=$HOME_DIR exec "$VENV/bin/python" -m src_eval.report "$@"

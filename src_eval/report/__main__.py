@@ -1,0 +1,59 @@
+"""A run as a page: `python -m src_eval.report RUN_DIR [OTHER_RUN_DIR] [--out FILE.html]` (what
+`bash scripts/report.sh` calls).
+
+The run must have been scored (`python -m src_eval.score RUN_DIR`). With a second run, both stand side by side
+on each question. Without `--out` the page is `RUN_DIR/report.html`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from src_core.errors import UserError, run_main
+from src_eval.report.report_page import write_report
+from src_eval.report.run_files import read_scored_run
+
+_USAGE = "usage: python -m src_eval.report RUN_DIR [OTHER_RUN_DIR] [--out FILE.html]"
+_OUT = "--out"
+
+
+class Request(NamedTuple):
+    """What the command line asks for."""
+
+    runs: list[Path]
+    out: Path
+
+
+def main() -> None:
+    """Read the command line, write the page, say where it is."""
+    request = parse(sys.argv[1:])
+    size = write_report(request.out, [read_scored_run(path) for path in request.runs])
+    Console().print(Text(f"written: {request.out} ({size / 1e6:.1f} MB)"), soft_wrap=True)
+
+
+def parse(arguments: Sequence[str]) -> Request:
+    """One or two directories and at most one file. Raises `UserError` with the usage for anything else."""
+    runs: list[Path] = []
+    out: Path | None = None
+    rest = iter(arguments)
+    for argument in rest:
+        name, given, value = argument.partition("=")
+        if name == _OUT:
+            out = Path(value if given else next(rest, ""))
+        elif argument.startswith("-"):
+            raise UserError(f"{argument} is no option; {_USAGE}")
+        else:
+            runs.append(Path(argument))
+    if not 1 <= len(runs) <= 2 or out == Path():
+        raise UserError(_USAGE)
+    return Request(runs, out or runs[0] / "report.html")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,126 @@
+// The data of the page, and what can be said of a question without drawing anything.
+
+const JUDGES = ["em", "cover_em", "acc_l"]; // metrics that call an answer right or wrong
+const METRIC_NAMES = new Map([
+  ["em", "Exact match"],
+  ["f1", "Token F1"],
+  ["zh_f1", "Token F1, Chinese"],
+  ["cover_em", "Contains the answer"],
+  ["acc_l", "Right by the judge"],
+  ["rouge_l", "ROUGE-L"],
+  ["recall", "Gold passages found"],
+  ["all_found", "All gold passages found"],
+  ["ndcg", "nDCG"],
+  ["step_recall", "Gold found, each search"],
+  ["step_ndcg", "nDCG, each search"],
+  ["searches", "Searches"],
+  ["steps", "Steps"],
+  ["chain_length", "Steps where right"],
+  ["calls", "Model calls"],
+  ["prompt_tokens", "Tokens read"],
+  ["completion_tokens", "Tokens written"],
+  ["seconds", "Seconds"],
+  ["rejected_replies", "Malformed replies"],
+  ["replies", "Replies"],
+]);
+const SHARES = ["em", "f1", "zh_f1", "cover_em", "acc_l", "rouge_l", "recall", "all_found", "ndcg", "step_"]; // in [0, 1]
+const CAPPED = new Set(["capped_then_answered", "budget_then_answered"]);
+const FAILED = new Set(["model_error", "retriever_error", "refused"]);
+
+function metricName(name) {
+  const [base, at] = name.split("@");
+  const known = METRIC_NAMES.get(base) || base.replaceAll("_", " ");
+  return at ? `${known}, first ${at}` : known;
+}
+
+function isShare(name) {
+  return SHARES.some((start) => name.startsWith(start));
+}
+
+function metricText(name, value) {
+  if (value === null || value === undefined) return "–";
+  if (isShare(name)) return percent(value);
+  return name.endsWith("tokens") ? whole(value) : decimals(value, 2);
+}
+
+function address(key) {
+  // A question's own link on this page, as the browser writes it.
+  return new URL(`#${encodeURIComponent(key.replace(/[\ud800-\udfff]/gu, "\ufffd"))}`, location.href).hash;
+}
+
+function loadReport() {
+  const report = JSON.parse(byId("data").textContent);
+  report.byAddress = new Map();
+  for (const [at, question] of report.questions.entries()) {
+    question.at = at;
+    question.gold = new Set(question.supporting);
+    report.byAddress.set(address(question.key), question);
+    for (const row of question.rows) {
+      if (!row) continue;
+      row.searches = row.steps.filter((step) => step.act === "search").length;
+      row.malformed = row.status.startsWith("malformed") || row.rejected.length > 0 || row.steps.some((step) => step.rejected);
+      row.capped = CAPPED.has(row.status);
+      row.failed = FAILED.has(row.status);
+    }
+  }
+  report.two = report.runs.length > 1;
+  report.judges = JUDGES.filter((name) => report.questions.some((q) => q.rows.some((row) => row && name in row.metrics)));
+  report.judge = report.judges[0] || "em";
+  report.letter = (at) => (report.two ? "AB"[at] : "");
+  return report;
+}
+
+function verdict(row, judge) {
+  // right, wrong, unscored (no gold answer), or missing (the run lacks the question).
+  if (!row) return "missing";
+  const value = row.metrics[judge];
+  if (value === undefined || value === null) return "unscored";
+  return value >= 0.5 ? "right" : "wrong";
+}
+
+function rowsOf(report, at) {
+  // The questions that run `at` answered, with their rows.
+  const found = [];
+  for (const question of report.questions) if (question.rows[at]) found.push({ question, row: question.rows[at] });
+  return found;
+}
+
+function textOf(question) {
+  // What search looks into, in lower case; made once, when somebody searches.
+  if (question.text === undefined) {
+    const texts = [question.id, question.question, ...question.golds, question.kind, question.source];
+    for (const row of question.rows) {
+      if (!row) continue;
+      texts.push(row.answer, row.error, row.status);
+      for (const step of row.steps) texts.push(step.thought, step.argument, step.seen || "");
+    }
+    question.text = texts.join("\n").toLowerCase();
+  }
+  return question.text;
+}
+
+function passagesWith(report, word) {
+  // Places of the passages that hold a word.
+  if (!report.passageTexts) report.passageTexts = report.passages.map((passage) => passage.join("\n").toLowerCase());
+  const found = new Set();
+  report.passageTexts.forEach((text, at) => text.includes(word) && found.add(at));
+  return found;
+}
+
+function shows(question, places) {
+  return question.rows.some((row) => row && row.steps.some((step) => (step.passages || []).some(([at]) => places.has(at))));
+}
+
+function quantile(sorted, share) {
+  return sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] : 0;
+}
+
+function wilson(right, n) {
+  // 95 % interval of a share (Wilson), for groups that the scores give no interval for.
+  if (!n) return [0, 0];
+  const z = 1.96;
+  const p = right / n;
+  const middle = (p + (z * z) / (2 * n)) / (1 + (z * z) / n);
+  const half = (z / (1 + (z * z) / n)) * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n));
+  return [Math.max(0, middle - half), Math.min(1, middle + half)];
+}

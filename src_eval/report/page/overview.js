@@ -1,0 +1,77 @@
+// The head of the page: what was run, what it scored, the plots.
+
+const HEADLINES = ["em", "f1", "acc_l", "cover_em", "recall", "searches", "seconds"];
+
+function drawOverview(report, act) {
+  // act: {pick(facet, value), pickGroup(label, test), judge(name)}. Returns what has to be drawn once it is on screen.
+  const plots = drawPlots(report, act.pickGroup);
+  byId("overview").replaceChildren(...[
+    el("div", { class: "titles" }, report.runs.map((run, at) => title(report, run, at))),
+    tiles(report),
+    el("div", { class: "sheet" }, el("section", { class: "card" }, el("h2", {}, "Scores"), scoreTable(report), judgeChoice(report, act.judge)),
+      el("section", { class: "card" }, report.two ? drawPairs(report, act.pick) : null, report.runs.map((run, at) => factList(report, run, at)))),
+    el("div", { class: `plots n-${plots.length}` }, plots.map((plot) => plot.node)),
+  ]);
+  for (const plot of plots) plot.draw();
+  return plots;
+}
+
+function title(report, run, at) {
+  const letter = report.two ? el("span", { class: `letter run-${at}` }, report.letter(at)) : null;
+  const parts = [run.method, run.model, run.dataset].filter((part) => part).join(" · ");
+  return el("div", {}, el("h1", {}, letter, run.name), el("p", { class: "dim" }, parts));
+}
+
+function tiles(report) {
+  const names = HEADLINES.filter((name) => report.runs.some((run) => run.metrics[name])).slice(0, 6);
+  return el("ul", { class: "tiles" }, names.map((name) => el("li", {}, el("span", { class: "label" }, metricName(name)), report.runs.map((run, at) => {
+    const estimate = run.metrics[name];
+    const letter = report.two ? el("span", { class: `letter run-${at}` }, report.letter(at)) : null;
+    if (!estimate) return el("span", { class: "figure" }, letter, el("b", {}, "–"));
+    const [mean, low, high] = estimate;
+    return el("span", { class: "figure" }, letter, el("b", {}, metricText(name, mean)), el("small", {}, `${metricText(name, low)} – ${metricText(name, high)}`));
+  }))));
+}
+
+function scoreTable(report) {
+  const names = [...new Set(report.runs.flatMap((run) => Object.keys(run.metrics)))].sort((a, b) => rank(a) - rank(b));
+  const columns = report.runs.flatMap((_, at) => [`${runName(report, at)}mean`, "95 % interval"]);
+  const head = el("tr", {}, el("th", { scope: "col" }, "Metric"), columns.map((name) => el("th", { scope: "col" }, name)), report.two ? el("th", { scope: "col" }, "B − A") : el("th", { scope: "col", class: "range" }, ""), el("th", { scope: "col" }, "n"));
+  const body = names.map((name) => {
+    const found = report.runs.map((run) => run.metrics[name]);
+    const cells = found.flatMap((e) => (e ? [el("td", { class: "mean" }, metricText(name, e[0])), el("td", { class: "dim" }, `${metricText(name, e[1])} – ${metricText(name, e[2])}`)] : [el("td", {}, "–"), el("td", {}, "")]));
+    const last = report.two ? el("td", {}, difference(name, found)) : el("td", { class: "range" }, isShare(name) ? whisker(found[0]) : null);
+    return el("tr", {}, el("th", { scope: "row" }, metricName(name)), cells, last, el("td", { class: "dim" }, found.map((e) => (e ? whole(e[3]) : "–")).filter((n, at, all) => all.indexOf(n) === at).join(" / ")));
+  });
+  return el("div", { class: "scroll" }, el("table", { class: "scores" }, el("thead", {}, head), el("tbody", {}, body)));
+}
+
+function rank(name) {
+  const at = [...METRIC_NAMES.keys()].indexOf(name.split("@")[0]);
+  return at < 0 ? 10.7 : at + (name.includes("@") ? 0.5 : 0);
+}
+
+function difference(name, [a, b]) {
+  if (!a || !b) return "–";
+  const gap = b[0] - a[0];
+  const text = metricText(name, Math.abs(gap));
+  return `${gap < 0 ? "−" : "+"}${text}`;
+}
+
+function whisker([mean, low, high]) {
+  const x = (share) => 2 + 96 * Math.min(1, Math.max(0, share ?? mean));
+  return svg("svg", { class: "whisk", viewBox: "0 0 100 12", "aria-hidden": "true" },
+    svg("line", { class: "rail", x1: 2, x2: 98, y1: 6, y2: 6 }), svg("line", { class: "span", x1: x(low), x2: x(high), y1: 6, y2: 6 }), svg("circle", { cx: x(mean), cy: 6, r: 3.5 }));
+}
+
+function judgeChoice(report, choose) {
+  if (report.judges.length < 2) return null;
+  const options = report.judges.map((name) => el("option", { value: name, selected: name === report.judge }, metricName(name)));
+  return el("label", { class: "pick" }, "An answer is right by ", el("select", { id: "judge", on: { change: (event) => choose(event.target.value) } }, options));
+}
+
+function factList(report, run, at) {
+  const head = report.two ? `How ${report.letter(at)} was made` : "How it was made";
+  const list = el("dl", {}, run.facts.flatMap(([label, value]) => [el("dt", {}, label), el("dd", {}, value)]));
+  return report.two ? el("details", {}, el("summary", {}, head), list) : el("div", {}, el("h2", {}, head), list);
+}

@@ -1,0 +1,145 @@
+"""What a page holds of one run or of two: questions with a row per run, and every passage once.
+
+A passage that many searches brought is stored once and meant by its place in the list: that is what keeps a
+thousand trajectories with nine passages each at a few megabytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from src_core.types import Passage, Search, Step, Trajectory, Usage
+from src_eval.records import Estimate, QuestionScore
+from src_eval.report.run_facts import run_facts
+from src_eval.report.run_files import ScoredRun
+
+Json = dict[str, Any]
+
+
+def page_data(runs: Sequence[ScoredRun]) -> Json:
+    """`runs` (facts and scores), `questions` (each with `rows`, one per run, None where a run lacks it) and
+    `passages` (`[id, title, text]`). Questions of two runs are the same when their ids are; several chains of
+    one question are told apart by their order.
+    """
+    passages = _Passages()
+    questions: dict[str, Json] = {}
+    for number, run in enumerate(runs):
+        for key, score, trajectory in _keyed(run):
+            question = questions.setdefault(key, _question(key, score, trajectory, runs=len(runs)))
+            question["rows"][number] = _row(score, trajectory, passages)
+    return {
+        "runs": [_run(run) for run in runs],
+        "questions": list(questions.values()),
+        "passages": passages.rows,
+    }
+
+
+@dataclass(slots=True)
+class _Passages:
+    """Passages in the order in which they came up, each once."""
+
+    rows: list[list[str]] = field(default_factory=list)
+    _places: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def place(self, passage: Passage) -> int:
+        """Where `passage` stands; the same id with another text is another passage."""
+        known = (passage.id, passage.contents)
+        if known not in self._places:
+            self._places[known] = len(self.rows)
+            self.rows.append([passage.id, passage.title, passage.text])
+        return self._places[known]
+
+
+def _keyed(run: ScoredRun) -> Iterator[tuple[str, QuestionScore, Trajectory]]:
+    """Each row with a key of its own: the question's id, and `~2` behind it for its second chain."""
+    seen: dict[str, int] = {}
+    for score, trajectory in zip(run.scores, run.trajectories, strict=True):
+        seen[score.id] = seen.get(score.id, 0) + 1
+        yield score.id if seen[score.id] == 1 else f"{score.id}~{seen[score.id]}", score, trajectory
+
+
+def _run(run: ScoredRun) -> Json:
+    totals = run.totals
+    return {
+        "name": totals.run,
+        "method": totals.method,
+        "model": totals.model,
+        "dataset": totals.dataset,
+        "facts": [list(fact) for fact in run_facts(run)],
+        "metrics": _estimates(totals.metrics),
+        "by": {
+            name: {group: _estimates(metrics) for group, metrics in groups.items()}
+            for name, groups in totals.by.items()
+        },
+    }
+
+
+def _estimates(metrics: Mapping[str, Estimate]) -> dict[str, list[float | None]]:
+    """`[mean, low, high, n]` for each metric that has a value."""
+    return {
+        name: [_number(e.mean), _number(e.low), _number(e.high), e.n]
+        for name, e in metrics.items()
+        if e.n and math.isfinite(e.mean)
+    }
+
+
+def _question(key: str, score: QuestionScore, trajectory: Trajectory, *, runs: int) -> Json:
+    return {
+        "key": key,
+        "id": score.id,
+        "question": score.question,
+        "golds": list(score.golds),
+        "supporting": list(trajectory.question.supporting),
+        "source": score.source,
+        "kind": score.kind,
+        "hops": score.hops,
+        "rows": [None] * runs,
+    }
+
+
+def _row(score: QuestionScore, trajectory: Trajectory, passages: _Passages) -> Json:
+    return {
+        "answer": score.prediction,
+        "status": score.status,
+        "error": trajectory.error or "",
+        "metrics": {name: _number(value) for name, value in score.metrics.items() if math.isfinite(value)},
+        "usage": _usage(trajectory.usage),
+        "seconds": _number(trajectory.seconds),
+        "rejected": [str(code) for code in trajectory.provenance.get("rejected_replies", ())],
+        "steps": [_step(step, passages) for step in trajectory.steps],
+    }
+
+
+def _step(step: Step, passages: _Passages) -> Json:
+    """One step; what is empty is left out. The reply is told where it says more than thought and action."""
+    action = step.action
+    told = {
+        "think": step.think,
+        "seen": step.observation,
+        "reply": step.reply if step.repairs or step.rejected else "",
+        "repairs": list(step.repairs),
+        "rejected": step.rejected,
+        "repeated": step.repeated,
+        "passages": [[passages.place(p), _number(p.score)] for p in step.passages],
+    }
+    return {
+        "n": step.n,
+        "thought": step.thought,
+        "act": action.function,
+        "argument": action.query if isinstance(action, Search) else action.answer,
+        "usage": _usage(step.usage),
+        "seconds": _number(step.seconds),
+        **{name: value for name, value in told.items() if value},
+    }
+
+
+def _usage(usage: Usage) -> list[int]:
+    return [usage.calls, usage.prompt_tokens, usage.completion_tokens]
+
+
+def _number(value: float | None) -> float | None:
+    """Four decimals are enough to look at; JSON knows no infinities."""
+    return round(value, 4) if value is not None and math.isfinite(value) else None

@@ -1,0 +1,85 @@
+"""The four files of a scored run: manifest, trajectories, scores of questions, scores of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from src_core.errors import UserError
+from src_core.rundir import MANIFEST, ROWS
+from src_core.types import Trajectory
+from src_eval.records import SCORE_ROWS, SCORE_TOTALS, QuestionScore, RunScore
+
+Record = TypeVar("Record")
+_TOTALS = TypeAdapter(RunScore)
+_SCORE = TypeAdapter(QuestionScore)
+_TRAJECTORY = TypeAdapter(Trajectory)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRun:
+    """A run with its scores; `scores[i]` is about `trajectories[i]`. `manifest` is empty for a run that was
+    not finished.
+    """
+
+    totals: RunScore
+    scores: Sequence[QuestionScore]
+    trajectories: Sequence[Trajectory]
+    manifest: dict[str, Any]
+
+
+def read_scored_run(path: Path) -> ScoredRun:
+    """Read a run directory. Raises `UserError` when it is none, was not scored, or was scored before its
+    trajectories changed.
+    """
+    if not (path / ROWS).is_file():
+        raise UserError(f"{path} has no {ROWS}; give the directory of a run (runs/<name>)")
+    for name in (SCORE_TOTALS, SCORE_ROWS):
+        if not (path / name).is_file():
+            raise UserError(f"{path} has no {name}; python -m src_eval.score {path} makes it")
+    totals = _record(path / SCORE_TOTALS, (path / SCORE_TOTALS).read_bytes(), _TOTALS)
+    scores = _records(path / SCORE_ROWS, _SCORE)
+    trajectories = _records(path / ROWS, _TRAJECTORY)
+    if [row.id for row in scores] != [row.question.id for row in trajectories]:
+        raise UserError(
+            f"{path / SCORE_ROWS} is not about the rows of {ROWS}; "
+            f"python -m src_eval.score {path} makes it anew"
+        )
+    return ScoredRun(totals, scores, trajectories, _manifest(path) or totals.manifest)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    file = path / MANIFEST
+    if not file.is_file():
+        return {}
+    try:
+        value = orjson.loads(file.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"{file}: not valid JSON ({error}); mend or remove it") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _records(path: Path, kind: TypeAdapter[Record]) -> list[Record]:
+    """One record per line; a last line that was being written when the run ended is left out."""
+    rows = []
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.endswith(b"\n") and line.strip():
+                rows.append(_record(f"{path}, line {number}", line, kind))
+    return rows
+
+
+def _record(where: Path | str, text: bytes, kind: TypeAdapter[Record]) -> Record:
+    try:
+        return kind.validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{where}: {first['msg']}{f' at {place}' if place else ''}; mend it, or make the file again"
+        ) from error
