@@ -1,0 +1,161 @@
+"""Uncertainty: bootstrap intervals, paired randomisation tests, Holm's correction, detectable differences.
+
+All deterministic: random draws start from a fixed seed. 100 questions mean an interval of about plus or
+minus nine points (reference section 10.4), so no score is shown without one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src_eval.records import Estimate
+
+Floats = NDArray[np.float64]
+
+RESAMPLES = 2000
+FLIPS = 10_000
+EXACT_UP_TO = 16  # differing questions: 65,536 sign patterns
+_SEED = 0
+_DRAWS_AT_ONCE = 2_000_000
+_SLACK = 1e-9
+
+
+class Comparison(NamedTuple):
+    """Two runs over the `n` questions that both answered: the mean difference (first minus second), its
+    two-sided p-value, how many questions differ, and the variance of the differences.
+    """
+
+    difference: float
+    p: float
+    n: int
+    differing: int
+    variance: float
+
+
+def bootstrap(columns: Mapping[str, Sequence[float]], *, resamples: int = RESAMPLES) -> dict[str, Estimate]:
+    """Mean and percentile 95 % interval of every column over resampled questions (Efron 1979). Columns of one
+    length share their draws. A column without values is a ValueError.
+    """
+    by_length: dict[int, list[str]] = {}
+    for name, values in columns.items():
+        if not values:
+            raise ValueError(f"{name} has no values to take a mean of")
+        by_length.setdefault(len(values), []).append(name)
+    found: dict[str, Estimate] = {}
+    for n, names in by_length.items():
+        table = np.array([columns[name] for name in names], dtype=np.float64).T
+        bounds = np.percentile(_resampled_means(table, resamples), [2.5, 97.5], axis=0)
+        for at, name in enumerate(names):
+            low, high = (float(bound) for bound in bounds[:, at])
+            found[name] = Estimate(math.fsum(columns[name]) / n, low, high, n)
+    return {name: found[name] for name in columns}
+
+
+def compare(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Comparison:
+    """The paired randomisation test of two runs' scores by question id (Fisher; Smucker et al. 2007), over
+    the questions that both have. Without a shared question it is a ValueError.
+    """
+    shared = sorted(ours.keys() & theirs.keys())
+    if not shared:
+        raise ValueError("the runs share no question")
+    differences = np.array([ours[name] - theirs[name] for name in shared], dtype=np.float64)
+    return Comparison(
+        difference=float(differences.mean()),
+        p=sign_flip_p(differences.tolist()),
+        n=len(shared),
+        differing=int(np.count_nonzero(differences)),
+        variance=float(differences.var(ddof=1)) if len(shared) > 1 else 0.0,
+    )
+
+
+def sign_flip_p(differences: Sequence[float]) -> float:
+    """Two-sided p-value: how often random signs make the sum as large as it is. Exact when all differences
+    are of one size (then it is the sign test) or few are not 0; else sampled, (1 + hits) / (1 + draws).
+    """
+    values = np.array([value for value in differences if value], dtype=np.float64)
+    if not len(values):
+        return 1.0
+    observed = abs(float(values.sum())) * (1 - _SLACK)
+    sizes = np.abs(values)
+    if np.allclose(sizes, sizes[0], rtol=_SLACK, atol=0.0):
+        return _sign_test_p(int((values > 0).sum()), len(values))
+    if len(values) <= EXACT_UP_TO:
+        patterns = np.arange(2 ** len(values))[:, None] >> np.arange(len(values)) & 1
+        return float((np.abs((2 * patterns - 1) @ values) >= observed).mean())
+    random = np.random.default_rng(_SEED)
+    hits, left = 0, FLIPS
+    while left:
+        rows = min(left, max(_DRAWS_AT_ONCE // len(values), 1))
+        signs = 2.0 * random.integers(0, 2, size=(rows, len(values)), dtype=np.int8) - 1.0
+        hits += int((np.abs(signs @ values) >= observed).sum())
+        left -= rows
+    return (1 + hits) / (1 + FLIPS)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's (1979) adjusted p-values, in the order given: below alpha they bound the chance of any false
+    claim among all comparisons by alpha.
+    """
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, at in enumerate(sorted(range(len(p_values)), key=lambda at: p_values[at])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[at]))
+        adjusted[at] = highest
+    return adjusted
+
+
+def detectable_difference(
+    *, variance: float, n: int, power: float = 0.8, alpha: float = 0.05
+) -> float | None:
+    """The smallest true mean difference that a two-sided paired test over `n` questions would find with
+    `power`: (z of 1 - alpha/2 + z of power) * sqrt(variance / n), in the unit of the metric. `variance` is
+    that of the paired differences (`Comparison`, or `discordance_variance`). None where it is 0: two runs
+    that never differ say nothing about it.
+    """
+    if n < 1:
+        raise ValueError("a sample needs at least one question")
+    if variance <= 0:
+        return None
+    normal = NormalDist()
+    return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)) * math.sqrt(variance / n)
+
+
+def discordance_variance(discordant: float, difference: float = 0.0) -> float:
+    """The variance of paired differences of a right-or-wrong metric, from the share of questions on which two
+    runs disagree and their mean difference.
+    """
+    if not 0 <= discordant <= 1 or abs(difference) > discordant:
+        raise ValueError("the share of discordant questions lies in [|difference|, 1]")
+    return discordant - difference**2
+
+
+def _sign_test_p(positive: int, n: int) -> float:
+    """Both tails of a fair coin, in whole numbers: 2,000 tosses are beyond floats."""
+    tail, ways = 0, 1
+    for k in range(min(positive, n - positive) + 1):
+        tail += ways
+        ways = ways * (n - k) // (k + 1)
+    return min(1.0, 2 * tail / 2**n)
+
+
+def _resampled_means(table: Floats, resamples: int) -> Floats:
+    """(resamples x columns) means over rows drawn with replacement; rows are drawn in blocks, so that memory
+    stays bounded.
+    """
+    n = len(table)
+    random = np.random.default_rng(_SEED)
+    means = np.empty((resamples, table.shape[1]))
+    block = max(_DRAWS_AT_ONCE // n, 1)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        drawn = random.integers(0, n, size=(rows, n), dtype=np.int32)
+        drawn += np.arange(rows, dtype=np.int32)[:, None] * n
+        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+        means[start : start + rows] = counts @ table / n
+    return means
