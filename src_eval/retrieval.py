@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 
 def recall_at(ranking: Sequence[str], gold: Sequence[str], *, k: int | None = None) -> float:
@@ -22,10 +23,8 @@ def ndcg_at(ranking: Sequence[str], gold: Sequence[str], *, k: int) -> float:
     2002, as trec_eval's `ndcg_cut`); a repeated id counts once. No gold ids is a ValueError.
     """
     wanted = _wanted(gold)
-    found = sum(
-        _gain(rank) for rank, passage in enumerate(first_seen([ranking])[:k], start=1) if passage in wanted
-    )
-    return found / sum(_gain(rank) for rank in range(1, min(k, len(wanted)) + 1))
+    ranks = (rank for rank, passage in enumerate(dict.fromkeys(ranking), start=1) if passage in wanted)
+    return sum(_gain(rank) for rank in ranks if rank <= k) / _ideal(min(k, len(wanted)))
 
 
 def first_seen(searches: Iterable[Sequence[str]]) -> list[str]:
@@ -68,5 +67,11 @@ def _wanted(gold: Sequence[str]) -> frozenset[str]:
     return frozenset(gold)
 
 
+@lru_cache(maxsize=1024)
+def _ideal(found: int) -> float:
+    return sum(_gain(rank) for rank in range(1, found + 1))
+
+
+@lru_cache(maxsize=1024)
 def _gain(rank: int) -> float:
     return 1 / math.log2(rank + 1)

@@ -18,11 +18,13 @@ from src_eval.records import Estimate
 
 Floats = NDArray[np.float64]
 
-RESAMPLES = 2000
+RESAMPLES = (1_000, 5_000)  # fewest and most; between them as many as the draws allow
+DRAWS = 10_000_000
 FLIPS = 10_000
 EXACT_UP_TO = 16  # differing questions: 65,536 sign patterns
 _SEED = 0
-_DRAWS_AT_ONCE = 2_000_000
+_DRAWS_AT_ONCE = 1_000_000
+_DRAWS_PER_BIN = 25  # what one binomial costs, in draws of questions
 _SLACK = 1e-9
 
 
@@ -38,23 +40,26 @@ class Comparison(NamedTuple):
     variance: float
 
 
-def bootstrap(columns: Mapping[str, Sequence[float]], *, resamples: int = RESAMPLES) -> dict[str, Estimate]:
-    """Mean and percentile 95 % interval of every column over resampled questions (Efron 1979). Columns of one
-    length share their draws. A column without values is a ValueError.
+def bootstrap(columns: Mapping[str, Sequence[float] | Floats]) -> dict[str, Estimate]:
+    """Mean and percentile 95 % interval of every column over resampled questions (Efron 1979). A column
+    without values is a ValueError.
     """
-    by_length: dict[int, list[str]] = {}
+    means: dict[str, Floats] = {}
+    by_length: dict[int, dict[str, Floats]] = {}
     for name, values in columns.items():
-        if not values:
+        column = np.asarray(values, dtype=np.float64)
+        n = len(column)
+        if not n:
             raise ValueError(f"{name} has no values to take a mean of")
-        by_length.setdefault(len(values), []).append(name)
-    found: dict[str, Estimate] = {}
-    for n, names in by_length.items():
-        table = np.array([columns[name] for name in names], dtype=np.float64).T
-        bounds = np.percentile(_resampled_means(table, resamples), [2.5, 97.5], axis=0)
-        for at, name in enumerate(names):
-            low, high = (float(bound) for bound in bounds[:, at])
-            found[name] = Estimate(math.fsum(columns[name]) / n, low, high, n)
-    return {name: found[name] for name in columns}
+        resamples = min(max(DRAWS // n, RESAMPLES[0]), RESAMPLES[1])
+        distinct, counts = np.unique(column, return_counts=True)
+        if len(distinct) * _DRAWS_PER_BIN <= n:
+            means[name] = _binned_means(distinct, counts, resamples)
+        else:
+            by_length.setdefault(n, {})[name] = column
+    for n, group in by_length.items():
+        means |= _drawn_means(group, n=n, resamples=min(max(DRAWS // n, RESAMPLES[0]), RESAMPLES[1]))
+    return {name: _estimate(columns[name], means[name]) for name in columns}
 
 
 def compare(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Comparison:
@@ -144,18 +149,30 @@ def _sign_test_p(positive: int, n: int) -> float:
     return min(1.0, 2 * tail / 2**n)
 
 
-def _resampled_means(table: Floats, resamples: int) -> Floats:
-    """(resamples x columns) means over rows drawn with replacement; rows are drawn in blocks, so that memory
-    stays bounded.
+def _estimate(column: Sequence[float] | Floats, means: Floats) -> Estimate:
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Estimate(math.fsum(column) / len(column), float(low), float(high), len(column))
+
+
+def _binned_means(values: Floats, counts: NDArray[np.int64], resamples: int) -> Floats:
+    """Means over resampled questions where many share few values: how often each value is drawn is
+    multinomial, which is the same distribution for a fraction of the draws.
     """
-    n = len(table)
+    n = int(counts.sum())
+    drawn = np.random.default_rng(_SEED).multinomial(n, counts / n, size=resamples)
+    means: Floats = (drawn * values).sum(axis=1) / n
+    return means
+
+
+def _drawn_means(columns: Mapping[str, Floats], *, n: int, resamples: int) -> dict[str, Floats]:
+    """Means of columns of one length over questions drawn with replacement, the same ones for all; in blocks,
+    so that memory stays bounded.
+    """
     random = np.random.default_rng(_SEED)
-    means = np.empty((resamples, table.shape[1]))
+    means = {name: np.empty(resamples) for name in columns}
     block = max(_DRAWS_AT_ONCE // n, 1)
     for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        drawn = random.integers(0, n, size=(rows, n), dtype=np.int32)
-        drawn += np.arange(rows, dtype=np.int32)[:, None] * n
-        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
-        means[start : start + rows] = counts @ table / n
+        drawn = random.integers(0, n, size=(min(block, resamples - start), n), dtype=np.int32)
+        for name, column in columns.items():
+            means[name][start : start + len(drawn)] = column[drawn].mean(axis=1)
     return means
