@@ -164,7 +164,7 @@ def agreement(first: Sequence[bool], second: Sequence[bool]) -> Agreement:
     return Agreement(both, first_only, second_only, neither, kappa)
 
 
-def _encodable(parts: list[object]) -> object:
+def _encodable(parts: Sequence[object]) -> object:
     """Lone surrogates, which a model can emit, are no JSON: hash their escaped form."""
     try:
         orjson.dumps(parts)

@@ -10,8 +10,10 @@ index folder, one per line.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,8 +58,8 @@ def main() -> int:
     config.baseline_name()
     load_expected(config.expected)
     jobs = plan(config)
-    for job in jobs:
-        _check(job)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as checks:  # each is a process that mostly imports
+        list(checks.map(_check, jobs))
     if CHECK in sys.argv:
         Console(soft_wrap=True).print(Text(f"{config.corpus}\n{config.index_dir}"))
         return 0

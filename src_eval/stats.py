@@ -146,7 +146,8 @@ def _sign_test_p(positive: int, n: int) -> float:
     for k in range(min(positive, n - positive) + 1):
         tail += ways
         ways = ways * (n - k) // (k + 1)
-    return min(1.0, 2 * tail / 2**n)
+    coins: int = 2**n
+    return min(1.0, 2 * tail / coins)
 
 
 def _estimate(column: Sequence[float] | Floats, means: Floats) -> Estimate:

@@ -34,7 +34,7 @@ _LATEX = {"\\": r"\textbackslash{}", "%": r"\%", "&": r"\&", "_": r"\_", "#": r"
 _LATEX |= {"{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {BETTER: r"$^{*}$", WORSE: r"$^{\dagger}$", "\n": " "}
 _MARKDOWN = {"|": r"\|", "*": r"\*", "_": r"\_", "\n": " "}
-_CSV = ("dataset", "method", "metric", "mean", "low", "high", "n")
+_CSV: tuple[str, ...] = ("dataset", "method", "metric", "mean", "low", "high", "n")
 _CSV += ("baseline", "difference", "p", "p_holm", "detectable", "published")
 
 
