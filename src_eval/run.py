@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
 import yaml
 from rich.console import Console
 from rich.text import Text
@@ -25,6 +24,7 @@ from rich.text import Text
 from src_core.config import dump, load_config
 from src_core.errors import UserError, run_main
 from src_core.jsonl import read_jsonl, write_atomic
+from src_core.questions import load_questions
 from src_core.rundir import MANIFEST, ROWS
 from src_core.types import Status
 from src_eval.compare import Entry, build_table
@@ -126,13 +126,7 @@ def is_finished(job: Job, *, wanted: int) -> bool:
 
 def _wanted(config: EvalConfig, dataset: DatasetSpec) -> int:
     """How many different questions a run of this data set answers."""
-    limit = config.questions_of(dataset)
-    seen: set[bytes] = set()
-    for row in read_jsonl(Path(dataset.path)):
-        if 0 <= limit <= len(seen):
-            break
-        seen.add(orjson.dumps([row.get(key) for key in ("question", "answers", "golden_answers", "answer")]))
-    return len(seen)
+    return len(load_questions(Path(dataset.path), limit=config.questions_of(dataset)))
 
 
 def _check(job: Job) -> None:
