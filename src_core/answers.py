@@ -26,11 +26,18 @@ _ABSTENTION = re.compile(
 )
 
 
+def squad_normalize(text: str) -> str:
+    """The published normal form and nothing else: lower-case, drop ASCII punctuation and English articles,
+    collapse white space. Scores that are compared with published ones (`src_eval`) start from it.
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_DROP)).split())
+
+
 def normalize_answer(text: str) -> str:
     """Lower-case, drop punctuation and English articles, collapse white space; an abstention becomes
     `noanswer`.
     """
-    plain = " ".join(_ARTICLES.sub(" ", text.lower().translate(_DROP)).split())
+    plain = squad_normalize(text)
     return NO_ANSWER if _ABSTENTION.match(plain) else plain
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src_core.errors import UserError
+from src_core.endpoints import TOKEN_VARIABLE, make_model
 from src_core.http_json import RetryPolicy
-from src_core.llm import ChatModel, Endpoint, HttpChatModel
-from src_core.scripted import ScriptedModel
+from src_core.llm import ChatModel
 from src_infer.agent import Agent
 from src_infer.config import InferConfig
 from src_infer.kit import Kit, StepPrinter
@@ -19,8 +18,6 @@ from src_infer.prompts import load_prompt
 from src_infer.rag_engine import CachedRetriever, RagEngine
 from src_retrieval.client import Retriever, RetrieverClient
 from src_retrieval.toy import ToyRetriever
-
-TOKEN_VARIABLE = "REARAG_TOKEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +102,6 @@ def make_rag(config: InferConfig, *, retriever: CachedRetriever, reader: ChatMod
         mode=config.observation_mode,
         max_passage_chars=config.max_passage_chars,
     )
-
-
-def make_model(endpoint: Endpoint, *, connections: int, token: str | None) -> ChatModel:
-    """The model behind an endpoint: `scripted:FILE` or an HTTP URL."""
-    if endpoint.url.startswith("scripted:"):
-        return ScriptedModel(Path(endpoint.url.removeprefix("scripted:")))
-    if not endpoint.url.startswith(("http://", "https://")):
-        raise UserError(f"the model url {endpoint.url!r} must start with http://, https:// or scripted:")
-    return HttpChatModel(endpoint, connections=connections, token=token)
 
 
 def make_retriever(

@@ -10,6 +10,7 @@ import pytest
 from helpers_llm import write_script
 
 from src_core.actions import render_step
+from src_core.endpoints import make_model
 from src_core.errors import UserError
 from src_core.grammar import Constrain
 from src_core.llm import Completion, Message, Sampling
@@ -17,7 +18,6 @@ from src_core.render import PromptStyle
 from src_core.scripted import ScriptedModel
 from src_core.types import Finish, Passage, Question, Search, Status, Step, Trajectory, Usage
 from src_infer.agent import Agent
-from src_infer.build import make_model
 from src_infer.config import InferConfig
 from src_infer.episode import Limits
 from src_infer.kit import Kit

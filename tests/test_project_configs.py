@@ -18,6 +18,8 @@ CLASSES = {
     "retriever": "src_retrieval.server:ServerConfig",
     "index": "src_retrieval.build:BuildConfig",
     "train": "src_train.config:TrainConfig",
+    "eval": "src_eval.config:EvalConfig",
+    "expected": "src_eval.expected:Expected",
 }
 # Read by a loader of its own.
 LOADERS = {"models.yaml": "src_models.catalog:load_catalog"}
@@ -83,3 +85,13 @@ def test_the_prompts_and_questions_of_a_run_exist(path: Path) -> None:
     config = load_config(class_for(path), path)
     assert (ROOT / config.questions).is_file()
     assert config.prompt.style().system or path.stem == "small"  # which was trained without one
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs/eval").glob("*.yaml")), ids=name_of)
+def test_an_evaluation_names_runs_that_exist(path: Path) -> None:
+    config = load_config(class_for(path), path)
+    assert (ROOT / config.infer).is_file()
+    assert config.name == path.stem
+    assert config.baseline_name() in [line.name for line in config.lines]
+    shipped = [dataset for dataset in config.datasets if not dataset.path.startswith("../")]
+    assert all((ROOT / dataset.path).is_file() for dataset in shipped)

@@ -33,13 +33,14 @@ from load import LoadSettings, Measured, compared, measure_blocking, print_figur
 
 from src_core.actions import render_step  # noqa: E402
 from src_core.config import config_class, load_config  # noqa: E402
+from src_core.endpoints import make_model  # noqa: E402
 from src_core.errors import run_main  # noqa: E402
 from src_core.llm import ChatModel, Completion, Endpoint  # noqa: E402
 from src_core.rundir import RunDir  # noqa: E402
 from src_core.types import NO_USAGE, Finish, Question, Search, Status, Step, Trajectory, question_id  # noqa: E402
 from src_data.making.construct import Chain, Workshop, construct, make_chain  # noqa: E402
 from src_data.teachers.llm import LlmTeacher  # noqa: E402
-from src_infer.build import make_agent, make_model, make_rag  # noqa: E402
+from src_infer.build import make_agent, make_rag  # noqa: E402
 from src_infer.config import InferConfig  # noqa: E402
 from src_infer.episode import Generate, Limits, Observation  # noqa: E402
 from src_infer.rag_engine import CachedRetriever  # noqa: E402

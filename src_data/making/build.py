@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from src_core.endpoints import TOKEN_VARIABLE, make_model
 from src_core.llm import ChatModel, Sampling
 from src_data.config import BuildConfig, base_url
 from src_data.making.construct import Workshop
@@ -14,7 +15,7 @@ from src_data.teachers import Teacher
 from src_data.teachers.decomposition import DecompositionTeacher
 from src_data.teachers.llm import LlmTeacher
 from src_infer.agent import Agent
-from src_infer.build import TOKEN_VARIABLE, make_model, make_retriever, retriever_identity
+from src_infer.build import make_retriever, retriever_identity
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import CachedRetriever, RagEngine
 

@@ -6,11 +6,12 @@ if [[ -n ${FAKE_LLM_DIES:-} && ${2:-} == src_models.llama_server ]]; then
 fi
 if [[ ${*: -1} == --check ]]; then
   [[ -z ${REAL_CHECK:-} ]] || exec "$REAL_PYTHON" "$@"
+  [[ ${2:-} != src_eval.run ]] || printf '%s\n' "${FAKE_CORPUS:-}" ""
   exit 0
 fi
 case ${2:-} in
   src_models.llama_server | src_retrieval.server | src_demo.server) exec "$REAL_PYTHON" "$FAKE_SERVER" "$@" ;;
-  src_infer.run | src_data.run | src_data.ray_job)
+  src_infer.run | src_data.run | src_data.ray_job | src_eval.run)
     printf '%s\n' "$@" > "$FAKE_RUN_ARGUMENTS"
     eval "${FAKE_RUN:-true}" ;;
   src_models.adapters | src_train.to_gguf) exec "$REAL_PYTHON" "$@" ;;

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Methods x data sets with one table at the end:  bash scripts/evaluate.sh configs/eval/smoke.yaml
+#   bash scripts/evaluate.sh configs/eval/real.yaml 'methods=[naive_rag, rearag]' name=two     any setting as key=value
+#   bash scripts/evaluate.sh configs/eval/smoke.yaml 'settings=[top_k=5]' name=five            settings of every run
+#   bash scripts/evaluate.sh configs/eval/smoke.yaml judge.endpoint.url=http://127.0.0.1:9894/v1    with a judge (ACC_L)
+#   PROFILE=gpu bash scripts/evaluate.sh configs/eval/real.yaml                                with deployed servers
+# Finished runs are not repeated and interrupted ones go on. The table is in runs/eval-NAME/ as Markdown, CSV and LaTeX.
+# Knobs: PROFILE MODEL ADAPTER CORPUS INDEX_DIR VENV, and those of deploy/deploy_config.sh. PROFILE=cpu and small start
+# and stop the embedded servers (as infer.sh does), PROFILE=gpu talks to those that deploy/*.sh started.
+set -Eeuo pipefail
+CALLER=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+case ${1:---help} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/evaluate.sh; exit ;; esac
+source deploy/local.sh
+CONFIG=$1; shift
+[[ ! -f $CALLER/$CONFIG ]] || CONFIG=$CALLER/$CONFIG
+read_arguments scripts/evaluate.sh "$@"
+choose_profile
+
+lora=$(served_adapter)
+servers="retriever=http://$RETRIEVER_HOST:$RETRIEVER_PORT"
+servers+=", agent.url=http://$REARAG_HOST:$REARAG_PORT/v1, reader.url=http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
+run=("$VENV/bin/python" -m src_eval.run "$CONFIG" infer="configs/infer/$PROFILE.yaml"
+  servers="[$servers${lora:+, agent.model=$lora}]" "${settings[@]}")
+(( EMBEDDED == 0 )) || bash scripts/setup.sh requirements-local.txt
+need_python
+served=$("${run[@]}" --check) # a mistake is told before anything is fetched or started
+mapfile -t served <<< "$served"
+if (( EMBEDDED )); then
+  export CORPUS=${CORPUS:-${served[0]:-}} INDEX_DIR=${INDEX_DIR:-${served[1]:-}}
+  start_embedded 1
+fi
+"${run[@]}"

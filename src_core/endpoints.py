@@ -1,0 +1,20 @@
+"""From an endpoint of the configuration to its model: the scripted fake and HTTP servers, chosen by URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from src_core.errors import UserError
+from src_core.llm import ChatModel, Endpoint, HttpChatModel
+from src_core.scripted import ScriptedModel
+
+TOKEN_VARIABLE = "REARAG_TOKEN"
+
+
+def make_model(endpoint: Endpoint, *, connections: int, token: str | None) -> ChatModel:
+    """The model behind an endpoint: `scripted:FILE` or an HTTP URL."""
+    if endpoint.url.startswith("scripted:"):
+        return ScriptedModel(Path(endpoint.url.removeprefix("scripted:")))
+    if not endpoint.url.startswith(("http://", "https://")):
+        raise UserError(f"the model url {endpoint.url!r} must start with http://, https:// or scripted:")
+    return HttpChatModel(endpoint, connections=connections, token=token)

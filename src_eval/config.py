@@ -1,0 +1,119 @@
+"""The configuration of an evaluation: one YAML under `configs/eval/`, overridden by `key=value`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from src_core.config import config_class
+from src_core.errors import UserError
+from src_core.llm import Endpoint, Sampling
+
+__all__ = ["DatasetSpec", "EvalConfig", "JudgeConfig", "MethodSpec", "Rubric"]
+
+FLASHRAG_ITEMS = 1_000
+_FLASHRAG_EM = frozenset({"nq", "triviaqa", "popqa"})
+
+
+class Rubric(StrEnum):
+    """How a judge grades: the three levels of the paper, or yes and no."""
+
+    LEVELS = "judge_rubric"
+    STRICT = "judge_strict"
+
+
+@config_class
+class JudgeConfig:
+    """Who judges, and how. `endpoint` is any OpenAI-compatible server (or `scripted:FILE`); the environment
+    variable REARAG_TOKEN is its key. Verdicts are kept in `cache`, shared by all runs.
+    """
+
+    endpoint: Endpoint = Endpoint(url="http://127.0.0.1:9894/v1")
+    rubric: Rubric = Rubric.LEVELS
+    sampling: Sampling = Sampling(max_tokens=512, temperature=0.0, top_p=1.0)
+    in_flight: Annotated[int, Field(ge=1)] = 16
+    cache: str = "runs/judge_cache.jsonl"
+
+
+@config_class
+class MethodSpec:
+    """A method of `src_infer/methods` as a line of the table: `label` (default: its name) tells two lines of
+    one method apart, `settings` are its own `key=value` overrides.
+    """
+
+    method: str
+    label: str = ""
+    settings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the line is called."""
+        return self.label or self.method
+
+
+@config_class
+class DatasetSpec:
+    """Questions to answer: the first `n` of `path` (-1: all)."""
+
+    name: str
+    path: str
+    n: int = -1
+
+
+@config_class
+class EvalConfig:
+    """Methods x data sets, and how they are compared.
+
+    `infer` is the configuration of every run, `settings` its overrides for all methods, `servers` where the
+    servers are (`scripts/evaluate.sh` fills it in). `corpus` and `index_dir` are what `scripts/evaluate.sh`
+    indexes and serves ("": the sample world). Every other method is tested against `baseline` ("": the first
+    one). `metrics` are the columns (names of `src_eval.records.QuestionScore`); `flashrag` takes the first
+    1,000 items and FlashRAG's choice of metric instead. `expected` holds published numbers to print beside.
+    """
+
+    name: str
+    infer: str = "configs/infer/cpu.yaml"
+    methods: Annotated[tuple[str | MethodSpec, ...], Field(min_length=1)]
+    datasets: Annotated[tuple[DatasetSpec, ...], Field(min_length=1)]
+    settings: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+    corpus: str = ""
+    index_dir: str = ""
+    baseline: str = ""
+    metrics: tuple[str, ...] = ("em", "f1")
+    flashrag: bool = False
+    judge: JudgeConfig | None = None
+    expected: str = "configs/expected.yaml"
+    runs_dir: str = "runs"
+
+    @property
+    def lines(self) -> tuple[MethodSpec, ...]:
+        """The methods, each with its name and settings."""
+        return tuple(MethodSpec(method=each) if isinstance(each, str) else each for each in self.methods)
+
+    def baseline_name(self) -> str:
+        """The line that the others are tested against. Raises `UserError` when there is none of that name,
+        or when two lines or data sets share theirs.
+        """
+        names = [line.name for line in self.lines]
+        for what, given in (("methods", names), ("datasets", [each.name for each in self.datasets])):
+            twice = sorted({name for name in given if given.count(name) > 1})
+            if twice:
+                raise UserError(f"two {what} are called {twice[0]!r}; give one another name or label")
+        if self.baseline and self.baseline not in names:
+            raise UserError(f"no method is called {self.baseline!r}; baseline is one of {', '.join(names)}")
+        return self.baseline or names[0]
+
+    def metrics_of(self, dataset: str) -> tuple[str, ...]:
+        """The metrics shown for a data set."""
+        if not self.flashrag:
+            return self.metrics
+        return ("em",) if dataset in _FLASHRAG_EM else ("f1",)
+
+    def questions_of(self, dataset: DatasetSpec) -> int:
+        """How many questions of a data set are asked (-1: all)."""
+        if not self.flashrag:
+            return dataset.n
+        return FLASHRAG_ITEMS if dataset.n < 0 else min(dataset.n, FLASHRAG_ITEMS)

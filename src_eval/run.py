@@ -1,0 +1,176 @@
+"""Evaluate methods on data sets: `python -m src_eval.run configs/eval/smoke.yaml [key=value …]` (what
+`bash scripts/evaluate.sh` calls).
+
+Each (data set, method) is a run of `src_infer.run` in a process of its own, one after another, under
+`runs/eval-NAME-DATASET-METHOD/`; finished ones are not repeated, interrupted ones go on. Every run is scored
+(and judged, with `judge`), and `runs/eval-NAME/` gets the table as Markdown, CSV and LaTeX. With `--check`
+nothing is started: it says what is wrong with any of the runs, else prints what has to be served, corpus and
+index folder, one per line.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+from rich.console import Console
+from rich.text import Text
+
+from src_core.config import dump, load_config
+from src_core.errors import UserError, run_main
+from src_core.jsonl import read_jsonl, write_atomic
+from src_core.questions import load_questions
+from src_core.rundir import MANIFEST, ROWS
+from src_core.types import Status
+from src_eval.compare import Entry, build_table
+from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
+from src_eval.expected import load_expected
+from src_eval.judge_run import judge_folders
+from src_eval.scoring import score_run
+from src_eval.tables import FORMATS, notes_of, terminal
+
+CHECK = "--check"
+_INTERRUPTED = 130
+_REFUSED = 2
+_RETRIED = frozenset(status.value for status in Status if status.retryable)
+
+
+class Job(NamedTuple):
+    """One run to make: its line and data set, its folder, and the command that makes it."""
+
+    line: MethodSpec
+    dataset: DatasetSpec
+    folder: Path
+    command: list[str]
+
+
+def main() -> int:
+    """Read the command line, run, report. Exit status 1 when a run failed or a question of one did."""
+    arguments = [argument for argument in sys.argv[1:] if argument != CHECK]
+    if not arguments or "=" in arguments[0]:
+        raise UserError(f"usage: python -m src_eval.run CONFIG.yaml [{CHECK}] [key=value ...]")
+    config = load_config(EvalConfig, Path(arguments[0]), arguments[1:])
+    config.baseline_name()
+    load_expected(config.expected)
+    jobs = plan(config)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as checks:  # each is a process that mostly imports
+        list(checks.map(_check, jobs))
+    if CHECK in sys.argv:
+        Console(soft_wrap=True).print(Text(f"{config.corpus}\n{config.index_dir}"))
+        return 0
+    return evaluate(config, jobs, out=_wide(), err=Console(stderr=True))
+
+
+def plan(config: EvalConfig) -> list[Job]:
+    """All runs, data set by data set, so that methods of one set stand together in time as in the table."""
+    jobs = []
+    for dataset in config.datasets:
+        for line in config.lines:
+            folder = Path(config.runs_dir) / f"eval-{config.name}-{dataset.name}-{line.name}"
+            settings = [
+                f"questions={dataset.path}",
+                f"n_questions={config.questions_of(dataset)}",
+                *config.settings,
+                *line.settings,
+                *config.servers,
+                f"method={line.method}",
+                f"runs_dir={config.runs_dir}",
+                f"run_name={folder.name}",
+            ]
+            command = [sys.executable, "-m", "src_infer.run", config.infer, *settings]
+            jobs.append(Job(line, dataset, folder, command))
+    return jobs
+
+
+def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console) -> int:
+    """Make what is not there yet, score, judge, and print and write the table; 1 when anything failed."""
+    home = Path(config.runs_dir) / f"eval-{config.name}"
+    (home / "logs").mkdir(parents=True, exist_ok=True)
+    write_atomic(
+        home / "config.yaml", yaml.safe_dump(dump(config), sort_keys=False, allow_unicode=True).encode()
+    )
+    troubles = []
+    for number, job in enumerate(jobs, start=1):
+        title = f"[{number}/{len(jobs)}] {job.dataset.name}, {job.line.name}"
+        if is_finished(job, wanted=_wanted(config, job.dataset)):
+            err.print(Text(f"{title}: done before"))
+            continue
+        err.print(Text(title))
+        trouble = _run(job, home / "logs" / f"{job.folder.name}.log")
+        if trouble:
+            troubles.append(f"{job.folder.name}: {trouble}")
+    scored = [job for job in jobs if (job.folder / MANIFEST).is_file()]
+    if not scored:
+        raise UserError(f"no run could be made; {troubles[0] if troubles else 'nothing was planned'}")
+    unjudged = 0
+    if config.judge is not None:
+        unjudged = judge_folders(config.judge, [job.folder for job in scored], err)
+    _report(config, scored, home, out)
+    for trouble in troubles:
+        err.print(Text(f"error: {trouble}", style="red"))
+    return int(bool(troubles) or bool(unjudged))
+
+
+def is_finished(job: Job, *, wanted: int) -> bool:
+    """Whether a run has ended with at least `wanted` rows, none of which is to be tried again."""
+    if not (job.folder / MANIFEST).is_file() or not (job.folder / ROWS).is_file():
+        return False
+    statuses = [row["status"] for row in read_jsonl(job.folder / ROWS, torn_tail_ok=True)]
+    return len(statuses) >= wanted and not _RETRIED.intersection(statuses)
+
+
+def _wanted(config: EvalConfig, dataset: DatasetSpec) -> int:
+    """How many different questions a run of this data set answers."""
+    return len(load_questions(Path(dataset.path), limit=config.questions_of(dataset)))
+
+
+def _check(job: Job) -> None:
+    """Let the run itself say what is wrong with it, before anything is started."""
+    done = subprocess.run([*job.command, CHECK], capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["it says nothing"]
+        raise UserError(f"{job.dataset.name}, {job.line.name}: {said[-1].removeprefix('error: ')}")
+
+
+def _run(job: Job, log: Path) -> str:
+    """Make one run; what went wrong, "" when nothing did. Its table goes to `log`, its progress to stderr."""
+    with log.open("ab") as output:
+        done = subprocess.run(job.command, stdout=output)
+    if done.returncode == _INTERRUPTED:
+        raise KeyboardInterrupt
+    if done.returncode == 0:
+        return ""
+    if done.returncode == 1 and (job.folder / MANIFEST).is_file():
+        return "some questions failed; run the same command again to try them once more"
+    told = "it was refused (see above)" if done.returncode == _REFUSED else f"it ended with {done.returncode}"
+    return f"{told}; its output is in {log}"
+
+
+def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> None:
+    entries = [Entry(job.dataset.name, job.line.name, job.line.method, score_run(job.folder)) for job in jobs]
+    table = build_table(
+        entries,
+        baseline=config.baseline_name(),
+        metrics_of=config.metrics_of,
+        expected=load_expected(config.expected),
+    )
+    for name, written in FORMATS.items():
+        write_atomic(home / name, written(table).encode("utf-8", "replace"))
+    out.print(terminal(table))
+    for note in notes_of(table):
+        out.print(Text(note), soft_wrap=True)
+    out.print(Text(f"written: {home}/{{{', '.join(FORMATS)}}}"), soft_wrap=True)
+
+
+def _wide() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=170)
+
+
+if __name__ == "__main__":
+    run_main(main)

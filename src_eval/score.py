@@ -1,0 +1,59 @@
+"""Score runs: `python -m src_eval.score runs/A runs/B …` writes `scores.jsonl` and `scores.json` into each
+and prints them side by side.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from src_core.errors import UserError, run_main
+from src_eval.records import Estimate, RunScore
+from src_eval.scoring import score_run
+
+COLUMNS = ("em", "f1", "cover_em", "acc_l", "recall", "searches", "chain_length", "seconds")
+SHARES = ("em", "f1", "cover_em", "rouge_l", "zh_f1", "acc_l", "recall", "ndcg", "all_found", "step_")
+
+
+def main() -> None:
+    """Read the command line, score, print."""
+    if len(sys.argv) < 2 or any(name.startswith("-") for name in sys.argv[1:]):
+        raise UserError("usage: python -m src_eval.score runs/A runs/B …")
+    console = Console()
+    wide = console if console.is_terminal else Console(width=180)
+    wide.print(runs_table([score_run(Path(name)).run for name in sys.argv[1:]]))
+
+
+def runs_table(runs: list[RunScore]) -> Table:
+    """One line per run: its answer metrics with their intervals, what it searched and found, what it cost."""
+    shown = [name for name in COLUMNS if any(name in run.metrics for run in runs)]
+    table = Table(header_style="bold")
+    table.add_column("run", overflow="fold", min_width=12)
+    for name in ("n", *shown, "invalid %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in runs:
+        cells = [estimate_text(name, run.metrics.get(name)) for name in shown]
+        table.add_row(Text(run.run), str(run.questions), *cells, f"{100 * run.invalid_rate:.1f}")
+    return table
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric lies in [0, 1] and is shown as per cent."""
+    return metric.startswith(SHARES)
+
+
+def estimate_text(metric: str, estimate: Estimate | None) -> str:
+    """`66.7 [56.0, 76.2]` for a share, `2.25` for a count, `-` for none."""
+    if estimate is None:
+        return "-"
+    if not is_share(metric):
+        return f"{estimate.mean:.2f}"
+    return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+if __name__ == "__main__":
+    run_main(main)

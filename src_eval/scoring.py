@@ -1,0 +1,227 @@
+"""A run's rows become scores: `trajectories.jsonl` and `manifest.json` -> `scores.jsonl` and `scores.json`.
+
+Rows are read one at a time as plain JSON (building typed trajectories would cost twenty times as much as
+scoring them). A failed row scores 0 in every answer metric; it is never left out. Retrieval metrics are
+absent where a question has no gold passages, or where no question of the run was searched for; `chain_length`
+is the number of steps of rightly answered questions (paper, Figure 3). Verdicts of a judge that lie beside
+the rows (`src_eval.judge_run`) become `acc_l`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from src_core.errors import UserError
+from src_core.jsonl import read_jsonl, rewrite_jsonl, write_atomic
+from src_core.rundir import MANIFEST, ROWS
+from src_core.types import Status
+from src_eval.metrics import answer_scores
+from src_eval.records import SCORE_ROWS, SCORE_TOTALS, Estimate, QuestionScore, RunScore
+from src_eval.retrieval import retrieval_scores
+from src_eval.stats import bootstrap
+
+VERDICTS = "verdicts.jsonl"
+RANK = 5  # the k of recall@k and ndcg@k
+_FAILED = frozenset({status.value for status in Status if status.retryable} | {Status.REFUSED.value})
+_ROW_KEYS = ("question", "steps", "answer", "status")
+_HOPS_IN_ID = re.compile(r"([2-9])hop\d*_")  # MuSiQue: 3hop1__…
+
+Row = dict[str, Any]
+Column = NDArray[np.float64]
+Verdicts = Mapping[tuple[str, str], float]
+
+
+class Scored(NamedTuple):
+    """The scores of a run and of its questions, in the order of its rows."""
+
+    run: RunScore
+    rows: list[QuestionScore]
+
+
+def score_run(folder: Path) -> Scored:
+    """Score a run directory and write both files there. Raises `UserError` for a run that has not ended, for
+    a row that is no trajectory, and for a row without gold answers among rows that have some.
+    """
+    manifest = read_manifest(folder)
+    verdicts = _verdicts(folder / VERDICTS)
+    rows = list(_scores(folder / ROWS, verdicts=verdicts, fallback=dataset_name(manifest)))
+    if not rows:
+        raise UserError(f"{folder / ROWS} has no rows to score; run the same command again to answer some")
+    _all_or_none_have_golds(rows, folder / ROWS)
+    scored = Scored(_run_score(folder.name, rows, manifest), rows)
+    rewrite_jsonl(folder / SCORE_ROWS, map(orjson.dumps, rows))
+    write_atomic(folder / SCORE_TOTALS, orjson.dumps(scored.run, option=orjson.OPT_INDENT_2))
+    return scored
+
+
+def read_manifest(folder: Path) -> Row:
+    """The manifest of a run that has ended. Raises `UserError` without one."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UserError(f"{folder} has no {MANIFEST}: the run is not finished or the path is wrong")
+    try:
+        manifest = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON ({error}); run the same command again") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("config"), dict):
+        raise UserError(f"{path} names no config: it is not the manifest of a run")
+    return manifest
+
+
+def read_answers(path: Path) -> Iterator[Row]:
+    """The rows of a run as plain JSON, checked for what scoring reads. Raises `UserError` naming file and
+    row.
+    """
+    for number, row in enumerate(read_jsonl(path, torn_tail_ok=True), start=1):
+        missing = [key for key in _ROW_KEYS if key not in row]
+        if missing or not isinstance(row["question"], dict) or not isinstance(row["steps"], list):
+            what = f"has no {missing[0]!r}" if missing else "has no question or steps to read"
+            raise UserError(f"{path}, row {number}: {what}; only the rows of a run can be scored")
+        yield row
+
+
+def dataset_name(manifest: Row) -> str:
+    """The data set of a run by its question file: `hotpotqa` for `…/hotpotqa.dev.jsonl`, the folder's name
+    for `…/questions.jsonl`.
+    """
+    path = Path(str(manifest["config"].get("questions", "")))
+    stem = path.name.split(".")[0]
+    return path.parent.name if stem == "questions" and path.parent.name else stem or "questions"
+
+
+def _verdicts(path: Path) -> dict[tuple[str, str], float]:
+    """The judge's scores by question id and the prediction that was judged; none without the file."""
+    if not path.is_file():
+        return {}
+    rows = read_jsonl(path, torn_tail_ok=True)
+    return {(row["id"], row["prediction"]): row["score"] for row in rows if row["score"] is not None}
+
+
+def _scores(path: Path, *, verdicts: Verdicts, fallback: str) -> Iterator[QuestionScore]:
+    for row in read_answers(path):
+        yield score_row(row, verdicts=verdicts, fallback=fallback)
+
+
+def score_row(row: Row, *, verdicts: Verdicts, fallback: str = "") -> QuestionScore:
+    """The scores of one trajectory (plain JSON); `fallback` is its source where the question names none."""
+    question, steps, prediction = row["question"], row["steps"], row["answer"]
+    meta = question.get("meta") or {}
+    golds = question.get("answers") or ()
+    failed = row["status"] in _FAILED or not prediction.strip()
+    metrics = _answer_metrics("" if failed else prediction, golds, zero=failed)
+    verdict = verdicts.get((question["id"], prediction))
+    if verdict is not None:
+        metrics["acc_l"] = verdict
+    searched = [step for step in steps if step["action"]["function"] == "search"]
+    shown = [[passage["id"] for passage in step["passages"]] for step in searched]
+    metrics |= retrieval_scores(shown, question.get("supporting") or (), k=RANK)
+    usage = row.get("usage") or {}
+    rejected = len((row.get("provenance") or {}).get("rejected_replies", ()))
+    metrics |= {"searches": float(len(searched)), "steps": float(len(steps))}
+    if metrics.get("acc_l", metrics.get("em")) == 1.0:
+        metrics["chain_length"] = float(len(steps))
+    metrics |= {name: float(usage.get(name, 0)) for name in ("calls", "prompt_tokens", "completion_tokens")}
+    metrics |= {"seconds": float(row.get("seconds", 0.0)), "rejected_replies": float(rejected)}
+    metrics["replies"] = float(rejected + len(steps))
+    return QuestionScore(
+        id=question["id"],
+        question=question["question"],
+        golds=tuple(golds),
+        prediction=prediction,
+        status=row["status"],
+        source=str(meta.get("dataset") or fallback),
+        kind=str(meta.get("type") or ""),
+        hops=_hops(meta),
+        metrics=metrics,
+    )
+
+
+def _answer_metrics(prediction: str, golds: Sequence[str], *, zero: bool) -> dict[str, float]:
+    """The answer metrics; `zero` keeps only their names, for a row that has no answer."""
+    if not golds:
+        return {}
+    scores = answer_scores(prediction, golds)
+    return dict.fromkeys(scores, 0.0) if zero else scores
+
+
+def _hops(meta: Row) -> int | None:
+    """The number of hops that the set states, also in the ids of MuSiQue."""
+    if isinstance(meta.get("hops"), int):
+        return int(meta["hops"])
+    found = _HOPS_IN_ID.match(str(meta.get("source_id", "")))
+    return int(found[1]) if found else None
+
+
+def _all_or_none_have_golds(rows: Sequence[QuestionScore], path: Path) -> None:
+    without = [number for number, row in enumerate(rows, start=1) if not row.golds]
+    if without and len(without) < len(rows):
+        raise UserError(
+            f"{path}, row {without[0]}: the question has no gold answers, though others have "
+            f"({len(without)} of {len(rows)} have none); leave such questions out of the question file"
+        )
+
+
+def _run_score(name: str, rows: list[QuestionScore], manifest: Row) -> RunScore:
+    if not any(row.metrics["searches"] for row in rows):
+        _drop_retrieval(rows)
+    columns = _columns(rows)
+    overall = _estimates(columns)
+    by = {
+        "source": _by([row.source for row in rows], columns, overall),
+        "kind": _by([row.kind for row in rows], columns, overall),
+        "hops": _by(["" if row.hops is None else str(row.hops) for row in rows], columns, overall),
+    }
+    replies = sum(row.metrics["replies"] for row in rows)
+    sources = {row.source for row in rows}
+    return RunScore(
+        run=name,
+        method=str(manifest["config"].get("method", "")),
+        model=" + ".join(map(str, manifest.get("models", []))),
+        dataset=sources.pop() if len(sources) == 1 else dataset_name(manifest),
+        questions=len(rows),
+        metrics=overall,
+        by=by,
+        outcomes=dict(Counter(row.status for row in rows)),
+        invalid_rate=sum(row.metrics["rejected_replies"] for row in rows) / max(replies, 1),
+        manifest=manifest,
+    )
+
+
+def _drop_retrieval(rows: Sequence[QuestionScore]) -> None:
+    """A method that never searches has no recall; one that did not search for a question found nothing."""
+    for name in retrieval_scores([], ["any"], k=RANK):
+        for row in rows:
+            row.metrics.pop(name, None)
+
+
+def _by(
+    labels: Sequence[str], columns: dict[str, Column], overall: dict[str, Estimate]
+) -> dict[str, dict[str, Estimate]]:
+    """The estimates of each group of rows; rows without a label are in none."""
+    groups: dict[str, dict[str, Estimate]] = {}
+    held = np.array(labels)
+    for label in sorted(set(labels) - {""}):
+        member = held == label
+        groups[label] = overall if member.all() else _estimates(columns, member)
+    return groups
+
+
+def _columns(rows: Sequence[QuestionScore]) -> dict[str, Column]:
+    """Each metric over all rows, NaN where a row has no value."""
+    names = dict.fromkeys(name for row in rows for name in row.metrics)
+    return {name: np.array([row.metrics.get(name, np.nan) for row in rows]) for name in names}
+
+
+def _estimates(columns: dict[str, Column], member: NDArray[np.bool_] | None = None) -> dict[str, Estimate]:
+    """Over the rows of a group (None: all) that have a value; a metric that no row has is absent."""
+    chosen = {name: column if member is None else column[member] for name, column in columns.items()}
+    known = {name: column[~np.isnan(column)] for name, column in chosen.items()}
+    return bootstrap({name: column for name, column in known.items() if len(column)})

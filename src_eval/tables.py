@@ -1,0 +1,193 @@
+"""The table of an evaluation as Markdown, CSV, LaTeX and for the terminal.
+
+Under the lines of each data set stand the published numbers of the methods that were run, in the same
+columns.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rich.table import Table as TerminalTable
+from rich.text import Text
+
+from src_eval.compare import ALPHA, BETTER, WORSE, Cell, Line, Table
+from src_eval.expected import Published
+from src_eval.score import is_share
+
+_NAMES = {
+    "em": "EM",
+    "f1": "F1",
+    "cover_em": "cover-EM",
+    "rouge_l": "ROUGE-L",
+    "acc_l": "ACC_L",
+    "zh_f1": "F1 (zh)",
+    "chain_length": "chain length",
+    "prompt_tokens": "prompt tokens",
+    "completion_tokens": "completion tokens",
+    "invalid": "invalid %",
+}
+_LATEX = {"\\": r"\textbackslash{}", "%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$"}
+_LATEX |= {"{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {BETTER: r"$^{*}$", WORSE: r"$^{\dagger}$", "\n": " "}
+_MARKDOWN = {"|": r"\|", "*": r"\*", "_": r"\_", "\n": " "}
+_CSV: tuple[str, ...] = ("dataset", "method", "metric", "mean", "low", "high", "n")
+_CSV += ("baseline", "difference", "p", "p_holm", "detectable", "published")
+
+
+class Row(NamedTuple):
+    """A row of text; `ours` tells what was measured here from what was published."""
+
+    cells: list[str]
+    ours: bool
+
+
+class Cells(NamedTuple):
+    """A table as text: its head, its rows, and the notes below."""
+
+    head: list[str]
+    rows: list[Row]
+    notes: list[str]
+
+
+def cells_of(table: Table) -> Cells:
+    """The table as a person reads it."""
+    head = ["data set", "method", "n", *map(shown_name, table.metrics), _NAMES["invalid"]]
+    rows = []
+    for dataset in dict.fromkeys(line.dataset for line in table.lines):
+        lines = [line for line in table.lines if line.dataset == dataset]
+        rows += [_measured(line, table.metrics) for line in lines]
+        known = {(each.source, each.system): each for line in lines for each in line.published}
+        found = (_published(dataset, each, table.metrics) for each in known.values())
+        rows += [row for row in found if row is not None]
+    return Cells(head, rows, notes_of(table))
+
+
+def notes_of(table: Table) -> list[str]:
+    """What the marks mean, and which differences each data set could show at all."""
+    notes = [
+        "[low, high]: 95 % bootstrap interval over questions. "
+        f"{BETTER} better and {WORSE} worse than {table.baseline}: paired randomisation test with Holm's "
+        f"correction over all comparisons of that metric, p < {ALPHA}.",
+    ]
+    for (dataset, metric), value in table.detectable.items():
+        if not is_share(metric):
+            continue
+        found = "not known, the methods never differ" if value is None else f"{100 * value:.1f} points"
+        notes.append(
+            f"{dataset}, {shown_name(metric)}: smallest difference to {table.baseline} that these questions "
+            f"would show (80 % power, alpha {ALPHA}): {found}."
+        )
+    return notes
+
+
+def markdown(table: Table) -> str:
+    """A pipe table with its notes."""
+    head, rows, notes = cells_of(table)
+    lines = [_piped(head), _piped(["---", "---", *["---:"] * (len(head) - 2)])]
+    lines += [_piped([_replaced(cell, _MARKDOWN) for cell in row.cells]) for row in rows]
+    return "\n".join([*lines, "", *(f"- {_replaced(note, _MARKDOWN)}" for note in notes), ""])
+
+
+def latex(table: Table) -> str:
+    """A `tabular` for the package booktabs."""
+    head, rows, notes = cells_of(table)
+    lines = [rf"\begin{{tabular}}{{ll{'r' * (len(head) - 2)}}}", r"\toprule", _latex_row(head), r"\midrule"]
+    for at, row in enumerate(rows):
+        if at and row.cells[0] != rows[at - 1].cells[0]:
+            lines.append(r"\midrule")
+        lines.append(_latex_row(row.cells))
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in notes), ""])
+
+
+def comma_separated(table: Table) -> str:
+    """One row per data set, method and metric, with every figure behind it; shares stay in [0, 1]."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_CSV)
+    for line in table.lines:
+        for metric, cell in line.cells.items():
+            detectable = _number(table.detectable.get((line.dataset, metric)))
+            known = [each for each in line.published if metric in each.values]
+            texts = [f"{each.values[metric]:g} ({each.system}; {each.source})" for each in known]
+            figures = _csv_figures(cell, table.baseline)
+            writer.writerow([line.dataset, line.name, metric, *figures, detectable, "; ".join(texts)])
+    return out.getvalue()
+
+
+def terminal(table: Table) -> TerminalTable:
+    """For the terminal, published rows dimmed."""
+    head, rows, _ = cells_of(table)
+    shown = TerminalTable(header_style="bold")
+    for at, name in enumerate(head):
+        shown.add_column(name, justify="left" if at < 2 else "right", no_wrap=at >= 2)
+    for at, row in enumerate(rows):
+        last = at + 1 == len(rows) or rows[at + 1].cells[0] != row.cells[0]
+        shown.add_row(*map(Text, row.cells), end_section=last, style="" if row.ours else "dim")
+    return shown
+
+
+def shown_name(metric: str) -> str:
+    """What a metric is called in a table."""
+    return _NAMES.get(metric, metric)
+
+
+def _measured(line: Line, metrics: list[str]) -> Row:
+    figures = [_figure(name, line.cells.get(name)) for name in metrics]
+    invalid = f"{100 * line.invalid_rate:.1f}"
+    return Row([line.dataset, line.name, str(line.questions), *figures, invalid], True)
+
+
+def _published(dataset: str, each: Published, metrics: list[str]) -> Row | None:
+    """None when nothing was published for the columns of the table."""
+    figures = [f"{each.values[name]:g}" if name in each.values else "-" for name in [*metrics, "invalid"]]
+    if set(figures) == {"-"}:
+        return None
+    return Row([dataset, f"{each.system} ({each.source})", "-", *figures], False)
+
+
+def _figure(metric: str, cell: Cell | None) -> str:
+    """`66.7 [56.0, 76.2]*` for a share, `2.25*` for a count, `-` for none."""
+    if cell is None or cell.estimate is None:
+        return "-"
+    estimate = cell.estimate
+    if not is_share(metric):
+        return f"{estimate.mean:.2f}{cell.mark}"
+    return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]{cell.mark}"
+
+
+def _csv_figures(cell: Cell, baseline: str) -> list[str]:
+    """From `mean` to `p_holm`; empty where there is no value."""
+    estimate, test = cell.estimate, cell.comparison
+    figures = ["", "", "", ""]
+    if estimate is not None:
+        figures = [_number(estimate.mean), _number(estimate.low), _number(estimate.high), str(estimate.n)]
+    if test is None:
+        return [*figures, "", "", "", ""]
+    return [*figures, baseline, _number(test.difference), _number(test.p), _number(cell.p_holm)]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _piped(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _latex_row(cells: list[str]) -> str:
+    return " & ".join(_replaced(cell, _LATEX) for cell in cells) + r" \\"
+
+
+def _replaced(text: str, table: dict[str, str]) -> str:
+    return "".join(table.get(char, char) for char in text)
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "table.md": markdown,
+    "table.csv": comma_separated,
+    "table.tex": latex,
+}

@@ -1,0 +1,162 @@
+"""`python -m src_eval.run`: the runs it makes, what it repeats, and how it tells what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers_llm import write_items, write_script
+from helpers_runs import Run
+from helpers_scores import answered, write_run
+from rich.console import Console
+
+from src_core.config import build_config
+from src_core.errors import UserError
+from src_core.types import Status
+from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
+from src_eval.run import Job, evaluate, is_finished, plan
+
+PROMPTLESS = {"expected": "", "name": "t"}
+PATIENCE = 300.0  # every run is a process of its own, which a busy machine starts slowly
+
+
+def evaluation(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -m src_eval.run` from its start to its end."""
+    run = Run("src_eval.run", arguments)
+    out, err = asyncio.run(asyncio.wait_for(run.communicate(), PATIENCE))
+    return subprocess.CompletedProcess([], run.returncode or 0, out.decode(), err.decode())
+
+
+def config(tmp_path: Path, **more: object) -> EvalConfig:
+    questions, _ = write_items(tmp_path, 2)
+    values = {
+        **PROMPTLESS,
+        "methods": ["closed_book", {"method": "rearag", "label": "short", "settings": ["limits.t_max=2"]}],
+        "datasets": [{"name": "items", "path": str(questions)}],
+        "runs_dir": str(tmp_path / "runs"),
+        **more,
+    }
+    return build_config(EvalConfig, values, [], where="the test")
+
+
+def test_a_plan_is_one_run_per_data_set_and_line_whose_own_settings_win(tmp_path: Path) -> None:
+    jobs = plan(config(tmp_path, settings=["limits.t_max=9"], servers=["retriever=toy:x"]))
+    assert [job.folder.name for job in jobs] == ["eval-t-items-closed_book", "eval-t-items-short"]
+    command = jobs[1].command
+    assert command[:4] == [sys.executable, "-m", "src_infer.run", "configs/infer/cpu.yaml"]
+    assert command.index("limits.t_max=9") < command.index("limits.t_max=2")
+    assert {"method=rearag", "n_questions=-1", "retriever=toy:x", "run_name=eval-t-items-short"} <= set(
+        command
+    )
+
+
+def test_names_must_tell_lines_apart_and_the_baseline_must_be_one(tmp_path: Path) -> None:
+    assert config(tmp_path).baseline_name() == "closed_book"
+    assert config(tmp_path, baseline="short").baseline_name() == "short"
+    with pytest.raises(UserError, match="no method is called 'x'; baseline is one of closed_book, short"):
+        config(tmp_path, baseline="x").baseline_name()
+    with pytest.raises(UserError, match="two methods are called 'rearag'"):
+        config(tmp_path, methods=["rearag", "rearag"]).baseline_name()
+
+
+def test_flashrag_mode_takes_its_items_and_its_metrics(tmp_path: Path) -> None:
+    mode = config(tmp_path, flashrag=True)
+    assert (mode.metrics_of("nq"), mode.metrics_of("popqa"), mode.metrics_of("hotpotqa")) == (
+        ("em",),
+        ("em",),
+        ("f1",),
+    )
+    counts = [mode.questions_of(DatasetSpec(name="x", path="x", n=n)) for n in (-1, 5, 4000)]
+    assert counts == [1000, 5, 1000]
+    assert config(tmp_path).metrics_of("nq") == ("em", "f1")
+
+
+def test_a_run_is_finished_when_all_its_rows_are_there_and_none_failed(tmp_path: Path) -> None:
+    def job(folder: Path) -> Job:
+        return Job(MethodSpec(method="rearag"), DatasetSpec(name="x", path="x"), folder, [])
+
+    whole = write_run(tmp_path / "a", [answered("1?", "x", "x"), answered("2?", "x", "x")])
+    assert is_finished(job(whole), wanted=2)
+    assert not is_finished(job(whole), wanted=3)
+    failed = write_run(tmp_path / "b", [answered("1?", "", "x", status=Status.RETRIEVER_ERROR)])
+    assert not is_finished(job(failed), wanted=1)
+    assert not is_finished(job(tmp_path / "c"), wanted=0)
+
+
+def test_a_run_that_cannot_be_made_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    good, bad = plan(settings)
+    write_run(good.folder, [answered("What is item 0?", "item-0", "item-0"), answered("1?", "x", "y")])
+    bad = bad._replace(command=[sys.executable, "-c", "raise SystemExit(2)"])
+    out, err = io.StringIO(), io.StringIO()
+    assert (
+        evaluate(settings, [good, bad], out=Console(file=out, width=150), err=Console(file=err, width=200))
+        == 1
+    )
+    assert "closed_book" in out.getvalue()
+    assert "50.0 [" in out.getvalue()
+    assert "done before" in err.getvalue()
+    assert "error: eval-t-items-short: it was refused" in err.getvalue()
+    assert (tmp_path / "runs/eval-t/table.md").is_file()
+
+
+def test_an_interruption_ends_all(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    jobs = [job._replace(command=[sys.executable, "-c", "raise SystemExit(130)"]) for job in plan(settings)]
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(settings, jobs, out=Console(quiet=True), err=Console(quiet=True))
+
+
+def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
+    questions, corpus = write_items(tmp_path, 2)
+    script = write_script(tmp_path / "script.jsonl", [("item 0", ["item-0"]), ("item 1", ["something else"])])
+    judge = write_script(tmp_path / "judge.jsonl", [("", ["[[3]]"])])
+    file = tmp_path / "mini.yaml"
+    values = {
+        **PROMPTLESS,
+        "methods": ["closed_book", "naive_rag"],
+        "datasets": [{"name": "items", "path": str(questions)}],
+        "settings": [f"agent.url=scripted:{script}", f"reader.url=scripted:{script}"],
+        "servers": [f"retriever=toy:{corpus}"],
+        "metrics": ["em", "acc_l", "searches"],
+        "judge": {"endpoint": {"url": f"scripted:{judge}"}, "cache": str(tmp_path / "cache.jsonl")},
+        "runs_dir": str(tmp_path / "runs"),
+    }
+    file.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
+    first = evaluation(str(file))
+    assert first.returncode == 0, first.stderr
+    assert "[2/2] items, naive_rag" in first.stderr
+    assert "written:" in first.stdout
+    home = tmp_path / "runs/eval-t"
+    assert {"table.md", "table.csv", "table.tex", "config.yaml", "logs"} == {
+        path.name for path in home.iterdir()
+    }
+    table = (home / "table.md").read_text(encoding="utf-8").splitlines()
+    assert table[2].startswith(
+        "| items | closed\\_book | 2 | 50.0 [0.0, 100.0] | 100.0 [100.0, 100.0] | 0.00"
+    )
+    assert (tmp_path / "runs/eval-t-items-naive_rag/scores.json").is_file()
+    again = evaluation(str(file))
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("done before") == 2
+    assert again.stdout == first.stdout
+
+
+def test_a_mistake_in_a_run_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    questions, _ = write_items(tmp_path, 1)
+    file = tmp_path / "mini.yaml"
+    data = [{"name": "items", "path": str(questions)}]
+    values = {**PROMPTLESS, "methods": ["no_such"], "datasets": data, "runs_dir": str(tmp_path / "runs")}
+    file.write_text(json.dumps(values), encoding="utf-8")
+    done = evaluation(str(file))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: items, no_such:")
+    assert not (tmp_path / "runs").exists()
+    checked = evaluation(str(file), "methods=[closed_book]", "corpus=c.jsonl", "--check")
+    assert (checked.returncode, checked.stdout) == (0, "c.jsonl\n\n")
+    assert evaluation().returncode == 2

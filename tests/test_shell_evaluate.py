@@ -1,0 +1,42 @@
+"""scripts/evaluate.sh from its arguments to its clean-up, with fake servers and a fake interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_shell_infer import Infer
+
+
+class Evaluate(Infer):
+    """`scripts/evaluate.sh` in the CPU profile."""
+
+    module = "src_eval.run"
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path) -> Iterator[Evaluate]:
+    made = Evaluate(tmp_path)
+    yield made
+    made.run("deploy/stop.sh")
+
+
+def test_starts_the_servers_runs_and_stops_them(evaluate: Evaluate) -> None:
+    done = evaluate.run("scripts/evaluate.sh", "configs/eval/smoke.yaml", "name=mine")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == evaluate.line("retriever", "RETRIEVER_PORT") + evaluate.line()
+    assert not list(evaluate.state.glob("*.pid"))
+    settings = evaluate.settings()
+    assert settings["config"].endswith("configs/eval/smoke.yaml")
+    assert settings["infer"] == "configs/infer/cpu.yaml"
+    assert settings["name"] == "mine"
+    url = f"http://127.0.0.1:{evaluate.port}/v1"
+    where = f"retriever=http://127.0.0.1:{evaluate.env['RETRIEVER_PORT']}, agent.url={url}, reader.url={url}"
+    assert settings["servers"] == f"[{where}]"
+
+
+def test_without_arguments_it_explains_itself(evaluate: Evaluate) -> None:
+    done = evaluate.run("scripts/evaluate.sh")
+    assert done.returncode == 0
+    assert "bash scripts/evaluate.sh configs/eval/smoke.yaml" in done.stdout
