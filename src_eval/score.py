@@ -29,15 +29,19 @@ def main() -> None:
 
 
 def runs_table(runs: list[RunScore]) -> Table:
-    """One line per run: its answer metrics with their intervals, what it searched and found, what it cost."""
+    """One line per run: its answer metrics with their intervals, what it searched and found, what it cost:
+    `seconds` is the mean time of one question, `wall` the time of the run (its last part, if it was resumed)
+    over its questions, which several in flight make shorter.
+    """
     shown = [name for name in COLUMNS if any(name in run.metrics for run in runs)]
     table = Table(header_style="bold")
     table.add_column("run", overflow="fold", min_width=12)
-    for name in ("n", *shown, "invalid %"):
+    for name in ("n", *shown, "wall", "invalid %"):
         table.add_column(name, justify="right", no_wrap=True)
     for run in runs:
         cells = [estimate_text(name, run.metrics.get(name)) for name in shown]
-        table.add_row(Text(run.run), str(run.questions), *cells, f"{100 * run.invalid_rate:.1f}")
+        wall = f"{run.manifest.get('wall_seconds', 0.0) / run.questions:.2f}"
+        table.add_row(Text(run.run), str(run.questions), *cells, wall, f"{100 * run.invalid_rate:.1f}")
     return table
 
 

@@ -46,4 +46,4 @@ for way in "${ways[@]}"; do
       run_name="$name" questions="$DATA/${set%%:*}.dev.jsonl" n_questions="${set##*:}"
   done
 done
-"$VENV/bin/python" scripts/bench/runs.py "${runs[@]}"
+"$VENV/bin/python" -m src_eval.score "${runs[@]}"

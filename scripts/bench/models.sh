@@ -14,4 +14,4 @@ for model in $MODELS; do
     runs+=("runs/$name")
   done
 done
-"${VENV:-.venv}/bin/python" scripts/bench/runs.py "${runs[@]}"
+"${VENV:-.venv}/bin/python" -m src_eval.score "${runs[@]}"
