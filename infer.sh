@@ -4,12 +4,13 @@
 #   N_QUESTIONS=-1 METHOD=naive_rag bash infer.sh  all of them with another method
 #   QUESTION="Who …?" bash infer.sh                one question, every step printed as it happens
 #   CORPUS=my_corpus.jsonl bash infer.sh questions=my.jsonl   another corpus, indexed on the way
+#   MODEL=qwen2.5-coder-1.5b bash infer.sh         an untrained model, with prompt, example and grammar
 #   ADAPTER=runs/x/adapter bash infer.sh           what training wrote: an adapter, or MODEL=runs/x/model
 #   bash infer.sh limits.t_max=8                              any setting of configs/infer/*.yaml as key=value
 # Knobs may stand before or after the script's name: METHOD N_QUESTIONS QUESTION RUN_NAME PROFILE MODEL ADAPTER, and
-# those of deploy/deploy_config.sh. PROFILE=cpu (an untrained 1.5B) and PROFILE=small (a 135M that was trained for the
-# loop) start and stop the embedded servers; PROFILE=gpu talks to those that deploy/*.sh started, and is the default
-# where a GPU and vLLM are there.
+# those of deploy/deploy_config.sh. PROFILE=small (a 0.5B that was trained for the loop; the default) and PROFILE=cpu (an
+# untrained model: the default when MODEL names one without ADAPTER) start and stop the embedded servers; PROFILE=gpu
+# talks to those that deploy/*.sh started, and is the default where a GPU and vLLM are there.
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -19,7 +20,7 @@ METHOD=${METHOD:-rearag}
 N_QUESTIONS=${N_QUESTIONS:-10}
 QUESTION=${QUESTION:-}
 RUN_NAME=${RUN_NAME:-$METHOD-$(date +%Y%m%d-%H%M%S)}
-choose_profile
+choose_profile "$(laptop_profile)"
 [[ -f src_infer/methods/$METHOD.py ]] || die "there is no method '$METHOD' in src_infer/methods"
 
 lora=$(served_adapter)

@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/local.sh
 read_arguments deploy/deploy_demo.sh "$@"
 WITH_SERVERS=${WITH_SERVERS:-0}
-choose_profile
+choose_profile "$(laptop_profile)"
 source deploy/servers.sh
 unset OWNER_PID # nothing started here ends with this script: it is deployed by hand, as by the other scripts
 

@@ -25,6 +25,11 @@ read_arguments() {
   done
 }
 
+# laptop_profile: the model that was trained here, unless another one is named without an adapter.
+laptop_profile() {
+  if [[ -n ${MODEL:-${REARAG_MODEL_DIR:-}} && -z ${ADAPTER:-${REARAG_ADAPTER:-}} ]]; then echo cpu; else echo small; fi
+}
+
 # choose_profile [WITHOUT_GPU]: PROFILE is gpu where a GPU and vLLM are there, else WITHOUT_GPU (cpu). In the others one
 # llama.cpp server plays every role, unless ANSWER_LLM_PORT says otherwise; small serves the model that was trained here.
 # Sets EMBEDDED to 1 where the servers are this script's own.
@@ -34,7 +39,9 @@ choose_profile() {
   case $PROFILE in
     gpu) EMBEDDED=0 ;;
     cpu) EMBEDDED=1 ;;
-    small) EMBEDDED=1 MODEL=${MODEL:-smollm2-135m} ADAPTER=${ADAPTER:-adapters/smollm2-135m} ;;
+    small)
+      EMBEDDED=1 MODEL=${MODEL:-${REARAG_MODEL_DIR:-qwen2.5-coder-0.5b}}
+      ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-adapters/$MODEL}} ;;
     *) die "there is no profile '$PROFILE'; PROFILE is cpu, small or gpu" ;;
   esac
   export REARAG_ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-}}

@@ -202,9 +202,32 @@ def test_the_small_profile_serves_the_shipped_adapter(infer: Infer, tmp_path: Pa
     (tmp_path / "a.gguf").touch()
     done = infer.run("infer.sh", "PROFILE=small", ADAPTER=str(tmp_path / "a.gguf"))
     assert done.returncode == 0, done.stderr
-    assert infer.fetched() == ["e5-small", "smollm2-135m"]
+    assert infer.fetched() == ["e5-small", "qwen2.5-coder-0.5b"]
     assert infer.settings()["config"] == "configs/infer/small.yaml"
     assert not list(infer.state.glob("*.pid"))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "profile", "model"),
+    [
+        ({}, "small", "qwen2.5-coder-0.5b"),
+        ({"MODEL": "smollm2-135m"}, "cpu", "smollm2-135m"),
+        ({"REARAG_MODEL_DIR": "smollm2-135m"}, "cpu", "smollm2-135m"),
+        ({"MODEL": "smollm2-135m", "ADAPTER": "a.gguf"}, "small", "smollm2-135m"),
+        ({"MODEL": "smollm2-135m", "PROFILE": "small"}, "small", "smollm2-135m"),
+        ({"ADAPTER": "a.gguf"}, "small", "qwen2.5-coder-0.5b"),
+        ({"PROFILE": "cpu"}, "cpu", "qwen2.5-coder-1.5b"),
+    ],
+)
+def test_a_laptop_runs_what_was_trained_here_unless_another_model_is_named(
+    infer: Infer, tmp_path: Path, knobs: dict[str, str], profile: str, model: str
+) -> None:
+    (tmp_path / "a.gguf").touch()
+    paths = {key: str(tmp_path / value) if value == "a.gguf" else value for key, value in knobs.items()}
+    done = infer.run("infer.sh", **{"PROFILE": "", "VLLM": str(tmp_path / "none"), **paths})
+    assert done.returncode == 0, done.stderr
+    assert infer.fetched() == ["e5-small", model]
+    assert infer.settings()["config"] == f"configs/infer/{profile}.yaml"
 
 
 def test_the_gpu_profile_starts_nothing(infer: Infer) -> None:
@@ -222,4 +245,4 @@ def test_the_profile_is_found_out(infer: Infer, tmp_path: Path) -> None:
     assert infer.run("infer.sh", **path).returncode == 0
     assert infer.settings()["config"] == "configs/infer/gpu.yaml"
     assert infer.run("infer.sh", **path, VLLM=str(tmp_path / "none")).returncode == 0
-    assert infer.settings()["config"] == "configs/infer/cpu.yaml"
+    assert infer.settings()["config"] == "configs/infer/small.yaml"
