@@ -26,13 +26,15 @@ class DataFile:
 @config_class
 class LoraConfig:
     """Low-rank adapters instead of all weights (`peft`). `targets`: names of linear layers, or
-    `all-linear`.
+    `all-linear`. `start_from`: the folder of an adapter of the same model, rank and targets, which is trained
+    on.
     """
 
     rank: Positive = 16
     alpha: Positive = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     targets: str | tuple[str, ...] = "all-linear"
+    start_from: str = ""
 
 
 @config_class

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from src_core.errors import UserError
 from src_models.llama_server import find_model
+from src_models.peft_folder import read_peft
 from src_models.to_hf import to_hf
 from src_train.config import LoraConfig, TrainConfig
 from src_train.loss import learn_targets
@@ -88,8 +89,30 @@ def _with_adapters(model: Any, lora: LoraConfig) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, settings)
+        made = get_peft_model(model, settings)
     except ValueError as error:
         raise UserError(
             f"lora.targets={lora.targets!r} does not fit {type(model).__name__}: {error}"
         ) from error
+    if lora.start_from:
+        _load_adapter(made, Path(lora.start_from))
+    return made
+
+
+def _load_adapter(model: Any, folder: Path) -> None:
+    """Put the weights of an adapter into the model's. Raises `UserError` unless they are the same ones."""
+    from peft import set_peft_model_state_dict
+
+    file, ours = folder / "adapter_model.safetensors", model.peft_config["default"]
+    if not file.is_file():
+        raise UserError(f"lora.start_from={folder} has no {file.name}; give the folder that training wrote")
+    theirs = read_peft(folder)
+    if (theirs.rank, theirs.alpha) != (ours.r, ours.lora_alpha):
+        raise UserError(f"{folder} has rank {theirs.rank}, alpha {theirs.alpha:g}: set lora.rank, lora.alpha")
+    try:
+        loaded = set_peft_model_state_dict(model, load_file(file))
+    except RuntimeError as error:  # shapes
+        raise UserError(f"{folder} does not fit this model and rank: {str(error)[:200]}") from error
+    missing = [key for key in loaded.missing_keys if "lora_" in key]
+    if missing or loaded.unexpected_keys:
+        raise UserError(f"{folder} was trained on other layers: {[*missing, *loaded.unexpected_keys][:2]}")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from src_core.actions import ParsedStep, parse_step
+from src_core.errors import UserError
 from src_core.render import PromptStyle, chat_messages, conversation
 from src_core.types import Finish, Search, Step
 from src_train.encode import Encoder
@@ -70,6 +71,27 @@ def test_random_weights_learn_to_act(tmp_path: Path) -> None:
     assert not any(valid_first_steps(folder, rows[:3]))
     learnt = valid_first_steps(tmp_path / "runs/run/model", rows[:10])
     assert sum(learnt) >= 9, learnt
+
+
+def test_training_goes_on_from_an_adapter(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    folder = model_folder(tmp_path / "model")
+    path = str(
+        train_settings(tmp_path, folder, lora={"rank": 4, "alpha": 8}, max_steps=4, learning_rate=1e-2)
+    )
+    assert main([path, "run_name=first"]) == 0
+    first = tmp_path / "runs/first/adapter"
+    assert main([path, "run_name=second", f"lora.start_from={first}"]) == 0
+    ended, begun = (
+        [json.loads(line).get("loss") for line in (tmp_path / f"runs/{run}/log.jsonl").open()]
+        for run in ("first", "second")
+    )
+    assert begun[0] < ended[0] - 0.05, "it would begin where the first one began"
+    for change in ("lora.rank=2", "lora.alpha=4"):
+        with pytest.raises(UserError, match="set lora.rank, lora.alpha"):
+            main([path, "run_name=third", f"lora.start_from={first}", change])
+    with pytest.raises(UserError, match="has no adapter_model.safetensors"):
+        main([path, "run_name=fourth", f"lora.start_from={tmp_path}"])
 
 
 def test_an_adapter_is_stored_in_sixteen_bits(tmp_path: Path) -> None:

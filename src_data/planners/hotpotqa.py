@@ -61,12 +61,12 @@ def _whole(question: Question) -> Hop:
 
 
 def _bridge(question: Question, *, named: str, hidden: str) -> Plan | None:
-    """Hop 1 finds the hidden title from its description, hop 2 asks the rest about it. None where no
-    description can be cut out.
+    """Hop 1 finds the hidden title from its description, hop 2 asks the rest about it. None where there is no
+    second question or no description can be cut out.
     """
     bridge = bare_title(hidden)
     if normalize_answer(bridge) in map(normalize_answer, question.answers):
-        return Plan((_whole(question),), question.answers[0], Kind.SINGLE)
+        return None  # the hidden passage is the answer: there is no second question
     description = _description(question.question, bare_title(named))
     if description is None:
         return None

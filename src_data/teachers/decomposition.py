@@ -21,6 +21,7 @@ from src_data.planners.plans import Hop, Kind, NoPlan, Plan, resolve
 from src_data.teachers import phrases
 from src_data.teachers.gather import GAVE_UP, next_gathering_step
 from src_data.teachers.mentions import find_mention, shown_part
+from src_data.teachers.quotes import telling_quote
 from src_infer.episode import Generate
 from src_infer.prompts import shorten
 
@@ -77,6 +78,10 @@ def next_step(made: Plan, steps: Sequence[Step], *, key: str, chain: int) -> tup
         return next_gathering_step(made, steps, key=key)
     found, tries = replay(made, steps)
     if len(found) == len(made.hops):
+        if made.kind is Kind.SINGLE:  # several right answers: the one that was observed
+            told = _told(made, steps)
+            thought = phrases.quoting_conclusion([told], found[-1], key=key) if told else ""
+            return thought or phrases.conclusion(made, found, key=key), Finish(found[-1])
         return phrases.conclusion(made, found, key=key), Finish(made.answer)
     hop = made.hops[len(found)]
     if tries >= len(hop.queries):
@@ -87,6 +92,15 @@ def next_step(made: Plan, steps: Sequence[Step], *, key: str, chain: int) -> tup
     if found:
         return phrases.onward(made, found, key=key), Search(query)
     return phrases.opening(made, key=key), Search(query)
+
+
+def _told(made: Plan, steps: Sequence[Step]) -> str:
+    """The sentence that tells the answer of a single fact, where the observation shows its passage."""
+    wanted = {normalize_answer(title) for title in made.titles}
+    shown = [passage for passage in steps[-1].passages if normalize_answer(passage.title) in wanted]
+    observed = steps[-1].observation or ""
+    quotes = (telling_quote(passage, made.hops[-1].answers, observed) for passage in shown)
+    return next((quote for quote in quotes if quote and quote[:40] in observed), "")
 
 
 def replay(made: Plan, steps: Sequence[Step]) -> Progress:

@@ -15,11 +15,10 @@ from src_core.types import Action, Finish, Passage, Search, Step
 from src_data.cleaning.answer_rules import CLOSED
 from src_data.planners.plans import Plan, bare_title
 from src_data.teachers import phrases
-from src_data.teachers.mentions import find_mention, shown_part
-from src_infer.prompts import shorten
+from src_data.teachers.mentions import find_mention
+from src_data.teachers.quotes import nearest_quote, telling_quote
 
 GAVE_UP = "unknown"
-_QUOTE_CHARS = 200
 
 
 def next_gathering_step(made: Plan, steps: Sequence[Step], *, key: str) -> tuple[str, Action]:
@@ -31,7 +30,7 @@ def next_gathering_step(made: Plan, steps: Sequence[Step], *, key: str) -> tuple
     missing = [title for title in made.titles if title not in shown]
     told = _told(made, steps, shown, complete=not missing)
     if told:
-        return phrases.gather_conclusion(told, made.answer, key=key), Finish(made.answer)
+        return phrases.quoting_conclusion(told, made.answer, key=key), Finish(made.answer)
     wanted = _mentioned(missing, question, steps)
     asked = [step.action.query for step in steps if isinstance(step.action, Search)]
     for name in map(bare_title, wanted):
@@ -62,28 +61,9 @@ def _told(made: Plan, steps: Sequence[Step], shown: dict[str, Passage], *, compl
         return []
     if closed or any(normalize_answer(made.answer) == normalize_answer(bare_title(t)) for t in shown):
         asked = made.hops[0].queries[0]
-        return [quote for passage in shown.values() if (quote := _nearest(passage, asked, observed))]
-    quotes = (_telling(passage, made.hops[0].answers, observed) for passage in reversed(shown.values()))
+        return [quote for passage in shown.values() if (quote := nearest_quote(passage, asked, observed))]
+    quotes = (telling_quote(passage, made.hops[0].answers, observed) for passage in reversed(shown.values()))
     return [quote for quote in quotes if quote][:1]
-
-
-def _telling(passage: Passage, answers: Sequence[str], observed: str) -> str:
-    """The first sentence of what was shown of a passage that mentions one of `answers`."""
-    quotes = map(_quote, phrases.sentences(shown_part(passage, observed)))
-    return next((quote for quote in quotes if find_mention(quote, answers)), "")
-
-
-def _nearest(passage: Passage, asked: str, observed: str) -> str:
-    """The sentence of what was shown of a passage that shares most words with the question, its title aside;
-    the first of several.
-    """
-    words = {*normalize_answer(asked).split()} - {*normalize_answer(passage.title).split()}
-    quotes = list(map(_quote, phrases.sentences(shown_part(passage, observed))))
-    return max(quotes, key=lambda quote: len(words & {*normalize_answer(quote).split()}), default="")
-
-
-def _quote(sentence: str) -> str:
-    return shorten(sentence, _QUOTE_CHARS).rstrip(" .…")
 
 
 def _mentioned(missing: Sequence[str], question: str, steps: Sequence[Step]) -> list[str]:

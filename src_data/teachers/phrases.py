@@ -129,7 +129,7 @@ def gather_onward(seen: Sequence[str], title: str, *, key: str) -> str:
     return _fill(_choose(_ONWARD_GATHER, key), seen=told, title=title)
 
 
-def gather_conclusion(told: Sequence[str], answer: str, *, key: str) -> str:
+def quoting_conclusion(told: Sequence[str], answer: str, *, key: str) -> str:
     """The thought before `finish`, with the sentences that tell the answer."""
     return _fill(_choose(_CONCLUDE_GATHER, key), told="; ".join(told), answer=answer.rstrip("."))
 
