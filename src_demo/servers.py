@@ -8,11 +8,12 @@ import time
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from src_core.endpoints import make_model
 from src_core.errors import BoundaryError
 from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint
 from src_demo.config import DemoConfig
-from src_infer.build import make_model, make_retriever, retriever_identity
+from src_infer.build import make_retriever, retriever_identity
 
 LLM_SCRIPT = "bash deploy/deploy.sh"
 RAG_SCRIPT = "bash deploy/deploy_rag_engine.sh"
