@@ -89,7 +89,7 @@ def test_training_goes_on_from_an_adapter(tmp_path: Path) -> None:
     assert begun[0] < ended[0] - 0.05, "it would begin where the first one began"
     for change in ("lora.rank=2", "lora.alpha=4"):
         with pytest.raises(UserError, match=r"set lora\.rank, lora\.alpha"):
-            main([path, "run_name=third", f"lora.start_from={first}", change])
+            main([path, f"run_name={change}", f"lora.start_from={first}", change])
     with pytest.raises(UserError, match=r"has no adapter_model\.safetensors"):
         main([path, "run_name=fourth", f"lora.start_from={tmp_path}"])
 
