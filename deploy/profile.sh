@@ -1,9 +1,14 @@
 # shellcheck shell=bash
 # Which profile runs: the GPU node's servers, or the embedded ones with a model that was trained here or an untrained one.
 # Sourced by deploy/local.sh, never run.
-# laptop_profile: the model that was trained here, unless another one is named without an adapter.
+# trained MODEL: whether it is a folder that scripts/train_sft.sh wrote.
+trained() { [[ -f ${1%/}/training.json ]]; }
+
+# laptop_profile: a model that was trained for the loop (by default the one that was trained here), unless another one is
+# named without an adapter.
 laptop_profile() {
-  if [[ -n ${MODEL:-${REARAG_MODEL_DIR:-}} && -z ${ADAPTER:-${REARAG_ADAPTER:-}} ]]; then echo cpu; else echo small; fi
+  local model=${MODEL:-${REARAG_MODEL_DIR:-}}
+  if [[ -z $model || -n ${ADAPTER:-${REARAG_ADAPTER:-}} ]] || trained "$model"; then echo small; else echo cpu; fi
 }
 
 # choose_profile [WITHOUT_GPU]: PROFILE is gpu where a GPU and vLLM are there, else WITHOUT_GPU (cpu). In the others one
@@ -16,8 +21,8 @@ choose_profile() {
     gpu) EMBEDDED=0 ;;
     cpu) EMBEDDED=1 ;;
     small)
-      EMBEDDED=1 MODEL=${MODEL:-${REARAG_MODEL_DIR:-qwen2.5-coder-0.5b}}
-      ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-adapters/$MODEL}} ;;
+      EMBEDDED=1 MODEL=${MODEL:-${REARAG_MODEL_DIR:-qwen2.5-coder-0.5b}} ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-}}
+      [[ $MODEL == */* || $MODEL == *.gguf ]] || ADAPTER=${ADAPTER:-adapters/$MODEL} ;; # a path is a whole model
     *) die "there is no profile '$PROFILE'; PROFILE is cpu, small or gpu" ;;
   esac
   export REARAG_ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-}}

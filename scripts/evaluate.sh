@@ -20,7 +20,7 @@ choose_profile
 lora=$(served_adapter)
 servers="retriever=http://$RETRIEVER_HOST:$RETRIEVER_PORT"
 servers+=", agent.url=http://$REARAG_HOST:$REARAG_PORT/v1, reader.url=http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
-run=("$VENV/bin/python" -m src_eval.run "$CONFIG" infer="configs/infer/$PROFILE.yaml"
+run=("$VENV/bin/python" -m src_eval.run "$CONFIG" infer="configs/infer/$PROFILE.yaml" profile="$PROFILE"
   servers="[$servers${lora:+, agent.model=$lora}]" "${settings[@]}")
 (( EMBEDDED == 0 )) || bash scripts/setup.sh requirements-local.txt
 need_python

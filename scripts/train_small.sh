@@ -4,7 +4,8 @@
 # runs/sft-NAME/adapter; compare it with scripts/bench/learning.sh. Two cores need about two hours, and the same command
 # goes on where it was stopped.
 #   CONFIG=configs/train/smollm2-135m-cpu.yaml NAME=tiny bash scripts/train_small.sh [key=value …]    another model
-#   CHAINS="2wikimultihopqa:300 hotpotqa:300 musique:-1 nq:60"     how many chains of each set are learnt from (-1: all)
+#   CHAINS="2wikimultihopqa:230 hotpotqa:330:2 …"    how many chains of each set are learnt from (-1: all), and with how
+#                                                    many searches at least
 #   READER="nq:60"    how many rows of chains mixed with those of the reader's role (search + passages -> answer)
 # DATA is the folder of SET.train.jsonl, SET.dev.jsonl and corpus.jsonl. Dev files are never trained on: every set is
 # decontaminated against all of them.
@@ -15,10 +16,10 @@ export VENV=${VENV:-.venv} RETRIEVER_CONFIG=configs/retriever.yaml ENGINE=llama.
 DATA=${DATA:-../shared/data}
 NAME=${NAME:-small}
 CONFIG=${CONFIG:-configs/train/qwen2.5-coder-0.5b-cpu.yaml}
-CHAINS=${CHAINS:-2wikimultihopqa:300 hotpotqa:300 musique:-1 nq:60}
+CHAINS=${CHAINS:-2wikimultihopqa:230 hotpotqa:330:2 hotpotqa:80 musique:-1 nq:150}
 READER=${READER:-nq:60}
 RETRIEVER_HOST=${RETRIEVER_HOST:-127.0.0.1} RETRIEVER_PORT=${RETRIEVER_PORT:-9892}
-export CORPUS=${CORPUS:-$DATA/corpus.jsonl} INDEX_DIR=${INDEX_DIR:-indexes/learning} RETRIEVER_HOST RETRIEVER_PORT
+export CORPUS=${CORPUS:-$DATA/corpus.jsonl} INDEX_DIR=${INDEX_DIR:-indexes/real} RETRIEVER_HOST RETRIEVER_PORT
 read -ra chains <<< "$CHAINS"
 read -ra reader <<< "$READER"
 
@@ -26,10 +27,10 @@ evaluated=
 for file in "$DATA"/*.dev.jsonl; do evaluated+="{path: $file},"; done
 train=
 
-# construct RUN SET N SETTING...: the kept chains of a set's training rows, N of whose rows are learnt from.
+# construct RUN SET:N[:MIN_SEARCHES] SETTING...: the kept chains of a set's training rows, N of which are learnt from.
 construct() {
-  local run=$1 set=$2 n=$3; shift 3
-  train+="{path: runs/$run/conversations.train.jsonl, n: $n},"
+  local run=$1 set n least; IFS=: read -r set n least <<< "$2"; shift 2
+  train+="{path: runs/$run/conversations.train.jsonl, n: $n, min_searches: ${least:-0}},"
   [[ -f runs/$run/conversations.train.jsonl ]] || "$VENV/bin/python" -m src_data.run src_data/data_config.cpu.yaml \
     run_name="$run" build_conv.teacher=decomposition build_conv.num_workers=16 \
     build_conv.observation_mode=passages build_conv.max_passage_chars=300 build_conv.top_k=3 \
@@ -42,9 +43,9 @@ bash scripts/setup.sh requirements-local.txt
 bash scripts/build_index.sh corpus="$CORPUS" index_dir="$INDEX_DIR"
 trap 'bash deploy/stop.sh retriever' EXIT
 bash deploy/deploy_rag_engine.sh
-for one in "${chains[@]}"; do construct "$NAME-${one%%:*}" "${one%%:*}" "${one##*:}" build_conv.n_sample=-1; done
+for one in "${chains[@]}"; do construct "$NAME-${one%%:*}" "$one" build_conv.n_sample=-1; done
 for one in "${reader[@]}"; do
-  construct "$NAME-${one%%:*}-reader" "${one%%:*}" "${one##*:}" build_conv.n_sample=400 export.reader_passage_chars=300
+  construct "$NAME-${one%%:*}-reader" "$one" build_conv.n_sample=400 export.reader_passage_chars=300
 done
 bash deploy/stop.sh retriever # training has the machine to itself
 bash scripts/train_sft.sh "$CONFIG" "train=[${train%,}]" run_name="sft-$NAME" "$@"

@@ -40,12 +40,14 @@ class JudgeConfig:
 @config_class
 class MethodSpec:
     """A method of `src_infer/methods` as a line of the table: `label` (default: its name) tells two lines of
-    one method apart, `settings` are its own `key=value` overrides.
+    one method apart, `settings` are its own `key=value` overrides, `profile` is the one it is made with
+    (small: a model that was trained for the loop; "": any).
     """
 
     method: str
     label: str = ""
     settings: tuple[str, ...] = ()
+    profile: str = ""
 
     @property
     def name(self) -> str:
@@ -69,8 +71,10 @@ class EvalConfig:
     `infer` is the configuration of every run, `settings` its overrides for all methods, `servers` where the
     servers are (`scripts/evaluate.sh` fills it in). `corpus` and `index_dir` are what `scripts/evaluate.sh`
     indexes and serves ("": the sample world). Every other method is tested against `baseline` ("": the first
-    one). `metrics` are the columns (names of `src_eval.records.QuestionScore`); `flashrag` takes the first
-    1,000 items and FlashRAG's choice of metric instead. `expected` holds published numbers to print beside.
+    one). `profile` is what is served now (`scripts/evaluate.sh` fills it in): lines of another one are not
+    run, but stand in the table when they were. `metrics` are the columns (names of
+    `src_eval.records.QuestionScore`); `flashrag` takes the first 1,000 items and FlashRAG's choice of metric
+    instead. `expected` holds published numbers to print beside.
     """
 
     name: str
@@ -82,6 +86,7 @@ class EvalConfig:
     corpus: str = ""
     index_dir: str = ""
     baseline: str = ""
+    profile: str = ""
     metrics: tuple[str, ...] = ("em", "f1")
     flashrag: bool = False
     judge: JudgeConfig | None = None

@@ -59,7 +59,7 @@ def main() -> int:
     load_expected(config.expected)
     jobs = plan(config)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as checks:  # each is a process that mostly imports
-        list(checks.map(_check, jobs))
+        list(checks.map(_check, (job for job in jobs if is_wanted(config, job))))
     if CHECK in sys.argv:
         Console(soft_wrap=True).print(Text(f"{config.corpus}\n{config.index_dir}"))
         return 0
@@ -76,8 +76,8 @@ def plan(config: EvalConfig) -> list[Job]:
                 f"questions={dataset.path}",
                 f"n_questions={config.questions_of(dataset)}",
                 *config.settings,
-                *line.settings,
                 *config.servers,
+                *line.settings,
                 f"method={line.method}",
                 f"runs_dir={config.runs_dir}",
                 f"run_name={folder.name}",
@@ -95,8 +95,11 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
         home / "config.yaml", yaml.safe_dump(dump(config), sort_keys=False, allow_unicode=True).encode()
     )
     troubles = []
-    for number, job in enumerate(jobs, start=1):
-        title = f"[{number}/{len(jobs)}] {job.dataset.name}, {job.line.name}"
+    wanted = [job for job in jobs if is_wanted(config, job)]
+    for profile in sorted({job.line.profile for job in jobs} - {"", config.profile}):
+        err.print(Text(f"not run now: the lines of PROFILE={profile}"))
+    for number, job in enumerate(wanted, start=1):
+        title = f"[{number}/{len(wanted)}] {job.dataset.name}, {job.line.name}"
         if is_finished(job, wanted=_wanted(config, job.dataset)):
             err.print(Text(f"{title}: done before"))
             continue
@@ -114,6 +117,11 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
     for trouble in troubles:
         err.print(Text(f"error: {trouble}", style="red"))
     return int(bool(troubles) or bool(unjudged))
+
+
+def is_wanted(config: EvalConfig, job: Job) -> bool:
+    """Whether a run can be made with what is served."""
+    return job.line.profile in ("", config.profile)
 
 
 def is_finished(job: Job, *, wanted: int) -> bool:

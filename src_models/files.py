@@ -12,6 +12,8 @@ from pathlib import Path
 from src_core.errors import UserError
 
 BLOCK = 1 << 20
+TRAINING = "training.json"
+"""Stands in a model or adapter that was trained here: the run's name and the prompt it was trained with."""
 
 
 def sha256_of(path: Path) -> str:

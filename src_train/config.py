@@ -15,12 +15,13 @@ Positive = Annotated[int, Field(ge=1)]
 
 @config_class
 class DataFile:
-    """A conversation file (`conversations.train.jsonl`, a published ReaRAG file): `n` of its rows, drawn
-    with the run's seed (-1: all).
+    """A conversation file (`conversations.train.jsonl`, a published ReaRAG file): `n` of its rows with at
+    least `min_searches` observations, drawn with the run's seed (-1: all).
     """
 
     path: str
     n: Annotated[int, Field(ge=-1)] = -1
+    min_searches: Annotated[int, Field(ge=0)] = 0
 
 
 @config_class

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from src_core.errors import UserError, run_main
-from src_models.files import bytes_in, require_space
+from src_models.files import TRAINING, bytes_in, require_space
 from src_models.peft_folder import PeftAdapter, read_peft, require_fit
 from src_models.safetensors_file import open_folder
 
@@ -59,6 +59,8 @@ def merge(adapter: Path, base: Path, out: Path) -> None:
     for file in (tokenizer / name for name in TOKENIZER_FILES):
         if file.is_file():
             shutil.copyfile(file, built / file.name)
+    if (adapter / TRAINING).is_file():
+        shutil.copyfile(adapter / TRAINING, built / TRAINING)
     built.replace(out)
 
 

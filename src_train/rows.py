@@ -91,6 +91,8 @@ def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[tuple[st
     no system turn of the loop.
     """
     conversations: Iterable[Conversation] = read_conversations(Path(file.path))
+    if file.min_searches:
+        conversations = (each for each in conversations if _searches(each) >= file.min_searches)
     if file.n >= 0:
         read = list(conversations)
         draw = random.Random(f"{seed}/{file.path}")
@@ -103,6 +105,10 @@ def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[tuple[st
         if problem:
             raise UserError(f"{place} cannot be trained on: {problem}")
         yield place, chat_messages(PLAIN if conversation.problem else style, messages)
+
+
+def _searches(conversation: Conversation) -> int:
+    return sum(turn.get("role") == "observation" for turn in conversation.messages)
 
 
 def trainable_problem(messages: Sequence[dict[str, str]]) -> str:

@@ -7,6 +7,7 @@ was next.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -25,6 +26,7 @@ from transformers.utils.logging import disable_progress_bar
 from src_core.config import dump, load_config
 from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
+from src_models.files import TRAINING
 from src_models.machine import physical_cores
 from src_train.bar import Bar
 from src_train.checks import print_check
@@ -241,6 +243,8 @@ def write_result(trainer: SftTrainer, watch: Watch, config: TrainConfig, folder:
         if config.lora is not None:
             halve_adapter(partial / "adapter_model.safetensors")
         AutoTokenizer.from_pretrained(folder).save_pretrained(partial)
+        trained = {"run": config.run_name, "prompt": dump(config.prompt)}
+        (partial / TRAINING).write_text(json.dumps(trained, indent=2, ensure_ascii=False) + "\n", "utf-8")
         partial.replace(result)
         print(f"written: {result}")  # noqa: T201
 

@@ -45,11 +45,11 @@ def config(tmp_path: Path, **more: object) -> EvalConfig:
 
 
 def test_a_plan_is_one_run_per_data_set_and_line_whose_own_settings_win(tmp_path: Path) -> None:
-    jobs = plan(config(tmp_path, settings=["limits.t_max=9"], servers=["retriever=toy:x"]))
+    jobs = plan(config(tmp_path, settings=["limits.t_max=9"], servers=["limits.t_max=8", "retriever=toy:x"]))
     assert [job.folder.name for job in jobs] == ["eval-t-items-closed_book", "eval-t-items-short"]
     command = jobs[1].command
     assert command[:4] == [sys.executable, "-m", "src_infer.run", "configs/infer/cpu.yaml"]
-    assert command.index("limits.t_max=9") < command.index("limits.t_max=2")
+    assert [word for word in command if "t_max" in word] == [f"limits.t_max={n}" for n in (9, 8, 2)]
     assert {"method=rearag", "n_questions=-1", "retriever=toy:x", "run_name=eval-t-items-short"} <= set(
         command
     )
@@ -119,7 +119,7 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
     file = tmp_path / "mini.yaml"
     values = {
         **PROMPTLESS,
-        "methods": ["closed_book", "naive_rag"],
+        "methods": ["closed_book", {"method": "naive_rag", "profile": "small"}],
         "datasets": [{"name": "items", "path": str(questions)}],
         "settings": [f"agent.url=scripted:{script}", f"reader.url=scripted:{script}"],
         "servers": [f"retriever=toy:{corpus}"],
@@ -128,7 +128,11 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
         "runs_dir": str(tmp_path / "runs"),
     }
     file.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
-    first = evaluation(str(file))
+    alone = evaluation(str(file), "profile=cpu")
+    assert alone.returncode == 0, alone.stderr
+    assert "not run now: the lines of PROFILE=small\n[1/1] items, closed_book" in alone.stderr
+    assert "naive" not in alone.stdout
+    first = evaluation(str(file), "profile=small")
     assert first.returncode == 0, first.stderr
     assert "[2/2] items, naive_rag" in first.stderr
     assert "written:" in first.stdout
@@ -141,7 +145,7 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
         "| items | closed\\_book | 2 | 50.0 [0.0, 100.0] | 100.0 [100.0, 100.0] | 0.00"
     )
     assert (tmp_path / "runs/eval-t-items-naive_rag/scores.json").is_file()
-    again = evaluation(str(file))
+    again = evaluation(str(file), "profile=small")
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("done before") == 2
     assert again.stdout == first.stdout

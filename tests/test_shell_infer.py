@@ -217,16 +217,23 @@ def test_the_small_profile_serves_the_shipped_adapter(infer: Infer, tmp_path: Pa
         ({"MODEL": "smollm2-135m", "PROFILE": "small"}, "small", "smollm2-135m"),
         ({"ADAPTER": "a.gguf"}, "small", "qwen2.5-coder-0.5b"),
         ({"PROFILE": "cpu"}, "cpu", "qwen2.5-coder-1.5b"),
+        ({"MODEL": "trained"}, "small", ""),
+        ({"MODEL": "untrained"}, "cpu", ""),
+        ({"MODEL": "untrained", "PROFILE": "small"}, "small", ""),
     ],
 )
 def test_a_laptop_runs_what_was_trained_here_unless_another_model_is_named(
     infer: Infer, tmp_path: Path, knobs: dict[str, str], profile: str, model: str
 ) -> None:
-    (tmp_path / "a.gguf").touch()
-    paths = {key: str(tmp_path / value) if value == "a.gguf" else value for key, value in knobs.items()}
+    for made in ("trained/training.json", "untrained/weights", "a.gguf"):
+        (tmp_path / made).parent.mkdir(exist_ok=True)
+        (tmp_path / made).touch()
+    paths = {
+        key: str(tmp_path / value) if (tmp_path / value).exists() else value for key, value in knobs.items()
+    }
     done = infer.run("infer.sh", **{"PROFILE": "", "VLLM": str(tmp_path / "none"), **paths})
     assert done.returncode == 0, done.stderr
-    assert infer.fetched() == ["e5-small", model]
+    assert infer.fetched() == ["e5-small", *filter(None, [model])]
     assert infer.settings()["config"] == f"configs/infer/{profile}.yaml"
 
 

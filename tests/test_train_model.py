@@ -202,6 +202,8 @@ def test_a_killed_run_goes_on_with_the_batch_that_was_next(
     )
     assert all(torch.equal(one[key], other[key]) for key in one)
     assert (tmp_path / "runs/whole/loss.png").stat().st_size > 1000
+    said = json.loads((tmp_path / "runs/whole/model/training.json").read_text(encoding="utf-8"))
+    assert (said["run"], said["prompt"]["observation_role"]) == ("whole", "user")
 
 
 KILLED_AT_5 = """
