@@ -22,6 +22,8 @@ from src_core.llm import Completion, Message, Sampling, Token
 from src_core.think import split_think
 from src_core.types import Usage
 
+MAX_STOPS = 4
+"""What the chat API takes; servers refuse a request with more."""
 _WORD = re.compile(r"\s*\S+")
 
 
@@ -50,7 +52,11 @@ class ScriptedModel:
         constraint: Constraint | None = None,  # noqa: ARG002
         logprobs: bool = False,
     ) -> Completion:
-        """The next scripted reply, cut at the first stop string as a server would."""
+        """The next scripted reply, cut at the first stop string as a server would; as there, more than
+        `MAX_STOPS` are refused.
+        """
+        if len(stop) > MAX_STOPS:
+            raise ModelError(f"{self._name}: HTTP 400: {len(stop)} stop strings, at most {MAX_STOPS} are taken")
         self.calls.append([dict(message) for message in messages])
         everything = "\n".join(message["content"] for message in messages)
         last = messages[-1]["content"]

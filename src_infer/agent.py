@@ -23,6 +23,8 @@ Render = Callable[[Sequence[Turn]], list[Message]]
 
 TURN_STOPS = ("<|user|>", "<|observation|>", "<|assistant|>")
 AGENT_STOPS = (*TURN_STOPS, "\nObservation")
+TAG_STOPS = TURN_STOPS[:2]
+"""For protocols with two closing tags of their own: servers take four stop strings."""
 RETRY_TEMPERATURE = 0.7
 CHARS_PER_TOKEN = 3.0
 SHRINK = 0.8

@@ -44,9 +44,23 @@ def test_in_context_reads_the_questions_own_passages_in_their_order(tmp_path: Pa
     assert prompt.index("[1] Bath:") < prompt.index("[2] Jane Austen:") < prompt.index("[3] Emma:")
 
 
+def test_in_context_puts_gold_passages_among_retrieved_ones(tmp_path: Path) -> None:
+    def read(name: str) -> list[str]:
+        model = script(tmp_path / f"{name}.jsonl", CASES["in_context"].rows)
+        asked = replace(QUESTION, id=name, meta={}, supporting=("p3",))
+        row = answered("in_context", kit_for(model), asked)
+        assert row.provenance["context"] == "gold and retrieved"
+        return [passage.id for passage in row.steps[0].passages]
+
+    assert "p3" in read("a")
+    assert len(set(read("a"))) == len(read("a")) > 1
+    assert read("a") == read("a")
+    assert len({tuple(read(name)) for name in "abcdefgh"}) > 1
+
+
 def test_in_context_says_when_a_question_brings_no_passages(tmp_path: Path) -> None:
     model = script(tmp_path / "s.jsonl", CASES["in_context"].rows)
-    row = answered("in_context", kit_for(model), replace(QUESTION, meta={}))
+    row = answered("in_context", kit_for(model), replace(QUESTION, meta={}, supporting=()))
     assert (row.status, row.answer, model.calls) == (Status.REFUSED, "", [])
     assert "context_ids" in (row.error or "")
     with pytest.raises(RetrieverError, match="no passage with the id 'p9'"):

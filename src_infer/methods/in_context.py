@@ -2,32 +2,39 @@
 one call (ReaRAG, section 4.1; reference section 9.2).
 
 The row's `context_ids` name them; they are fetched from the retriever by id, so that every method reads the
-same texts. How we differ from a long-context baseline: nothing is padded with distractors of other questions,
-and passages are cut to `max_passage_chars` like everywhere else. A question without `context_ids` is a row
-that says so (`refused`).
+same texts. A row that names its gold passages only (`gold_ids`) gets them among what is retrieved with the
+question, ten in all, in an order drawn from its id: how HotpotQA's distractor setting was made (Yang et al.
+2018, section 3). `provenance["context"]` says which it was. How we differ from a long-context baseline:
+nothing is padded with distractors of other questions, and passages are cut to `max_passage_chars` like
+everywhere else. A question with neither is a row that says so (`refused`).
 """
 
 from __future__ import annotations
 
+import random
 import time
 
-from src_core.types import Finish, Question, Status, Step, Trajectory
+from src_core.types import Finish, Passage, Question, Status, Step, Trajectory
 from src_infer.kit import Kit
-from src_infer.stepwise import ask_reader, passage_turns
+from src_infer.stepwise import ask_reader, passage_turns, with_notes
 
+DISTRACTOR_SETTING = 10
+"""Passages of a question in HotpotQA's distractor setting."""
 NO_CONTEXT = (
-    "the question has no 'context_ids': in_context needs a question file whose rows name the passages that "
-    "ship with them"
+    "the question has no 'context_ids' and no 'gold_ids': in_context needs a question file whose rows name "
+    "the passages that ship with them"
 )
 
 
 async def run(question: Question, kit: Kit) -> Trajectory:
     """One call, no search; the passages stay on record with the answer's step."""
     begun = time.perf_counter()
-    ids = question.meta.get("context_ids")
-    if not ids:
+    shipped = question.meta.get("context_ids")
+    if not shipped and not question.supporting:
         return Trajectory(question, (), "", Status.REFUSED, error=NO_CONTEXT)
-    passages = tuple(await kit.retriever.passages(ids))
+    passages = tuple(
+        await (kit.retriever.passages(shipped) if shipped else _gold_and_distractors(question, kit))
+    )
     reply = await ask_reader(question, passage_turns(passages, kit), kit)
     seconds = time.perf_counter() - begun
     step = Step(
@@ -41,4 +48,18 @@ async def run(question: Question, kit: Kit) -> Trajectory:
     )
     if kit.on_step:
         kit.on_step(question, step)
-    return Trajectory(question, (step,), reply.text, Status.FINISHED, reply.usage, seconds)
+    row = Trajectory(question, (step,), reply.text, Status.FINISHED, reply.usage, seconds)
+    return with_notes(row, context="shipped" if shipped else "gold and retrieved")
+
+
+async def _gold_and_distractors(question: Question, kit: Kit) -> list[Passage]:
+    """The gold passages among retrieved ones. Raises `RetrieverError`, also for a gold one that is not
+    there.
+    """
+    gold = await kit.retriever.passages(list(question.supporting))
+    known = {passage.id for passage in gold}
+    found = await kit.retriever.search(question.question, DISTRACTOR_SETTING)
+    others = [passage for passage in found if passage.id not in known]
+    mixed = [*gold, *others[: max(0, DISTRACTOR_SETTING - len(gold))]]
+    random.Random(question.id).shuffle(mixed)
+    return mixed

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from src_core.actions import MAX_REPLY, ParsedStep, ParseError, make_action
 from src_core.llm import Completion
 from src_core.types import Question, Search, Step, Trajectory
-from src_infer.agent import TURN_STOPS, Turn
+from src_infer.agent import TAG_STOPS, TURN_STOPS, Turn
 from src_infer.episode import Observation
 from src_infer.kit import Kit
 from src_infer.reading import Tag, boxed_answer, first_tagged, whole_reply, without_think_marks
@@ -37,7 +37,7 @@ from src_infer.stepwise import (
 
 QUERY = Tag("<|begin_search_query|>", "<|end_search_query|>")
 RESULT = Tag("<|begin_search_result|>", "<|end_search_result|>")
-STOPS = (*TURN_STOPS, QUERY.close, RESULT.open)
+STOPS = (*TAG_STOPS, QUERY.close, RESULT.open)
 NOTHING_FOUND = "No helpful information found."
 LIMIT_NOTICE = "The limit of searches is reached: no search was made. Answer with what is known."
 _FOUND = re.compile(r"final information\b[ \t*:]{0,8}", re.IGNORECASE)

@@ -17,7 +17,7 @@ from src_core.actions import ParsedStep, ParseError, make_action
 from src_core.llm import Completion, Message
 from src_core.think import CLOSE, OPEN
 from src_core.types import Passage, Question, Search, Step, Trajectory
-from src_infer.agent import TURN_STOPS, Turn
+from src_infer.agent import TAG_STOPS, Turn
 from src_infer.episode import Observation
 from src_infer.kit import Kit
 from src_infer.prompts import NO_PASSAGE, fill, shorten
@@ -65,7 +65,7 @@ async def run(question: Question, kit: Kit) -> Trajectory:
         passages = await kit.retrieve(query)
         return Observation(talk.documents(passages, kit.max_passage_chars), passages)
 
-    stops = (*TURN_STOPS, protocol.query.close, ANSWER.close)
+    stops = (*TAG_STOPS, protocol.query.close, ANSWER.close)
     return await answer_stepwise(
         question,
         kit,
