@@ -56,7 +56,9 @@ class ScriptedModel:
         `MAX_STOPS` are refused.
         """
         if len(stop) > MAX_STOPS:
-            raise ModelError(f"{self._name}: HTTP 400: {len(stop)} stop strings, at most {MAX_STOPS} are taken")
+            raise ModelError(
+                f"{self._name}: HTTP 400: {len(stop)} stop strings, at most {MAX_STOPS} are taken"
+            )
         self.calls.append([dict(message) for message in messages])
         everything = "\n".join(message["content"] for message in messages)
         last = messages[-1]["content"]
