@@ -117,9 +117,10 @@ function start() {
   }
 
   function go(key) {
-    // Through the address, so that it can be sent to somebody and Back leads back.
-    if (location.hash === address(key)) follow();
-    else location.hash = address(key);
+    // Through the address, so that it can be sent to somebody and Back leads back. Its change is announced later:
+    // a key pressed until then has to find this question open.
+    location.hash = address(key);
+    follow();
   }
 
   function follow() {
@@ -203,7 +204,7 @@ function start() {
     });
   }
   document.addEventListener("keydown", onKey);
-  window.addEventListener("hashchange", follow);
+  window.addEventListener("hashchange", () => report.byAddress.get(location.hash) !== open && follow());
   window.addEventListener("resize", () => plots.forEach((plot) => plot.draw()));
   fill(byId("names"), report.runs.map((run, at) => el("span", {}, report.two ? el("span", { class: `letter run-${at}` }, report.letter(at)) : null, short(run.name, 40))));
   overview();
