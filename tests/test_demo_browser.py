@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,12 +15,13 @@ from typing import Any, TypeVar
 
 import pytest
 from helpers_demo import Gate, demo_config, served
-from helpers_llm import PATIENCE, FakeLLM
+from helpers_llm import PATIENCE, FakeLLM, item_of
 
 from src_core.actions import render_step
 from src_core.types import Finish, Search, trajectory_from_json
 
 playwright = pytest.importorskip("playwright.sync_api")
+expect = playwright.expect
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
@@ -34,6 +37,7 @@ FLAGS = [
 ]
 ITEM = "What is item 1?"
 EVIL = '<img src=x onerror="window.hit=1"><script>window.hit=2</script>'
+IN_FLIGHT = "fetch('/api/status').then((reply) => reply.json()).then((facts) => facts.in_flight)"
 DOWN = [f"{key}=http://127.0.0.1:1" for key in ("agent.url", "reader.url", "retriever")]
 
 
@@ -80,6 +84,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    expect.set_options(timeout=PATIENCE * 1000)
     with playwright.sync_playwright() as play:
         opened = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield opened
@@ -103,44 +108,58 @@ def tab(browser: Any) -> Iterator[Any]:
 
 def ask(tab: Any, question: str = ITEM) -> None:
     tab.fill("#question", question)
-    tab.wait_for_function("document.querySelector('#method').value !== ''")
+    expect(tab.locator("#method")).not_to_have_value("")
     tab.press("#question", "Enter")
 
 
-def answer(tab: Any) -> str:
-    """The text of the card at the end of a run."""
-    tab.wait_for_selector("#answer:not([hidden])")
-    text: str = tab.inner_text("#answer .big")
-    return text
+def runs(tab: Any, count: int) -> None:
+    """Wait until so many runs are in flight; `wait_for_function` would need eval, which the page forbids."""
+    deadline = time.monotonic() + PATIENCE
+    while tab.evaluate(IN_FLIGHT) != count:
+        assert time.monotonic() < deadline
+        tab.wait_for_timeout(50)
+
+
+def says(tab: Any, selector: str, text: str) -> None:
+    """Wait until the first of these elements is on screen with this in its text: no page answers at once."""
+    expect(tab.locator(selector).first).to_be_visible()
+    expect(tab.locator(selector).first).to_contain_text(text)
+
+
+def answers(tab: Any, text: str | re.Pattern[str]) -> None:
+    """Wait for the text of the card at the end of a run."""
+    expect(tab.locator("#answer:not([hidden]) .big")).to_have_text(text)
 
 
 def test_steps_come_one_by_one_and_passages_open(stage: Stage, tab: Any) -> None:
+    steps, source = tab.locator("#steps > li"), tab.locator("#steps .sources li").first
     tab.goto(stage.page(stage.model(stage.gate).url))
     ask(tab)
-    tab.wait_for_selector("#progress:not([hidden])")
-    assert tab.locator("#steps > li").count() == 0
-    assert tab.is_disabled("#run")
+    expect(tab.locator("#progress")).to_be_visible()
+    expect(steps).to_have_count(0)
+    expect(tab.locator("#run")).to_be_disabled()
     stage.let(1)
-    tab.wait_for_selector("#steps > li.waiting")
-    assert "What is the first fact about item 1?" in tab.inner_text("#steps > li")
-    assert "Searching" in tab.inner_text("#steps .seen")
+    says(tab, "#steps > li.waiting", "What is the first fact about item 1?")
+    says(tab, "#steps .seen", "Searching")
     stage.let(1)
-    tab.wait_for_selector("#steps > li:not(.waiting) .sources")
-    assert tab.locator("#steps > li").count() == 1
-    assert not tab.is_visible("#steps .sources li")
+    expect(tab.locator("#steps > li:not(.waiting) .sources")).to_be_visible()
+    expect(steps).to_have_count(1)
+    expect(source).to_be_hidden()
     tab.click("#steps .sources summary")
-    assert "Every fact about item 1." in tab.inner_text("#steps .sources li")
+    expect(source).to_be_visible()
+    expect(source).to_contain_text("Every fact about item 1.")
     stage.let(100)
-    assert answer(tab) == "item-1"
-    assert tab.locator("#steps > li").count() == 3
-    assert tab.inner_text("#steps .label.finish") == "Finish"
-    assert "2 searches" in tab.inner_text("#answer .foot")
-    assert "tokens read" in tab.inner_text("#answer .foot")
-    assert "Answer: item-1" in tab.inner_text("#told")
-    assert ITEM in tab.inner_text("#recent")
-    assert not tab.is_disabled("#run")
+    answers(tab, "item-1")
+    expect(steps).to_have_count(3)
+    expect(tab.locator("#steps .label.finish")).to_have_text("Finish")
+    says(tab, "#answer .foot", "2 searches")
+    says(tab, "#answer .foot", "tokens read")
+    expect(tab.locator("#told")).to_contain_text("Answer: item-1")
+    says(tab, "#recent", ITEM)
+    expect(tab.locator("#run")).to_be_enabled()
+    tab.evaluate("window.setTimeout = () => 0")  # the button keeps saying what it did
     tab.click("#answer .foot button")
-    tab.wait_for_selector("text=Copied")
+    says(tab, "#answer .foot button", "Copied")
     copied = trajectory_from_json(tab.evaluate("navigator.clipboard.readText()"))
     assert (copied.answer, len(copied.steps)) == ("item-1", 3)
 
@@ -150,11 +169,11 @@ def test_an_example_and_another_method(stage: Stage, tab: Any) -> None:
     tab.goto(stage.page(stage.model(stage.gate).url))
     tab.wait_for_selector("#examples button")
     tab.select_option("#method", "closed_book")
-    assert "Closed book" in tab.inner_text("#about")
+    says(tab, "#about", "Closed book")
     tab.click("#examples button")
-    assert answer(tab) == "item-0"
-    assert tab.locator("#steps > li").count() == 0
-    assert tab.inner_text("#with") == "closed_book, at most 15 steps, with fake"
+    answers(tab, "item-0")
+    expect(tab.locator("#steps > li")).to_have_count(0)
+    expect(tab.locator("#with")).to_have_text("closed_book, at most 15 steps, with fake")
 
 
 @pytest.mark.parametrize("how", ["Escape", "button"])
@@ -168,14 +187,16 @@ def test_a_run_is_stopped(stage: Stage, tab: Any, how: str) -> None:
         tab.click("#stop")
     else:
         tab.keyboard.press("Escape")
-    assert "The run was stopped" in answer(tab)
-    assert "(not observed)" in tab.inner_text("#steps")
-    assert not tab.is_visible("#stop")
-    assert not tab.is_disabled("#run")
+    answers(tab, re.compile("The run was stopped"))
+    says(tab, "#steps", "(not observed)")
+    expect(tab.locator("#stop")).to_be_hidden()
+    expect(tab.locator("#run")).to_be_enabled()
+    runs(tab, 0)
     asked = len(llm.bodies)
     stage.let(100)
-    tab.wait_for_timeout(300)
-    assert len(llm.bodies) == asked
+    ask(tab, "What is item 0?")
+    answers(tab, "item-0")
+    assert {item_of(body) for body in llm.bodies[asked:]} == {0}  # and nothing more about item 1
 
 
 def test_closing_the_tab_ends_the_run(stage: Stage, tab: Any, browser: Any) -> None:
@@ -185,23 +206,21 @@ def test_closing_the_tab_ends_the_run(stage: Stage, tab: Any, browser: Any) -> N
     left.goto(url)
     ask(left)
     left.wait_for_selector("#progress:not([hidden])")
-    in_flight = "fetch('/api/status').then((reply) => reply.json()).then((facts) => facts.in_flight)"
-    tab.wait_for_function(f"{in_flight}.then((n) => n === 1)")
+    runs(tab, 1)
     left.close()
-    tab.wait_for_function(f"{in_flight}.then((n) => n === 0)")
+    runs(tab, 0)
 
 
 def test_a_server_that_is_down_is_told_with_its_command(stage: Stage, tab: Any) -> None:
     command = "WITH_SERVERS=1 PROFILE=cpu bash deploy/deploy_demo.sh"
     tab.goto(stage.page("http://127.0.0.1:1/v1", *DOWN, f"serving.start_with={command}"))
-    tab.wait_for_selector("#missing:not([hidden])")
-    assert "The model server on port 1 does not answer." in tab.inner_text("#missing")
-    assert "The retriever on port 1 does not answer." in tab.inner_text("#missing")
-    assert tab.locator("#missing code").all_inner_texts() == [command]
-    assert tab.inner_text("#servers-line") == "2 servers missing"
+    says(tab, "#missing", "The model server on port 1 does not answer.")
+    says(tab, "#missing", "The retriever on port 1 does not answer.")
+    expect(tab.locator("#missing code")).to_have_text([command])
+    expect(tab.locator("#servers-line")).to_have_text("2 servers missing")
     ask(tab)
-    assert answer(tab).startswith("The model server on port 1 does not answer; ")
-    assert tab.inner_text("#answer h3") == "It could not be answered"
+    answers(tab, re.compile("^The model server on port 1 does not answer; "))
+    expect(tab.locator("#answer h3")).to_have_text("It could not be answered")
 
 
 def test_what_models_and_corpora_write_is_never_run(stage: Stage, tab: Any) -> None:
@@ -216,28 +235,32 @@ def test_what_models_and_corpora_write_is_never_run(stage: Stage, tab: Any) -> N
     (stage.folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     tab.goto(url)
     ask(tab, EVIL)
-    assert answer(tab) == EVIL + "w" * 300
+    answers(tab, EVIL + "w" * 300)
     tab.click("#steps .sources summary")
     for part in ("#asked", "#steps .thought", "#steps .act", "#steps .seen", "#steps .sources li", "#recent"):
-        assert EVIL in tab.inner_text(part), part
+        says(tab, part, EVIL)
+    expect(tab.locator("main img, main script, #result [onerror]")).to_have_count(0)
     assert tab.evaluate("window.hit") is None
-    assert tab.locator("main img, main script, #result [onerror]").count() == 0
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wider than the phone"
 
 
 def test_the_token_is_asked_for_and_forgotten_with_the_tab(stage: Stage, tab: Any) -> None:
     stage.let(100)
     tab.goto(stage.page(stage.model(stage.gate).url, token="s3cret"))
-    tab.wait_for_selector("#token-box:not([hidden])")
+    box = tab.locator("#token-box")
+    expect(box).to_be_visible()
     tab.fill("#token", "wrong")
-    tab.press("#token", "Enter")
-    tab.wait_for_timeout(300)
-    assert tab.is_visible("#token-box")
+    wrong = "Bearer wrong"
+    with tab.expect_response(lambda reply: reply.request.headers.get("authorization") == wrong) as refused:
+        tab.press("#token", "Enter")
+    assert refused.value.status == 401
+    tab.evaluate("fetch('/health').then((reply) => reply.text())")  # meanwhile the page reads the refusal
+    expect(box).to_be_visible()
     tab.fill("#token", "s3cret")
     tab.press("#token", "Enter")
-    tab.wait_for_selector("#token-box", state="hidden")
+    expect(box).to_be_hidden()
     ask(tab)
-    assert answer(tab) == "item-1"
+    answers(tab, "item-1")
     assert tab.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
     tab.reload()
-    tab.wait_for_selector("#token-box:not([hidden])")
+    expect(box).to_be_visible()
