@@ -1,8 +1,8 @@
 """Training speed on this machine: packed against padded batches of the same rows, against TRL's SFTTrainer,
 and the memory of the chunked loss.
 
-    .venv-train/bin/python scripts/bench/sft.py [key=value ...]     (TRL: pip install trl into .venv-train
-    first)
+    .venv-train/bin/python scripts/bench/sft.py [key=value ...]     (TRL: pip install --no-deps trl into
+    .venv-train first)
 
 Each variant runs in a process of its own, on the same rows for the same number of optimiser steps; tokens
 per second count real tokens, not padding. The rows are synthetic chains with lengths drawn from a lognormal
@@ -137,6 +137,7 @@ def _batch(rows: list[Encoded], settings: Settings) -> dict[str, Any]:
 
 def _trl(settings: Settings, rows: list[Encoded]) -> float:
     """TRL's trainer on the same ids and labels, padded batches (its packing needs its own data format)."""
+    import torch
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -157,6 +158,7 @@ def _trl(settings: Settings, rows: list[Encoded]) -> float:
             save_strategy="no",
             logging_strategy="no",
             bf16=settings.bf16,
+            use_cpu=not torch.cuda.is_available(),  # else bf16 is refused there
             gradient_checkpointing=False,
             train_sampling_strategy="sequential",
             dataset_kwargs={"skip_prepare_dataset": True},
