@@ -4,8 +4,8 @@
 # runs/sft-NAME/adapter; compare it with scripts/bench/learning.sh. Two cores need about two hours, and the same command
 # goes on where it was stopped.
 #   CONFIG=configs/train/smollm2-135m-cpu.yaml NAME=tiny bash scripts/train_small.sh [key=value …]    another model
-#   CHAINS="2wikimultihopqa:230 hotpotqa:330:2 …"    how many chains of each set are learnt from (-1: all), and with how
-#                                                    many searches at least
+#   CHAINS="2wikimultihopqa:150 2wikimultihopqa:60:4 …"    how many chains of each set are learnt from (-1: all), and with
+#                     how many searches at least
 #   READER="nq:60"    how many rows of chains mixed with those of the reader's role (search + passages -> answer)
 # DATA is the folder of SET.train.jsonl, SET.dev.jsonl and corpus.jsonl. Dev files are never trained on: every set is
 # decontaminated against all of them.
@@ -16,7 +16,7 @@ export VENV=${VENV:-.venv} RETRIEVER_CONFIG=configs/retriever.yaml ENGINE=llama.
 DATA=${DATA:-../shared/data}
 NAME=${NAME:-small}
 CONFIG=${CONFIG:-configs/train/qwen2.5-coder-0.5b-cpu.yaml}
-CHAINS=${CHAINS:-2wikimultihopqa:230 hotpotqa:330:2 hotpotqa:80 musique:-1 nq:150}
+CHAINS=${CHAINS:-2wikimultihopqa:150 2wikimultihopqa:60:4 hotpotqa:200:2 hotpotqa:40 musique:-1 nq:60}
 READER=${READER:-nq:60}
 RETRIEVER_HOST=${RETRIEVER_HOST:-127.0.0.1} RETRIEVER_PORT=${RETRIEVER_PORT:-9892}
 export CORPUS=${CORPUS:-$DATA/corpus.jsonl} INDEX_DIR=${INDEX_DIR:-indexes/real} RETRIEVER_HOST RETRIEVER_PORT
