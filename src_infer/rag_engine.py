@@ -7,10 +7,11 @@ also be the passages themselves, or both; retrievals are cached by (index identi
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from cachetools import LRUCache
 
 from src_core.llm import ChatModel, Message, Sampling
 from src_core.types import NO_USAGE, Passage, Step, Usage
@@ -45,23 +46,19 @@ class CachedRetriever:
     def __init__(self, retriever: Retriever, *, identity: str, capacity: int = 100_000) -> None:
         self._retriever = retriever
         self._identity = identity
-        self._capacity = capacity
-        self._rows: OrderedDict[tuple[str, str, int], list[Passage]] = OrderedDict()
+        self._rows: LRUCache[tuple[str, str, int], list[Passage]] = LRUCache(capacity)
         self.hits = 0
         self.misses = 0
 
     async def search(self, query: str, top_n: int) -> list[Passage]:
         """The `top_n` best passages, without identical texts."""
         key = (self._identity, query, top_n)
-        if key in self._rows:
+        if (known := self._rows.get(key)) is not None:
             self.hits += 1
-            self._rows.move_to_end(key)
-            return self._rows[key]
+            return known
         self.misses += 1
         passages = unique_passages(await self._retriever.search(query, top_n))
         self._rows[key] = passages
-        while len(self._rows) > self._capacity:
-            self._rows.popitem(last=False)
         return passages
 
     async def passages(self, ids: Sequence[str]) -> list[Passage]:

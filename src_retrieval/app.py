@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Annotated, NamedTuple
 
 import orjson
 from flask import Flask, Response, request
+from pydantic import Field
 from werkzeug.exceptions import HTTPException
 
 from src_core.config import config_class
 from src_retrieval.batcher import Batcher
+from src_retrieval.cache import ResultCache
 from src_retrieval.corpus import Corpus
 from src_retrieval.encoders import FloatArray
 from src_retrieval.engine import OpenedIndex, SearchEngine
@@ -50,8 +52,8 @@ class Task(NamedTuple):
 
 @config_class
 class AppOptions:
-    """Bounds of requests and batches. `batching: false` is the baseline of the benchmark: one query per
-    scan.
+    """Bounds of requests and batches, and `cached_rows`, how many ranked rows of earlier answers are kept (0:
+    none). `batching: false` is the baseline of the benchmark: one query per scan.
     """
 
     batching: bool = True
@@ -60,6 +62,7 @@ class AppOptions:
     max_query_chars: int = 8_192
     max_body_bytes: int = 4_194_304
     request_timeout: float = 300.0
+    cached_rows: Annotated[int, Field(ge=0)] = 200_000
 
 
 class SearchService:
@@ -71,18 +74,24 @@ class SearchService:
         self.metrics = ServerMetrics()
         self.bounds = Bounds(len(self.corpus), options.max_top_n, options.max_query_chars)
         self._timeout = options.request_timeout
+        self._cache = ResultCache(options.cached_rows)
         self._batcher: Batcher[Task, FloatArray | None, list[Ranked]] = Batcher(
             self._encode, self._search, max_batch=options.max_batch if options.batching else 1
         )
 
     def run(self, wanted: SearchRequest) -> list[list[Ranked]]:
         """Ranked rows for each query of a request."""
-        tasks = [Task(query, wanted.top_n) for query in wanted.queries]
-        return self._batcher.run(tasks, timeout=self._timeout)
+        results, known = self._cache.through(self._batched, wanted.queries, wanted.top_n)
+        self.metrics.queries.inc(len(results))
+        self.metrics.cached.inc(known)
+        return results
 
     def close(self) -> None:
         """Finish queued work."""
         self._batcher.close()
+
+    def _batched(self, queries: Sequence[str], top_n: int) -> list[list[Ranked]]:
+        return self._batcher.run([Task(query, top_n) for query in queries], timeout=self._timeout)
 
     def _encode(self, tasks: list[Task]) -> list[FloatArray | None]:
         with self.metrics.encode.time():
@@ -90,7 +99,6 @@ class SearchService:
 
     def _search(self, tasks: list[Task], vectors: list[FloatArray | None]) -> list[list[Ranked]]:
         self.metrics.batch.observe(len(tasks))
-        self.metrics.queries.inc(len(tasks))
         with self.metrics.search.time():
             return self._engine.search_encoded(
                 [task.query for task in tasks], vectors, [task.top_n for task in tasks]

@@ -21,6 +21,7 @@ class ServerMetrics:
             "retriever_requests", "Requests by route and status", ["route", "status"], registry=registry
         )
         self.queries = Counter("retriever_queries", "Queries answered", registry=registry)
+        self.cached = Counter("retriever_cached_queries", "Of them, known from before", registry=registry)
         self.batch = Histogram(
             "retriever_batch_size", "Queries per batch", buckets=BATCH_BUCKETS, registry=registry
         )

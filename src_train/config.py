@@ -50,7 +50,8 @@ class TrainConfig:
     A sequence holds as many rows as fit in `pack_length` tokens (0: one row, batched by length); a step
     learns from `batch_size` sequences per device, times `accumulation`, times devices. `loss` `token`:
     every target weighs the same; `sequence`: every row does (LongAlign, reference section 7.1).
-    `loss_chunk`: targets whose logits are held at once (0: all).
+    `loss_chunk`: targets whose logits are held at once (0: all). `attention`: `packed`, each row for itself
+    (see `attention`), or a name of transformers': `sdpa`, `flash_attention_2`, `eager`.
 
     `precision`: `bf16` keeps float32 weights and computes in bf16, `bf16_weights` keeps weights in bf16 too
     (with an 8-bit optimiser or adapters), `fp32`; `auto` is the faster of `bf16` and `fp32` on this device
@@ -78,7 +79,7 @@ class TrainConfig:
     lora: LoraConfig | None = None
     precision: Literal["auto", "bf16", "bf16_weights", "fp32"] = "bf16"
     gradient_checkpointing: bool = False
-    attention: str = "sdpa"
+    attention: str = "packed"
     optimizer: str = "adamw_torch"
     learning_rate: Annotated[float, Field(gt=0)] = 2e-5
     schedule: str = "cosine"

@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from src_core.errors import UserError
+from src_train.attention import PACKED, row_bounds
 from src_train.packing import IGNORED
 
 # A model with one of these does more between hidden states and loss than multiply with the output matrix.
@@ -38,7 +39,7 @@ def learn_targets(model: Any, *, chunk: int) -> None:
     body, head = model.base_model, model.get_output_embeddings()
 
     def forward(
-        self: Any,  # noqa: ARG001 - bound as a method
+        self: Any,
         input_ids: torch.Tensor,
         position_ids: torch.Tensor,
         labels: torch.Tensor,
@@ -46,7 +47,10 @@ def learn_targets(model: Any, *, chunk: int) -> None:
         **_: Any,
     ) -> dict[str, torch.Tensor]:
         # No mask and no cache: only then do position ids that start again keep packed rows apart.
-        hidden = body(input_ids=input_ids, position_ids=position_ids, attention_mask=None, use_cache=False)
+        rows = {"rows": row_bounds(position_ids)} if self.config._attn_implementation == PACKED else {}
+        hidden = body(
+            input_ids=input_ids, position_ids=position_ids, attention_mask=None, use_cache=False, **rows
+        )
         states, ids, shares = select(hidden.last_hidden_state, labels, weights)
         return {"loss": chunked_nll(states, head, ids, shares, chunk=chunk)}
 

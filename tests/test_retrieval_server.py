@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,9 @@ from src_core.errors import RetrieverError
 from src_core.http_json import RetryPolicy
 from src_retrieval.batcher import Batcher
 from src_retrieval.build import BuildConfig, build_index
+from src_retrieval.cache import ResultCache
 from src_retrieval.client import RetrieverClient
+from src_retrieval.indexes import Ranked
 from src_retrieval.server import ServerConfig, bind
 from src_retrieval.toy import ToyRetriever
 
@@ -228,7 +230,7 @@ def metric(text: str, name: str) -> float:
 
 def test_concurrent_queries_share_batches_and_get_their_own_answers(server: Server) -> None:
     before = server.call("/metrics").body
-    queries = [f"thing{at % ROWS}" for at in range(400)]
+    queries = [f"thing{at} kind{at % 10}" for at in range(ROWS)]
 
     async def ask() -> list[list[Any]]:
         client = RetrieverClient(server.url, connections=32)
@@ -238,13 +240,51 @@ def test_concurrent_queries_share_batches_and_get_their_own_answers(server: Serv
             await client.close()
 
     found = asyncio.run(ask())
-    assert [row[0].id for row in found] == [query.replace("thing", "d") for query in queries]
+    assert [row[0].id for row in found] == [f"d{at}" for at in range(ROWS)]
     after = server.call("/metrics").body
     batches = metric(after, "retriever_batch_size_count") - metric(before, "retriever_batch_size_count")
     answered = metric(after, "retriever_queries_total") - metric(before, "retriever_queries_total")
     assert answered == len(queries)
     assert batches < answered
     assert metric(after, "retriever_cpu_seconds") > 0
+
+
+def test_a_query_is_searched_once_and_answered_alike_ever_after(server: Server) -> None:
+    body = {"query": ["kind7 again", "kind8 again"], "top_n": 3, "return_score": True}
+    before = server.call("/metrics").body
+    first = server.call("/batch_search", body).body
+    assert server.call("/batch_search", {**body, "query": body["query"][::-1]}).body == [
+        rows[::-1] for rows in first
+    ]
+    assert len(server.call("/search", {"query": "kind7 again", "top_n": 2}).body) == 2  # another depth
+    after = server.call("/metrics").body
+    counted = {
+        name: metric(after, f"retriever_{name}") - metric(before, f"retriever_{name}")
+        for name in ("queries_total", "cached_queries_total", "batch_size_sum")
+    }
+    assert counted == {"queries_total": 5, "cached_queries_total": 2, "batch_size_sum": 3}
+
+
+def test_the_cache_forgets_the_oldest_rows_and_may_be_none() -> None:
+    asked: list[str] = []
+
+    def search(queries: Sequence[str], top_n: int) -> list[list[Ranked]]:
+        asked.extend(queries)
+        return [[Ranked(at, float(top_n)) for at in range(top_n)] for _ in queries]
+
+    def through(cache: ResultCache, *queries: str, top_n: int = 2) -> int:
+        rows, known = cache.through(search, queries, top_n)
+        assert [len(each) for each in rows] == [top_n] * len(queries)
+        return known
+
+    small = ResultCache(6)  # two answers of two rows, each with its key
+    assert [through(small, "a"), through(small, "b"), through(small, "a", "c")] == [0, 0, 1]
+    assert [through(small, "a"), through(small, "b")] == [1, 0]
+    assert through(small, "a", top_n=9) == through(small, "a", top_n=9) == 0  # more than it can hold
+    assert through(small, "twice \ud800", "twice \ud800") == 0
+    none = ResultCache(0)
+    assert through(none, "a") == through(none, "a") == 0
+    assert asked.count("a") == 5
 
 
 def test_the_client_gives_passages_with_titles_and_scores(server: Server) -> None:

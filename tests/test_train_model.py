@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from src_core.errors import UserError
 from src_core.render import PromptStyle, chat_messages
 from src_train.encode import Encoded, Encoder
 from src_train.packing import collate, join
@@ -24,6 +25,7 @@ pytest.importorskip("accelerate")
 
 from transformers import AutoModelForCausalLM  # noqa: E402
 
+from src_train.attention import PACKED, packed_attention, row_bounds  # noqa: E402
 from src_train.loss import chunked_nll, learn_targets  # noqa: E402
 from src_train.run import main  # noqa: E402
 
@@ -43,9 +45,11 @@ def encoded(folder: Path) -> list[Encoded]:
     return [encoder.encode(chat_messages(STYLE, row)) for row in chains(6)]
 
 
-@pytest.fixture
-def plain(folder: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+@pytest.fixture(params=[PACKED, "sdpa"])
+def plain(folder: Path, request: pytest.FixtureRequest) -> Any:
+    return AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation=request.param
+    )
 
 
 def tensors(batch: dict[str, Any]) -> dict[str, Any]:
@@ -77,22 +81,52 @@ def cosine(left: Any, right: Any) -> float:
     return float(torch.nn.functional.cosine_similarity(left, right, dim=0))
 
 
-def test_packed_logits_are_the_unpacked_ones(plain: Any, encoded: list[Encoded]) -> None:
-    batch = batch_of([encoded])
+def reference(folder: Path) -> Any:
+    """The model with attention written out in plain torch."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+
+
+def logits(model: Any, batch: dict[str, Any]) -> Any:
+    """(sequences, longest, vocabulary), as `learn_targets` calls the model."""
+    return model(
+        input_ids=batch["input_ids"],
+        position_ids=batch["position_ids"],
+        attention_mask=None,
+        use_cache=False,
+        rows=row_bounds(batch["position_ids"]),
+    ).logits
+
+
+def test_packed_logits_are_the_unpacked_ones(folder: Path, plain: Any, encoded: list[Encoded]) -> None:
+    theirs = reference(folder)
     with torch.no_grad():
-        packed = plain(
-            input_ids=batch["input_ids"],
-            position_ids=batch["position_ids"],
-            attention_mask=None,
-            use_cache=False,
-        ).logits[0]
+        packed = logits(plain, batch_of([encoded]))[0]
         at = 0
         for row in encoded:
-            alone = plain(input_ids=torch.from_numpy(row.ids.astype(np.int64))[None], use_cache=False).logits[
-                0
-            ]
+            ids = torch.from_numpy(row.ids.astype(np.int64))[None]
+            alone = theirs(input_ids=ids, use_cache=False).logits[0]
             assert float((packed[at : at + len(row.ids)] - alone).abs().max()) < 1e-5
             at += len(row.ids)
+
+
+def test_sequences_with_different_rows_are_cut_each_at_its_own(plain: Any, encoded: list[Encoded]) -> None:
+    batch = batch_of([encoded[:2], encoded[2:3], encoded[3:]])
+    with torch.no_grad():
+        together = logits(plain, batch)
+        for at in range(3):
+            alone = logits(plain, {key: value[at : at + 1] for key, value in batch.items()})
+            assert float((together[at] - alone[0]).abs().max()) < 1e-5
+
+
+def test_rows_longer_than_a_sliding_window_are_refused_by_packed_attention() -> None:
+    one = torch.zeros(1, 2, 9, 4)
+    rows = row_bounds(torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3]]))
+    assert rows == [[(0, 5), (5, 9)]]
+    module = torch.nn.Module()
+    seen, _ = packed_attention(module, one, one, one, None, rows=rows, sliding_window=5)
+    assert seen.shape == (1, 9, 2, 4)
+    with pytest.raises(UserError, match="take attention=sdpa"):
+        packed_attention(module, one, one, one, None, rows=rows, sliding_window=4)
 
 
 def test_packed_and_padded_training_have_one_gradient(plain: Any, encoded: list[Encoded]) -> None:
@@ -126,10 +160,10 @@ def test_a_sequence_weighs_one_with_longaligns_rule(encoded: list[Encoded]) -> N
     assert float(batch_of([encoded])["weights"].sum()) == sum(int(row.targets.sum()) for row in encoded)
 
 
-def test_the_loss_is_the_librarys_own(plain: Any, encoded: list[Encoded]) -> None:
+def test_the_loss_is_the_librarys_own(folder: Path, plain: Any, encoded: list[Encoded]) -> None:
     ids = torch.from_numpy(encoded[0].ids.astype(np.int64))[None]
     labels = torch.where(torch.from_numpy(encoded[0].targets)[None], ids, -100)
-    theirs = float(plain(input_ids=ids, labels=labels).loss.detach())
+    theirs = float(reference(folder)(input_ids=ids, labels=labels).loss.detach())
     ours, _ = loss_and_gradient(plain, [batch_of([[encoded[0]]])])
     assert ours == pytest.approx(theirs, abs=1e-5)
 
@@ -156,13 +190,13 @@ def test_no_gradient_comes_from_predicting_an_observation(plain: Any, folder: Pa
     encoder = Encoder(folder)
     row = encoder.encode(chat_messages(STYLE, chains(1)[0]))
     batch = batch_of([[row]])
-    logits = plain(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
-    logits.retain_grad()
-    losses = torch.nn.functional.cross_entropy(logits[0, :-1], batch["labels"][0, 1:], reduction="sum")
+    seen = logits(plain, batch)
+    seen.retain_grad()
+    losses = torch.nn.functional.cross_entropy(seen[0, :-1], batch["labels"][0, 1:], reduction="sum")
     losses.backward()
     before_target = torch.zeros(len(row.ids), dtype=torch.bool)
     before_target[:-1] = torch.from_numpy(row.targets[1:])
-    reached = logits.grad[0].abs().sum(-1) > 0
+    reached = seen.grad[0].abs().sum(-1) > 0
     assert torch.equal(reached, before_target)
     assert 0 < int(before_target.sum()) < len(row.ids)
 

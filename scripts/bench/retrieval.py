@@ -150,6 +150,7 @@ def start(config: BenchConfig, folder: Path, settings: tuple[str, ...]) -> Retri
         f"index_path={folder}",
         f"corpus_path={folder.parent / 'corpus.jsonl'}",
         f"searching.threads={config.threads}",
+        "serving.cached_rows=0",  # the questions are asked again and again
         *(f"encoding.{key}={value}" for key, value in encoding.items()),
         *settings,
     ]

@@ -1,5 +1,5 @@
-"""Training speed on this machine: packed against padded batches of the same rows, against TRL's SFTTrainer,
-and the memory of the chunked loss.
+"""Training speed on this machine: packed against padded batches of the same rows, packed rows kept apart by
+cutting against a mask, against TRL's SFTTrainer, and the memory of the chunked loss.
 
     .venv-train/bin/python scripts/bench/sft.py [key=value ...]     (TRL: pip install --no-deps trl into
     .venv-train first)
@@ -31,7 +31,7 @@ from src_core.config import config_class, dump, load_config
 from src_train.encode import Encoded
 from src_train.packing import collate, join, pack
 
-VARIANTS = ("packed", "padded", "trl", "plain_loss")
+VARIANTS = ("packed", "masked", "padded", "trl", "plain_loss")
 
 
 @config_class
@@ -87,6 +87,8 @@ def model_of(settings: Settings) -> Any:
     """The random Llama."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    from src_train.attention import PACKED
+
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=settings.vocabulary,
@@ -98,6 +100,7 @@ def model_of(settings: Settings) -> Any:
             max_position_embeddings=settings.longest * 4,
             tie_word_embeddings=True,
             use_cache=False,
+            attn_implementation=PACKED if settings.variant in ("packed", "plain_loss") else "sdpa",
         )
     )
 
