@@ -90,6 +90,19 @@ def test_two_runs_meet_on_the_same_question(tmp_path: Path) -> None:
     assert "<title>run-0 against run-1</title>" in text
 
 
+def test_two_runs_are_compared_on_the_questions_of_both(tmp_path: Path) -> None:
+    asked = [question(f"Question {n}?") for n in range(9)]
+    right, wrong = chain().steps, (finish(1, "another answer"),)
+    first = [replace(chain(*wrong, asked=each), answer="another answer") for each in asked[:8]]
+    second = [chain(*right, asked=each) for each in asked[1:]]
+    paired = data_of(page_of(tmp_path, first, second))["paired"]
+    assert paired["em"] == [1.0, 0.0156, 7]  # seven of seven the same way: 2 / 2 ** 7
+    assert paired["searches"][0] == 2
+    assert data_of(page_of(tmp_path, first, first))["paired"]["em"] == [0.0, 1.0, 8]
+    assert data_of(page_of(tmp_path, first))["paired"] == {}
+    assert data_of(page_of(tmp_path, first[:1], second[-1:]))["paired"] == {}
+
+
 def test_chains_of_one_question_have_keys_of_their_own(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", [chain(), chain(), chain()])
     rows = page_data([read_scored_run(folder)])["questions"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -198,6 +199,9 @@ def test_two_runs_stand_side_by_side(page: Any, folder: Path) -> None:
     }
     assert sum(pairs.values()) == 60
     assert all(pairs.values())
+    gap = page.inner_text("table.scores tr:has(th:text-is('Exact match')) td >> nth=4")
+    assert re.fullmatch(r"[+−][\d.]+ p (= [.1]\d+|< .001)", gap)
+    assert gap.startswith("+" if pairs["only-b"] > pairs["only-a"] else "−")
     page.click(".pair.only-a")
     counts(page, f"{pairs['only-a']} of 60")
     page.keyboard.press("j")

@@ -15,14 +15,15 @@ from src_core.types import Passage, Search, Step, Trajectory, Usage
 from src_eval.records import Estimate, QuestionScore
 from src_eval.report.run_facts import run_facts
 from src_eval.report.run_files import ScoredRun
+from src_eval.stats import compare
 
 Json = dict[str, Any]
 
 
 def page_data(runs: Sequence[ScoredRun]) -> Json:
-    """`runs` (facts and scores), `questions` (each with `rows`, one per run, None where a run lacks it) and
-    `passages` (`[id, title, text]`). Questions of two runs are the same when their ids are; several chains of
-    one question are told apart by their order.
+    """`runs` (facts and scores), `questions` (each with `rows`, one per run, None where a run lacks it),
+    `passages` (`[id, title, text]`) and, of two runs, `paired` (see `_paired`). Questions of two runs are the
+    same when their ids are; several chains of one question are told apart by their order.
     """
     passages = _Passages()
     questions: dict[str, Json] = {}
@@ -34,7 +35,32 @@ def page_data(runs: Sequence[ScoredRun]) -> Json:
         "runs": [_run(run) for run in runs],
         "questions": list(questions.values()),
         "passages": passages.rows,
+        "paired": _paired(*runs) if len(runs) == 2 else {},
     }
+
+
+def _paired(first: ScoredRun, second: ScoredRun) -> dict[str, list[float | None]]:
+    """`[second - first, p, n]` of each metric over the questions that have it in both runs: the paired
+    randomisation test, not corrected for the number of metrics.
+    """
+    tests = {}
+    columns = [_columns(run) for run in (first, second)]
+    for name in columns[0].keys() & columns[1].keys():
+        ours, theirs = columns[1][name], columns[0][name]
+        if ours.keys() & theirs.keys():
+            test = compare(ours, theirs)
+            tests[name] = [_number(test.difference), _number(test.p), test.n]
+    return tests
+
+
+def _columns(run: ScoredRun) -> dict[str, dict[str, float]]:
+    """The values of each metric by the question's key."""
+    columns: dict[str, dict[str, float]] = {}
+    for key, score, _ in _keyed(run):
+        for name, value in score.metrics.items():
+            if math.isfinite(value):
+                columns.setdefault(name, {})[key] = value
+    return columns
 
 
 @dataclass(slots=True)

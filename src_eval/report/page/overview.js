@@ -40,7 +40,7 @@ function scoreTable(report) {
   const body = names.map((name) => {
     const found = report.runs.map((run) => run.metrics[name]);
     const cells = found.flatMap((e) => (e ? [el("td", { class: "mean" }, metricText(name, e[0])), el("td", { class: "dim" }, `${metricText(name, e[1])} – ${metricText(name, e[2])}`)] : [el("td", {}, "–"), el("td", {}, "")]));
-    const last = report.two ? el("td", {}, difference(name, found)) : el("td", { class: "range" }, isShare(name) ? whisker(found[0]) : null);
+    const last = report.two ? el("td", {}, difference(name, report.paired[name])) : el("td", { class: "range" }, isShare(name) ? whisker(found[0]) : null);
     return el("tr", {}, el("th", { scope: "row" }, metricName(name)), cells, last, el("td", { class: "dim" }, found.map((e) => (e ? whole(e[3]) : "–")).filter((n, at, all) => all.indexOf(n) === at).join(" / ")));
   });
   return el("div", { class: "scroll" }, el("table", { class: "scores" }, el("thead", {}, head), el("tbody", {}, body)));
@@ -51,11 +51,13 @@ function rank(name) {
   return at < 0 ? 10.7 : at + (name.includes("@") ? 0.5 : 0);
 }
 
-function difference(name, [a, b]) {
-  if (!a || !b) return "–";
-  const gap = b[0] - a[0];
-  const text = metricText(name, Math.abs(gap));
-  return `${gap < 0 ? "−" : "+"}${text}`;
+function difference(name, test) {
+  // Over the questions of both runs, with the p-value of the paired randomisation test.
+  if (!test) return "–";
+  const [gap, p, n] = test;
+  const text = `${gap < 0 ? "−" : "+"}${metricText(name, Math.abs(gap))}`;
+  const tip = `paired randomisation test over ${whole(n)} questions, not corrected for the number of metrics`;
+  return [text, " ", el("small", { class: p < 0.05 ? "" : "dim", title: tip }, p < 0.001 ? "p < .001" : `p = ${p.toFixed(3).replace(/^0/, "")}`)];
 }
 
 function whisker([mean, low, high]) {
