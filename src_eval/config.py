@@ -41,7 +41,7 @@ class JudgeConfig:
 class MethodSpec:
     """A method of `src_infer/methods` as a line of the table: `label` (default: its name) tells two lines of
     one method apart, `settings` are its own `key=value` overrides, `profile` is the one it is made with
-    (small: a model that was trained for the loop; "": any).
+    (small: a model that was trained for the loop; "": each that no line names).
     """
 
     method: str
@@ -71,8 +71,8 @@ class EvalConfig:
     `infer` is the configuration of every run, `settings` its overrides for all methods, `servers` where the
     servers are (`scripts/evaluate.sh` fills it in). `corpus` and `index_dir` are what `scripts/evaluate.sh`
     indexes and serves ("": the sample world). Every other method is tested against `baseline` ("": the first
-    one). `profile` is what is served now (`scripts/evaluate.sh` fills it in): lines of another one are not
-    run, but stand in the table when they were. `metrics` are the columns (names of
+    one). `profile` is what is served now (`scripts/evaluate.sh` fills it in): the other lines are not run,
+    but stand in the table when they were. `metrics` are the columns (names of
     `src_eval.records.QuestionScore`); `flashrag` takes the first 1,000 items and FlashRAG's choice of metric
     instead. `expected` holds published numbers to print beside.
     """

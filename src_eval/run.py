@@ -96,8 +96,8 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
     )
     troubles = []
     wanted = [job for job in jobs if is_wanted(config, job)]
-    for profile in sorted({job.line.profile for job in jobs} - {"", config.profile}):
-        err.print(Text(f"not run now: the lines of PROFILE={profile}"))
+    for name in dict.fromkeys(job.line.name for job in jobs if not is_wanted(config, job)):
+        err.print(Text(f"not made with PROFILE={config.profile}: {name}"))
     for number, job in enumerate(wanted, start=1):
         title = f"[{number}/{len(wanted)}] {job.dataset.name}, {job.line.name}"
         if is_finished(job, wanted=_wanted(config, job.dataset)):
@@ -120,8 +120,11 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
 
 
 def is_wanted(config: EvalConfig, job: Job) -> bool:
-    """Whether a run can be made with what is served."""
-    return job.line.profile in ("", config.profile)
+    """Whether a run is made with what is served: by the lines of this profile, or by those of none where no
+    line has this one.
+    """
+    own = any(line.profile == config.profile for line in config.lines)
+    return job.line.profile == (config.profile if own else "")
 
 
 def is_finished(job: Job, *, wanted: int) -> bool:

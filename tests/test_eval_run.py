@@ -130,11 +130,11 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
     file.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
     alone = evaluation(str(file), "profile=cpu")
     assert alone.returncode == 0, alone.stderr
-    assert "not run now: the lines of PROFILE=small\n[1/1] items, closed_book" in alone.stderr
+    assert "not made with PROFILE=cpu: naive_rag\n[1/1] items, closed_book" in alone.stderr
     assert "naive" not in alone.stdout
-    first = evaluation(str(file), "profile=small")
+    first = evaluation(str(file), "profile=small")  # the line made before stands in the table
     assert first.returncode == 0, first.stderr
-    assert "[2/2] items, naive_rag" in first.stderr
+    assert "not made with PROFILE=small: closed_book\n[1/1] items, naive_rag" in first.stderr
     assert "written:" in first.stdout
     home = tmp_path / "runs/eval-t"
     assert {"table.md", "table.csv", "table.tex", "config.yaml", "logs"} == {
@@ -147,7 +147,7 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
     assert (tmp_path / "runs/eval-t-items-naive_rag/scores.json").is_file()
     again = evaluation(str(file), "profile=small")
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count("done before") == 2
+    assert again.stderr.count("done before") == 1
     assert again.stdout == first.stdout
 
 
