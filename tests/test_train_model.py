@@ -139,6 +139,15 @@ def test_packed_and_padded_training_have_one_gradient(plain: Any, encoded: list[
         assert float(other[1].norm() / alone[1].norm()) == pytest.approx(1, abs=1e-4)
 
 
+def test_activations_computed_again_give_the_same_gradient(plain: Any, encoded: list[Encoded]) -> None:
+    kept = loss_and_gradient(plain, [batch_of([encoded])])
+    plain.gradient_checkpointing_enable()
+    plain.train()
+    again = loss_and_gradient(plain, [batch_of([encoded])])
+    assert again[0] == kept[0]
+    assert torch.equal(again[1], kept[1])
+
+
 @pytest.mark.parametrize("per_sequence", [False, True])
 def test_the_gradient_does_not_depend_on_how_a_step_is_cut(
     plain: Any, encoded: list[Encoded], per_sequence: bool
