@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The small model from the question sets to its adapter, without a large model:  bash scripts/train_small.sh
 # Index, chains of the decomposition teacher with passages as observations, Qwen2.5-Coder-0.5B with LoRA. The result is
-# runs/sft-NAME/adapter; compare it with scripts/bench/learning.sh. Nearly 900,000 tokens are learnt from: an hour for
+# runs/sft-NAME/adapter; compare it with scripts/bench/trained.sh. Nearly 900,000 tokens are learnt from: an hour for
 # SmolLM2-135M on two cores, several for the 0.5B, and the same command goes on where it was stopped.
 #   CONFIG=configs/train/smollm2-135m-cpu.yaml NAME=tiny bash scripts/train_small.sh [key=value …]    another model
 #   CHAINS="2wikimultihopqa:330 2wikimultihopqa:-1:4 …"    how many chains of each set are learnt from (-1: all), and with

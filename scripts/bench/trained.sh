@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# A small model that was trained here beside its base model, in one table: the lines of PROFILE=cpu, then those of small.
+#   bash scripts/bench/trained.sh learning       what training brought: naive RAG, prompted, with grammar, trained
+#   bash scripts/bench/trained.sh real           all methods, and the trained model
+#   MODEL=smollm2-135m bash scripts/bench/trained.sh real      the other model that was trained here, or any with ADAPTER=…
+#   bash scripts/bench/trained.sh real key=value …             any setting of configs/eval/real.yaml
+# A finished run is not repeated. The table at the end is also in runs/eval-NAME-MODEL/.
+set -Eeuo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+case ${1:---help} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/bench/trained.sh; exit ;; esac
+MODEL=${MODEL:-qwen2.5-coder-0.5b}
+export MODEL
+config=("configs/eval/$1.yaml" name="$1-$MODEL" "${@:2}")
+PROFILE=cpu ADAPTER='' bash scripts/evaluate.sh "${config[@]}"
+PROFILE=small ADAPTER=${ADAPTER:-adapters/$MODEL} bash scripts/evaluate.sh "${config[@]}"
