@@ -18,7 +18,10 @@ MODULES = sorted(
 # Modules that exist for one heavy package, which a machine may lack: they are imported where it is used.
 BEHIND_A_PACKAGE = frozenset(
     {"src_retrieval.torch_encoder", "src_retrieval.onnx_encoder"}
-    | {f"src_train.{name}" for name in ("bar", "loss", "model", "run", "speed", "trainer", "watch")}
+    | {
+        f"src_train.{name}"
+        for name in ("attention", "bar", "loss", "model", "run", "speed", "trainer", "watch")
+    }
 )
 MAY_IMPORT = {
     "src_core": {"src_core"},

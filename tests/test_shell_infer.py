@@ -173,12 +173,14 @@ def test_terminated_alone_it_ends_its_run_too(infer: Infer) -> None:
 
 
 def test_two_at_once_share_and_the_last_one_stops(infer: Infer) -> None:
-    first = infer.start("infer.sh", FAKE_RUN="sleep 0.8")
-    second = infer.start("infer.sh", FAKE_RUN="sleep 1.8")
-    until(infer.arguments.exists)
+    wait = "while [ ! -e $FAKE_RUN_ARGUMENTS.{} ]; do sleep 0.05; done"
+    first = infer.start("infer.sh", FAKE_RUN=wait.format("both"))
+    second = infer.start("infer.sh", FAKE_RUN=f"touch $FAKE_RUN_ARGUMENTS.both; {wait.format('end')}")
+    assert first.wait(timeout=30) == 0
     pids = infer.pids()
-    assert first.wait(timeout=15) == 0
+    assert pids
     assert all(alive(pid) for pid in pids)
+    Path(f"{infer.arguments}.end").touch()
     assert second.wait(timeout=15) == 0
     assert not any(alive(pid) for pid in pids)
 
