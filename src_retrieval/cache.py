@@ -30,10 +30,7 @@ class ResultCache:
         self, search: Callable[[Sequence[str], int], list[list[Ranked]]], queries: Sequence[str], top_n: int
     ) -> tuple[list[list[Ranked]], int]:
         """The rows for each query, in order, and how many were found here; `search` gets the others."""
-        keys = [
-            (hashlib.blake2b(query.encode("utf-8", "surrogatepass"), digest_size=16).digest(), top_n)
-            for query in queries
-        ]
+        keys = [(_hash(query), top_n) for query in queries]
         with self._lock:
             known = [self._rows.get(key) for key in keys]
         missing = [at for at, rows in enumerate(known) if rows is None]
