@@ -54,6 +54,6 @@ as_gguf() {
   for weights in "$1"/*.safetensors; do
     if [[ ! $file -nt $weights ]]; then rm -f "$file"; fi
   done
-  [[ -f $file ]] || "$VENV/bin/python" -m src_train.to_gguf "$1" "$file" "${@:2}"
+  [[ -f $file ]] || "$VENV/bin/python" -m src_models.convert.to_gguf "$1" "$file" "${@:2}"
   GGUF=$file
 }

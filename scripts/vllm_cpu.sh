@@ -50,7 +50,7 @@ serve() {
 
 case ${1:-install} in
   install) install ;;
-  convert) install; "$VENV/bin/python" -m src_models.to_hf "${@:2}" ;;
+  convert) install; "$VENV/bin/python" -m src_models.convert.to_hf "${@:2}" ;;
   serve) install; serve "${@:2}" ;;
   *) die "unknown step '$1'; known: install, convert, serve" ;;
 esac

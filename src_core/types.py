@@ -71,6 +71,14 @@ class Passage:
         return rest if rest and head.strip().strip('"') == self.title else self.contents
 
 
+def title_of(contents: str) -> str:
+    """The title in a passage's wire text: the first line without surrounding double quotes, or "" when
+    there is only one line.
+    """
+    head, newline, _ = contents.partition("\n")
+    return head.strip().strip('"') if newline else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts of LLM calls as their servers reported them; adds with `+`."""

@@ -17,13 +17,13 @@ from src_core.grammar import Constrain
 from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint, Sampling
 from src_core.rundir import OnExisting
-from src_data.cleaning.judge import CleanConfig
 from src_data.exporting.export import ExportConfig
-from src_data.mixing.mixture import MixConfig
-from src_data.readers.sources import OnBadRow, SourceSetting
+from src_data.filters.filter_trajectory import CleanConfig
+from src_data.sampling.mixture import MixConfig
 from src_infer.config import PromptSettings
 from src_infer.episode import Limits
 from src_infer.rag_engine import ObservationMode
+from src_tasks.readers.sources import OnBadRow, SourceSetting
 
 SUPERSEDED = {
     "output_dir": "a run is kept in runs_dir/run_name",

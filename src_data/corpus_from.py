@@ -24,8 +24,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from src_core.config import config_class, load_config
 from src_core.errors import UserError, run_main
-from src_data.readers.rows import SourceRow
-from src_data.readers.sources import BadRow, OnBadRow, SourceSetting, read_source
+from src_tasks.readers.rows import SourceRow
+from src_tasks.readers.sources import BadRow, OnBadRow, SourceSetting, read_source
 
 TELL_EVERY = 100
 

@@ -30,12 +30,12 @@ from src_core.config import config_class, dump, load_config
 from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
 from src_data.config import DataConfig
-from src_data.making.build import Built
-from src_data.making.construct import RETRIED, chain_key, missing_chains
-from src_data.making.shard_maker import Job, Shard, ShardMaker, ShardReport, cut_shards
-from src_data.making.shards import merge_shards
-from src_data.mixing.mixture import Mixture
+from src_data.construction.build import Built
+from src_data.construction.construct import RETRIED, chain_key, missing_chains
+from src_data.construction.shard_maker import Job, Shard, ShardMaker, ShardReport, cut_shards
+from src_data.construction.shards import merge_shards
 from src_data.run import Made, run_from
+from src_data.sampling.mixture import Mixture
 from src_infer.show import RunProgress
 
 PREFIX = "ray."

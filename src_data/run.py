@@ -23,13 +23,13 @@ from src_core.errors import BoundaryError, UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.rundir import RunDir, was_used
 from src_core.types import Trajectory
-from src_data.cleaning.yields import Yields
 from src_data.config import BuildConfig, DataConfig, load_data_config
-from src_data.finish import finish_run, print_finished
-from src_data.making.build import Built, build_workshop
-from src_data.making.construct import construct
-from src_data.making.shards import merge_shards
-from src_data.mixing.mixture import Mixture, mix
+from src_data.construction.build import Built, build_workshop
+from src_data.construction.construct import construct
+from src_data.construction.shards import merge_shards
+from src_data.filters.filter_report import FilterReport
+from src_data.postprocess import finish_run, print_finished
+from src_data.sampling.mixture import Mixture, mix
 from src_infer.prompts import pinned_digest
 from src_infer.show import RunProgress, report_console
 
@@ -174,7 +174,7 @@ async def _workshop(config: BuildConfig) -> Built:
         ) from error
 
 
-def _manifest(config: DataConfig, yields: Yields, *, built: Built, begun: float) -> dict[str, Any]:
+def _manifest(config: DataConfig, yields: FilterReport, *, built: Built, begun: float) -> dict[str, Any]:
     return {
         "config": dump(config),
         "index": built.identity,

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from src_core.config import config_class, load_config
 from src_core.errors import UserError, run_main
-from src_data.cleaning.yields import source_of, teacher_of
+from src_data.filters.filter_report import source_of, teacher_of
 from src_data.viewing.chain_files import Entry, read_entries
 from src_data.viewing.view_page import write_page
 from src_infer.show import report_console, trajectory_lines

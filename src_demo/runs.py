@@ -1,6 +1,6 @@
 """The runs in flight: bounded in number and time, each a task that tells what happens as events.
 
-The loop is that of `src_infer`: a run builds its tools, hands the kit two hooks, and calls the method. A
+The loop is that of `src_infer`: a run builds its tools, hands the runtime two hooks, and calls the method. A
 stop, a visitor who left and the deadline all cancel its task, and with it the requests that it has open; its
 last event says how it ended.
 """
@@ -152,8 +152,8 @@ class Runs:
             tools = await build_tools(settings, on_step=on_step, needs_search=method.needs_search)
             try:
                 tell(Event("models", {"models": tools.model_names()}))
-                kit = replace(tools.kit, on_draft=lambda _, step: tell(draft_event(step)))
-                return await method.run(question, kit)
+                runtime = replace(tools.runtime, on_draft=lambda _, step: tell(draft_event(step)))
+                return await method.run(question, runtime)
             finally:
                 await tools.close()
         except BoundaryError as error:

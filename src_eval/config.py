@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
 from src_core.config import config_class
 from src_core.errors import UserError
-from src_core.llm import Endpoint, Sampling
+from src_tasks.judge import JudgeConfig, Rubric
 
 __all__ = ["DatasetSpec", "EvalConfig", "JudgeConfig", "MethodSpec", "Rubric"]
 
 FLASHRAG_ITEMS = 1_000
 _FLASHRAG_EM = frozenset({"nq", "triviaqa", "popqa"})
-
-
-class Rubric(StrEnum):
-    """How a judge grades: the three levels of the paper, or yes and no."""
-
-    LEVELS = "judge_rubric"
-    STRICT = "judge_strict"
-
-
-@config_class
-class JudgeConfig:
-    """Who judges, and how. `endpoint` is any OpenAI-compatible server (or `scripted:FILE`); the environment
-    variable REARAG_TOKEN is its key. Verdicts are kept in `cache`, shared by all runs.
-    """
-
-    endpoint: Endpoint = Endpoint(url="http://127.0.0.1:9894/v1")
-    rubric: Rubric = Rubric.LEVELS
-    sampling: Sampling = Sampling(max_tokens=512, temperature=0.0, top_p=1.0)
-    in_flight: Annotated[int, Field(ge=1)] = 16
-    cache: str = "runs/judge_cache.jsonl"
 
 
 @config_class

@@ -34,9 +34,9 @@ from src_core.jsonl import JsonlWriter, read_jsonl, rewrite_jsonl, write_atomic
 from src_core.rundir import ROWS
 from src_core.types import NO_USAGE, Usage, to_json
 from src_eval.config import JudgeConfig
-from src_eval.judge import Agreement, Case, Judge, Verdict, agreement
 from src_eval.records import QuestionScore
 from src_eval.scoring import VERDICTS, read_answers, read_manifest, score_run
+from src_tasks.judge import Agreement, Case, Judge, Verdict, agreement
 
 REPORT = "judge.json"
 _RIGHT_F1 = 0.5

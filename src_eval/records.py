@@ -18,7 +18,7 @@ SCORE_TOTALS = "scores.json"
 class QuestionScore:
     """One question of one run. `metrics` maps a metric's name (`em`, `f1`, `cover_em`, `rouge_l`,
     `recall`, `recall@5`, `ndcg@5`, `searches`, `steps`, `calls`, `prompt_tokens`, `completion_tokens`,
-    `seconds`, `rejected_replies`, `replies`, `acc_l`) to its value; a metric that does not apply (no gold
+    `seconds`, `parse_failures`, `replies`, `acc_l`) to its value; a metric that does not apply (no gold
     passages, no verdict) is absent, never 0. `hops` is None where the set does not say.
     """
 

@@ -24,7 +24,6 @@ from rich.text import Text
 from src_core.config import dump, load_config
 from src_core.errors import UserError, run_main
 from src_core.jsonl import read_jsonl, write_atomic
-from src_core.questions import load_questions
 from src_core.rundir import MANIFEST, ROWS
 from src_core.types import Status
 from src_eval.compare import Entry, build_table
@@ -33,6 +32,7 @@ from src_eval.expected import load_expected
 from src_eval.judge_run import judge_folders
 from src_eval.scoring import score_run
 from src_eval.tables import FORMATS, notes_of, terminal
+from src_tasks.questions import load_questions
 
 CHECK = "--check"
 _INTERRUPTED = 130

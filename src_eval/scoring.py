@@ -23,10 +23,10 @@ from src_core.errors import UserError
 from src_core.jsonl import read_jsonl, rewrite_jsonl, write_atomic
 from src_core.rundir import MANIFEST, ROWS
 from src_core.types import Status
-from src_eval.metrics import answer_scores
 from src_eval.records import SCORE_ROWS, SCORE_TOTALS, Estimate, QuestionScore, RunScore
 from src_eval.retrieval import retrieval_scores
 from src_eval.stats import bootstrap
+from src_tasks.metrics import answer_scores
 
 VERDICTS = "verdicts.jsonl"
 RANK = 5  # the k of recall@k and ndcg@k
@@ -124,12 +124,12 @@ def score_row(row: Row, *, verdicts: Verdicts, fallback: str = "") -> QuestionSc
     shown = [[passage["id"] for passage in step["passages"]] for step in searched]
     metrics |= retrieval_scores(shown, question.get("supporting") or (), k=RANK)
     usage = row.get("usage") or {}
-    rejected = len((row.get("provenance") or {}).get("rejected_replies", ()))
+    rejected = len((row.get("provenance") or {}).get("parse_failures", ()))
     metrics |= {"searches": float(len(searched)), "steps": float(len(steps))}
     if metrics.get("acc_l", metrics.get("em")) == 1.0:
         metrics["chain_length"] = float(len(steps))
     metrics |= {name: float(usage.get(name, 0)) for name in ("calls", "prompt_tokens", "completion_tokens")}
-    metrics |= {"seconds": float(row.get("seconds", 0.0)), "rejected_replies": float(rejected)}
+    metrics |= {"seconds": float(row.get("seconds", 0.0)), "parse_failures": float(rejected)}
     metrics["replies"] = float(rejected + len(steps))
     return QuestionScore(
         id=question["id"],
@@ -190,7 +190,7 @@ def _run_score(name: str, rows: list[QuestionScore], manifest: Row) -> RunScore:
         metrics=overall,
         by=by,
         outcomes=dict(Counter(row.status for row in rows)),
-        invalid_rate=sum(row.metrics["rejected_replies"] for row in rows) / max(replies, 1),
+        invalid_rate=sum(row.metrics["parse_failures"] for row in rows) / max(replies, 1),
         manifest=manifest,
     )
 

@@ -68,9 +68,9 @@ class Agent:
         """
         turns = conversation(self._style, question, steps)
         room = int(self.prompt_tokens * CHARS_PER_TOKEN) - len(self._style.system)
-        return await chat_fitting(
+        return await chat_within_context(
             self.model,
-            ever_shorter(turns, max_chars=room),
+            truncation_candidates(turns, max_chars=room),
             render=partial(chat_messages, self._style),
             sampling=step_sampling(self.sampling, question, steps, n=n, attempt=attempt),
             prompt_tokens=self.prompt_tokens,
@@ -92,7 +92,7 @@ def step_sampling(
     return sampling
 
 
-async def chat_fitting(
+async def chat_within_context(
     model: ChatModel,
     forms: Iterable[Sequence[Turn]],
     *,
@@ -103,8 +103,9 @@ async def chat_fitting(
     constraint: Constraint | None = None,
     logprobs: bool = False,
 ) -> Completion:
-    """The reply to the first of `forms` (see `ever_shorter`) that fits the server's context, with the cost of
-    all that it took. Raises `ModelError`, `ContextFullError` when the server refuses the shortest form too.
+    """The reply to the first of `forms` (see `truncation_candidates`) that fits the server's context, with
+    the cost of all that it took. Raises `ModelError`, `ContextFullError` when the server refuses the
+    shortest form too.
     """
     given: Completion | None = None
     for turns in forms:
@@ -126,7 +127,7 @@ async def chat_fitting(
     return given
 
 
-def ever_shorter(turns: Sequence[Turn], *, max_chars: int) -> Iterator[list[Turn]]:
+def truncation_candidates(turns: Sequence[Turn], *, max_chars: int) -> Iterator[list[Turn]]:
     """The turns cut to `max_chars`, then by a fifth more each time, down to their shortest form. Raises
     `ContextFullError` as `fit_turns` does.
     """

@@ -1,4 +1,6 @@
-"""From configuration to tools: models, retriever and kit. Fakes are ordinary values (`scripted:`, `toy:`)."""
+"""From configuration to tools: models, retriever and runtime. Fakes are ordinary values (`scripted:`,
+`toy:`).
+"""
 
 from __future__ import annotations
 
@@ -13,18 +15,18 @@ from src_core.http_json import RetryPolicy
 from src_core.llm import ChatModel
 from src_infer.agent import Agent
 from src_infer.config import InferConfig
-from src_infer.kit import Kit, StepPrinter
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import CachedRetriever, RagEngine
+from src_infer.runtime import Runtime, StepPrinter
 from src_retrieval.client import Retriever, RetrieverClient
 from src_retrieval.toy import ToyRetriever
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """A kit and what must be closed after the run; `identity` says which index answered."""
+    """A runtime and what must be closed after the run; `identity` says which index answered."""
 
-    kit: Kit
+    runtime: Runtime
     models: tuple[ChatModel, ...]
     retriever: CachedRetriever
     identity: dict[str, Any]
@@ -64,7 +66,7 @@ async def _build(
     opened.push_async_callback(retriever.close)
     identity = await retriever_identity(retriever, config.retriever) if needs_search else {}
     cached = CachedRetriever(retriever, identity=str(identity))
-    kit = Kit(
+    runtime = Runtime(
         agent=make_agent(config, agent_model),
         reader=reader,
         rag=make_rag(config, retriever=cached, reader=reader),
@@ -77,7 +79,7 @@ async def _build(
         baselines=config.baselines,
         on_step=on_step,
     )
-    return Tools(kit, (agent_model,) if same else (agent_model, reader), cached, identity)
+    return Tools(runtime, (agent_model,) if same else (agent_model, reader), cached, identity)
 
 
 def make_agent(config: InferConfig, model: ChatModel) -> Agent:

@@ -49,13 +49,13 @@ class Observation:
 @dataclass(frozen=True, slots=True)
 class Episode:
     """The steps of one episode and how it ended. `usage` also holds what malformed replies cost;
-    `rejects` counts them by the parser's code.
+    `parse_failures` counts them by the parser's code.
     """
 
     steps: tuple[Step, ...]
     status: Status
     usage: Usage
-    rejects: tuple[str, ...] = ()
+    parse_failures: tuple[str, ...] = ()
     error: str | None = None
 
 
@@ -94,7 +94,7 @@ async def run_episode(
     on_draft: OnStep | None = None,
     on_step: OnStep | None = None,
     parse: Parse = parse_reply,
-    opening: str = "",
+    initial_query: str = "",
 ) -> Episode:
     """Run the loop for one question. Raises nothing of its own: boundary errors become the episode's
     status. With `opening` the first step searches that, before the model is asked. `on_draft` is called with
@@ -102,10 +102,10 @@ async def run_episode(
     """
     steps: list[Step] = []
     bill: list[Usage] = []
-    rejects: list[str] = []
+    parse_failures: list[str] = []
 
     def ended(status: Status, error: str | None = None) -> Episode:
-        return Episode(tuple(steps), status, sum(bill, NO_USAGE), tuple(rejects), error)
+        return Episode(tuple(steps), status, sum(bill, NO_USAGE), tuple(parse_failures), error)
 
     try:
         for n in range(1, limits.t_max + 1):
@@ -118,9 +118,9 @@ async def run_episode(
                 n=n,
                 generate=generate,
                 parse=parse,
-                opening=opening,
+                initial_query=initial_query,
                 limits=limits,
-                rejects=rejects,
+                parse_failures=parse_failures,
                 bill=bill,
             )
             if draft is None:
@@ -169,16 +169,16 @@ async def _draft_step(
     n: int,
     generate: Generate,
     parse: Parse,
-    opening: str,
+    initial_query: str,
     limits: Limits,
-    rejects: list[str],
+    parse_failures: list[str],
     bill: list[Usage],
 ) -> Step | None:
     """The next step without its observation, None once the step's tries are spent. What each try cost goes
     to `bill` at once, so that it counts even when a later try fails at the boundary.
     """
-    if opening and not steps:
-        return Step(n=n, thought="", action=Search(opening))
+    if initial_query and not steps:
+        return Step(n=n, thought="", action=Search(initial_query))
     functions = allowed_functions(steps, n=n, limits=limits)
     cost = NO_USAGE
     for attempt in range(limits.step_tries):
@@ -187,7 +187,7 @@ async def _draft_step(
         bill.append(reply.usage)
         parsed = parse(reply, functions)
         if isinstance(parsed, ParseError):
-            rejects.append(parsed.code)
+            parse_failures.append(parsed.code)
             continue
         repairs = parsed.repairs
         if parsed.n is not None and parsed.n != n:

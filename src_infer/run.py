@@ -21,7 +21,6 @@ from rich.text import Text
 
 from src_core.config import dump, load_config
 from src_core.errors import BoundaryError, UserError, run_main
-from src_core.questions import load_questions
 from src_core.rundir import RunDir, was_used
 from src_core.types import Question, Status, Trajectory, question_id, trajectory_from_json
 from src_infer.build import Tools, build_tools
@@ -39,6 +38,7 @@ from src_infer.show import (
     totals_table,
     verdict_lines,
 )
+from src_tasks.questions import load_questions
 
 CHECK = "--check"
 RETRIED = frozenset(status.value for status in Status if status.retryable)
@@ -132,7 +132,7 @@ async def _answer_all(
 
     async def answer(question: Question) -> Trajectory:
         try:
-            return await method.run(question, tools.kit)
+            return await method.run(question, tools.runtime)
         except BoundaryError as error:
             return Trajectory(question, (), "", failure_status(error), error=str(error))
 
@@ -174,7 +174,7 @@ def _report(trajectories: Sequence[Trajectory], summary: dict[str, Any], *, live
     out.print(results_table(trajectories))
     out.print(totals_table(summary))
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(summary["outcomes"].items()))
-    share = f"{100 * summary['rejected_share']:.1f} % of replies malformed"
+    share = f"{100 * summary['parse_failure_share']:.1f} % of replies malformed"
     out.print(Text(f"outcomes: {outcomes}; {share}; tokens: {summary['tokens']}"))
 
 

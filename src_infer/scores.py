@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src_core.answers import exact_match, token_f1
 from src_core.types import Trajectory
+from src_tasks.answers import exact_match, token_f1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,13 @@ def totals(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
     for trajectory in trajectories:
         groups.setdefault(kind(trajectory), []).append(trajectory)
     replies = sum(len(t.steps) for t in trajectories)
-    rejected = sum(len(t.provenance.get("rejected_replies", ())) for t in trajectories)
+    rejected = sum(len(t.provenance.get("parse_failures", ())) for t in trajectories)
     return {
         "all": _means(trajectories),
         "by_kind": {name: _means(rows) for name, rows in sorted(groups.items())},
         "outcomes": dict(Counter(t.status.value for t in trajectories)),
-        "rejected_replies": rejected,
-        "rejected_share": rejected / max(rejected + replies, 1),
+        "parse_failures": rejected,
+        "parse_failure_share": rejected / max(rejected + replies, 1),
         "repairs": dict(Counter(name for t in trajectories for s in t.steps for name in s.repairs)),
         "tokens": {
             "calls": sum(t.usage.calls for t in trajectories),

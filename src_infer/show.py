@@ -48,7 +48,7 @@ class StepPrinter:
         self._console = console
 
     def __call__(self, question: Question, step: Step) -> None:
-        """Print one step (see `kit.StepPrinter`), under its question when that is its first step."""
+        """Print one step (see `runtime.StepPrinter`), under its question when that is its first step."""
         if step.n == 1:
             self._console.print(_line("Question: ", "bold", question.question, "bold"))
         for line in step_lines(step):

@@ -28,7 +28,7 @@ def require_gguf_adapter(adapter: Path, model: Path) -> None:
     if is_peft_folder(adapter):
         raise UserError(
             f"{adapter} is a folder of peft; llama.cpp takes an adapter in GGUF, made with: "
-            f"python -m src_train.to_gguf {adapter} OUT.gguf --like {model}"
+            f"python -m src_models.convert.to_gguf {adapter} OUT.gguf --like {model}"
         )
     if not adapter.is_file():
         raise UserError(f"no such LoRA file: {adapter}; give an adapter in GGUF")

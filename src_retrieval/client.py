@@ -11,8 +11,7 @@ from typing import Any, Protocol
 
 from src_core.errors import RetrieverError
 from src_core.http_json import JsonHttp, RetryPolicy
-from src_core.types import Passage
-from src_retrieval.rows import title_of
+from src_core.types import Passage, title_of
 
 
 class Retriever(Protocol):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import orjson
 
-from src_core.types import Passage
+from src_core.types import Passage, title_of
 
 
 class CorpusFormat(StrEnum):
@@ -82,12 +82,6 @@ def parse_tsv_header(line: bytes) -> tuple[str, ...]:
     if sorted(columns) != sorted(TSV_COLUMNS):
         raise RowError(f"expected a header of {', '.join(TSV_COLUMNS)} separated by tabs, found {columns!r}")
     return columns
-
-
-def title_of(contents: str) -> str:
-    """The title: the first line without surrounding double quotes, or "" when there is only one line."""
-    head, newline, _ = contents.partition("\n")
-    return head.strip().strip('"') if newline else ""
 
 
 def to_passage(row: Row, score: float | None = None) -> Passage:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from src_core.chat_tokenizer import ChatTokenizer, Encoded
 from src_train.config import TrainConfig
-from src_train.encode import Encoded, Encoder
 from src_train.packing import pack
 from src_train.rows import Rows, dropped_note, length_report
 
@@ -17,7 +17,7 @@ _LEARNT, _CONTEXT = "bold green", "dim"
 _SHOWN_TOKENS = 700
 
 
-def print_check(made: Rows, encoder: Encoder, config: TrainConfig) -> None:
+def print_check(made: Rows, encoder: ChatTokenizer, config: TrainConfig) -> None:
     """Counts, lengths, packing, and the first row."""
     console = Console()
     report = length_report(made)
@@ -40,10 +40,10 @@ def print_check(made: Rows, encoder: Encoder, config: TrainConfig) -> None:
     console.print(coloured(made.rows[0].encoded, encoder))
 
 
-def coloured(encoded: Encoded, encoder: Encoder) -> Text:
+def coloured(encoded: Encoded, encoder: ChatTokenizer) -> Text:
     """The text of a row; learnt stretches in one style, the rest in another, special tokens visible."""
     text = Text()
-    ids, targets = encoded.ids[:_SHOWN_TOKENS].tolist(), encoded.targets[:_SHOWN_TOKENS].tolist()
+    ids, targets = encoded.ids[:_SHOWN_TOKENS].tolist(), encoded.trainable[:_SHOWN_TOKENS].tolist()
     start = 0
     for at in range(1, len(ids) + 1):
         if at == len(ids) or targets[at] != targets[start]:

@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from src_core.errors import UserError
+from src_models.convert.to_hf import to_hf
 from src_models.llama_server import find_model
 from src_models.peft_folder import read_peft
-from src_models.to_hf import to_hf
 from src_train.config import LoraConfig, TrainConfig
 from src_train.loss import learn_targets
 

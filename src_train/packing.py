@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from src_train.encode import Encoded
+from src_core.chat_tokenizer import Encoded
 
 IGNORED = -100
 """The label of a token that is not learnt, as everywhere in torch and transformers."""
@@ -87,6 +87,6 @@ def collate(packs: Sequence[dict[str, npt.NDArray[Any]]], *, pad_id: int) -> dic
 
 
 def _learnt(row: Encoded) -> npt.NDArray[np.bool_]:
-    learnt = row.targets.copy()
+    learnt = row.trainable.copy()
     learnt[:1] = False
     return learnt

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from src_core.chat_tokenizer import ChatTokenizer, Encoded, EncodeError
 from src_core.errors import UserError
 from src_core.llm import Message
 from src_core.messages import Conversation, read_conversations
 from src_core.render import PromptStyle, chat_messages
 from src_train.config import DataFile
-from src_train.encode import Encoded, EncodeError, Encoder
 
 PLAIN = PromptStyle()
 _NAMED = 3  # rows named in a message
@@ -46,13 +46,13 @@ class Rows(NamedTuple):
         for row in self.rows:
             hashed.update(len(row.encoded.ids).to_bytes(8, "little"))
             hashed.update(row.encoded.ids.tobytes())
-            hashed.update(np.packbits(row.encoded.targets).tobytes())
+            hashed.update(np.packbits(row.encoded.trainable).tobytes())
         return hashed.hexdigest()[:16]
 
 
 def read_rows(
     files: Sequence[DataFile],
-    encoder: Encoder,
+    encoder: ChatTokenizer,
     style: PromptStyle,
     *,
     max_length: int,
@@ -128,7 +128,7 @@ def trainable_problem(messages: Sequence[dict[str, str]]) -> str:
     return ""
 
 
-def _encode(place: str, messages: list[Message], encoder: Encoder) -> Encoded:
+def _encode(place: str, messages: list[Message], encoder: ChatTokenizer) -> Encoded:
     try:
         return encoder.encode(messages)
     except (EncodeError, ValueError) as error:
@@ -150,7 +150,7 @@ class LengthReport(NamedTuple):
 def length_report(made: Rows) -> LengthReport:
     """Counts over all rows."""
     lengths = sorted(made.lengths())
-    learnt = sum(int(row.encoded.targets.sum()) for row in made.rows)
+    learnt = sum(int(row.encoded.trainable.sum()) for row in made.rows)
     return LengthReport(
         len(lengths),
         sum(lengths),

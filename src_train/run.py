@@ -23,21 +23,21 @@ from accelerate.utils import broadcast_object_list
 from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 from transformers.utils.logging import disable_progress_bar
 
+from src_core.chat_tokenizer import ChatTokenizer
 from src_core.config import dump, load_config
 from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
 from src_models.files import TRAINING
 from src_models.machine import physical_cores
-from src_train.bar import Bar
 from src_train.checks import print_check
 from src_train.config import TrainConfig
-from src_train.encode import Encoder
 from src_train.model import halve_adapter, load_model, model_folder
 from src_train.packing import pack
+from src_train.progress import Bar
 from src_train.rows import Rows, read_rows
 from src_train.speed import causal_pairs, faster_precision, matrix_rate, training_cost
+from src_train.train_metrics import Watch, plot_losses
 from src_train.trainer import Packs, SftTrainer, collator, last_whole_checkpoint
-from src_train.watch import Watch, plot_losses
 
 USAGE = "usage: bash scripts/train_sft.sh CONFIG.yaml [key=value …] [--check]"
 LOG = "log.jsonl"
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
         config = replace(config, precision=precision)
     with state.main_process_first():
         folder = model_folder(config.model)
-    encoder = Encoder(folder, template=Path(config.chat_template) if config.chat_template else None)
+    encoder = ChatTokenizer(folder, template=Path(config.chat_template) if config.chat_template else None)
     data = read_data(config, encoder)
     if state.is_main_process:
         print_check(data.train, encoder, config)
@@ -99,7 +99,7 @@ def check_config(config: TrainConfig) -> None:
         )
 
 
-def read_data(config: TrainConfig, encoder: Encoder) -> Data:
+def read_data(config: TrainConfig, encoder: ChatTokenizer) -> Data:
     """All rows, encoded; see `rows.read_rows` for what is refused."""
 
     def read(files: Any) -> Rows:
@@ -111,7 +111,7 @@ def read_data(config: TrainConfig, encoder: Encoder) -> Data:
     return Data(read(config.train), read(config.validation) if config.validation else None)
 
 
-def train(config: TrainConfig, folder: Path, encoder: Encoder, data: Data) -> None:
+def train(config: TrainConfig, folder: Path, encoder: ChatTokenizer, data: Data) -> None:
     """The run itself; of several processes, the first keeps the run directory. Raises `UserError` for a run
     directory made with other settings or other data.
     """
@@ -140,7 +140,7 @@ def train(config: TrainConfig, folder: Path, encoder: Encoder, data: Data) -> No
 
 
 def make_trainer(
-    config: TrainConfig, model: Any, encoder: Encoder, data: Data, folder: Path
+    config: TrainConfig, model: Any, encoder: ChatTokenizer, data: Data, folder: Path
 ) -> tuple[SftTrainer, Watch]:
     """The trainer on packed (or single) rows."""
     packs = _packs(data.train, config)
@@ -157,7 +157,7 @@ def make_trainer(
     )
     lengths = data.train.lengths()
     tokens = sum(lengths)
-    targets = sum(int(row.encoded.targets.sum()) for row in data.train.rows)
+    targets = sum(int(row.encoded.trainable.sum()) for row in data.train.rows)
     compute = torch.float32 if config.precision == "fp32" else torch.bfloat16
     watch = Watch(
         folder / LOG,

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from src_data.readers.rows import SourceRow
-from src_data.readers.sources import BadRow, OnBadRow, SourceConfig, read_source
+from src_tasks.readers.rows import SourceRow
+from src_tasks.readers.sources import BadRow, OnBadRow, SourceConfig, read_source
 
 Row = dict[str, Any]
 

@@ -1,9 +1,10 @@
-"""What fixed inputs gave before the base was re-cut: trajectories, requests, conversations, token ids, scores.
+"""What fixed inputs gave before the base was re-cut: trajectories, requests, conversations, token ids,
+scores.
 
-`PYTHONPATH=.:tests python tests/helpers_golden.py` writes `tests/data/golden/*.json` again; that is right only
-where a change of behaviour was meant, and the commit says so. Every part goes through the commands that a
-person calls, with a scripted model and a toy retriever, and is reduced to what has to stay: texts, ids and
-figures.
+`PYTHONPATH=.:tests python tests/helpers_golden.py` writes `tests/data/golden/*.json` again; that is right
+only where a change of behaviour was meant, and the commit says so. Every part goes through the commands
+that a person calls, with a scripted model and a toy retriever, and is reduced to what has to stay: texts,
+ids and figures.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def plain_row(row: dict[str, Any]) -> dict[str, Any]:
         "status": row["status"],
         "error": row["error"],
         "usage": row["usage"],
-        "parse_failures": row["provenance"].get("rejected_replies", []),
+        "parse_failures": row["provenance"].get("parse_failures", []),
         "steps": [
             {
                 "n": step["n"],
@@ -185,9 +186,9 @@ def conversations() -> dict[str, Any]:
     from helpers_chains import chain, question, search, write_chains
 
     from src_core.render import PromptStyle
-    from src_data.cleaning.judge import CleanConfig
     from src_data.exporting.export import ExportConfig
-    from src_data.finish import finish_run
+    from src_data.filters.filter_trajectory import CleanConfig
+    from src_data.postprocess import finish_run
 
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
@@ -212,9 +213,9 @@ def token_ids() -> dict[str, Any]:
     """Ids and loss masks of conversations with the template of each family."""
     from helpers_train import FAMILIES, style, tokenizer_folder
 
+    from src_core.chat_tokenizer import ChatTokenizer
     from src_core.render import chat_messages, conversation
     from src_core.types import Step
-    from src_train.encode import Encoder
 
     steps = [
         Step(1, "I need the film.", Search("Which film won?"), observation="Red Rain won."),
@@ -226,12 +227,15 @@ def token_ids() -> dict[str, Any]:
     found = {}
     for family in sorted(FAMILIES):
         with tempfile.TemporaryDirectory() as made:
-            encoder = Encoder(tokenizer_folder(Path(made), family))
+            encoder = ChatTokenizer(tokenizer_folder(Path(made), family))
             for system in ("", "Be brief."):
                 how = style(family, system=system)
                 encoded = encoder.encode(chat_messages(how, conversation(how, "Who won, and when?", steps)))
                 key = f"{family}{' with system' if system else ''}"
-                found[key] = {"ids": encoded.ids.tolist(), "trainable": encoded.targets.astype(int).tolist()}
+                found[key] = {
+                    "ids": encoded.ids.tolist(),
+                    "trainable": encoded.trainable.astype(int).tolist(),
+                }
     return found
 
 
@@ -252,8 +256,8 @@ PAIRS = [
 
 def scores() -> list[Any]:
     """Every text metric on fixed pairs."""
-    from src_core.answers import exact_match, normalize_answer, token_f1
-    from src_eval import metrics
+    from src_tasks import metrics
+    from src_tasks.answers import exact_match, normalize_answer, token_f1
 
     names = ("em", "f1", "squad_f1", "cover_em", "rouge_l", "chinese_f1")
     table = []
@@ -286,4 +290,3 @@ if __name__ == "__main__":
     GOLDEN.mkdir(parents=True, exist_ok=True)
     for part, make in PARTS.items():
         (GOLDEN / f"{part}.json").write_text(canonical(make()), encoding="utf-8")
-        print("written:", part)

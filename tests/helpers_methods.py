@@ -17,10 +17,10 @@ from src_infer.agent import Agent
 from src_infer.build import make_model
 from src_infer.config import BaselineSettings
 from src_infer.episode import Limits
-from src_infer.kit import Kit
 from src_infer.methods import load_method
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import CachedRetriever, ObservationMode, RagEngine
+from src_infer.runtime import Runtime
 from src_retrieval.client import Retriever
 from src_retrieval.toy import ToyRetriever
 
@@ -176,14 +176,14 @@ def script(path: Path, rows: Rows, *, unsure: Sequence[str] | None = None) -> Sc
     return model
 
 
-def kit_for(
+def runtime_for(
     model: ChatModel,
     *,
     retriever: Retriever | None = None,
     limits: Limits | None = None,
     printed: list[Step] | None = None,
     **settings: object,
-) -> Kit:
+) -> Runtime:
     """The tools of a run over `WORLD`, one passage per search."""
     cached = CachedRetriever(retriever or ToyRetriever(WORLD), identity="toy")
     agent = Agent(
@@ -202,7 +202,7 @@ def kit_for(
         mode=ObservationMode.READER,
         max_passage_chars=200,
     )
-    return Kit(
+    return Runtime(
         agent=agent,
         reader=model,
         rag=rag,
@@ -217,9 +217,9 @@ def kit_for(
     )
 
 
-def answered(method: str, kit: Kit, question: Question = QUESTION) -> Trajectory:
+def answered(method: str, runtime: Runtime, question: Question = QUESTION) -> Trajectory:
     """The row of one question."""
-    return asyncio.run(load_method(method).run(question, kit))
+    return asyncio.run(load_method(method).run(question, runtime))
 
 
 def queries(trajectory: Trajectory) -> list[str]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import orjson
 
-from src_core.answers import exact_match, token_f1
 from src_core.types import (
     Finish,
     Passage,
@@ -26,6 +25,7 @@ from src_core.types import (
     to_json,
 )
 from src_eval.records import Estimate, QuestionScore, RunScore
+from src_tasks.answers import exact_match, token_f1
 
 PROSE = (
     "the river town was founded by a composer whose opera about an island queen first played in winter "
@@ -137,7 +137,7 @@ def _trajectory(number: int, draw: random.Random, searches: int, passages: int, 
         status,
         usage=sum((step.usage for step in steps), Usage()),
         seconds=sum(step.seconds for step in steps),
-        provenance={"rejected_replies": ["no_action"] if status is Status.MALFORMED_THEN_ANSWERED else []},
+        provenance={"parse_failures": ["no_action"] if status is Status.MALFORMED_THEN_ANSWERED else []},
     )
 
 

@@ -39,7 +39,7 @@ def answered(
     ]
     if searches:
         steps.append(Step(len(steps) + 1, "", Finish(answer)))
-    provenance = {"rejected_replies": ["?"] * rejected} if rejected else {}
+    provenance = {"parse_failures": ["?"] * rejected} if rejected else {}
     return Trajectory(question, tuple(steps), answer, status, Usage(2, 100, 10), 1.5, provenance=provenance)
 
 

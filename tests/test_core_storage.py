@@ -12,7 +12,7 @@ import pytest
 
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl, write_atomic
-from src_core.questions import load_questions
+from src_tasks.questions import load_questions
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = [{"id": 1, "text": "ä\n"}, {"id": 2}, {"id": 3, "text": "\U0001f600" * 3}]

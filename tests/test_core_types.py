@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.answers import exact_match, token_f1
 from src_core.render import PromptStyle, chat_messages, conversation
 from src_core.types import (
     Finish,
@@ -24,6 +23,7 @@ from src_core.types import (
     to_json,
     trajectory_from_json,
 )
+from src_tasks.answers import exact_match, token_f1
 
 TEXT = st.text(max_size=30)
 WILD = st.text(alphabet=st.one_of(st.characters(), st.characters(categories=["Cs"])), max_size=30)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from src_core.answers import NO_ANSWER, normalize_answer
-from src_data.cleaning.answer_rules import DEFAULT_RULES, AnswerRules, accept, original_accepts
-from src_data.cleaning.answer_text import canonical, covers, without_parentheses
+from src_data.filters.answer_rules import DEFAULT_RULES, AnswerRules, accept, original_accepts
+from src_data.filters.answer_text import canonical, covers, without_parentheses
+from src_tasks.answers import NO_ANSWER, normalize_answer
 
 PAIRS = [
     json.loads(line)

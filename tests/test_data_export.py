@@ -19,10 +19,10 @@ from src_core.errors import UserError
 from src_core.messages import read_conversations
 from src_core.render import PromptStyle, chat_messages, conversation
 from src_core.think import split_think
-from src_data.cleaning.judge import CleanConfig
 from src_data.exporting.export import ExportConfig, ExportReport, chain_turns, export_run, side_of
 from src_data.exporting.general import GeneralConfig, count_general, read_general, sample_general
-from src_data.finish import Finished, finish_run, print_finished
+from src_data.filters.filter_trajectory import CleanConfig
+from src_data.postprocess import Finished, finish_run, print_finished
 
 STYLE = PromptStyle()
 

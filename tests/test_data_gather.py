@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src_core.types import Finish, Passage, Question, Search, Status, Step
-from src_data.planners import plan
-from src_data.planners.plans import Kind, Plan
-from src_data.teachers.decomposition import DecompositionTeacher, next_step
-from src_data.teachers.gather import GAVE_UP
+from src_data.annotated_teacher import plan
+from src_data.annotated_teacher.decomposition import Kind, Plan
+from src_data.annotated_teacher.gather import GAVE_UP
+from src_data.annotated_teacher.teacher import DecompositionTeacher, next_step
 from src_infer.episode import Episode, Limits, Observation, run_episode
 from src_infer.prompts import passage_block
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from src_core.config import dump, load_config
 from src_core.errors import UserError
-from src_data.mixing.decontaminate import (
+from src_data.sampling.decontaminate import (
     EvaluationIndex,
     Overlap,
     content_words,
@@ -25,9 +25,9 @@ from src_data.mixing.decontaminate import (
     question_key,
     words_of,
 )
-from src_data.mixing.mix_report import REASONS, SourceCount
-from src_data.mixing.mixture import MixConfig, Mixture, mix
-from src_data.readers.sources import BadRow
+from src_data.sampling.mix_report import REASONS, SourceCount
+from src_data.sampling.mixture import MixConfig, Mixture, mix
+from src_tasks.readers.sources import BadRow
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 LONG = (

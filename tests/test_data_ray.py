@@ -18,8 +18,8 @@ import pytest
 from helpers_llm import ROOT, FakeLLM, item_of, step_for
 from test_data_run import CONFIG, rows, settings_for, start
 
-from src_data.making.construct import chain_key
-from src_data.making.shards import SHARDS
+from src_data.construction.construct import chain_key
+from src_data.construction.shards import SHARDS
 
 pytestmark = [
     pytest.mark.slow,

@@ -16,7 +16,7 @@ import pytest
 from helpers_data_rows import HOTPOTQA, HOTPOTQA_HUB, POPQA, Row, read, read_skipping, written
 
 from src_core.errors import UserError
-from src_data.readers.sources import SourceConfig, read_source
+from src_tasks.readers.sources import SourceConfig, read_source
 
 BOM = b"\xef\xbb\xbf"
 # Without the time of day: the bytes are part of a test's name, which must be the same in every process.

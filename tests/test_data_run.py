@@ -18,7 +18,7 @@ from helpers_runs import Run
 from src_core.errors import UserError
 from src_core.types import Question
 from src_data.config import SUPERSEDED, base_url, load_data_config
-from src_data.readers.rows import SubQuestion, decomposition_meta
+from src_tasks.readers.rows import SubQuestion, decomposition_meta
 
 KILLS = 8
 ITEMS = 60

@@ -22,9 +22,9 @@ from src_core.errors import UserError
 from src_core.rundir import RunDir
 from src_data import ray_job
 from src_data.config import load_data_config
-from src_data.making.construct import RETRIED, chain_key, missing_chains
-from src_data.making.shard_maker import Job, Shard, ShardMaker, ShardReport, cut_shards
-from src_data.making.shards import SHARDS, finished_in_shard, merge_shards, shard_file
+from src_data.construction.construct import RETRIED, chain_key, missing_chains
+from src_data.construction.shard_maker import Job, Shard, ShardMaker, ShardReport, cut_shards
+from src_data.construction.shards import SHARDS, finished_in_shard, merge_shards, shard_file
 from src_data.run import mixed_questions, prepare, run
 
 FINISHED, FAILED = "finished", "model_error"
@@ -203,7 +203,7 @@ def test_what_a_person_must_mend_and_what_is_tried_again(
             server.refuse = False
             done = ShardReport(**await asyncio.to_thread(maker, shards[0]))
             assert (done.made, done.failed, done.held) == (5, 0, 0)
-            monkeypatch.setattr("src_data.making.shard_maker.run_all", full)
+            monkeypatch.setattr("src_data.construction.shard_maker.run_all", full)
             (tmp_path / "runs/r" / SHARDS).rename(tmp_path / "elsewhere")
             report = ShardReport(**await asyncio.to_thread(maker, shards[0]))
             assert "No space left" in report.error

@@ -12,13 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src_core.types import Finish, Passage, Question, Search, Status, Step
-from src_data.planners import plan
-from src_data.planners.plans import Kind, NoPlan, Plan, as_clause, as_question, references, resolve
-from src_data.readers.rows import SubQuestion, decomposition_meta
-from src_data.teachers.decomposition import GAVE_UP, DecompositionTeacher, next_step, replay
-from src_data.teachers.mentions import find_mention, shown_part
-from src_data.teachers.phrases import conclusion
+from src_data.annotated_teacher import plan
+from src_data.annotated_teacher.decomposition import (
+    Kind,
+    NoPlan,
+    Plan,
+    as_clause,
+    as_question,
+    references,
+    resolve,
+)
+from src_data.annotated_teacher.mentions import find_mention, shown_part
+from src_data.annotated_teacher.teacher import GAVE_UP, DecompositionTeacher, next_step, replay
+from src_data.annotated_teacher.thought_templates import conclusion
 from src_infer.episode import Episode, Limits, Observation, run_episode
+from src_tasks.readers.rows import SubQuestion, decomposition_meta
 
 
 def question(text: str, answers: Sequence[str], **meta: Any) -> Question:
@@ -344,7 +352,7 @@ def test_a_date_is_found_in_either_order(day: int, month: int, year: int) -> Non
 
 
 def test_every_country_form_leads_back() -> None:
-    from src_data.teachers.countries import demonym_forms
+    from src_data.annotated_teacher.countries import demonym_forms
 
     assert demonym_forms("new zealand") == {"new zealander"}
     assert demonym_forms("south korean") == {"south korea", "korean"}

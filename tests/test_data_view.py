@@ -24,8 +24,8 @@ from rich.console import Console
 from src_core.errors import UserError
 from src_core.render import PromptStyle, conversation
 from src_core.types import Trajectory
-from src_data.cleaning.clean_run import clean_run
-from src_data.cleaning.judge import CleanConfig, Verdict
+from src_data.filters.filter_run import clean_run
+from src_data.filters.filter_trajectory import CleanConfig, FilterResult
 from src_data.view import ViewConfig, choose, print_entry
 from src_data.viewing.chain_files import Entry, read_entries
 from src_data.viewing.view_page import write_page
@@ -40,7 +40,7 @@ def evil_chain(text: str = EVIL) -> Trajectory:
 
 
 def page_of(tmp_path: Path, *chains: Trajectory, title: str = "Chains") -> str:
-    verdict = Verdict(False, "unsupported", EVIL, 0.5)
+    verdict = FilterResult(False, "unsupported", EVIL, 0.5)
     write_page(tmp_path / "p.html", (Entry(made, verdict, "", "line 1") for made in chains), title=title)
     return (tmp_path / "p.html").read_text("utf-8")
 
@@ -124,9 +124,9 @@ console.log(JSON.stringify([
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no node to run the page's script")
 def test_filters_and_search(tmp_path: Path) -> None:
-    verdicts = [Verdict(True, "", "", 1.0), Verdict(False, "unsupported", "x", 0.0), None]
+    verdicts = [FilterResult(True, "", "", 1.0), FilterResult(False, "unsupported", "x", 0.0), None]
     entries = [Entry(chain(), verdict, "", "line 1") for verdict in verdicts]
-    entries.append(Entry(None, Verdict(False, "unreadable", "torn", 0.0), "torn row $&([", "line 9"))
+    entries.append(Entry(None, FilterResult(False, "unreadable", "torn", 0.0), "torn row $&([", "line 9"))
     write_page(tmp_path / "p.html", entries, title="t")
     data = Page((tmp_path / "p.html").read_text("utf-8")).text_of("script", 0)
     script = ROOT / "src_data" / "viewing" / "page" / "view.js"
@@ -209,9 +209,11 @@ def stray_controls(text: str) -> Iterator[str]:
 def test_the_terminal_obeys_nothing_in_a_chain(tmp_path: Path) -> None:
     console = Console(record=True, width=100, force_terminal=True, file=(tmp_path / "out").open("w"))
     hostile = "\x1b]0;title\x07\x1b[2J\x9b31m[bold]x[/bold]\r\x08 \u202e"
-    print_entry(Entry(evil_chain(hostile), Verdict(False, "answer_f1", hostile, 0.0), "", hostile), console)
+    print_entry(
+        Entry(evil_chain(hostile), FilterResult(False, "answer_f1", hostile, 0.0), "", hostile), console
+    )
     print_entry(Entry(None, None, hostile, "line 1"), console)
-    print_entry(Entry(chain(), Verdict(True, "", "", 1.0), "", "line 1"), console)
+    print_entry(Entry(chain(), FilterResult(True, "", "", 1.0), "", "line 1"), console)
     console.file.flush()
     shown = (tmp_path / "out").read_text()
     assert list(stray_controls(shown)) == []

@@ -411,7 +411,7 @@ def test_a_server_that_fails_midway_ends_the_run_with_a_sentence_and_no_secret(t
 def test_a_mistake_of_ours_is_an_event_without_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(question: Any, kit: Any) -> Any:
+    async def broken(question: Any, runtime: Any) -> Any:
         raise KeyError("/root/secret/path")
 
     monkeypatch.setattr("src_demo.runs.load_method", lambda name: Method(broken, True))

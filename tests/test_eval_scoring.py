@@ -67,7 +67,7 @@ def test_figures_agree_with_those_of_the_run_itself(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "r", ROWS)
     told = totals([trajectory_from_json(line) for line in (folder / "trajectories.jsonl").open("rb")])
     ours = score_run(folder).run
-    assert ours.invalid_rate == told["rejected_share"]
+    assert ours.invalid_rate == told["parse_failure_share"]
     for name in ("em", "f1", "searches"):
         assert ours.metrics[name].mean == pytest.approx(told["all"][name], abs=1e-4)
 

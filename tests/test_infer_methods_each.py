@@ -22,8 +22,8 @@ from helpers_methods import (
     WHO,
     Rows,
     answered,
-    kit_for,
     queries,
+    runtime_for,
     script,
 )
 
@@ -37,7 +37,7 @@ from src_infer.methods.searchain import first_node
 
 def test_in_context_reads_the_questions_own_passages_in_their_order(tmp_path: Path) -> None:
     model = script(tmp_path / "s.jsonl", CASES["in_context"].rows)
-    row = answered("in_context", kit_for(model))
+    row = answered("in_context", runtime_for(model))
     assert [passage.id for passage in row.steps[0].passages] == ["p3", "p2", "p1"]
     assert row.searches == 0
     prompt = model.calls[0][-1]["content"]
@@ -48,7 +48,7 @@ def test_in_context_puts_gold_passages_among_retrieved_ones(tmp_path: Path) -> N
     def read(name: str) -> list[str]:
         model = script(tmp_path / f"{name}.jsonl", CASES["in_context"].rows)
         asked = replace(QUESTION, id=name, meta={}, supporting=("p3",))
-        row = answered("in_context", kit_for(model), asked)
+        row = answered("in_context", runtime_for(model), asked)
         assert row.provenance["context"] == "gold and retrieved"
         return [passage.id for passage in row.steps[0].passages]
 
@@ -60,16 +60,16 @@ def test_in_context_puts_gold_passages_among_retrieved_ones(tmp_path: Path) -> N
 
 def test_in_context_says_when_a_question_brings_no_passages(tmp_path: Path) -> None:
     model = script(tmp_path / "s.jsonl", CASES["in_context"].rows)
-    row = answered("in_context", kit_for(model), replace(QUESTION, meta={}, supporting=()))
+    row = answered("in_context", runtime_for(model), replace(QUESTION, meta={}, supporting=()))
     assert (row.status, row.answer, model.calls) == (Status.REFUSED, "", [])
     assert "context_ids" in (row.error or "")
     with pytest.raises(RetrieverError, match="no passage with the id 'p9'"):
-        answered("in_context", kit_for(model), replace(QUESTION, meta={"context_ids": ["p1", "p9"]}))
+        answered("in_context", runtime_for(model), replace(QUESTION, meta={"context_ids": ["p1", "p9"]}))
 
 
 def test_ircot_shows_the_reader_and_itself_every_passage_once(tmp_path: Path) -> None:
     model = script(tmp_path / "s.jsonl", CASES["ircot"].rows)
-    answered("ircot", kit_for(model))
+    answered("ircot", runtime_for(model))
     second, last = (call[-1]["content"] for call in model.calls[1:])
     for prompt in (second, last):
         assert prompt.count("novel by Jane Austen") == prompt.count("born in Steventon") == 1
@@ -78,7 +78,7 @@ def test_ircot_shows_the_reader_and_itself_every_passage_once(tmp_path: Path) ->
 
 def test_self_ask_keeps_its_transcript_in_the_users_turn(tmp_path: Path) -> None:
     model = script(tmp_path / "s.jsonl", CASES["self_ask"].rows)
-    row = answered("self_ask", kit_for(model))
+    row = answered("self_ask", runtime_for(model))
     transcript = f"Follow up: {WHO}\nIntermediate answer: {FACTS[0]}\nFollow up: {WHERE}\n"
     assert [message["role"] for message in model.calls[-1]] == ["user"]
     assert transcript in model.calls[-1][0]["content"]
@@ -88,7 +88,7 @@ def test_self_ask_keeps_its_transcript_in_the_users_turn(tmp_path: Path) -> None
 def test_iter_retgen_reads_the_newest_passages_and_stops_after_its_rounds(tmp_path: Path) -> None:
     texts = ["Jane Austen was born somewhere.", "Still Jane Austen.", "So the answer is: Steventon"]
     model = script(tmp_path / "s.jsonl", [(ITER_RETGEN, texts)])
-    row = answered("iter_retgen", kit_for(model, iterations=3))
+    row = answered("iter_retgen", runtime_for(model, iterations=3))
     assert queries(row) == [ASKED, f"{ASKED} {texts[0]}", f"{ASKED} {texts[1]}"]
     assert "Steventon" in model.calls[1][-1]["content"]
     assert "novel" not in model.calls[1][-1]["content"]
@@ -97,12 +97,12 @@ def test_iter_retgen_reads_the_newest_passages_and_stops_after_its_rounds(tmp_pa
 
 def test_flare_writes_on_where_it_is_sure_and_says_where_it_cannot_know(tmp_path: Path) -> None:
     rows = CASES["flare"].rows
-    sure = answered("flare", kit_for(script(tmp_path / "a.jsonl", rows, unsure=[])))
+    sure = answered("flare", runtime_for(script(tmp_path / "a.jsonl", rows, unsure=[])))
     assert queries(sure) == [ASKED]
     assert sure.steps[-1].thought.startswith("Emma was written by Jane Austen. Jane Austen was born in Bath.")
     assert sure.provenance["sentences_without_logprobs"] == 0
     replies = ["A one.", "A two.", "A three.", "So the answer is: A"]
-    blind = answered("flare", kit_for(script(tmp_path / "b.jsonl", [(SENTENCE, replies)])))
+    blind = answered("flare", runtime_for(script(tmp_path / "b.jsonl", [(SENTENCE, replies)])))
     assert queries(blind) == [ASKED, "A one.", "A three."]
     assert [step.thought for step in blind.steps[2:]] == ["A two.", "So the answer is: A"]
     assert blind.provenance["sentences_without_logprobs"] == 2
@@ -125,7 +125,7 @@ def test_flare_leaves_unlikely_tokens_out_of_its_query() -> None:
 
 def test_search_o1_reads_its_documents_apart(tmp_path: Path) -> None:
     model = script(tmp_path / "s.jsonl", CASES["search_o1"].rows)
-    row = answered("search_o1", kit_for(model))
+    row = answered("search_o1", runtime_for(model))
     assert [step.observation for step in row.steps] == [*FACTS, None]
     assert [step.usage.calls for step in row.steps] == [2, 2, 1]
     assert row.provenance["readings_without_marker"] == 0
@@ -138,7 +138,7 @@ def test_search_o1_reads_its_documents_apart(tmp_path: Path) -> None:
 def test_search_o1_searches_while_it_thinks_within_its_limit(tmp_path: Path) -> None:
     ask = ["<think>Hm. <|begin_search_query|>Emma<|end_search_query|>", O1_QUERY.format("Bath")]
     rows = [(SEARCH_O1, [*ask, "<think>ok</think>\\boxed{Steventon}"]), (DOCUMENTS, ["no marker"])]
-    row = answered("search_o1", kit_for(script(tmp_path / "s.jsonl", rows), search_limit=1))
+    row = answered("search_o1", runtime_for(script(tmp_path / "s.jsonl", rows), search_limit=1))
     assert queries(row) == ["Emma", "Bath"]
     assert [step.observation for step in row.steps] == [NOTHING_FOUND, LIMIT_NOTICE, None]
     assert row.steps[0].thought == "Hm."
@@ -148,7 +148,7 @@ def test_search_o1_searches_while_it_thinks_within_its_limit(tmp_path: Path) -> 
 
 def test_searchain_keeps_what_is_confirmed_and_corrects_the_rest(tmp_path: Path) -> None:
     model = script(tmp_path / "s.jsonl", CASES["searchain"].rows)
-    row = answered("searchain", kit_for(model))
+    row = answered("searchain", runtime_for(model))
     assert [step.thought for step in row.steps] == ["My own answer: Jane Austen", "My own answer: Bath", ""]
     assert row.steps[1].usage.calls == 1  # the second query is of the same chain
     assert f"[Query 2]: {WHERE}\n[Answer 2]: {FACTS[1]}" in model.calls[-1][0]["content"]
@@ -159,7 +159,7 @@ def test_searchain_lets_an_answer_stand_on_which_the_passages_say_nothing(tmp_pa
     silent = "The passages do not say."
     rows: Rows = [(SEARCHAIN, [chain, "[Final Answer]: Steventon"]), (OBSERVE, [silent, FACTS[1]])]
     model = script(tmp_path / "s.jsonl", rows)
-    row = answered("searchain", kit_for(model))
+    row = answered("searchain", runtime_for(model))
     assert (row.answer, queries(row)) == ("Steventon", [WHO, WHERE])
     assert row.steps[1].thought == "unsolved"
     assert "[Answer 1]: Jane Austen" in model.calls[-1][0]["content"]
@@ -176,7 +176,7 @@ def test_search_r1_talks_in_turns_with_the_tags_of_its_protocol(tmp_path: Path) 
     for protocol, documents in shown.items():
         case = CASES[protocol]
         model = script(tmp_path / f"{protocol}.jsonl", case.rows)
-        row = answered("search_r1", kit_for(model, **case.settings))
+        row = answered("search_r1", runtime_for(model, **case.settings))
         assert [message["role"] for message in model.calls[1]] == ["user", "assistant", "user"]
         assert model.calls[1][1]["content"] == case.rows[0][1][0]  # what the model itself wrote
         assert model.calls[1][2]["content"] == documents

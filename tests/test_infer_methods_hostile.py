@@ -12,7 +12,7 @@ from helpers_methods import (
     O1_QUERY,
     Case,
     answered,
-    kit_for,
+    runtime_for,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,8 +80,8 @@ class Parrot:
 @given(replies=REPLIES)
 @settings(max_examples=20, deadline=None)
 def test_no_reply_can_break_a_method_or_keep_it_going(case: Case, replies: list[str]) -> None:
-    kit = kit_for(Parrot(replies), limits=Limits(t_max=4, step_tries=2), **case.settings)
-    row = answered(case.method, kit)
+    runtime = runtime_for(Parrot(replies), limits=Limits(t_max=4, step_tries=2), **case.settings)
+    row = answered(case.method, runtime)
     assert row.status in ANSWERED - {Status.REFUSED}
     assert len(row.steps) <= 4
     assert to_json(row)
@@ -116,9 +116,9 @@ def test_passages_are_shortened_until_the_server_takes_them(name: str) -> None:
     """The other two read passages through the RAG engine alone."""
     case = CASES[name]
     model = Narrow(IN_STEPS.get(name, ["About Emma.", "About Bath.", "So the answer is: A"]), 1800)
-    kit = kit_for(model, retriever=ToyRetriever(LONG), **case.settings)
+    runtime = runtime_for(model, retriever=ToyRetriever(LONG), **case.settings)
     question = Question("id", "Emma, Bath, Oslo?", meta={"context_ids": ["E", "B", "O"]})
-    row = answered(case.method, replace(kit, top_k=3, max_passage_chars=1500), question)
+    row = answered(case.method, replace(runtime, top_k=3, max_passage_chars=1500), question)
     assert (row.status, row.error) == (Status.FINISHED, None)
     assert row.answer
     assert model.refused > 0

@@ -20,10 +20,10 @@ from src_core.types import Finish, Passage, Question, Search, Status, Step, Traj
 from src_infer.agent import Agent
 from src_infer.config import InferConfig
 from src_infer.episode import Limits
-from src_infer.kit import Kit
 from src_infer.methods import load_method, method_names
 from src_infer.prompts import fill, load_prompt, passage_block, searches_block, shorten
 from src_infer.rag_engine import CachedRetriever, ObservationMode, RagEngine, unique_passages
+from src_infer.runtime import Runtime
 from src_infer.scores import score, totals
 from src_retrieval.toy import ToyRetriever
 
@@ -170,9 +170,9 @@ def agent_with(model: Recorder, **more: object) -> Agent:
 
 def kit_with(
     model: Recorder | ScriptedModel, *, answer_from: str = "reader", printed: list[int] | None = None
-) -> Kit:
+) -> Runtime:
     retriever = CachedRetriever(ToyRetriever(PASSAGES), identity="toy")
-    return Kit(
+    return Runtime(
         agent=agent_with(model),  # type: ignore[arg-type]
         reader=model,
         rag=engine(model, ObservationMode.READER, retriever),  # type: ignore[arg-type]
@@ -189,8 +189,8 @@ def kit_with(
 QUESTION = Question("id", "Who wrote Emma?", ("Jane Austen",), ("p1",))
 
 
-def run_method(name: str, kit: Kit) -> Trajectory:
-    return asyncio.run(load_method(name).run(QUESTION, kit))
+def run_method(name: str, runtime: Runtime) -> Trajectory:
+    return asyncio.run(load_method(name).run(QUESTION, runtime))
 
 
 STEPS = (
@@ -229,7 +229,7 @@ def test_rearag_answers_also_at_the_cap_and_after_malformed_replies() -> None:
     assert (capped.status, capped.answer) == (Status.CAPPED_THEN_ANSWERED, "Jane Austen")
     broken = run_method("rearag", kit_with(Recorder("x", "x", "x", "x", "x", "Austen")))
     assert (broken.status, broken.answer) == (Status.MALFORMED_THEN_ANSWERED, "Austen")
-    assert broken.provenance == {"rejected_replies": ["no_action"] * 5}
+    assert broken.provenance == {"parse_failures": ["no_action"] * 5}
 
 
 def test_rearag_records_a_reader_that_fails_at_the_end(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_totals_count_failed_rows_as_wrong_and_group_by_kind() -> None:
         question = Question("i", "q", ("gold",), ("p1", "p2"), dict(meta))
         steps = (Step(1, "", Search("s"), "o", (PASSAGES[0],), repairs=("no_fence",)),)
         return Trajectory(
-            question, steps, answer, status, Usage(2, 3, 4), 1.5, None, {"rejected_replies": ["x"]}
+            question, steps, answer, status, Usage(2, 3, 4), 1.5, None, {"parse_failures": ["x"]}
         )
 
     rows = [made("gold", type="bridge", hops=2), made("", Status.MODEL_ERROR, type="comparison")]
@@ -297,7 +297,7 @@ def test_totals_count_failed_rows_as_wrong_and_group_by_kind() -> None:
     assert list(found["by_kind"]) == ["bridge 2-hop", "comparison"]
     assert found["outcomes"] == {"finished": 1, "model_error": 1}
     assert found["repairs"] == {"no_fence": 2}
-    assert (found["rejected_replies"], found["rejected_share"]) == (2, 0.5)
+    assert (found["parse_failures"], found["parse_failure_share"]) == (2, 0.5)
     assert found["tokens"] == {"calls": 4, "prompt": 6, "completion": 8}
     unknown = Trajectory(Question("i", "q"), (), "a", Status.FINISHED)
     assert (score(unknown).em, score(unknown).gold_recall) == (None, None)

@@ -24,12 +24,12 @@ from helpers_gguf import (
 
 from src_core.errors import UserError
 from src_models.adapters import MARK_KEY, require_gguf_adapter, served_name, vllm_flags
+from src_models.convert.gguf_adapter import write_adapter
+from src_models.convert.gguf_model import write_model
+from src_models.convert.merge import merge
+from src_models.convert.to_gguf import to_gguf
 from src_models.gguf_header import model_mark, read_gguf_header
 from src_models.peft_folder import read_peft
-from src_train.gguf_adapter import write_adapter
-from src_train.gguf_model import write_model
-from src_train.merge import merge
-from src_train.to_gguf import to_gguf
 
 gguf = pytest.importorskip("gguf")
 CLOSE = 0.02
@@ -206,7 +206,11 @@ def test_an_adapter_of_another_model_is_refused_by_the_server(made: Made) -> Non
         (made.gguf, same_size, r"another model of the same shape \(it was made for tiny llama\)"),
         (deep, made.base, r"it changes blk\.2\..*, which the model lacks"),
         (made.base, made.base, "is a whole model, not a LoRA adapter"),
-        (made.peft, made.base, r"takes an adapter in GGUF, made with: python -m src_train\.to_gguf"),
+        (
+            made.peft,
+            made.base,
+            r"takes an adapter in GGUF, made with: python -m src_models\.convert",
+        ),
         (made.tmp / "absent.gguf", made.base, "no such LoRA file"),
     ):
         with pytest.raises(UserError, match=message):

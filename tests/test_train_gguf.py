@@ -28,11 +28,11 @@ from helpers_gguf import (
 )
 
 from src_core.errors import UserError
+from src_models.convert import gguf_names, gguf_write
+from src_models.convert.gguf_model import _kind, write_model
+from src_models.convert.to_gguf import find_base, to_gguf
 from src_models.gguf_header import GgufHeader, TensorInfo, read_gguf_header
 from src_models.safetensors_file import open_folder
-from src_train import gguf_names, gguf_write
-from src_train.gguf_model import _kind, write_model
-from src_train.to_gguf import find_base, to_gguf
 
 gguf = pytest.importorskip("gguf")
 ROUNDING = {"f32": 1e-5, "f16": 0.02, "q8_0": 0.3}

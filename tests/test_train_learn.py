@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from src_core.actions import ParsedStep, parse_step
+from src_core.chat_tokenizer import ChatTokenizer
 from src_core.errors import UserError
 from src_core.render import PromptStyle, chat_messages, conversation
 from src_core.types import Finish, Search, Step
-from src_train.encode import Encoder
 from tests.helpers_train import model_folder, train_settings, write_rows
 
 torch = pytest.importorskip("torch")
@@ -46,7 +46,7 @@ def world_chains() -> list[list[dict[str, str]]]:
 def valid_first_steps(folder: Path, rows: list[list[dict[str, str]]]) -> list[bool]:
     """Whether the model's greedy first reply to each row's question is a step of the loop."""
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    encoder = Encoder(folder)
+    encoder = ChatTokenizer(folder)
     valid = []
     for row in rows:
         prompt = encoder.token_ids(encoder.prompt(chat_messages(STYLE, row[:1])))

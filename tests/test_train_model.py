@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from src_core.chat_tokenizer import ChatTokenizer, Encoded
 from src_core.errors import UserError
 from src_core.render import PromptStyle, chat_messages
-from src_train.encode import Encoded, Encoder
 from src_train.packing import collate, join
 from tests.helpers_train import chains, model_folder, train_settings
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def encoded(folder: Path) -> list[Encoded]:
-    encoder = Encoder(folder)
+    encoder = ChatTokenizer(folder)
     return [encoder.encode(chat_messages(STYLE, row)) for row in chains(6)]
 
 
@@ -166,7 +166,7 @@ def test_the_gradient_does_not_depend_on_how_a_step_is_cut(
 
 def test_a_sequence_weighs_one_with_longaligns_rule(encoded: list[Encoded]) -> None:
     assert float(batch_of([encoded], per_sequence=True)["weights"].sum()) == pytest.approx(len(encoded))
-    assert float(batch_of([encoded])["weights"].sum()) == sum(int(row.targets.sum()) for row in encoded)
+    assert float(batch_of([encoded])["weights"].sum()) == sum(int(row.trainable.sum()) for row in encoded)
 
 
 def test_the_loss_is_the_librarys_own(folder: Path, plain: Any, encoded: list[Encoded]) -> None:
@@ -196,7 +196,7 @@ def test_a_batch_without_targets_has_a_loss_of_zero_and_reaches_the_head() -> No
 
 def test_no_gradient_comes_from_predicting_an_observation(plain: Any, folder: Path) -> None:
     """The loss has no derivative by logits whose next token is not the model's to write."""
-    encoder = Encoder(folder)
+    encoder = ChatTokenizer(folder)
     row = encoder.encode(chat_messages(STYLE, chains(1)[0]))
     batch = batch_of([[row]])
     seen = logits(plain, batch)
@@ -204,7 +204,7 @@ def test_no_gradient_comes_from_predicting_an_observation(plain: Any, folder: Pa
     losses = torch.nn.functional.cross_entropy(seen[0, :-1], batch["labels"][0, 1:], reduction="sum")
     losses.backward()
     before_target = torch.zeros(len(row.ids), dtype=torch.bool)
-    before_target[:-1] = torch.from_numpy(row.targets[1:])
+    before_target[:-1] = torch.from_numpy(row.trainable[1:])
     reached = seen.grad[0].abs().sum(-1) > 0
     assert torch.equal(reached, before_target)
     assert 0 < int(before_target.sum()) < len(row.ids)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src_core.chat_tokenizer import ChatTokenizer, Encoded
 from src_core.errors import UserError
 from src_core.render import PromptStyle
 from src_train.checks import coloured
 from src_train.config import DataFile
-from src_train.encode import Encoded, Encoder
 from src_train.packing import IGNORED, collate, join, loss_weights, pack
 from src_train.rows import Rows, dropped_note, length_report, read_rows
 from tests.helpers_train import chains, style, tokenizer_folder, write_rows
@@ -24,13 +24,13 @@ GENERAL = [{"role": "user", "content": "Hi."}, {"role": "assistant", "reasoning"
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    return Encoder(tokenizer_folder(tmp_path_factory.mktemp("model"), "qwen"))
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> ChatTokenizer:
+    return ChatTokenizer(tokenizer_folder(tmp_path_factory.mktemp("model"), "qwen"))
 
 
 def read(
     path: Path,
-    encoder: Encoder,
+    encoder: ChatTokenizer,
     *,
     max_length: int = 4000,
     drop: bool = False,
@@ -40,24 +40,24 @@ def read(
     return read_rows([DataFile(path=str(path))], encoder, made, max_length=max_length, drop_long=drop, seed=1)
 
 
-def test_chains_and_general_rows_are_read_in_order(tmp_path: Path, encoder: Encoder) -> None:
+def test_chains_and_general_rows_are_read_in_order(tmp_path: Path, encoder: ChatTokenizer) -> None:
     rows = read(write_rows(tmp_path / "rows.jsonl", [*chains(3), GENERAL]), encoder)
     assert len(rows.rows) == 4
     assert rows.rows[3].place.endswith("rows.jsonl:line 4")
-    assert rows.rows[3].encoded.targets.sum() < rows.rows[0].encoded.targets.sum()
+    assert rows.rows[3].encoded.trainable.sum() < rows.rows[0].encoded.trainable.sum()
     report = length_report(rows)
     assert (report.rows, report.tokens, report.dropped) == (4, sum(rows.lengths()), 0)
     assert 0 < report.learnt < report.tokens
 
 
-def test_a_published_array_reads_as_lines_do(tmp_path: Path, encoder: Encoder) -> None:
+def test_a_published_array_reads_as_lines_do(tmp_path: Path, encoder: ChatTokenizer) -> None:
     made = chains(4)
     (tmp_path / "a.json").write_text(json.dumps([{"messages": row} for row in made]))
     lines = read(write_rows(tmp_path / "b.jsonl", made), encoder)
     assert read(tmp_path / "a.json", encoder).digest() == lines.digest()
 
 
-def test_the_loops_system_turn_is_not_put_before_general_rows(tmp_path: Path, encoder: Encoder) -> None:
+def test_the_loops_system_turn_is_not_put_before_general_rows(tmp_path: Path, encoder: ChatTokenizer) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [chains(1)[0], GENERAL])
     with_system = read(path, encoder, prompt=style("qwen", system="Search step by step."))
     texts = [encoder.decode(row.encoded.ids.tolist()) for row in with_system.rows]
@@ -65,7 +65,7 @@ def test_the_loops_system_turn_is_not_put_before_general_rows(tmp_path: Path, en
     assert "Search step by step." not in texts[1]
 
 
-def test_n_draws_the_same_rows_every_time(tmp_path: Path, encoder: Encoder) -> None:
+def test_n_draws_the_same_rows_every_time(tmp_path: Path, encoder: ChatTokenizer) -> None:
     path = write_rows(tmp_path / "rows.jsonl", chains(20))
 
     def drawn(seed: int) -> list[str]:
@@ -97,27 +97,27 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", sorted(BAD))
-def test_a_bad_row_is_named(tmp_path: Path, encoder: Encoder, kind: str) -> None:
+def test_a_bad_row_is_named(tmp_path: Path, encoder: ChatTokenizer, kind: str) -> None:
     messages, words = BAD[kind]
     path = write_rows(tmp_path / "rows.jsonl", [chains(1)[0], messages])
     with pytest.raises(UserError, match=rf"rows\.jsonl:line 2 cannot be trained on: .*{words}"):
         read(path, encoder)
 
 
-def test_a_row_that_is_no_json_is_named(tmp_path: Path, encoder: Encoder) -> None:
+def test_a_row_that_is_no_json_is_named(tmp_path: Path, encoder: ChatTokenizer) -> None:
     path = write_rows(tmp_path / "rows.jsonl", chains(1))
     path.write_text(path.read_text() + '{"messages": [\n')
     with pytest.raises(UserError, match=r"rows\.jsonl:line 2 cannot be trained on"):
         read(path, encoder)
 
 
-def test_a_role_that_the_template_lacks_is_named(tmp_path: Path, encoder: Encoder) -> None:
+def test_a_role_that_the_template_lacks_is_named(tmp_path: Path, encoder: ChatTokenizer) -> None:
     path = write_rows(tmp_path / "rows.jsonl", chains(1))
     with pytest.raises(UserError, match="ChatML has no role observation"):
         read(path, encoder, prompt=PromptStyle(observation_role="observation"))
 
 
-def test_long_rows_end_the_run_or_are_left_out_by_name(tmp_path: Path, encoder: Encoder) -> None:
+def test_long_rows_end_the_run_or_are_left_out_by_name(tmp_path: Path, encoder: ChatTokenizer) -> None:
     path = write_rows(tmp_path / "rows.jsonl", chains(8))
     lengths = read(path, encoder).lengths()
     limit = sorted(lengths)[3]
@@ -132,7 +132,7 @@ def test_long_rows_end_the_run_or_are_left_out_by_name(tmp_path: Path, encoder: 
     assert dropped_note(read(path, encoder), 4000) == ""
 
 
-def test_nothing_to_train_on_is_told(tmp_path: Path, encoder: Encoder) -> None:
+def test_nothing_to_train_on_is_told(tmp_path: Path, encoder: ChatTokenizer) -> None:
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(UserError, match=r"nothing to train on in .*empty\.jsonl"):
         read(tmp_path / "empty.jsonl", encoder)
@@ -142,7 +142,7 @@ def test_nothing_to_train_on_is_told(tmp_path: Path, encoder: Encoder) -> None:
         read(tmp_path / "none.jsonl", encoder)
 
 
-def test_the_shown_row_marks_what_is_learnt(tmp_path: Path, encoder: Encoder) -> None:
+def test_the_shown_row_marks_what_is_learnt(tmp_path: Path, encoder: ChatTokenizer) -> None:
     row = read(write_rows(tmp_path / "rows.jsonl", [GENERAL]), encoder).rows[0]
     text = coloured(row.encoded, encoder)
     learnt = [text.plain[span.start : span.end] for span in text.spans if "green" in str(span.style)]
@@ -183,7 +183,7 @@ def test_a_joined_row_keeps_ids_and_starts_positions_anew(lengths: list[int], pe
         assert joined["position_ids"][part].tolist() == list(range(len(row.ids)))
         assert joined["labels"][at] == IGNORED  # nothing comes before a row's first token
         learnt = joined["labels"][part] != IGNORED
-        assert learnt[1:].tolist() == row.targets[1:].tolist()
+        assert learnt[1:].tolist() == row.trainable[1:].tolist()
         assert (joined["weights"][part] > 0).tolist() == learnt.tolist()
         at = part.stop
 

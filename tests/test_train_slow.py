@@ -8,10 +8,10 @@ import pytest
 from helpers_gguf import hub_logits, llama_log_probs, log_softmax, lora_model
 
 from src_models.adapters import require_gguf_adapter
+from src_models.convert.merge import merge
+from src_models.convert.to_gguf import to_gguf
+from src_models.convert.to_hf import to_hf
 from src_models.fetch import ensure_model
-from src_models.to_hf import to_hf
-from src_train.merge import merge
-from src_train.to_gguf import to_gguf
 
 pytestmark = pytest.mark.slow
 TURN = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"

@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from src_core.answers import normalize_answer
 from src_core.errors import run_main
 from src_core.jsonl import read_jsonl
-from src_core.questions import load_questions
-from src_data.cleaning.answer_rules import CLOSED, accept, original_accepts
+from src_data.filters.answer_rules import CLOSED, accept, original_accepts
+from src_tasks.answers import normalize_answer
+from src_tasks.questions import load_questions
 
 PAIRS = Path(__file__).resolve().parents[2] / "tests" / "data" / "answer_pairs.jsonl"
 SAMPLE = 5_000

@@ -38,7 +38,7 @@ from src_core.errors import run_main  # noqa: E402
 from src_core.llm import ChatModel, Completion, Endpoint  # noqa: E402
 from src_core.rundir import RunDir  # noqa: E402
 from src_core.types import NO_USAGE, Finish, Question, Search, Status, Step, Trajectory, question_id  # noqa: E402
-from src_data.making.construct import Chain, Workshop, construct, make_chain  # noqa: E402
+from src_data.construction.construct import Chain, Workshop, construct, make_chain  # noqa: E402
 from src_data.teachers.llm import LlmTeacher  # noqa: E402
 from src_infer.build import make_agent, make_rag  # noqa: E402
 from src_infer.config import InferConfig  # noqa: E402
@@ -175,7 +175,7 @@ class InstantTeacher:
 def _run_for_memory(count: int, folder: Path, *, in_flight: int) -> None:
     """The whole pipeline over `count` questions from a file."""
     from src_data.config import DataConfig
-    from src_data.finish import finish_run
+    from src_data.postprocess import finish_run
     from src_data.run import mixed_questions
 
     source = folder / "questions.jsonl"

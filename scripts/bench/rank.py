@@ -21,10 +21,10 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from src_core.chat_tokenizer import ChatTokenizer
 from src_core.config import load_config
 from src_core.errors import UserError, run_main
 from src_train.config import TrainConfig
-from src_train.encode import Encoder
 from src_train.model import load_model, model_folder
 from src_train.packing import collate, join
 from src_train.rows import TrainRow, read_rows
@@ -45,7 +45,7 @@ def main() -> None:
     drop = config.on_long == "drop"
     rows = read_rows(
         config.validation,
-        Encoder(folder),
+        ChatTokenizer(folder),
         config.prompt,
         max_length=config.max_length,
         drop_long=drop,

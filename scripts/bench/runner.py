@@ -92,7 +92,7 @@ async def _run_ours(config: InferConfig, questions: Sequence[Question], *, rows:
         with stopwatch() as spent:
             await run_all(
                 questions,
-                answer=lambda question: METHOD.run(question, tools.kit),
+                answer=lambda question: METHOD.run(question, tools.runtime),
                 in_flight=config.in_flight,
                 rows=rows,
                 on_row=lambda _: None,
@@ -107,10 +107,10 @@ async def _answer_blocking(
 ) -> list[Trajectory]:
     tools = await build_tools(config, on_step=None)
     model = BlockingModel(port)
-    rag = make_rag(config, retriever=tools.kit.retriever, reader=model)
-    kit = replace(tools.kit, agent=make_agent(config, model), reader=model, rag=rag)
+    rag = make_rag(config, retriever=tools.runtime.retriever, reader=model)
+    runtime = replace(tools.runtime, agent=make_agent(config, model), reader=model, rag=rag)
     try:
-        return [await METHOD.run(question, kit) for question in questions]
+        return [await METHOD.run(question, runtime) for question in questions]
     finally:
         await model.close()
         await tools.close()

@@ -27,8 +27,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from src_core.chat_tokenizer import Encoded
 from src_core.config import config_class, dump, load_config
-from src_train.encode import Encoded
 from src_train.packing import collate, join, pack
 
 VARIANTS = ("packed", "masked", "padded", "trl", "plain_loss")
@@ -146,7 +146,7 @@ def _trl(settings: Settings, rows: list[Encoded]) -> float:
 
     made = Dataset.from_list(
         [
-            {"input_ids": row.ids.tolist(), "labels": np.where(row.targets, row.ids, -100).tolist()}
+            {"input_ids": row.ids.tolist(), "labels": np.where(row.trainable, row.ids, -100).tolist()}
             for row in [*rows[: settings.batch], *rows]
         ]
     )

@@ -19,15 +19,11 @@ from typing import Annotated, Literal, NamedTuple
 import orjson
 from pydantic import Field
 
-from src_core.answers import exact_match, token_f1
 from src_core.config import config_class
 from src_core.jsonl import rewrite_jsonl, write_json_array
 from src_core.render import PromptStyle, conversation
 from src_core.think import CLOSE, OPEN
 from src_core.types import Search, Trajectory
-from src_data.cleaning.clean_run import CleanPaths, read_judged
-from src_data.cleaning.judge import finish_answer
-from src_data.cleaning.yields import source_of, teacher_of
 from src_data.exporting.general import (
     GeneralConfig,
     GeneralCount,
@@ -37,6 +33,10 @@ from src_data.exporting.general import (
     sample_general,
 )
 from src_data.exporting.reader import reader_rows
+from src_data.filters.filter_report import source_of, teacher_of
+from src_data.filters.filter_run import CleanPaths, read_judged
+from src_data.filters.filter_trajectory import finish_answer
+from src_tasks.answers import exact_match, token_f1
 
 PROVENANCE = "provenance.jsonl"
 Side = Literal["train", "validation"]

@@ -21,7 +21,7 @@ from pydantic import Field
 from src_core.config import config_class
 from src_core.messages import messages_problem, without_nulls
 from src_core.rowfiles import file_rows
-from src_data.cleaning.leaks import find_leak
+from src_data.filters.leaks import find_leak
 
 Turns = list[dict[str, Any]]
 _ROLES = {

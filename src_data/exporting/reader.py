@@ -14,11 +14,11 @@ from dataclasses import replace
 from typing import Any
 
 from src_core.types import Search, Step, Trajectory
-from src_data.cleaning.judge import finish_answer
-from src_data.planners import plan
-from src_data.planners.plans import Kind, Plan
-from src_data.teachers.decomposition import DecompositionTeacher, replay
-from src_data.teachers.phrases import known
+from src_data.annotated_teacher import plan
+from src_data.annotated_teacher.decomposition import Kind, Plan
+from src_data.annotated_teacher.teacher import DecompositionTeacher, replay
+from src_data.annotated_teacher.thought_templates import known
+from src_data.filters.filter_trajectory import finish_answer
 from src_infer.prompts import fill, load_prompt, passage_block, searches_block
 
 Turns = list[dict[str, Any]]

@@ -1,6 +1,5 @@
-"""Teachers write the steps of a chain; the loop, the RAG engine and the records are those of inference. `llm`
-is a language model; `decomposition` follows the plan of a question, with the words of `phrases`, and looks
-with `mentions` (and `countries`) whether an observation holds what was asked for.
+"""Teachers write the steps of a trajectory; the loop, the RAG engine and the records are those of
+inference. `llm` is a language model; `src_data.annotated_teacher` follows the annotation of a question.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from src_core.render import PromptStyle
 from src_core.rowfiles import RawRow, file_rows
 from src_core.rundir import ROWS
 from src_core.types import Question, Status, Step, Trajectory, question_id, trajectory_from_json
-from src_data.cleaning.clean_run import KEPT, REJECTED
-from src_data.cleaning.judge import Verdict
+from src_data.filters.filter_run import KEPT, REJECTED
+from src_data.filters.filter_trajectory import FilterResult
 
 _FRAME = PromptStyle().user_template.split("{question}")
 
@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     """
 
     chain: Trajectory | None
-    verdict: Verdict | None
+    verdict: FilterResult | None
     raw: str
     place: str
 
@@ -65,7 +65,7 @@ def _file_entries(path: Path) -> Iterator[Entry]:
 
 
 def _from_judged(row: dict[str, Any], place: str) -> Entry:
-    verdict = Verdict(
+    verdict = FilterResult(
         bool(row["kept"]), str(row["reason"]), str(row.get("detail", "")), float(row.get("f1", 0))
     )
     if "trajectory" not in row:
@@ -73,7 +73,7 @@ def _from_judged(row: dict[str, Any], place: str) -> Entry:
     return _from_trajectory(row["trajectory"], verdict, place)
 
 
-def _from_trajectory(value: Any, verdict: Verdict | None, place: str) -> Entry:
+def _from_trajectory(value: Any, verdict: FilterResult | None, place: str) -> Entry:
     try:
         return Entry(trajectory_from_json(orjson.dumps(value)), verdict, "", place)
     except ValidationError:
@@ -84,7 +84,9 @@ def _from_messages(row: RawRow, place: str) -> Entry:
     """A published conversation; one of another structure as its text."""
     _, turns, problem = as_conversation(row)
     if problem:
-        return Entry(None, Verdict(False, "structure", problem, 0.0), _plain(row.value["messages"]), place)
+        return Entry(
+            None, FilterResult(False, "structure", problem, 0.0), _plain(row.value["messages"]), place
+        )
     steps: list[Step] = []
     for at in range(1, len(turns), 2):
         parsed = parse_step(turns[at]["reasoning"])

@@ -11,8 +11,8 @@ from typing import Any
 from src_core.html_page import fill_page
 from src_core.jsonl import write_atomic
 from src_core.types import Search, Step
-from src_data.cleaning.judge import finish_answer
-from src_data.cleaning.yields import source_of, teacher_of
+from src_data.filters.filter_report import source_of, teacher_of
+from src_data.filters.filter_trajectory import finish_answer
 from src_data.viewing.chain_files import Entry
 
 _PARTS = Path(__file__).resolve().parent / "page"

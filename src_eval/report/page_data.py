@@ -134,7 +134,7 @@ def _row(score: QuestionScore, trajectory: Trajectory, passages: _Passages) -> J
         "metrics": {name: _number(value) for name, value in score.metrics.items() if math.isfinite(value)},
         "usage": _usage(trajectory.usage),
         "seconds": _number(trajectory.seconds),
-        "rejected": [str(code) for code in trajectory.provenance.get("rejected_replies", ())],
+        "rejected": [str(code) for code in trajectory.provenance.get("parse_failures", ())],
         "steps": [_step(step, passages) for step in trajectory.steps],
     }
 

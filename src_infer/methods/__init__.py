@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from src_core.errors import UserError
 from src_core.types import Question, Trajectory
-from src_infer.kit import Kit
+from src_infer.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Method:
     no).
     """
 
-    run: Callable[[Question, Kit], Awaitable[Trajectory]]
+    run: Callable[[Question, Runtime], Awaitable[Trajectory]]
     needs_search: bool
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 
 from src_core.types import Question, Status, Trajectory
-from src_infer.kit import Kit
 from src_infer.prompts import fill
 from src_infer.rag_engine import ask
+from src_infer.runtime import Runtime
 
 NEEDS_SEARCH = False
 
 
-async def run(question: Question, kit: Kit) -> Trajectory:
+async def run(question: Question, runtime: Runtime) -> Trajectory:
     """One call, no search."""
     begun = time.perf_counter()
-    prompt = fill(kit.prompt("closed_book"), question=question.question)
-    reply = await ask(kit.reader, prompt, sampling=kit.final_sampling, system=kit.prompt("final_system"))
+    prompt = fill(runtime.prompt("closed_book"), question=question.question)
+    reply = await ask(
+        runtime.reader, prompt, sampling=runtime.final_sampling, system=runtime.prompt("final_system")
+    )
     return Trajectory(
         question=question,
         steps=(),

@@ -20,10 +20,8 @@ from src_core.actions import ParsedStep, ParseError, make_action
 from src_core.llm import Completion, Token
 from src_core.types import NO_USAGE, Question, Step, Trajectory
 from src_infer.agent import Turn
-from src_infer.kit import Kit
 from src_infer.methods.ircot import SENTENCE_STOPS
-from src_infer.reading import first_sentence, stated_answer
-from src_infer.stepwise import (
+from src_infer.multi_step import (
     Evidence,
     Talk,
     answer_stepwise,
@@ -34,21 +32,23 @@ from src_infer.stepwise import (
     user,
     with_notes,
 )
+from src_infer.parsers import first_sentence, stated_answer
+from src_infer.runtime import Runtime
 
 MAX_SENTENCES = 10
 _WORD = re.compile(r"\S+")
 
 
-async def run(question: Question, kit: Kit) -> Trajectory:
+async def run(question: Question, runtime: Runtime) -> Trajectory:
     """Sentences until one states the answer."""
-    ahead = _Ahead(kit)
+    ahead = _Ahead(runtime)
     trajectory = await answer_stepwise(
         question,
-        kit,
+        runtime,
         generate=ahead.generate,
-        search=passage_search(kit),
+        search=passage_search(runtime),
         parse=ahead.parse,
-        opening=question.question,
+        initial_query=question.question,
         evidence=Evidence.PASSAGES,
     )
     return with_notes(trajectory, sentences_without_logprobs=ahead.blind)
@@ -60,7 +60,7 @@ class _Ahead:
     `kept`. `blind` counts sentences that came without probabilities.
     """
 
-    kit: Kit
+    runtime: Runtime
     blind: int = 0
     kept: list[str] = field(default_factory=list)
 
@@ -75,14 +75,14 @@ class _Ahead:
     ) -> Completion:
         """Write sentences until one is unlikely, states the answer, says nothing or nothing new."""
         self.kept = []
-        template = self.kit.prompt("next_sentence")
-        talk = Talk(self.kit.reader, self._turns, prompted(template), SENTENCE_STOPS, logprobs=True)
+        template = self.runtime.prompt("next_sentence")
+        talk = Talk(self.runtime.reader, self._turns, prompted(template), SENTENCE_STOPS, logprobs=True)
         usage = NO_USAGE
         for part in range(MAX_SENTENCES):
-            reply = await talk.ask(self.kit, question, steps, n=n, attempt=attempt, part=part)
+            reply = await talk.ask(self.runtime, question, steps, n=n, attempt=attempt, part=part)
             usage += reply.usage
             sentence = first_sentence(reply.text)
-            written_again = part == 0 and n > 2  # step 1 is the opening, step 2 the first look ahead
+            written_again = part == 0 and n > 2  # step 1 is the initial_query, step 2 the first look ahead
             old = sentence in self.kept or any(sentence in step.thought for step in steps)
             if old or stated_answer(reply.text) or not (written_again or self._sure(sentence, reply.tokens)):
                 break
@@ -95,18 +95,20 @@ class _Ahead:
         if answer:
             action = make_action("finish", answer)
         else:
-            action = make_action("search", likely_part(sentence, reply.tokens, self.kit.baselines.confidence))
+            action = make_action(
+                "search", likely_part(sentence, reply.tokens, self.runtime.baselines.confidence)
+            )
         thoughts = [*self.kept, sentence] if answer else self.kept
         return action if isinstance(action, ParseError) else ParsedStep(None, " ".join(thoughts), action)
 
     def _turns(self, text: str, steps: Sequence[Step]) -> list[Turn]:
         thoughts = [*(step.thought for step in steps if step.thought), *self.kept]
-        return [user(text), *passage_turns(steps[-1].passages, self.kit), *map(said, thoughts)]
+        return [user(text), *passage_turns(steps[-1].passages, self.runtime), *map(said, thoughts)]
 
     def _sure(self, sentence: str, tokens: Sequence[Token]) -> bool:
         own = tokens_of(sentence, tokens)
         self.blind += not own
-        return bool(own) and min(token.logprob for token in own) >= _log(self.kit.baselines.confidence)
+        return bool(own) and min(token.logprob for token in own) >= _log(self.runtime.baselines.confidence)
 
 
 def likely_part(sentence: str, tokens: Sequence[Token], confidence: float) -> str:

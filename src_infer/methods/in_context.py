@@ -15,8 +15,8 @@ import random
 import time
 
 from src_core.types import Finish, Passage, Question, Status, Step, Trajectory
-from src_infer.kit import Kit
-from src_infer.stepwise import ask_reader, passage_turns, with_notes
+from src_infer.multi_step import ask_reader, passage_turns, with_notes
+from src_infer.runtime import Runtime
 
 DISTRACTOR_SETTING = 10
 """Passages of a question in HotpotQA's distractor setting."""
@@ -26,16 +26,16 @@ NO_CONTEXT = (
 )
 
 
-async def run(question: Question, kit: Kit) -> Trajectory:
+async def run(question: Question, runtime: Runtime) -> Trajectory:
     """One call, no search; the passages stay on record with the answer's step."""
     begun = time.perf_counter()
     shipped = question.meta.get("context_ids")
     if not shipped and not question.supporting:
         return Trajectory(question, (), "", Status.REFUSED, error=NO_CONTEXT)
     passages = tuple(
-        await (kit.retriever.passages(shipped) if shipped else _gold_and_distractors(question, kit))
+        await (runtime.retriever.passages(shipped) if shipped else _gold_and_distractors(question, runtime))
     )
-    reply = await ask_reader(question, passage_turns(passages, kit), kit)
+    reply = await ask_reader(question, passage_turns(passages, runtime), runtime)
     seconds = time.perf_counter() - begun
     step = Step(
         n=1,
@@ -46,19 +46,19 @@ async def run(question: Question, kit: Kit) -> Trajectory:
         usage=reply.usage,
         seconds=seconds,
     )
-    if kit.on_step:
-        kit.on_step(question, step)
+    if runtime.on_step:
+        runtime.on_step(question, step)
     row = Trajectory(question, (step,), reply.text, Status.FINISHED, reply.usage, seconds)
     return with_notes(row, context="shipped" if shipped else "gold and retrieved")
 
 
-async def _gold_and_distractors(question: Question, kit: Kit) -> list[Passage]:
+async def _gold_and_distractors(question: Question, runtime: Runtime) -> list[Passage]:
     """The gold passages among retrieved ones. Raises `RetrieverError`, also for a gold one that is not
     there.
     """
-    gold = await kit.retriever.passages(list(question.supporting))
+    gold = await runtime.retriever.passages(list(question.supporting))
     known = {passage.id for passage in gold}
-    found = await kit.retriever.search(question.question, DISTRACTOR_SETTING)
+    found = await runtime.retriever.search(question.question, DISTRACTOR_SETTING)
     others = [passage for passage in found if passage.id not in known]
     mixed = [*gold, *others[: max(0, DISTRACTOR_SETTING - len(gold))]]
     random.Random(question.id).shuffle(mixed)

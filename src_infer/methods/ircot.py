@@ -14,10 +14,7 @@ from src_core.actions import ParsedStep, ParseError, make_action
 from src_core.llm import Completion
 from src_core.types import Question, Step, Trajectory
 from src_infer.agent import Turn
-from src_infer.kit import Kit
-from src_infer.rag_engine import READER_STOPS
-from src_infer.reading import first_sentence, stated_answer
-from src_infer.stepwise import (
+from src_infer.multi_step import (
     Evidence,
     Talk,
     answer_stepwise,
@@ -28,25 +25,28 @@ from src_infer.stepwise import (
     said,
     user,
 )
+from src_infer.parsers import first_sentence, stated_answer
+from src_infer.rag_engine import READER_STOPS
+from src_infer.runtime import Runtime
 
 SENTENCE_STOPS = (*READER_STOPS, "\n")
 
 
-async def run(question: Question, kit: Kit) -> Trajectory:
+async def run(question: Question, runtime: Runtime) -> Trajectory:
     """The interleaved loop, then the reader."""
 
     def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
         thoughts = [said(step.thought) for step in steps if step.thought]
-        return [user(text), *passage_turns(gathered(steps), kit), *thoughts]
+        return [user(text), *passage_turns(gathered(steps), runtime), *thoughts]
 
-    talk = Talk(kit.reader, turns, prompted(kit.prompt("next_sentence")), SENTENCE_STOPS)
+    talk = Talk(runtime.reader, turns, prompted(runtime.prompt("next_sentence")), SENTENCE_STOPS)
     return await answer_stepwise(
         question,
-        kit,
-        generate=talk.generate(kit),
-        search=passage_search(kit),
+        runtime,
+        generate=talk.generate(runtime),
+        search=passage_search(runtime),
         parse=parse,
-        opening=question.question,
+        initial_query=question.question,
         answer_from="reader",
         evidence=Evidence.PASSAGES,
     )

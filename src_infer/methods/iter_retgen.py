@@ -15,10 +15,7 @@ from src_core.actions import ParsedStep, ParseError, make_action
 from src_core.llm import Completion
 from src_core.types import Question, Step, Trajectory
 from src_infer.agent import Turn
-from src_infer.kit import Kit
-from src_infer.prompts import shorten
-from src_infer.reading import stated_answer
-from src_infer.stepwise import (
+from src_infer.multi_step import (
     Evidence,
     Talk,
     answer_stepwise,
@@ -27,15 +24,18 @@ from src_infer.stepwise import (
     prompted,
     user,
 )
+from src_infer.parsers import stated_answer
+from src_infer.prompts import shorten
+from src_infer.runtime import Runtime
 
 QUERY_CHARS = 500
 
 
-async def run(question: Question, kit: Kit) -> Trajectory:
+async def run(question: Question, runtime: Runtime) -> Trajectory:
     """All rounds; the last one's answer."""
 
     def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
-        return [user(text), *passage_turns(steps[-1].passages, kit)]
+        return [user(text), *passage_turns(steps[-1].passages, runtime)]
 
     def parse(reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
         text = shorten(reply.text, QUERY_CHARS)
@@ -47,14 +47,14 @@ async def run(question: Question, kit: Kit) -> Trajectory:
             action = make_action("finish", stated_answer(reply.text))
         return action if isinstance(action, ParseError) else ParsedStep(None, text, action)
 
-    talk = Talk(kit.reader, turns, prompted(kit.prompt("iter_retgen")))
+    talk = Talk(runtime.reader, turns, prompted(runtime.prompt("iter_retgen")))
     return await answer_stepwise(
         question,
-        kit,
-        generate=talk.generate(kit),
-        search=passage_search(kit),
+        runtime,
+        generate=talk.generate(runtime),
+        search=passage_search(runtime),
         parse=parse,
-        opening=question.question,
-        limits=replace(kit.limits, t_max=min(kit.limits.t_max, kit.baselines.iterations + 1)),
+        initial_query=question.question,
+        limits=replace(runtime.limits, t_max=min(runtime.limits.t_max, runtime.baselines.iterations + 1)),
         evidence=Evidence.PASSAGES,
     )

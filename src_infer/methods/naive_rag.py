@@ -6,24 +6,26 @@ import time
 from dataclasses import replace
 
 from src_core.types import Question, Search, Status, Step, Trajectory
-from src_infer.kit import Kit
 from src_infer.prompts import fill, passage_block
 from src_infer.rag_engine import ask
+from src_infer.runtime import Runtime
 
 
-async def run(question: Question, kit: Kit) -> Trajectory:
+async def run(question: Question, runtime: Runtime) -> Trajectory:
     """One search, recorded as a step so that its passages stay on record, then one call."""
     begun = time.perf_counter()
     draft = Step(n=1, thought="", action=Search(question.question))
-    if kit.on_draft:
-        kit.on_draft(question, draft)
-    passages = await kit.retrieve(question.question)
-    context = passage_block(passages, max_chars=kit.max_passage_chars)
+    if runtime.on_draft:
+        runtime.on_draft(question, draft)
+    passages = await runtime.retrieve(question.question)
+    context = passage_block(passages, max_chars=runtime.max_passage_chars)
     step = replace(draft, observation=context, passages=passages)
-    if kit.on_step:
-        kit.on_step(question, step)
-    prompt = fill(kit.prompt("naive_rag"), context=context, question=question.question)
-    reply = await ask(kit.reader, prompt, sampling=kit.final_sampling, system=kit.prompt("final_system"))
+    if runtime.on_step:
+        runtime.on_step(question, step)
+    prompt = fill(runtime.prompt("naive_rag"), context=context, question=question.question)
+    reply = await ask(
+        runtime.reader, prompt, sampling=runtime.final_sampling, system=runtime.prompt("final_system")
+    )
     return Trajectory(
         question=question,
         steps=(step,),

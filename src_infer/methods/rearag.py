@@ -8,12 +8,16 @@ and the answer itself with `answer_from: finish`.
 from __future__ import annotations
 
 from src_core.types import Question, Trajectory
-from src_infer.kit import Kit
-from src_infer.stepwise import answer_stepwise
+from src_infer.multi_step import answer_stepwise
+from src_infer.runtime import Runtime
 
 
-async def run(question: Question, kit: Kit) -> Trajectory:
+async def run(question: Question, runtime: Runtime) -> Trajectory:
     """One episode and its final answer."""
     return await answer_stepwise(
-        question, kit, generate=kit.agent.generate, search=kit.rag.observe, answer_from=kit.answer_from
+        question,
+        runtime,
+        generate=runtime.agent.generate,
+        search=runtime.rag.observe,
+        answer_from=runtime.answer_from,
     )

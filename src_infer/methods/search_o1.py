@@ -21,9 +21,7 @@ from src_core.llm import Completion
 from src_core.types import Question, Search, Step, Trajectory
 from src_infer.agent import TAG_STOPS, TURN_STOPS, Turn
 from src_infer.episode import Observation
-from src_infer.kit import Kit
-from src_infer.reading import Tag, boxed_answer, first_tagged, whole_reply, without_think_marks
-from src_infer.stepwise import (
+from src_infer.multi_step import (
     Talk,
     answer_stepwise,
     asked,
@@ -34,6 +32,8 @@ from src_infer.stepwise import (
     user,
     with_notes,
 )
+from src_infer.parsers import Tag, boxed_answer, first_tagged, whole_reply, without_think_marks
+from src_infer.runtime import Runtime
 
 QUERY = Tag("<|begin_search_query|>", "<|end_search_query|>")
 RESULT = Tag("<|begin_search_result|>", "<|end_search_result|>")
@@ -43,12 +43,12 @@ LIMIT_NOTICE = "The limit of searches is reached: no search was made. Answer wit
 _FOUND = re.compile(r"final information\b[ \t*:]{0,8}", re.IGNORECASE)
 
 
-async def run(question: Question, kit: Kit) -> Trajectory:
+async def run(question: Question, runtime: Runtime) -> Trajectory:
     """Reasoning with searches inside, until an answer is boxed."""
-    talk = Talk(kit.agent.model, turns, prompted(kit.prompt("search_o1")), STOPS)
-    reader = _DocumentReader(question.question, kit)
+    talk = Talk(runtime.agent.model, turns, prompted(runtime.prompt("search_o1")), STOPS)
+    reader = _DocumentReader(question.question, runtime)
     trajectory = await answer_stepwise(
-        question, kit, generate=talk.generate(kit), search=reader.search, parse=parse
+        question, runtime, generate=talk.generate(runtime), search=reader.search, parse=parse
     )
     return with_notes(trajectory, readings_without_marker=reader.unmarked)
 
@@ -84,23 +84,23 @@ class _DocumentReader:
     """Reason-in-Documents for one question. `unmarked` counts readings without the marker."""
 
     question: str
-    kit: Kit
+    runtime: Runtime
     unmarked: int = 0
 
     async def search(self, query: str, steps: Sequence[Step]) -> Observation:
         """Retrieve, and let the model say what of it helps. Raises `RetrieverError` or `ModelError`."""
         made = sum(isinstance(step.action, Search) and not step.repeated for step in steps)
-        if made >= self.kit.baselines.search_limit:
+        if made >= self.runtime.baselines.search_limit:
             return Observation(LIMIT_NOTICE)
-        passages = await self.kit.retrieve(query)
+        passages = await self.runtime.retrieve(query)
 
         def turns(text: str, before: Sequence[Step]) -> list[Turn]:
             found = [said(f"{earlier}: {answer}") for earlier, answer in asked(before)]
-            return [user(text), *found, *passage_turns(passages, self.kit)]
+            return [user(text), *found, *passage_turns(passages, self.runtime)]
 
-        prompt = prompted(self.kit.prompt("search_o1_documents"), query=query)
-        talk = Talk(self.kit.agent.model, turns, prompt, TURN_STOPS)
-        reply = await talk.ask(self.kit, self.question, steps, n=len(steps) + 1, attempt=0, part=1)
+        prompt = prompted(self.runtime.prompt("search_o1_documents"), query=query)
+        talk = Talk(self.runtime.agent.model, turns, prompt, TURN_STOPS)
+        reply = await talk.ask(self.runtime, self.question, steps, n=len(steps) + 1, attempt=0, part=1)
         marker = _FOUND.search(reply.text[:MAX_REPLY])
         helpful = " ".join(reply.text[marker.end() : MAX_REPLY].split()) if marker else ""
         self.unmarked += marker is None

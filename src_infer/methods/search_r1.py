@@ -19,10 +19,10 @@ from src_core.think import CLOSE, OPEN
 from src_core.types import Passage, Question, Search, Step, Trajectory
 from src_infer.agent import TAG_STOPS, Turn
 from src_infer.episode import Observation
-from src_infer.kit import Kit
+from src_infer.multi_step import Evidence, Talk, answer_stepwise, observed, said, user
+from src_infer.parsers import Tag, boxed_answer, first_tagged, plain_answer, whole_reply, without_think_marks
 from src_infer.prompts import NO_PASSAGE, fill, shorten
-from src_infer.reading import Tag, boxed_answer, first_tagged, plain_answer, whole_reply, without_think_marks
-from src_infer.stepwise import Evidence, Talk, answer_stepwise, observed, said, user
+from src_infer.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +56,20 @@ PROTOCOLS = {
 }
 
 
-async def run(question: Question, kit: Kit) -> Trajectory:
+async def run(question: Question, runtime: Runtime) -> Trajectory:
     """Tagged replies until an answer."""
-    protocol = PROTOCOLS[kit.baselines.protocol]
-    talk = _Tagged(protocol, kit.prompt(kit.baselines.protocol))
+    protocol = PROTOCOLS[runtime.baselines.protocol]
+    talk = _Tagged(protocol, runtime.prompt(runtime.baselines.protocol))
 
     async def search(query: str, _steps: Sequence[Step]) -> Observation:
-        passages = await kit.retrieve(query)
-        return Observation(talk.documents(passages, kit.max_passage_chars), passages)
+        passages = await runtime.retrieve(query)
+        return Observation(talk.documents(passages, runtime.max_passage_chars), passages)
 
     stops = (*TAG_STOPS, protocol.query.close, ANSWER.close)
     return await answer_stepwise(
         question,
-        kit,
-        generate=Talk(kit.agent.model, talk.turns, talk.messages, stops).generate(kit),
+        runtime,
+        generate=Talk(runtime.agent.model, talk.turns, talk.messages, stops).generate(runtime),
         search=search,
         parse=talk.parse,
         evidence=Evidence.PASSAGES,

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from src_core.actions import MAX_REPLY, ParsedStep, ParseError, make_action
-from src_core.answers import NO_ANSWER, normalize_answer
 from src_core.llm import Completion
 from src_core.types import NO_USAGE, Question, Search, Step, Trajectory
 from src_infer.agent import Turn
-from src_infer.kit import Kit
-from src_infer.reading import plain_answer
-from src_infer.stepwise import Talk, answer_stepwise, observed, prompted, said, user
+from src_infer.multi_step import Talk, answer_stepwise, observed, prompted, said, user
+from src_infer.parsers import plain_answer
+from src_infer.runtime import Runtime
+from src_tasks.answers import NO_ANSWER, normalize_answer
 
 UNSOLVED = "unsolved"
 _LABEL = re.compile(
@@ -47,10 +47,10 @@ class _Label(NamedTuple):
     end: int
 
 
-async def run(question: Question, kit: Kit) -> Trajectory:
+async def run(question: Question, runtime: Runtime) -> Trajectory:
     """Plan, check, correct, until a chain ends in a final answer."""
-    talk = Talk(kit.reader, turns, prompted(kit.prompt("searchain")))
-    write = talk.generate(kit)
+    talk = Talk(runtime.reader, turns, prompted(runtime.prompt("searchain")))
+    write = talk.generate(runtime)
 
     async def generate(
         question: str, steps: Sequence[Step], *, n: int, attempt: int, functions: Sequence[str]
@@ -60,7 +60,9 @@ async def run(question: Question, kit: Kit) -> Trajectory:
             return Completion(rest, "stop", NO_USAGE)
         return await write(question, steps, n=n, attempt=attempt, functions=functions)
 
-    return await answer_stepwise(question, kit, generate=generate, search=kit.rag.observe, parse=parse)
+    return await answer_stepwise(
+        question, runtime, generate=generate, search=runtime.rag.observe, parse=parse
+    )
 
 
 def turns(text: str, steps: Sequence[Step]) -> list[Turn]:

@@ -15,10 +15,10 @@ from src_core.actions import MAX_REPLY, ParsedStep, ParseError, make_action
 from src_core.llm import Completion
 from src_core.types import Question, Step, Trajectory
 from src_infer.agent import Turn
-from src_infer.kit import Kit
+from src_infer.multi_step import Talk, answer_stepwise, asked, observed, prompted, said, user
+from src_infer.parsers import stated_answer
 from src_infer.rag_engine import READER_STOPS
-from src_infer.reading import stated_answer
-from src_infer.stepwise import Talk, answer_stepwise, asked, observed, prompted, said, user
+from src_infer.runtime import Runtime
 
 STOPS = (*READER_STOPS, "Intermediate answer:")
 _FOLLOW_UP = re.compile(
@@ -26,11 +26,11 @@ _FOLLOW_UP = re.compile(
 )
 
 
-async def run(question: Question, kit: Kit) -> Trajectory:
+async def run(question: Question, runtime: Runtime) -> Trajectory:
     """Follow-up questions until the final answer."""
-    talk = Talk(kit.reader, turns, prompted(kit.prompt("self_ask")), STOPS)
+    talk = Talk(runtime.reader, turns, prompted(runtime.prompt("self_ask")), STOPS)
     return await answer_stepwise(
-        question, kit, generate=talk.generate(kit), search=kit.rag.observe, parse=parse
+        question, runtime, generate=talk.generate(runtime), search=runtime.rag.observe, parse=parse
     )
 
 

@@ -14,7 +14,7 @@ case ${2:-} in
   src_infer.run | src_data.run | src_data.ray_job | src_eval.run)
     printf '%s\n' "$@" > "$FAKE_RUN_ARGUMENTS"
     eval "${FAKE_RUN:-true}" ;;
-  src_models.adapters | src_train.to_gguf) exec "$REAL_PYTHON" "$@" ;;
+  src_models.adapters | src_models.convert.to_gguf) exec "$REAL_PYTHON" "$@" ;;
   src_models.fetch) printf '%s\n' "${@:3}" > "$FAKE_RUN_ARGUMENTS.fetched" ;;
   *) true ;;
 esac

@@ -1,0 +1,32 @@
+"""The sentence of a passage that a thought quotes: what was shown of it, cut to a length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from src_core.types import Passage
+from src_data.annotated_teacher.mentions import find_mention, shown_part
+from src_data.annotated_teacher.thought_templates import sentences
+from src_infer.prompts import shorten
+from src_tasks.answers import normalize_answer
+
+_QUOTE_CHARS = 200
+
+
+def telling_quote(passage: Passage, answers: Sequence[str], observed: str) -> str:
+    """The first sentence that `observed` shows of a passage and that mentions one of `answers`, or ""."""
+    return next((quote for quote in _quotes(passage, observed) if find_mention(quote, answers)), "")
+
+
+def nearest_quote(passage: Passage, asked: str, observed: str) -> str:
+    """The sentence of what `observed` shows of a passage that shares most words with the question, its title
+    aside; the first of several, "" where nothing is shown.
+    """
+    words = {*normalize_answer(asked).split()} - {*normalize_answer(passage.title).split()}
+    shared = {quote: len(words & {*normalize_answer(quote).split()}) for quote in _quotes(passage, observed)}
+    return max(shared, key=shared.__getitem__, default="")
+
+
+def _quotes(passage: Passage, observed: str) -> list[str]:
+    whole = (shorten(sentence, _QUOTE_CHARS) for sentence in sentences(shown_part(passage, observed)))
+    return [sentence.rstrip(" .…") for sentence in whole]

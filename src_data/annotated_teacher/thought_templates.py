@@ -1,0 +1,190 @@
+"""The thoughts of the decomposition teacher: varied wordings that refer to what was observed.
+
+Which wording is taken is a hash of the question, the chain and the step: the same data come out every time,
+and a second chain of a question reads differently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from src_data.annotated_teacher.decomposition import NO_CLAUSE, Hop, Kind, Plan, bare_title, resolve
+from src_infer.prompts import fill
+from src_tasks.answers import normalize_answer
+
+_OPEN_CHAIN = (
+    "The question cannot be answered in one step. First I need {need}.",
+    "I need several facts for this. I start with {need}.",
+    "To get to the answer I first have to find out {need}.",
+    "Step by step: first {need}.",
+    "Before anything else I need to find {need}.",
+)
+_OPEN_COMPARISON = (
+    "This compares two things, so I need both facts. First {need}.",
+    "I have to look up both sides and compare them. I begin with {need}.",
+    "Both sides have to be known before they can be compared. First I look for {need}.",
+    "For the comparison I need two facts; the first is {need}.",
+)
+_OPEN_SINGLE = (
+    "This is a single fact, so I look the question up as it stands.",
+    "One search should do, so I search for the question itself.",
+    "I only need one fact here and search for it directly.",
+    "The question asks for one thing. I look it up.",
+)
+_NEXT = (
+    "{known}. Now I need {need}.",
+    "{known}. The next fact is {need}.",
+    "The observation says that {known_lower}. Next I need to find {need}.",
+    "So {known_lower}. What is still missing is {need}.",
+    "Good: {known_lower}. With that I can look for {need}.",
+)
+_RETRY = (
+    "The observation does not tell {need}. I ask for it in other words.",
+    "That did not give me {need}, so I reword the query.",
+    "I still do not know {need}. Let me ask differently.",
+    "This observation does not help: {need} is still open. I try another wording.",
+)
+_CONCLUDE = (
+    "{known}. That is what the question asks for.",
+    "The observation says that {known_lower}. This answers the question.",
+    "So {known_lower}, and nothing else is needed.",
+    "{known}. All facts are found, so I can finish.",
+)
+_CONCLUDE_SINGLE = (
+    "The observation names {answer}. That is what the question asks for.",
+    "According to the observation it is {answer}, and nothing else is needed.",
+    "The answer is there: {answer}.",
+    "So it is {answer}. One search was enough.",
+)
+_COMPARE = (
+    "{first}, and {second_lower}. Comparing the two{reason} the answer is {answer}.",
+    "{first}; {second_lower}. From this{reason} the answer is {answer}.",
+    "Now both facts are there: {first_lower}, while {second_lower}. So{reason} the answer is {answer}.",
+)
+_OPEN_GATHER = (
+    "I do not know the people or things behind this yet, so I search for the question as it stands.",
+    "I look the whole question up first and see which names it brings.",
+    "To find out what this is about, I start with the question itself.",
+    "First I search for the question and follow what I find.",
+)
+_ONWARD_GATHER = (
+    "{seen}. I also need to know more about {title}.",
+    "{seen}. {title} is named here, and what I need must be told there.",
+    "{seen}. Next I look at {title}.",
+    "{seen}, but this is not enough. I search for {title}.",
+)
+_CONCLUDE_GATHER = (
+    "I read: {told}. So the answer is {answer}.",
+    "The observation says: {told}. That makes it {answer}.",
+    "{told}. This answers the question: {answer}.",
+    "What was needed is there: {told}. The answer is {answer}.",
+)
+_YEAR = re.compile(r"\b\d{3,4}\b")
+_SENTENCE_END = re.compile(r"(?<=[\w)\]%\"”’]{3})\.(?=\s+[A-Z0-9\"“(])")
+
+
+_OPENINGS = {Kind.CHAIN: _OPEN_CHAIN, Kind.COMPARISON: _OPEN_COMPARISON, Kind.SINGLE: _OPEN_SINGLE}
+
+
+def opening(plan: Plan, *, key: str) -> str:
+    """The thought before the first search."""
+    choices = _OPENINGS[plan.kind]
+    return _fill(_choose(choices, key), need=plan.hops[0].goal)
+
+
+def onward(plan: Plan, found: Sequence[str], *, key: str) -> str:
+    """The thought after hop `len(found)` was answered, when another hop follows."""
+    need = resolve(plan.hops[len(found)].goal, found)
+    return _fill(_choose(_NEXT, key), need=need, known=known(plan, len(found), found))
+
+
+def retry(plan: Plan, found: Sequence[str], *, key: str) -> str:
+    """The thought after an observation without the fact of the current hop."""
+    return _fill(_choose(_RETRY, key), need=resolve(plan.hops[len(found)].goal, found))
+
+
+def conclusion(plan: Plan, found: Sequence[str], *, key: str) -> str:
+    """The thought before `finish`."""
+    if plan.kind is Kind.COMPARISON and len(plan.compared) > 1:
+        first, second = (known(plan, number, found) for number in (plan.compared[0], plan.compared[-1]))
+        reason = _reason(found[plan.compared[0] - 1], found[plan.compared[-1] - 1], plan.answer)
+        return _fill(_choose(_COMPARE, key), first=first, second=second, reason=reason, answer=plan.answer)
+    if plan.kind is Kind.SINGLE:
+        return _fill(_choose(_CONCLUDE_SINGLE, key), answer=found[-1].rstrip("."))
+    return _fill(_choose(_CONCLUDE, key), known=known(plan, len(found), found))
+
+
+def gather_opening(*, key: str) -> str:
+    """The thought before a question is searched as it stands, to see which passages it brings."""
+    return _choose(_OPEN_GATHER, key)
+
+
+def gather_onward(seen: Sequence[str], title: str, *, key: str) -> str:
+    """The thought before `title` is looked up; `seen` are the titles of the passages of use so far."""
+    names = " and ".join(bare_title(name) for name in seen)
+    told = f"The passage about {names} helps" if names else "None of the passages tells the answer"
+    return _fill(_choose(_ONWARD_GATHER, key), seen=told, title=title)
+
+
+def quoting_conclusion(told: Sequence[str], answer: str, *, key: str) -> str:
+    """The thought before `finish`, with the sentences that tell the answer."""
+    return _fill(_choose(_CONCLUDE_GATHER, key), told="; ".join(told), answer=answer.rstrip("."))
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a passage, each with its full stop. One ends at a full stop that is not an initial's
+    or an abbreviation's of a few letters.
+    """
+    plain = " ".join(text.split())
+    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(plain)), len(plain)]
+    return [plain[start:end].strip() for start, end in pairwise(ends) if plain[start:end].strip()]
+
+
+def known(plan: Plan, number: int, found: Sequence[str]) -> str:
+    """What hop `number` (from 1) found, as a sentence without its full stop."""
+    hop: Hop = plan.hops[number - 1]
+    value = found[number - 1].rstrip(".")
+    if not hop.answers:  # nothing annotated: the observation speaks for itself
+        return value
+    goal = resolve(hop.goal, found)
+    asked = hop.indirect and not goal.startswith(NO_CLAUSE)
+    return f"The answer to “{_question(goal)}” is {value}" if asked else f"{_capital(goal)} is {value}"
+
+
+def _reason(first: str, second: str, answer: str) -> str:
+    """Why the answer follows from two values, "" where that is not plain: which of two years is earlier, or
+    whether the values are alike in a question of yes or no.
+    """
+    years = [_YEAR.findall(value) for value in (first, second)]
+    if all(len(found) == 1 for found in years) and years[0] != years[1]:
+        one, other = (int(found[0]) for found in years)
+        return f", as {one} is {'earlier' if one < other else 'later'} than {other},"
+    alike = normalize_answer(first) == normalize_answer(second)
+    if answer == ("yes" if alike else "no"):
+        return ", as they are the same," if alike else ", as they are not the same,"
+    return ""
+
+
+def _question(clause: str) -> str:
+    return f"{_capital(clause)}?"
+
+
+def _choose(choices: Sequence[str], key: str) -> str:
+    return choices[int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % len(choices)]
+
+
+def _fill(template: str, **slots: str) -> str:
+    """Fill `{name}`, and `{name_lower}` with the sentence as it stands inside another one."""
+    inside = {f"{name}_lower": _small(value) for name, value in slots.items()}
+    return fill(template, **slots, **inside)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _small(text: str) -> str:
+    return text[:1].lower() + text[1:] if text.startswith("The ") else text

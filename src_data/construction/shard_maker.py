@@ -1,0 +1,138 @@
+"""Makes the chains of shards, in a process of its own with a workshop of its own: an actor of `ray_job`.
+
+Nothing here knows of Ray. Calls may come from several threads at once: all chains share one event loop and
+one limit, so that the slow last chains of a shard overlap with the next shard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import uuid
+from collections.abc import Coroutine, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from src_core.errors import UserError
+from src_core.types import Trajectory, to_json
+from src_data.config import BuildConfig
+from src_data.construction.build import build_workshop
+from src_data.construction.construct import Chain, make_chain
+from src_data.construction.shards import finished_in_shard, shard_file
+from src_data.sampling.mixture import question_from_json
+from src_infer.prompts import pinned_digest
+from src_infer.runner import run_all
+
+T = TypeVar("T")
+Shard = dict[str, Any]
+"""`shard` (its number), `questions` (JSON, one for each chain), `numbers` (of the chains)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every maker needs. `root` is the repository and `run_dir` the run directory, the same on all
+    nodes; `config.num_workers` chains are in flight in each maker.
+    """
+
+    root: str
+    run_dir: str
+    config: BuildConfig
+    prompts_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReport:
+    """How a shard went: `error` is what a person must mend (a full disk), "" for none."""
+
+    shard: int
+    made: int = 0
+    held: int = 0
+    failed: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    error: str = ""
+
+
+def cut_shards(chains: Iterable[Chain], size: int) -> Iterator[Shard]:
+    """`chains` in their order, `size` to a shard."""
+    rest = iter(chains)
+    number = 0
+    while part := list(islice(rest, size)):
+        yield {
+            "shard": number,
+            "questions": [to_json(chain.question) for chain in part],
+            "numbers": [chain.number for chain in part],
+        }
+        number += 1
+
+
+class ShardMaker:
+    """A workshop that takes shards."""
+
+    def __init__(self, job: Job) -> None:
+        """Connect. Raises `UserError` when the prompts on this node are not those of the run, `BoundaryError`
+        when a server does not answer.
+        """
+        os.chdir(job.root)  # relative paths of the settings start in the repository
+        pinned_digest(job.prompts_digest)
+        self._run_dir = Path(job.run_dir)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._built = self._wait(build_workshop(job.config))
+        self._in_flight = job.config.num_workers
+        self._gate = asyncio.Semaphore(self._in_flight)
+        self._told = (0, 0)
+
+    def __call__(self, shard: Shard) -> dict[str, Any]:
+        """Make what nobody made yet of `shard`; each finished chain is on disk at once. Returns the fields of
+        a `ShardReport`.
+        """
+        try:
+            return asdict(self._wait(self._make(shard)))
+        except UserError as error:  # a value, since the other process could not tell it from a defect
+            return asdict(ShardReport(int(shard["shard"]), error=str(error)))
+
+    def close(self) -> None:
+        """Release all connections."""
+        self._wait(self._built.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _make(self, shard: Shard) -> ShardReport:
+        number = int(shard["shard"])
+        chains = list(_chains(shard))
+        done = await asyncio.to_thread(finished_in_shard, self._run_dir, number)
+        todo = [chain for chain in chains if chain.key not in done]
+        failed = 0
+
+        def on_row(row: Trajectory) -> None:
+            nonlocal failed
+            failed += row.status.retryable
+
+        async def make(chain: Chain) -> Trajectory:
+            async with self._gate:
+                return await make_chain(chain, self._built.workshop)
+
+        # A name for each attempt: a restarted actor has the identity of the one that died.
+        rows = shard_file(self._run_dir, number, uuid.uuid4().hex[:12])
+        if todo:
+            in_flight = min(self._in_flight, len(todo))
+            await run_all(todo, answer=make, in_flight=in_flight, rows=rows, on_row=on_row)
+        hits, misses = self._cache_since()
+        return ShardReport(number, len(todo), len(chains) - len(todo), failed, hits, misses)
+
+    def _cache_since(self) -> tuple[int, int]:
+        """Hits and misses since the last report."""
+        now, before = (self._built.retriever.hits, self._built.retriever.misses), self._told
+        self._told = now
+        return now[0] - before[0], now[1] - before[1]
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def _chains(shard: Shard) -> Iterator[Chain]:
+    for line, number in zip(shard["questions"], shard["numbers"], strict=True):
+        yield Chain(question_from_json(line), int(number))

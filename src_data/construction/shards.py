@@ -1,0 +1,79 @@
+"""Chains of one run from several processes: each writes to a file of its own, below `shards/` of the run
+directory, and the files are merged into `trajectories.jsonl`.
+
+All processes see the run directory; on several nodes it lies on a file system that they share. A file has one
+writer and only grows, so that nothing depends on locks across nodes. The same chain in several files (a node
+was given up for dead and its shard made again) is harmless: the first one wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from src_core.jsonl import JsonlWriter, read_jsonl
+from src_core.rundir import RunDir
+from src_data.construction.construct import RETRIED, chain_key
+
+SHARDS = "shards"
+_ROWS_PER_SYNC = 64
+
+
+def shard_file(run_dir: Path, shard: int, maker: str) -> Path:
+    """Where `maker` (a name that nobody else has) puts the chains of shard number `shard`."""
+    return run_dir / SHARDS / f"{shard:06d}-{maker}.jsonl"
+
+
+def finished_in_shard(run_dir: Path, shard: int) -> set[str]:
+    """The keys of the chains that anybody finished in this shard: a retried one goes on from there."""
+    files = (run_dir / SHARDS).glob(f"{shard:06d}-*.jsonl")
+    return {chain_key(row) for row in _rows(files) if row["status"] not in RETRIED}
+
+
+def merge_shards(rundir: RunDir) -> int:
+    """Move the rows of all shard files to the rows of the run, each key once; returns how many that were.
+
+    A chain that failed in one file and came out in another counts as made. Interrupted at any moment, the
+    next call finds the same rows: a file is deleted when its rows are on disk.
+    """
+    files = sorted((rundir.path / SHARDS).glob("*.jsonl"))
+    if not files:
+        return 0
+    sizes = [path.stat().st_size for path in files]
+    held = rundir.finished_ids(retry_statuses=RETRIED, key=chain_key)
+    added = 0
+    lines = _first_of_each(files, held)
+    with JsonlWriter(rundir.rows) as writer:
+        while batch := list(islice(lines, _ROWS_PER_SYNC)):
+            writer.write_many(batch)
+            added += len(batch)
+    for path, size in zip(files, sizes, strict=True):
+        if path.stat().st_size == size:  # else a maker that was given up for dead still writes
+            path.unlink()
+    with suppress(OSError):  # not empty
+        (rundir.path / SHARDS).rmdir()
+    return added
+
+
+def _first_of_each(files: list[Path], held: set[str]) -> Iterator[bytes]:
+    """The lines of chains that are not `held`. A failed one stands for its chain only when no file has a
+    better one.
+    """
+    good = {chain_key(row) for row in _rows(files) if row["status"] not in RETRIED}
+    taken = set(held)
+    for row in _rows(files):
+        key = chain_key(row)
+        if key not in taken and (key not in good or row["status"] not in RETRIED):
+            taken.add(key)
+            yield orjson.dumps(row)
+
+
+def _rows(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """The whole rows; of a killed writer the last line may be torn."""
+    for path in files:
+        yield from read_jsonl(path, torn_tail_ok=True)

@@ -1,0 +1,53 @@
+"""Bring in trajectories made elsewhere: `python -m src_data.convert_trajectories FILE
+golds=[QUESTIONS.jsonl] run_name=X`.
+
+Rows of a JSON array or JSONL that hold a question and a trajectory as text, in ReAct notation (FireAct and
+its kin) or Search-R1 tags (`src_data.convert_trajectories`). They become
+`runs/<run_name>/trajectories.jsonl`, then go through the same cleaning and export as chains made here. A
+text that cannot be read is a row with its problem.
+
+Without a gold the reason is `no_gold`; where the file's answers were checked by those who made it (FireAct's
+rewards), `clean_conv.need_gold=false` lets them through.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from src_core.config import dump, load_config
+from src_core.errors import UserError, run_main
+from src_core.jsonl import rewrite_jsonl
+from src_core.rundir import RunDir
+from src_core.types import to_json
+from src_data.convert_trajectories.chains import ImportConfig, import_rows, load_golds
+from src_data.postprocess import finish_run, print_finished
+from src_infer.show import report_console
+
+
+def main() -> None:
+    """Read the command line, import, clean, export, print the yield."""
+    if len(sys.argv) < 2 or "=" in sys.argv[1]:
+        raise UserError("usage: python -m src_data.convert_trajectories FILE [key=value ...]")
+    source = Path(sys.argv[1])
+    config = load_config(ImportConfig, None, sys.argv[2:])
+    console, err = report_console(), Console(stderr=True)
+    golds = load_golds(config, report=lambda bad: err.print(Text(f"bad row: {bad}"), soft_wrap=True))
+    folder = Path(config.runs_dir) / (config.run_name or f"import-{source.stem}")
+    settings = {"file": str(source), **dump(config)}
+    rundir = RunDir(folder, config=settings, on_existing=config.on_existing)
+    try:
+        rows = import_rows(source, config, golds)
+        rewrite_jsonl(rundir.rows, map(to_json, rows))
+        done = finish_run(folder, clean=config.clean_conv, export=config.export, style=config.style)
+        rundir.write_manifest({"config": settings, "yield": done.yields.as_dict()})
+    finally:
+        rundir.close()
+    print_finished(done, console)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,189 @@
+"""The yield of a run: per source and teacher, how many chains were kept and why the others were not.
+
+Read from `kept.jsonl` and `rejected.jsonl` themselves, so that the table cannot disagree with the files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.table import Table
+from rich.text import Text
+
+from src_core.jsonl import write_atomic
+from src_core.types import NO_USAGE, Trajectory, Usage
+from src_data.filters.filter_run import Judged, read_judged
+from src_data.filters.filter_trajectory import REASONS, estimated_tokens
+
+UNKNOWN = "(unknown)"
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over a group of chains. `usage` is what all of them cost; `training_tokens` an estimate of the
+    kept conversations' length.
+    """
+
+    chains: int = 0
+    kept: int = 0
+    searches: int = 0
+    training_tokens: int = 0
+    usage: Usage = NO_USAGE
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, judged: Judged) -> None:
+        """Count one judged chain."""
+        self.chains += 1
+        chain = judged.trajectory
+        if chain is not None:
+            self.usage += chain.usage
+        if not judged.verdict.kept:
+            self.reasons[judged.verdict.reason] += 1
+        elif chain is not None:
+            self.kept += 1
+            self.searches += chain.searches
+            self.training_tokens += estimated_tokens(chain)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data: counts, shares in per cent of all chains, means over the kept ones."""
+        return {
+            "chains": self.chains,
+            "kept": self.kept,
+            "kept_percent": _percent(self.kept, self.chains),
+            "rejected": {
+                name: {"chains": count, "percent": _percent(count, self.chains)}
+                for name, count in sorted(self.reasons.items(), key=lambda item: _place(item[0]))
+            },
+            "mean_searches_of_kept": round(self.searches / self.kept, 2) if self.kept else None,
+            "tokens": {
+                "calls": self.usage.calls,
+                "prompt": self.usage.prompt_tokens,
+                "completion": self.usage.completion_tokens,
+                "per_kept_chain": round(self.usage.total_tokens / self.kept) if self.kept else None,
+                "training_estimate": self.training_tokens,
+            },
+        }
+
+
+@dataclass(slots=True)
+class FilterReport:
+    """All chains of a run, and the same per source and per teacher. `questions` and `kept_questions` count
+    distinct questions (unreadable rows have none).
+    """
+
+    total: Tally = field(default_factory=Tally)
+    by_source: dict[str, Tally] = field(default_factory=dict)
+    by_teacher: dict[str, Tally] = field(default_factory=dict)
+    questions: int = 0
+    kept_questions: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of `yield.json`."""
+        return {
+            "questions": self.questions,
+            "questions_with_a_kept_chain": self.kept_questions,
+            "all": self.total.as_dict(),
+            "by_source": {name: tally.as_dict() for name, tally in sorted(self.by_source.items())},
+            "by_teacher": {name: tally.as_dict() for name, tally in sorted(self.by_teacher.items())},
+        }
+
+
+def measure(kept: Path, rejected: Path) -> FilterReport:
+    """Count both files; memory holds ids of questions only."""
+    found = FilterReport()
+    questions: set[str] = set()
+    with_kept: set[str] = set()
+    for path in (kept, rejected):
+        for judged in read_judged(path):
+            chain = judged.trajectory
+            found.total.add(judged)
+            found.by_source.setdefault(source_of(chain), Tally()).add(judged)
+            found.by_teacher.setdefault(teacher_of(chain), Tally()).add(judged)
+            if chain is not None:
+                questions.add(chain.question.id)
+                if judged.verdict.kept:
+                    with_kept.add(chain.question.id)
+    found.questions, found.kept_questions = len(questions), len(with_kept)
+    return found
+
+
+def source_of(chain: Trajectory | None) -> str:
+    """The question set of a chain."""
+    return str(chain.question.meta.get("dataset") or UNKNOWN) if chain else UNKNOWN
+
+
+def teacher_of(chain: Trajectory | None) -> str:
+    """Who made a chain."""
+    return str(chain.provenance.get("teacher") or UNKNOWN) if chain else UNKNOWN
+
+
+def save_yields(yields: FilterReport, folder: Path) -> None:
+    """Write `yield.json` and `yield.md`."""
+    write_atomic(folder / "yield.json", orjson.dumps(yields.as_dict(), option=orjson.OPT_INDENT_2))
+    write_atomic(folder / "yield.md", yields_markdown(yields).encode())
+
+
+def yields_markdown(yields: FilterReport) -> str:
+    """The table as Markdown: a row per outcome, a column per source; then the teachers."""
+    columns = _columns(yields)
+    lines = ["| outcome | " + " | ".join(_cell(name) for name, _ in columns) + " |"]
+    lines.append("|---|" + "---:|" * len(columns))
+    lines.extend("| " + " | ".join(row) + " |" for row in _rows([tally for _, tally in columns]))
+    kept = f"{yields.kept_questions} of {yields.questions} questions have a kept chain."
+    lines.extend(["", kept, "", "| teacher | chains | kept | % |", "|---|---:|---:|---:|"])
+    for name, tally in sorted(yields.by_teacher.items()):
+        share = _percent(tally.kept, tally.chains)
+        lines.append(f"| {_cell(name)} | {tally.chains:,} | {tally.kept:,} | {share} |")
+    return "\n".join(lines) + "\n"
+
+
+def yields_table(yields: FilterReport) -> Table:
+    """The table for the console."""
+    columns = _columns(yields)
+    table = Table(header_style="bold")
+    table.add_column("outcome", no_wrap=True)
+    for name, _ in columns:
+        table.add_column(Text(name), justify="right")
+    for row in _rows([tally for _, tally in columns]):
+        table.add_row(*row, style="bold" if row[0] in ("chains", "kept") else "")
+    return table
+
+
+def _columns(yields: FilterReport) -> list[tuple[str, Tally]]:
+    return [*sorted(yields.by_source.items()), ("all", yields.total)]
+
+
+def _rows(tallies: Sequence[Tally]) -> list[list[str]]:
+    """Label and one cell per tally: chains, kept, each reason that occurs, means and tokens."""
+
+    def share(counts: Sequence[int]) -> list[str]:
+        pairs = zip(counts, tallies, strict=True)
+        return [f"{n:,} ({_percent(n, t.chains)} %)" if n else "-" for n, t in pairs]
+
+    rows = [["chains", *(f"{tally.chains:,}" for tally in tallies)]]
+    rows.append(["kept", *share([tally.kept for tally in tallies])])
+    reasons = sorted({name for tally in tallies for name in tally.reasons}, key=_place)
+    rows.extend([name, *share([tally.reasons[name] for tally in tallies])] for name in reasons)
+    means = [f"{t.searches / t.kept:.2f}" if t.kept else "-" for t in tallies]
+    rows.append(["searches per kept chain", *means])
+    rows.append(["tokens spent", *(f"{tally.usage.total_tokens:,}" for tally in tallies)])
+    rows.append(["training tokens (estimate)", *(f"{tally.training_tokens:,}" for tally in tallies)])
+    return rows
+
+
+def _percent(part: int, whole: int) -> float:
+    return round(100 * part / whole, 1) if whole else 0.0
+
+
+def _place(reason: str) -> int:
+    return REASONS.index(reason)
+
+
+def _cell(text: str) -> str:
+    """Text that cannot break a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,256 @@
+"""Which chains become training data, each refusal with a stable reason (reference section 6.5, 13.9, 13.10).
+
+`judge` looks at one trajectory; `clean_run` streams a run's `trajectories.jsonl` into `kept.jsonl` and
+`rejected.jsonl`; `src_core.messages` checks published conversations. How we differ from the original:
+it kept whatever had the right shape and shared one token with one gold string, stopped the whole stage at the
+first integer answer, and threw away what it refused; here a bad row is a rejected row, nothing is lost, and
+the best chain of each question is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from src_core.actions import ParseError, parse_step, render_step
+from src_core.config import config_class
+from src_core.types import Finish, Search, Status, Step, Trajectory
+from src_data.filters.answer_rules import AnswerRules, accept
+from src_data.filters.leaks import find_leak
+from src_data.filters.support import query_key, supported
+
+# Every reason a chain can be refused for, in the order in which the rules are tried; statuses other than
+# `finished` are reasons by their own name, before all rules but the first.
+REASONS: tuple[str, ...] = (
+    "unreadable",
+    *(status.value for status in Status if status is not Status.FINISHED),
+    "structure",
+    "leaked_tokens",
+    "no_gold",
+    "answer_empty",
+    "answer_abstains",
+    "answer_closed",
+    "answer_number",
+    "answer_name",
+    "answer_list",
+    "answer_f1",
+    "too_few_searches",
+    "repeated_query",
+    "unsupported",
+    "too_many_steps",
+    "thought_length",
+    "observation_length",
+    "too_many_tokens",
+    "repaired",
+    "not_best",
+)
+WORDS_TO_TOKENS = 1.35  # English text under the tokenizers in use
+
+
+@config_class
+class Bounds:
+    """Length bounds of a chain. Characters are counted per thought and per observation; `max_tokens` bounds
+    the conversation as it is trained on, estimated from its words (servers count every prompt again and
+    again, so their figures say nothing about its length).
+    """
+
+    max_steps: int = 25
+    min_thought_chars: int = 10
+    max_thought_chars: int = 4_000
+    max_observation_chars: int = 8_000
+    max_tokens: int = 8_000
+
+
+@config_class
+class CleanConfig:
+    """The cleaning stage. The first five keys are the original's (reference section 6.1); "" stands for the
+    run directory and for the usual name in it.
+
+    `answer_rule` and `min_f1` are those of `answer_rules`; `need_gold: false` takes an answer on trust where
+    no gold is known; `min_searches` 1 refuses chains that never looked anything up; `need_support` is
+    `support`. `allow_repairs` keeps chains with a step that the parser had to mend: what is trained on is
+    rendered anew, so that the mend does not show. `chains_per_question` best chains of a question are kept
+    (0: all).
+    """
+
+    input_dir: str = ""
+    output_dir: str = ""
+    input_file: str = "trajectories.jsonl"
+    output_file: str = "conversations.json"
+    output_file_validity: str = "conversations_validity.json"
+    answer_rule: Literal["strict", "original"] = "strict"
+    min_f1: Annotated[float, Field(gt=0, le=1)] = 0.6
+    need_gold: bool = True
+    min_searches: Annotated[int, Field(ge=0)] = 1
+    need_support: bool = True
+    allow_repeated_queries: bool = False
+    allow_repairs: bool = True
+    bounds: Bounds = Bounds()
+    chains_per_question: Annotated[int, Field(ge=0)] = 1
+
+
+class FilterResult(NamedTuple):
+    """Whether a chain is kept, else why not: a code from `REASONS` and a detail for people. `f1` is the token
+    F1 of what `finish` said (0 where there is nothing to compare).
+    """
+
+    kept: bool
+    reason: str
+    detail: str
+    f1: float
+
+
+Rule = Callable[[Trajectory, CleanConfig], FilterResult | None]
+
+
+def judge(trajectory: Trajectory, config: CleanConfig) -> FilterResult:
+    """The verdict on one chain by itself: the first rule that refuses it, else kept. Raises nothing."""
+    golds = trajectory.question.answers
+    answer = finish_answer(trajectory.steps)
+    f1 = accept(answer, golds).f1 if answer else 0.0
+    for rule in _RULES:
+        refused = rule(trajectory, config)
+        if refused is not None:
+            return refused._replace(f1=f1)
+    return FilterResult(True, "", "", f1)
+
+
+def finish_answer(steps: Iterable[Step]) -> str:
+    """What the chain's `finish` says, which is what is trained on; "" where there is none."""
+    return next((step.action.answer for step in reversed([*steps]) if isinstance(step.action, Finish)), "")
+
+
+def estimated_tokens(trajectory: Trajectory) -> int:
+    """About how many tokens the conversation has."""
+    texts = [trajectory.question.question, *(text for step in trajectory.steps for text in _texts(step))]
+    return int(WORDS_TO_TOKENS * sum(len(text.split()) for text in texts))
+
+
+def _refuse(reason: str, detail: str = "") -> FilterResult:
+    return FilterResult(False, reason, detail, 0.0)
+
+
+def _status(trajectory: Trajectory, _: CleanConfig) -> FilterResult | None:
+    if trajectory.status is Status.FINISHED:
+        return None
+    return _refuse(trajectory.status.value, trajectory.error or "")
+
+
+def _structure(trajectory: Trajectory, _: CleanConfig) -> FilterResult | None:
+    steps = trajectory.steps
+    if not trajectory.question.question.strip():
+        return _refuse("structure", "the question is empty")
+    if not steps or not isinstance(steps[-1].action, Finish):
+        return _refuse("structure", "the chain does not end in finish")
+    for number, step in enumerate(steps, start=1):
+        problem = _step_problem(step, number, last=number == len(steps))
+        if problem:
+            return _refuse("structure", f"step {number}: {problem}")
+    return None
+
+
+def _step_problem(step: Step, number: int, *, last: bool) -> str:
+    if step.n != number:
+        return f"is numbered {step.n}"
+    if not step.thought.strip():
+        return "has no thought"
+    if isinstance(step.action, Finish):
+        if not last:
+            return "finishes before the end"
+        if step.observation is not None:
+            return "observes after finish"
+    elif not (step.observation or "").strip():
+        return "searches but observes nothing"
+    read = parse_step(render_step(step.n, step.thought, step.action))
+    if isinstance(read, ParseError):
+        return f"cannot be read back ({read.code})"
+    same = (read.n, read.thought, read.action) == (step.n, step.thought.strip(), step.action)
+    return "" if same and not read.repairs else "reads back as something else"
+
+
+def _leaks(trajectory: Trajectory, _: CleanConfig) -> FilterResult | None:
+    leak = find_leak(trajectory.question.question)
+    if leak:
+        return _refuse("leaked_tokens", f"question: {leak}")
+    for step in trajectory.steps:
+        leak = next(filter(None, map(find_leak, _texts(step))), "")
+        if leak:
+            return _refuse("leaked_tokens", f"step {step.n}: {leak}")
+    return None
+
+
+def _texts(step: Step) -> tuple[str, ...]:
+    argument = step.action.query if isinstance(step.action, Search) else step.action.answer
+    return step.thought, argument, step.observation or ""
+
+
+def _answer(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None:
+    said = finish_answer(trajectory.steps)
+    rules = AnswerRules(rule=config.answer_rule, min_f1=config.min_f1)
+    verdict = accept(said, trajectory.question.answers, rules)
+    if verdict.accepted or (verdict.code == "no_gold" and not config.need_gold):
+        return None
+    reason = verdict.code if verdict.code == "no_gold" else f"answer_{verdict.code}"
+    return _refuse(reason, f"{said!r:.120} for {verdict.gold!r:.120}")
+
+
+def _searches(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None:
+    if trajectory.searches >= config.min_searches:
+        return None
+    return _refuse("too_few_searches", f"{trajectory.searches} of {config.min_searches}")
+
+
+def _repeats(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None:
+    seen: set[str] = set()
+    for step in trajectory.steps:
+        if config.allow_repeated_queries or not isinstance(step.action, Search):
+            continue
+        key = query_key(step.action.query)
+        if step.repeated or key in seen:
+            return _refuse("repeated_query", f"step {step.n}: {step.action.query!r:.120}")
+        seen.add(key)
+    return None
+
+
+def _support(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None:
+    if not config.need_support or not trajectory.searches:
+        return None
+    answer = finish_answer(trajectory.steps)
+    if supported(answer, trajectory.question.question, trajectory.steps):
+        return None
+    return _refuse("unsupported", f"{answer!r:.120} is in no observation")
+
+
+def _lengths(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None:
+    bounds = config.bounds
+    if len(trajectory.steps) > bounds.max_steps:
+        return _refuse("too_many_steps", f"{len(trajectory.steps)} of {bounds.max_steps}")
+    for step in trajectory.steps:
+        if not bounds.min_thought_chars <= len(step.thought.strip()) <= bounds.max_thought_chars:
+            return _refuse("thought_length", f"step {step.n}: {len(step.thought.strip())} characters")
+        if len(step.observation or "") > bounds.max_observation_chars:
+            return _refuse("observation_length", f"step {step.n}: {len(step.observation or '')} characters")
+    tokens = estimated_tokens(trajectory)
+    return _refuse("too_many_tokens", f"about {tokens}") if tokens > bounds.max_tokens else None
+
+
+def _repairs(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None:
+    mended = next((step for step in trajectory.steps if step.repairs), None)
+    if config.allow_repairs or mended is None:
+        return None
+    return _refuse("repaired", f"step {mended.n}: {', '.join(mended.repairs)}")
+
+
+_RULES: tuple[Rule, ...] = (
+    _status,
+    _structure,
+    _leaks,
+    _answer,
+    _searches,
+    _repeats,
+    _support,
+    _lengths,
+    _repairs,
+)

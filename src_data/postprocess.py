@@ -1,0 +1,82 @@
+"""What follows construction and import alike: clean, export, count.
+
+`python -m src_data.postprocess RUN_DIR [key=value …]` does it again for a run with other settings, for
+example `clean_conv.min_f1=0.8` or `export.validation_share=0.1`; chains are not made anew.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from src_core.config import config_class, load_config
+from src_core.errors import UserError, run_main
+from src_core.render import PromptStyle
+from src_data.exporting.export import ExportConfig, ExportReport, export_run
+from src_data.filters.filter_report import FilterReport, measure, save_yields, yields_table
+from src_data.filters.filter_run import CleanPaths, clean_run
+from src_data.filters.filter_trajectory import CleanConfig
+from src_infer.show import report_console
+
+
+@config_class
+class FinishConfig:
+    """The sections of `src_data/data_config.yaml` that need no teacher, and how conversations are put."""
+
+    clean_conv: CleanConfig = CleanConfig()
+    export: ExportConfig = ExportConfig()
+    style: PromptStyle = PromptStyle()
+
+
+class Finished(NamedTuple):
+    """What was written and counted."""
+
+    paths: CleanPaths
+    export: ExportReport
+    yields: FilterReport
+
+
+def finish_run(run_dir: Path, *, clean: CleanConfig, export: ExportConfig, style: PromptStyle) -> Finished:
+    """Clean a run's chains, export what is kept, write `yield.json` and `yield.md` beside it. Raises
+    `UserError` when there are no chains or no space.
+    """
+    paths = clean_run(run_dir, clean, style)
+    report = export_run(paths, export, style)
+    yields = measure(paths.kept, paths.rejected)
+    save_yields(yields, paths.kept.parent)
+    return Finished(paths, report, yields)
+
+
+def print_finished(done: Finished, console: Console) -> None:
+    """The yield table and where the files are."""
+    console.print(yields_table(done.yields))
+    export = done.export
+    general = f" and {export.general_train:,} general" if export.general else ""
+    sides = f"{export.train:,}{general} conversations to train on, {export.validation:,} to validate with"
+    console.print(Text(f"{done.yields.kept_questions:,} of {done.yields.questions:,} questions; {sides}"))
+    if export.reader:
+        console.print(Text(f"{export.reader:,} rows for the reader's role among them"), soft_wrap=True)
+    for count in export.general:
+        skipped = ", ".join(f"{n:,} {problem}" for problem, n in sorted(count.skipped.items()))
+        told = f"{count.path}: {count.taken:,} of {count.usable:,} taken" + (
+            f"; {skipped}" if skipped else ""
+        )
+        console.print(Text(told), soft_wrap=True)
+    console.print(Text(f"written: {export.conversations}, {done.paths.rejected}"), soft_wrap=True)
+
+
+def main() -> None:
+    """Read the command line, do it, print the table."""
+    if len(sys.argv) < 2 or "=" in sys.argv[1]:
+        raise UserError("usage: python -m src_data.postprocess RUN_DIR [key=value ...]")
+    config = load_config(FinishConfig, None, sys.argv[2:])
+    done = finish_run(Path(sys.argv[1]), clean=config.clean_conv, export=config.export, style=config.style)
+    print_finished(done, report_console())
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,95 @@
+"""What a mixture was made of: per source, how many rows were read, left out for which reason, and taken."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+
+import orjson
+
+from src_data.sampling.decontaminate import Overlap
+from src_tasks.readers.sources import BadRow
+
+# In the order in which a row is tested; the words are the table's headings.
+REASONS = {
+    "malformed": "malformed",
+    "unanswerable": "unanswerable",
+    "repeated": "repeated",
+    "in_earlier_set": "in an earlier set",
+    Overlap.SAME: "evaluated: same",
+    Overlap.NGRAM: "evaluated: shared n-gram",
+    Overlap.NEAR: "evaluated: near copy",
+}
+EXAMPLES = 5
+BAD_ROWS = 20
+
+
+@dataclasses.dataclass(slots=True)
+class SourceCount:
+    """The counts of one source. `asked` is -1 for all; `rows` = `usable` + the sum of `dropped`."""
+
+    path: str
+    asked: int
+    name: str = ""
+    rows: int = 0
+    usable: int = 0
+    taken: int = 0
+    dropped: dict[str, int] = dataclasses.field(
+        default_factory=lambda: {str(reason): 0 for reason in REASONS}
+    )
+
+    def drop(self, reason: str) -> None:
+        """Count a row that was left out."""
+        self.dropped[reason] += 1
+
+    def numbers(self, reasons: Sequence[str]) -> list[int]:
+        """Rows, drops for each of `reasons`, usable, taken."""
+        return [self.rows, *(self.dropped[reason] for reason in reasons), self.usable, self.taken]
+
+
+@dataclasses.dataclass(slots=True)
+class MixReport:
+    """All counts of a mixture, with the first few examples of each kind of contamination and of malformed
+    rows.
+    """
+
+    seed: int
+    ngram: int
+    evaluation_questions: int
+    sources: list[SourceCount] = dataclasses.field(default_factory=list)
+    examples: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    bad_rows: list[str] = dataclasses.field(default_factory=list)
+
+    def note_example(self, reason: str, path: str, question: str, evaluation: str) -> None:
+        """Keep a contaminated question beside what it resembles, up to a few per reason."""
+        if Counter(example["reason"] for example in self.examples)[reason] < EXAMPLES:
+            self.examples.append(
+                {"reason": str(reason), "source": path, "question": question, "evaluation": evaluation}
+            )
+
+    def note_bad_row(self, bad: BadRow) -> None:
+        """Keep the first malformed rows; all of them are counted."""
+        if len(self.bad_rows) < BAD_ROWS:
+            self.bad_rows.append(str(bad))
+
+    def json(self) -> bytes:
+        """The report as one indented JSON object."""
+        return orjson.dumps(dataclasses.asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+    def markdown(self) -> str:
+        """One table, a line per source and one for the sum; reasons that never occurred have no column."""
+        reasons = [reason for reason in REASONS if any(source.dropped[reason] for source in self.sources)]
+        head = ["set", "asked", "rows", *(REASONS[reason] for reason in reasons), "usable", "taken"]
+        counts = [source.numbers(reasons) for source in self.sources]
+        rows = [
+            [source.name or source.path, "all" if source.asked < 0 else str(source.asked), *map(str, numbers)]
+            for source, numbers in zip(self.sources, counts, strict=True)
+        ]
+        if len(rows) > 1:
+            rows.append(["sum", "", *(str(sum(column)) for column in zip(*counts, strict=True))])
+        lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return (
+            f"{table}\n\nEvaluation questions compared with: {self.evaluation_questions}. Seed {self.seed}.\n"
+        )

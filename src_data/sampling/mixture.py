@@ -1,0 +1,187 @@
+"""Several question sets -> the questions to build data from, with a count of everything that was left out.
+
+    config = MixConfig(sources=({"path": "hotpot_train_v1.1.json", "n": 8000},), evaluation=("dev.jsonl",))
+    mixture = mix(config, report=print)
+    for question in mixture: ...
+
+A row is left out because it is malformed, marked as unanswerable by its set, asked before (in the same set,
+or in an earlier set's part of the mixture), or because it gives away a question of the evaluation files
+(`decontaminate`). The first of these reasons counts.
+
+The sample is not the head of a file and needs no random numbers: each question has a place in a line by a
+hash of seed and text, and the first `n` are taken. So it does not depend on the order of the file, and a
+larger `n` with the same seed holds the smaller one: chains that were built already stay useful.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import orjson
+
+from src_core.config import config_class
+from src_core.errors import UserError
+from src_core.types import Question, to_json
+from src_data.sampling.decontaminate import NGRAM, EvaluationIndex, key_hash, question_key
+from src_data.sampling.mix_report import MixReport, SourceCount
+from src_tasks.readers.sources import (
+    BadRow,
+    OnBadRow,
+    Report,
+    SourceConfig,
+    SourceSetting,
+    read_question_texts,
+    read_source,
+)
+
+
+@config_class
+class MixConfig:
+    """What to mix. `sources` give their own `n`; `evaluation` are files (or sources) whose questions must not
+    be trained on, answers not needed; `ngram` is the run of words that gives a long question away.
+    Without `shuffle` the questions keep the order of the sources and of their files.
+    """
+
+    sources: tuple[SourceSetting, ...]
+    evaluation: tuple[SourceSetting, ...] = ()
+    seed: int = 0
+    shuffle: bool = True
+    ngram: int = NGRAM
+    on_bad_row: OnBadRow = OnBadRow.FAIL
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("give at least one source")
+        if self.ngram < 2:
+            raise ValueError("ngram must be 2 or more")
+
+
+class _Kept(NamedTuple):
+    """A question in the mixture: its place in the line, its place in its file, its key, and itself as JSON
+    (120,000 questions of HotpotQA's size: 190 MB in all).
+    """
+
+    rank: int
+    place: int
+    key: int
+    line: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mixture:
+    """The questions in their order; each pass over it makes them anew from their JSON."""
+
+    lines: tuple[bytes, ...]
+    report: MixReport
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __iter__(self) -> Iterator[Question]:
+        return map(question_from_json, self.lines)
+
+
+def mix(config: MixConfig, *, report: Report) -> Mixture:
+    """Read, filter and sample all sources. `report` gets each malformed row as it is met; with `on_bad_row`
+    `fail` the first one ends in a `UserError`, as does a mixture in which nothing is left.
+    """
+    index = EvaluationIndex(ngram=config.ngram)
+    for source in config.evaluation:
+        for text in read_question_texts(source, report=report, on_bad_row=config.on_bad_row):
+            index.add(text)
+    result = MixReport(seed=config.seed, ngram=config.ngram, evaluation_questions=len(index))
+    kept: list[_Kept] = []
+    taken: set[int] = set()
+    for source in config.sources:
+        reader = _Reader(source, config, index, result, report)
+        part = reader.sample(taken)
+        kept += part
+        taken.update(item.key for item in part)
+    if not kept:
+        raise UserError(f"no question is left in the mixture:\n{result.markdown()}")
+    if config.shuffle:
+        kept.sort()
+    return Mixture(tuple(item.line for item in kept), result)
+
+
+class _Reader:
+    """Goes through one source and counts."""
+
+    def __init__(
+        self,
+        source: SourceConfig,
+        config: MixConfig,
+        index: EvaluationIndex,
+        result: MixReport,
+        report: Report,
+    ) -> None:
+        self._source = source
+        self._config = config
+        self._index = index
+        self._result = result
+        self._report = report
+        self._count = SourceCount(path=source.path, asked=source.n)
+        result.sources.append(self._count)
+
+    def sample(self, taken: set[int]) -> list[_Kept]:
+        """The first `n` usable questions in the line, in the order of the file."""
+        limit = self._source.n
+        heap: list[tuple[int, _Kept]] = []
+        for item in self._usable(taken):
+            self._count.usable += 1
+            if limit < 0:
+                heap.append((-item.rank, item))
+            elif len(heap) < limit:
+                heapq.heappush(heap, (-item.rank, item))
+            elif heap and -item.rank > heap[0][0]:
+                heapq.heapreplace(heap, (-item.rank, item))
+        self._count.taken = len(heap)
+        return sorted((item for _, item in heap), key=lambda item: item.place)
+
+    def _usable(self, taken: set[int]) -> Iterator[_Kept]:
+        seen: set[int] = set()
+        rows = read_source(self._source, report=self._note, on_bad_row=self._config.on_bad_row)
+        for place, row in enumerate(rows):
+            question = row.question
+            self._count.name = self._count.name or str(question.meta["dataset"])
+            self._count.rows += 1
+            text = question_key(question.question)
+            key = key_hash(text)
+            reason = self._refusal(question, key, seen, taken)
+            seen.add(key)
+            if reason is not None:
+                self._count.drop(reason)
+                continue
+            rank = key_hash(f"{self._config.seed}\x1f{text}")
+            # A copy: the serialiser hands out a large block cut short, and 100,000 of those keep 400 MB of
+            # fragments alive.
+            yield _Kept(rank, place, key, bytes(memoryview(to_json(question))))
+
+    def _refusal(self, question: Question, key: int, seen: set[int], taken: set[int]) -> str | None:
+        if question.meta.get("answerable") is False:
+            return "unanswerable"
+        if key in seen:
+            return "repeated"
+        if key in taken:
+            return "in_earlier_set"
+        match = self._index.match(question.question)
+        if match is None:
+            return None
+        self._result.note_example(match.reason, self._source.path, question.question, match.evaluation)
+        return match.reason
+
+    def _note(self, bad: BadRow) -> None:
+        self._count.rows += 1
+        self._count.drop("malformed")
+        self._result.note_bad_row(bad)
+        self._report(bad)
+
+
+def question_from_json(line: bytes) -> Question:
+    value: dict[str, Any] = orjson.loads(line)
+    value["answers"] = tuple(value["answers"])
+    value["supporting"] = tuple(value["supporting"])
+    return Question(**value)

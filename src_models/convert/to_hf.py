@@ -1,0 +1,102 @@
+"""A GGUF model as a plain hub folder in bf16: what `vllm serve` loads and training starts from.
+
+    python -m src_models.convert.to_hf qwen2.5-coder-0.5b OUT_DIR  # a name of configs/models.yaml or a GGUF
+
+Needs torch, transformers, gguf and accelerate (scripts/vllm_cpu.sh installs them). The quantised weights are
+widened, not restored: the folder answers like the GGUF, not like the model that was quantised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from src_core.errors import UserError, run_main
+from src_models.files import require_space
+from src_models.llama_server import find_model
+
+PACKAGES = ("torch", "transformers", "gguf", "accelerate")
+ROUNDING = 0.2
+"""Largest relative distance between two quantised copies of one matrix; unrelated ones are above 1."""
+BYTES_PER_GGUF_BYTE = 3.5
+"""bf16 folder over 4-bit file, a little above what was measured (2.7 to 3.2)."""
+
+
+def to_hf(gguf: Path, out: Path) -> None:
+    """Write `out` (config, tokenizer with chat template, safetensors). Raises `UserError` when `out` exists,
+    the disk is too small or a package is missing."""
+    if out.exists():
+        raise UserError(f"{out} exists; remove it or choose another folder")
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"{', '.join(missing)} must be installed; run this through scripts/vllm_cpu.sh convert"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    require_space(out.parent, need=int(gguf.stat().st_size * BYTES_PER_GGUF_BYTE), what="the bf16 copy")
+    built = out.with_name(out.name + ".tmp")
+    shutil.rmtree(built, ignore_errors=True)
+    _convert(gguf, built)
+    built.replace(out)
+
+
+def _convert(gguf: Path, out: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    where, file = str(gguf.parent), gguf.name
+    quantised = AutoModelForCausalLM.from_pretrained(
+        where, gguf_file=file, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+    )
+    # The loaded object remembers that it was quantised and refuses to be saved: a fresh one takes over.
+    weights = quantised.state_dict()
+    config = _plain_config(quantised.config, weights)
+    fresh = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    fresh.load_state_dict(weights)
+    fresh.tie_weights()
+    fresh.save_pretrained(out)
+    tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=file)
+    tokenizer.save_pretrained(out)
+    _fix_end_tokens(out, tokenizer)
+
+
+def _plain_config(config: Any, weights: dict[str, Any]) -> Any:
+    """The configuration without its quantisation, and with the tie between input and output embeddings that
+    the loader forgets. Two matrices that differ by rounding alone are one matrix quantised twice: both become
+    the output's, which has more bits in the usual mixtures."""
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    table, output = weights["model.embed_tokens.weight"], weights.get("lm_head.weight")
+    distance = 0.0 if output is None else float((output - table).float().norm() / table.float().norm())
+    config.tie_word_embeddings = distance < ROUNDING
+    if config.tie_word_embeddings and output is not None:
+        weights["model.embed_tokens.weight"] = output
+    sys.stderr.write(f"input and output embeddings differ by {distance:.3f} of their norm, ")
+    sys.stderr.write("tied\n" if config.tie_word_embeddings else "kept apart\n")
+    return config
+
+
+def _fix_end_tokens(out: Path, tokenizer: Any) -> None:
+    """Write a generation config whose end token is the one that closes a chat turn, with sampling left to the
+    request."""
+    facts = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    known = {key: value for key, value in facts.items() if value is not None}
+    (out / "generation_config.json").write_text(json.dumps(known, indent=1), encoding="utf-8")
+
+
+def main() -> None:
+    """Command line: convert one model."""
+    parser = argparse.ArgumentParser(description="GGUF to a plain hub folder in bf16")
+    parser.add_argument("model", help="name in configs/models.yaml, or a GGUF file")
+    parser.add_argument("out", type=Path)
+    chosen = parser.parse_args()
+    to_hf(find_model(chosen.model), chosen.out)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,150 @@
+"""Answer metrics, each with its source; parity with the published scripts is tested to the last bit.
+
+Every metric takes the prediction and the gold aliases, is the maximum over the aliases, and lies in [0, 1].
+No golds is a ValueError: a metric that cannot be computed has no value. An empty prediction shares nothing
+with a gold and scores 0.0 (only a gold that is empty in its normal form, like "The", equals it). Unlike
+`src_tasks.answers`, which data construction uses, nothing is read as an abstention.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from rapidfuzz.distance import LCSseq
+
+from src_core.errors import UserError
+from src_tasks.answers import squad_normalize
+
+_CLOSED = frozenset({"yes", "no", "noanswer"})
+_WORDS = re.compile(r"[a-z0-9]+")
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_CHINESE_PUNCTUATION = frozenset(
+    string.punctuation
+    + "！？｡。＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣､、〃》「」『』【】〔〕"
+    "〖〗〘〙〚〛〜〝〞〟〰〾〿–—‘’‛“”„‟…‧﹏."
+)
+
+
+def em(prediction: str, golds: Sequence[str]) -> float:
+    """Exact match of normal forms (SQuAD v1.1 `exact_match_score`; FlashRAG `em`)."""
+    return _plain_scores(prediction, golds)["em"]
+
+
+def f1(prediction: str, golds: Sequence[str]) -> float:
+    """Token F1 where a yes, no or noanswer on either side that is not met exactly scores 0 (HotpotQA's
+    `f1_score`, which FlashRAG, DRAGIN and DeepRAG took over).
+    """
+    return _plain_scores(prediction, golds)["f1"]
+
+
+def squad_f1(prediction: str, golds: Sequence[str]) -> float:
+    """Token F1 without a rule for yes and no (SQuAD v1.1 `f1_score`)."""
+    _require(golds)
+    ours = squad_normalize(prediction).split()
+    return max(_overlap(ours, squad_normalize(gold).split()) for gold in golds)
+
+
+def cover_em(prediction: str, golds: Sequence[str]) -> float:
+    """Whether a gold's normal form is a substring of the prediction's (FlashRAG's `acc`: characters, so
+    "art" is covered by "party"). We differ where a gold's normal form is empty: it covers nothing but itself.
+    """
+    return _plain_scores(prediction, golds)["cover_em"]
+
+
+def rouge_l(prediction: str, golds: Sequence[str]) -> float:
+    """F-measure of the longest common subsequence of lower-case `[a-z0-9]+` tokens (rouge-score's `rougeL`
+    without stemmer).
+    """
+    return _plain_scores(prediction, golds)["rouge_l"]
+
+
+def chinese_f1(prediction: str, golds: Sequence[str]) -> float:
+    """F1 of Chinese words (LongBench's `qa_f1_zh_score`, as in the ReaRAG release): segmented by jieba, each
+    word lower-cased and freed of punctuation and white space. Needs the package `rjieba` (`UserError`).
+    """
+    _require(golds)
+    ours = _chinese_words(prediction)
+    return max(_overlap(ours, _chinese_words(gold)) for gold in golds)
+
+
+def answer_scores(prediction: str, golds: Sequence[str]) -> dict[str, float]:
+    """`em`, `f1`, `cover_em` and `rouge_l` in one pass; `zh_f1` too where a gold is Chinese."""
+    scores = _plain_scores(prediction, golds)
+    if any(_HAN.search(gold) for gold in golds):
+        scores["zh_f1"] = chinese_f1(prediction, golds)
+    return scores
+
+
+def _require(golds: Sequence[str]) -> None:
+    if not golds:
+        raise ValueError("a metric needs at least one gold answer")
+
+
+def _plain_scores(prediction: str, golds: Sequence[str]) -> dict[str, float]:
+    _require(golds)
+    ours, our_words = squad_normalize(prediction), _WORDS.findall(prediction.lower())
+    tokens = ours.split()
+    best = {"em": 0.0, "f1": 0.0, "cover_em": 0.0, "rouge_l": 0.0}
+    for gold in golds:
+        theirs = squad_normalize(gold)
+        found = (
+            float(ours == theirs),
+            _closed_overlap(tokens, theirs.split()),
+            float(theirs in ours if theirs else not ours),
+            _lcs_f(our_words, _WORDS.findall(gold.lower())),
+        )
+        for name, value in zip(best, found, strict=True):
+            best[name] = max(best[name], value)
+    return best
+
+
+def _closed_overlap(ours: Sequence[str], gold: Sequence[str]) -> float:
+    if ours != gold and (_is_closed(ours) or _is_closed(gold)):
+        return 0.0
+    return _overlap(ours, gold)
+
+
+def _is_closed(tokens: Sequence[str]) -> bool:
+    return len(tokens) == 1 and tokens[0] in _CLOSED
+
+
+def _overlap(ours: Sequence[str], gold: Sequence[str]) -> float:
+    """F1 of two bags of tokens; 0 without a shared one, two empty bags included (as published)."""
+    shared = sum((Counter(ours) & Counter(gold)).values()) if not set(ours).isdisjoint(gold) else 0
+    return _f(shared, len(ours), len(gold))
+
+
+def _lcs_f(ours: Sequence[str], gold: Sequence[str]) -> float:
+    return _f(LCSseq.similarity(ours, gold), len(ours), len(gold)) if ours and gold else 0.0
+
+
+def _f(shared: int, ours: int, gold: int) -> float:
+    """The harmonic mean in the published order of operations, so that not even the last bit differs."""
+    if not shared:
+        return 0.0
+    precision, recall = shared / ours, shared / gold
+    return 2 * precision * recall / (precision + recall)
+
+
+def _chinese_words(text: str) -> list[str]:
+    cleaned = ("".join(_bare(word.lower())) for word in _segmenter()(text))
+    return [word for word in cleaned if word]
+
+
+def _bare(word: str) -> list[str]:
+    return [char for char in word if char not in _CHINESE_PUNCTUATION and not char.isspace()]
+
+
+@lru_cache(maxsize=1)
+def _segmenter() -> Callable[[str], list[str]]:
+    """Imported where a Chinese gold turns up: its dictionary takes a moment to load."""
+    try:
+        import rjieba
+    except ImportError as error:
+        raise UserError("Chinese answers are scored by words: pip install rjieba") from error
+    cut: Callable[[str], list[str]] = rjieba.cut
+    return cut

@@ -1,0 +1,171 @@
+"""What the readers share: a bad row as an error, answers as texts, passages with content-hash ids."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from src_core.types import Passage, Question, question_id, title_of
+from src_tasks.readers.rows import SourceRow, SubQuestion
+
+JsonRow = dict[str, Any]
+
+
+class RowError(ValueError):
+    """A malformed row; the message is a clause without file name and row number, which the caller adds."""
+
+
+def text_at(row: JsonRow, *keys: str) -> str:
+    """The stripped text under the first of `keys` that is present. Raises `RowError` when it is missing, no
+    text or blank.
+    """
+    value = next((row[key] for key in keys if row.get(key) is not None), None)
+    if value is None:
+        raise RowError(f"no {keys[0]!r}")
+    if not isinstance(value, str):
+        raise RowError(f"{keys[0]!r} must be text, found {type(value).__name__}")
+    if not any(char.isalnum() for char in value):
+        raise RowError(f"{keys[0]!r} holds no word")
+    return value.strip()
+
+
+def optional_text(row: JsonRow, *keys: str) -> str:
+    """The text or number under the first of `keys` that is present, as text; "" when there is none."""
+    value = next((row[key] for key in keys if row.get(key) is not None), "")
+    return value.strip() if isinstance(value, str) else scalar_text(value)
+
+
+def scalar_text(value: Any) -> str:
+    """A text, number or truth value as an answer is written (true is "yes"); None and NaN are "". Raises
+    `RowError` for anything else.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if not isinstance(value, str | int | float):
+        raise RowError(f"an answer must be a text, a number or a truth value, found {type(value).__name__}")
+    return str(value).strip()
+
+
+def alias_texts(*values: Any) -> tuple[str, ...]:
+    """The texts of `values`, each a scalar or a list of scalars, in order, without blanks and repetitions."""
+    flat = (item for value in values for item in (value if isinstance(value, list | tuple) else [value]))
+    return tuple(dict.fromkeys(text for text in map(scalar_text, flat) if text))
+
+
+def json_cell(value: Any, what: str) -> Any:
+    """`value`, parsed when it is JSON text (a cell of a table). Raises `RowError` for text that is not
+    JSON.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise RowError(f"{what!r} is not valid JSON") from error
+
+
+def records(value: Any, what: str) -> list[JsonRow]:
+    """A list of objects; the hub's columns `{"a": [...], "b": [...]}` are turned into one. None is empty.
+    Raises `RowError` for any other shape.
+    """
+    if value is None:
+        return []
+    if isinstance(value, dict):
+        lengths = {len(column) if isinstance(column, list | tuple) else -1 for column in value.values()}
+        if len(lengths) > 1 or -1 in lengths:
+            raise RowError(f"the columns of {what!r} must be lists of one length")
+        return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise RowError(f"{what!r} must be a list of objects")
+    return value
+
+
+def clean_title(title: str) -> str:
+    """A title as a corpus gives it back: one line, without surrounding double quotes
+    (`src_core.types.title_of`), so that titles of annotations and of retrieved passages can be compared.
+    """
+    return title_of(" ".join(title.split()) + "\n")
+
+
+def make_passage(title: str, text: str) -> Passage | None:
+    """A passage with the content hash of title and text as its id; white space is collapsed, so that the same
+    paragraph of two releases is one passage. None where there is no text to find.
+    """
+    body = " ".join(text.split())
+    if not body:
+        return None
+    name = clean_title(title)
+    contents = f"{name}\n{body}" if name else body
+    digest = hashlib.sha256(contents.encode("utf-8", "surrogatepass")).hexdigest()
+    return Passage(id=f"p{digest[:16]}", title=name, contents=contents)
+
+
+def make_row(
+    question: str,
+    answers: Sequence[str],
+    *,
+    dataset: str,
+    passages: Sequence[Passage | None] = (),
+    supporting: Sequence[str] = (),
+    meta: JsonRow | None = None,
+    answerable: bool = True,
+) -> SourceRow:
+    """The row that all readers end in. Empty values of `meta` are left out. Raises `RowError` for a question
+    without an answer, unless its set marks it as unanswerable.
+    """
+    if not answers and answerable:
+        raise RowError("no gold answer")
+    kept: dict[str, Passage] = {passage.id: passage for passage in passages if passage is not None}
+    values = {"dataset": dataset, **(meta or {})}
+    values = {key: value for key, value in values.items() if value not in (None, "", [])}
+    if not answerable:
+        values["answerable"] = False
+    made = Question(
+        id=question_id(question, tuple(answers)),
+        question=question,
+        answers=tuple(answers),
+        supporting=tuple(dict.fromkeys(supporting)),
+        meta=values,
+    )
+    return SourceRow(made, tuple(kept.values()))
+
+
+def ids_of_titles(passages: Sequence[Passage | None], titles: Sequence[str]) -> list[str]:
+    """The ids of the passages that carry one of `titles`, in the order of the titles."""
+    return [
+        passage.id
+        for title in titles
+        for passage in passages
+        if passage is not None and passage.title == title
+    ]
+
+
+def unique(values: Iterator[str] | Sequence[str]) -> list[str]:
+    """`values` in order, without blanks and repetitions."""
+    return [value for value in dict.fromkeys(values) if value]
+
+
+def own_hops(row: JsonRow) -> list[SubQuestion]:
+    """The row's own `decomposition`, a list of `{"question", "answer" or "answers", "title"}` or of
+    questions. An answer may be missing (StrategyQA) or a sentence (2WikiMultihopQA's paraphrases), and stays
+    so.
+    """
+    value = row.get("decomposition")
+    if isinstance(value, list):
+        value = [{"question": hop} if isinstance(hop, str) else hop for hop in value]
+    return [
+        SubQuestion(
+            text_at(hop, "question"),
+            alias_texts(hop["answers"] if hop.get("answers") is not None else hop.get("answer")),
+            clean_title(optional_text(hop, "title")),
+        )
+        for hop in records(value, "decomposition")
+    ]
