@@ -28,6 +28,7 @@ from rich.console import Console
 
 from src_core.config import config_class, dump, load_config
 from src_core.errors import UserError, run_main
+from src_core.progress import StepProgress
 from src_core.rundir import RunDir
 from src_data.config import DataConfig
 from src_data.construction.build import Built
@@ -36,7 +37,6 @@ from src_data.construction.shard_maker import Job, Shard, ShardMaker, ShardRepor
 from src_data.construction.shards import merge_shards
 from src_data.run import Made, run_from
 from src_data.sampling.mixture import Mixture
-from src_infer.show import RunProgress
 
 PREFIX = "ray."
 # An actor waits for servers; and where a node died the others must have room for its actors.
@@ -88,7 +88,7 @@ class RayMaker:
         actors have workshops of their own.
         """
         build = config.build_conv
-        progress = RunProgress(err, total=len(mixture) * build.n_chains, done=0, unit="chains")
+        progress = StepProgress(err, unit="chains", total=len(mixture) * build.n_chains)
         done = rundir.finished_ids(retry_statuses=RETRIED, key=chain_key)
         missing = missing_chains(mixture, done=done, n_chains=build.n_chains, on_done=progress.skip)
         shards = list(cut_shards(missing, self.settings.chains_per_shard))

@@ -21,6 +21,7 @@ from rich.text import Text
 from src_core.config import dump
 from src_core.errors import BoundaryError, UserError, run_main
 from src_core.jsonl import write_atomic
+from src_core.progress import StepProgress
 from src_core.rundir import RunDir, was_used
 from src_core.types import Trajectory
 from src_data.config import BuildConfig, DataConfig, load_data_config
@@ -31,7 +32,7 @@ from src_data.filters.filter_report import FilterReport
 from src_data.postprocess import finish_run, print_finished
 from src_data.sampling.mixture import Mixture, mix
 from src_infer.prompts import pinned_digest
-from src_infer.show import RunProgress, report_console
+from src_infer.show import report_console
 
 CHECK = "--check"
 NO_LLM = "servers: retriever"
@@ -97,7 +98,7 @@ async def make_chains(
 ) -> Made:
     """Make what is not there yet, all in this process (a `Maker`)."""
     build = config.build_conv
-    progress = RunProgress(err, total=len(mixture) * build.n_chains, done=0, unit="chains")
+    progress = StepProgress(err, unit="chains", total=len(mixture) * build.n_chains)
     failed = 0
 
     def on_row(row: Trajectory | None) -> None:

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from src_core.config import dump, load_config
 from src_core.errors import BoundaryError, UserError, run_main
+from src_core.progress import StepProgress
 from src_core.rundir import RunDir, was_used
 from src_core.types import Question, Status, Trajectory, question_id, trajectory_from_json
 from src_infer.build import Tools, build_tools
@@ -31,7 +32,6 @@ from src_infer.prompts import pinned_digest
 from src_infer.runner import run_all
 from src_infer.scores import totals
 from src_infer.show import (
-    RunProgress,
     StepPrinter,
     report_console,
     results_table,
@@ -128,7 +128,7 @@ async def _answer_all(
     if len(todo) < len(questions):
         done = f"{len(questions) - len(todo)} of {len(questions)} are done"
         err.print(Text(f"resuming {rundir.path}: {done}"), soft_wrap=True)
-    progress = RunProgress(err, total=len(questions), done=len(questions) - len(todo))
+    progress = StepProgress(err, unit="questions", total=len(questions), done=len(questions) - len(todo))
 
     async def answer(question: Question) -> Trajectory:
         try:

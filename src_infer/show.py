@@ -9,20 +9,11 @@ from __future__ import annotations
 
 import io
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -31,7 +22,6 @@ from src_core.types import Question, Step, Trajectory
 from src_infer.prompts import shorten
 from src_infer.scores import score
 
-_PLAIN_EVERY = 10.0
 _TABLE_ROWS = 120
 
 
@@ -141,50 +131,6 @@ def number(value: float | None, digits: int) -> str:
 def percent(value: float | None) -> str:
     """A share in [0, 1] as per cent with one decimal, `-` for none."""
     return "-" if value is None else f"{100 * value:.1f}"
-
-
-class RunProgress:
-    """A progress bar with rate and time left on a terminal; a plain line every ten seconds elsewhere."""
-
-    def __init__(self, console: Console, *, total: int, done: int, unit: str = "questions") -> None:
-        self._console = console
-        self._unit = unit
-        self._total = total
-        self._done = done
-        self._first = done
-        self._begun = self._said = time.monotonic()
-        self._bar: Progress | None = None
-        if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-            self._bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
-            self._task = self._bar.add_task(unit, total=total, completed=done)
-            self._bar.start()
-
-    def advance(self) -> None:
-        """One more is done."""
-        self._done += 1
-        now = time.monotonic()
-        rate = (self._done - self._first) / max(now - self._begun, 1e-9)
-        if self._bar:
-            self._bar.update(self._task, advance=1, description=f"{self._unit} ({60 * rate:.1f}/min)")
-        elif now - self._said >= _PLAIN_EVERY or self._done == self._total:
-            self._said = now
-            left = (self._total - self._done) / rate
-            self._console.print(
-                f"{self._done}/{self._total} {self._unit}, {60 * rate:.1f}/min, {left:.0f} s left"
-            )
-
-    def skip(self) -> None:
-        """One more was done in an earlier run: it counts, but not for the rate."""
-        self._done += 1
-        self._first += 1
-        if self._bar:
-            self._bar.update(self._task, advance=1)
-
-    def stop(self) -> None:
-        """Take the bar down."""
-        if self._bar:
-            self._bar.stop()
 
 
 def _line(label: str, label_style: str, body: str, style: str) -> Text:

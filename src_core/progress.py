@@ -1,0 +1,138 @@
+"""Progress of long steps: a bar on a terminal; elsewhere (log files, pipes) a plain line every few seconds,
+also while nothing is finished, so that a log never stands still.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+PLAIN_EVERY = 10.0
+"""Seconds between two plain lines."""
+
+
+def count(value: float) -> str:
+    """Plain numbers with thousands separators."""
+    return f"{value:,.0f}"
+
+
+def mebibytes(value: float) -> str:
+    """Bytes as MiB."""
+    return f"{value / 2**20:,.0f} MiB"
+
+
+class StepProgress:
+    """Progress of one step that has `total` units (None: not known yet), of which `done` were done before.
+
+    `show` writes a number of units. A context manager; `stop` ends it. Safe to call from several threads.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        unit: str,
+        total: int | None,
+        done: int = 0,
+        show: Callable[[float], str] = count,
+        every: float = PLAIN_EVERY,
+    ) -> None:
+        self._console, self._unit, self._show = console, unit, show
+        self._total, self._done, self._first = total, done, done
+        self._note = ""
+        self._begun = self._printed = time.monotonic()
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            self._bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+            self._task = self._bar.add_task(unit, total=total, completed=done)
+            self._bar.start()
+        else:
+            self._every = every
+            threading.Thread(target=self._heartbeat, name=f"progress of {unit}", daemon=True).start()
+
+    def advance(self, by: int = 1) -> None:
+        """`by` more units are done."""
+        with self._lock:
+            self.update(self._done + by)
+
+    def skip(self, by: int = 1) -> None:
+        """`by` more units were done in an earlier run: they count, but not for the rate."""
+        with self._lock:
+            self._first += by
+            self.update(self._done + by, quiet=True)
+
+    def update(
+        self, done: int, *, total: int | None = None, note: str | None = None, quiet: bool = False
+    ) -> None:
+        """`done` units are done, of `total` where that is known only now; `note` is shown behind the rate."""
+        with self._lock:
+            self._done = done
+            self._total = self._total if total is None else total
+            self._note = self._note if note is None else note
+            if self._bar:
+                text = f"{self._unit} ({self._rate_text()})"
+                self._bar.update(self._task, completed=done, total=self._total, description=text)
+            elif not quiet and (self._is_due() or done == self._total):
+                self._print()
+
+    def stop(self) -> None:
+        """End the step: the bar is taken down, no line follows."""
+        self._ended.set()
+        if self._bar:
+            self._bar.stop()
+
+    def __enter__(self) -> StepProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _heartbeat(self) -> None:
+        while not self._ended.wait(self._every / 4):
+            with self._lock:
+                if self._is_due() and not self._ended.is_set():
+                    self._print()
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._printed >= self._every
+
+    def _rate(self) -> float:
+        """Units per second of this run."""
+        return (self._done - self._first) / max(time.monotonic() - self._begun, 1e-9)
+
+    def _rate_text(self) -> str:
+        per_minute = (
+            f"{60 * self._rate():.1f}/min" if self._show is count else f"{self._show(self._rate())}/s"
+        )
+        return ", ".join(part for part in (per_minute, self._note) if part)
+
+    def _print(self) -> None:
+        self._printed = time.monotonic()
+        known = self._total is not None
+        figures = (
+            f"{self._show(self._done)}/{self._show(self._total or 0)}" if known else self._show(self._done)
+        )
+        left = ""
+        if known and self._rate() > 0:
+            left = f", {((self._total or 0) - self._done) / self._rate():.0f} s left"
+        elif known and self._done != self._total:
+            left = f", {time.monotonic() - self._begun:.0f} s so far"
+        self._console.print(Text(f"{figures} {self._unit}, {self._rate_text()}{left}"), soft_wrap=True)

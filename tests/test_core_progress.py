@@ -1,0 +1,48 @@
+"""A log file gets a line every few seconds, also while nothing is finished; foreign text in it is text."""
+
+from __future__ import annotations
+
+import io
+import time
+
+from rich.console import Console
+
+from src_core.progress import StepProgress, mebibytes
+
+
+def console() -> tuple[Console, io.StringIO]:
+    sink = io.StringIO()
+    return Console(file=sink, width=200), sink
+
+
+def test_lines_come_while_nothing_is_finished() -> None:
+    out, sink = console()
+    with StepProgress(out, unit="rows", total=10, every=0.05) as progress:
+        time.sleep(0.3)
+        progress.advance(10)
+    lines = sink.getvalue().splitlines()
+    assert len(lines) >= 3
+    assert lines[0].startswith("0/10 rows, 0.0/min, 0 s so far")
+    assert lines[-1].startswith("10/10 rows, ")
+    assert lines[-1].endswith("0 s left")
+    time.sleep(0.15)
+    assert sink.getvalue().splitlines() == lines  # nothing follows the end
+
+
+def test_what_was_done_before_does_not_count_for_the_rate() -> None:
+    out, sink = console()
+    progress = StepProgress(out, unit="questions", total=100, done=40)
+    progress.skip(59)
+    assert sink.getvalue() == ""
+    progress.advance()
+    progress.stop()
+    assert sink.getvalue().startswith("100/100 questions, ")
+    assert float(sink.getvalue().split(", ")[1].removesuffix("/min").replace(",", "")) > 0
+
+
+def test_bytes_and_notes() -> None:
+    out, sink = console()
+    with StepProgress(out, unit="[bold]file[/bold]", total=None, show=mebibytes) as progress:
+        progress.update(2**20, total=2**20, note="loss 1.5")
+    assert sink.getvalue().startswith("1 MiB/1 MiB [bold]file[/bold], ")
+    assert "loss 1.5" in sink.getvalue()
