@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src_core.errors import ModelError, UserError
-from src_core.grammar import Constraint
 from src_core.jsonl import read_jsonl
-from src_core.llm import Completion, Message, Sampling, Token
+from src_core.llm import Completion, Sampling, Token
+from src_core.protocols.records import Constraint, Message
 from src_core.think import split_think
 from src_core.types import Usage
 

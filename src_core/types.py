@@ -126,17 +126,27 @@ class Finish:
     function: Literal["finish"] = "finish"
 
 
-Action = Search | Finish
+@dataclass(frozen=True, slots=True)
+class DirectAnswer:
+    """The action that answers a sub-question from the model's own knowledge, without a search."""
+
+    sub_question: str
+    answer: str
+    function: Literal["direct_answer"] = "direct_answer"
+
+
+Action = Search | DirectAnswer | Finish
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One executed Thought / Action / Observation. `n` counts from 1; `observation` is None for `finish`.
+    """One executed Thought / Action / Observation. `n` counts from 1; `observation` is None where nothing was
+    searched; `conclusion` is the intermediate answer that some formats draw after an observation.
 
-    `reply` is the model's text as received but for its think block, which is `think`; `repairs` what the
-    parser had to mend, `rejected` how many replies before it were malformed (each was retried within the
-    step's budget), `repeated` whether the query had been asked before in this episode, `seconds` wall-clock
-    time of the whole step.
+    `reply` is the model's text as received but for its think block, which is `think`; `parse_fixes` names
+    what the parser mended, `parse_failures` counts malformed replies before it (each was retried within the
+    step's budget), `repeated` says that the query had been asked before in this episode, `seconds` is the
+    wall-clock time of the whole step.
     """
 
     n: int
@@ -145,12 +155,13 @@ class Step:
     observation: str | None = None
     passages: tuple[Passage, ...] = ()
     reply: str = ""
-    repairs: tuple[str, ...] = ()
-    rejected: int = 0
+    parse_fixes: tuple[str, ...] = ()
+    parse_failures: int = 0
     repeated: bool = False
     usage: Usage = NO_USAGE
     seconds: float = 0.0
     think: str = ""
+    conclusion: str = ""
 
 
 @dataclass(frozen=True, slots=True)

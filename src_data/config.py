@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from src_core.config import build_config, config_class, read_yaml
-from src_core.grammar import Constrain
 from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint, Sampling
+from src_core.protocols.records import Constrain
 from src_core.rundir import OnExisting
 from src_data.exporting.export import ExportConfig
 from src_data.filters.filter_trajectory import CleanConfig

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from src_core.config import config_class, load_config
 from src_core.errors import UserError, run_main
-from src_core.render import PromptStyle
+from src_core.protocols.records import PromptStyle
 from src_data.exporting.export import ExportConfig, ExportReport, export_run
 from src_data.filters.filter_report import FilterReport, measure, save_yields, yields_table
 from src_data.filters.filter_run import CleanPaths, clean_run

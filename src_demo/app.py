@@ -8,7 +8,6 @@ the stream waits for `http.disconnect` beside its events, and its end cancels th
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,6 @@ from src_demo.guards import HEADERS, Asked, Guard, asked
 from src_demo.runs import QUIET, Run, Runs
 from src_demo.servers import ServerWatch
 from src_demo.wire import Event, run_request
-from src_infer import methods
 from src_infer.methods import load_method, method_names
 from src_retrieval.wire import RequestError
 from src_tasks.questions import load_questions
@@ -169,9 +167,9 @@ def method_facts() -> list[dict[str, Any]]:
     """Each method with the first sentence of its module, which says what it does."""
     facts = []
     for name in method_names():
-        text = " ".join((importlib.import_module(f"{methods.__name__}.{name}").__doc__ or "").split())
-        about = text.partition(". ")[0].rstrip(".")
-        facts.append({"name": name, "about": about, "needs_search": load_method(name).needs_search})
+        method = load_method(name)
+        about = method.summary.partition(". ")[0].rstrip(".")
+        facts.append({"name": name, "about": about, "needs_search": method.needs_search})
     return facts
 
 

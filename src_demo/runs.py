@@ -18,9 +18,9 @@ from src_core.types import Question, Step, Trajectory, question_id
 from src_demo.config import DemoConfig
 from src_demo.servers import ServerWatch, without_secrets
 from src_demo.wire import Event, RunRequest, answer_event, draft_event, error_event, step_event
-from src_infer.build import build_tools
 from src_infer.episode import failure_status
 from src_infer.methods import Method, load_method
+from src_infer.runtime import open_runtime
 from src_retrieval.wire import RequestError
 
 LOG = logging.getLogger("src_demo")
@@ -149,12 +149,14 @@ class Runs:
         limits = replace(self._config.limits, t_max=wanted.t_max)
         settings = replace(self._config, method=wanted.method, top_k=wanted.top_k, limits=limits)
         try:
-            tools = await build_tools(settings, on_step=on_step, needs_search=method.needs_search)
-            try:
-                tell(Event("models", {"models": tools.model_names()}))
-                runtime = replace(tools.runtime, on_draft=lambda _, step: tell(draft_event(step)))
+            async with open_runtime(
+                settings,
+                settings=method.settings,
+                on_step=on_step,
+                on_draft=lambda _, step: tell(draft_event(step)),
+                needs_search=method.needs_search,
+            ) as runtime:
+                tell(Event("models", {"models": runtime.model_names()}))
                 return await method.run(question, runtime)
-            finally:
-                await tools.close()
         except BoundaryError as error:
             return Trajectory(question, tuple(steps), "", failure_status(error), error=str(error))

@@ -90,7 +90,7 @@ def _thought(step: Step) -> dict[str, Any]:
         "think": step.think,
         "function": step.action.function,
         "argument": step.action.query if isinstance(step.action, Search) else step.action.answer,
-        "rejected": step.rejected,
+        "parse_failures": step.parse_failures,
     }
 
 

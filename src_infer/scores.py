@@ -57,7 +57,7 @@ def totals(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
         "outcomes": dict(Counter(t.status.value for t in trajectories)),
         "parse_failures": rejected,
         "parse_failure_share": rejected / max(rejected + replies, 1),
-        "repairs": dict(Counter(name for t in trajectories for s in t.steps for name in s.repairs)),
+        "parse_fixes": dict(Counter(name for t in trajectories for s in t.steps for name in s.parse_fixes)),
         "tokens": {
             "calls": sum(t.usage.calls for t in trajectories),
             "prompt": sum(t.usage.prompt_tokens for t in trajectories),

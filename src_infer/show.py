@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from src_core.actions import render_action
+from src_core.protocols.action_text import render_action
+from src_core.text import shorten
 from src_core.types import Question, Step, Trajectory
-from src_infer.prompts import shorten
 from src_infer.scores import score
 
 _TABLE_ROWS = 120

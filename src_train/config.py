@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from src_core.config import config_class
-from src_core.render import PromptStyle
+from src_core.protocols.records import PromptStyle
 from src_core.rundir import OnExisting
 
 Positive = Annotated[int, Field(ge=1)]

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from src_core.chat_tokenizer import ChatTokenizer, Encoded, EncodeError
+from src_core.conversations import Conversation, read_conversations
 from src_core.errors import UserError
-from src_core.llm import Message
-from src_core.messages import Conversation, read_conversations
-from src_core.render import PromptStyle, chat_messages
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import Message, PromptStyle
 from src_train.config import DataFile
 
 PLAIN = PromptStyle()
@@ -104,7 +104,7 @@ def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[tuple[st
         problem = trainable_problem(messages) if messages else conversation.problem
         if problem:
             raise UserError(f"{place} cannot be trained on: {problem}")
-        yield place, chat_messages(PLAIN if conversation.problem else style, messages)
+        yield place, ReaRag(PLAIN if conversation.problem else style).messages(messages)
 
 
 def _searches(conversation: Conversation) -> int:

@@ -68,7 +68,7 @@ ALL = {**CASES, "rearag": REARAG, "naive_rag": NAIVE, "closed_book": CLOSED}
 
 def own_settings(case: Case) -> list[str]:
     """The settings of a case as the command takes them."""
-    return [f"baselines.{key}={value}" for key, value in case.settings.items()]
+    return [f"method_settings.{key}={value}" for key, value in case.settings.items()]
 
 
 @contextmanager
@@ -156,8 +156,8 @@ def plain_row(row: dict[str, Any]) -> dict[str, Any]:
                 ],
                 "reply": step["reply"],
                 "think": step["think"],
-                "parse_fixes": step["repairs"],
-                "parse_failures": step["rejected"],
+                "parse_fixes": step["parse_fixes"],
+                "parse_failures": step["parse_failures"],
                 "repeated": step["repeated"],
                 "usage": step["usage"],
             }
@@ -185,7 +185,7 @@ def conversations() -> dict[str, Any]:
     """Chains of the annotated teacher and sound chains, as they are exported."""
     from helpers_chains import chain, question, search, write_chains
 
-    from src_core.render import PromptStyle
+    from src_core.protocols.records import PromptStyle
     from src_data.exporting.export import ExportConfig
     from src_data.filters.filter_trajectory import CleanConfig
     from src_data.postprocess import finish_run
@@ -214,7 +214,7 @@ def token_ids() -> dict[str, Any]:
     from helpers_train import FAMILIES, style, tokenizer_folder
 
     from src_core.chat_tokenizer import ChatTokenizer
-    from src_core.render import chat_messages, conversation
+    from src_core.protocols.rearag import ReaRag
     from src_core.types import Step
 
     steps = [
@@ -230,7 +230,7 @@ def token_ids() -> dict[str, Any]:
             encoder = ChatTokenizer(tokenizer_folder(Path(made), family))
             for system in ("", "Be brief."):
                 how = style(family, system=system)
-                encoded = encoder.encode(chat_messages(how, conversation(how, "Who won, and when?", steps)))
+                encoded = encoder.encode(ReaRag(how).lay_out(ReaRag(how).turns("Who won, and when?", steps)))
                 key = f"{family}{' with system' if system else ''}"
                 found[key] = {
                     "ids": encoded.ids.tolist(),

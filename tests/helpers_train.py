@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from src_core.render import PromptStyle, conversation
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
 from src_core.types import Finish, Search, Step
 
 TEMPLATES = Path("configs/chat_templates")
@@ -99,7 +100,7 @@ def chains(count: int, *, seed: int = 1) -> list[list[dict[str, str]]]:
             for n in range(1, draw.randrange(2, 4))
         ]
         steps.append(Step(len(steps) + 1, "Now I know it.", Finish(f"Ann {number}"), observation=None))
-        made.append(conversation(PromptStyle(), f"Who won race {number}?", steps))
+        made.append(ReaRag(PromptStyle()).turns(f"Who won race {number}?", steps))
     return made
 
 

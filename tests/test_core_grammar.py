@@ -10,8 +10,8 @@ from helpers_gbnf import gbnf_to_regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.actions import ParsedStep, parse_step, render_step
-from src_core.grammar import Constrain, step_constraint, step_grammar, step_schema
+from src_core.protocols.rearag import parse_step, render_step, step_grammar, step_schema
+from src_core.protocols.records import Constrain, ParsedStep
 from src_core.types import Finish, Search
 
 ARGUMENT = (

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.render import PromptStyle, chat_messages, conversation
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
 from src_core.types import (
     Finish,
     Passage,
@@ -172,7 +173,7 @@ STEPS = (
 
 
 def test_conversations_have_exactly_the_published_keys() -> None:
-    turns = conversation(PromptStyle(), "Q{1}?", STEPS)
+    turns = ReaRag(PromptStyle()).turns("Q{1}?", STEPS)
     assert [sorted(turn) for turn in turns] == [
         ["content", "role"],
         ["reasoning", "role"],
@@ -193,7 +194,7 @@ def test_observations_take_the_role_and_words_of_the_style(role: str) -> None:
         observation_template="Observation {n}: {observation}",
         legacy_actions=True,
     )
-    messages = chat_messages(style, conversation(style, "{observation} {n}", STEPS))
+    messages = ReaRag(style).messages(ReaRag(style).turns("{observation} {n}", STEPS))
     assert [message["role"] for message in messages] == ["system", "user", "assistant", role, "assistant"]
     assert messages[0]["content"] == "S"
     assert messages[1]["content"].startswith("Question: {observation} {n}")
@@ -206,7 +207,7 @@ def test_published_conversations_turn_into_messages_unchanged() -> None:
         '{"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "reasoning": "R"},'
         ' {"role": "observation", "content": "O"}]}'
     )
-    assert chat_messages(PromptStyle(), row["messages"]) == [
+    assert ReaRag(PromptStyle()).messages(row["messages"]) == [
         {"role": "user", "content": "Q"},
         {"role": "assistant", "content": "R"},
         {"role": "observation", "content": "O"},
@@ -222,7 +223,7 @@ OWN_SYSTEM = [
 
 @pytest.mark.parametrize("system", ["", "Of the style"])
 def test_a_system_turn_of_a_conversation_stays_one_and_stands_for_that_of_the_style(system: str) -> None:
-    assert chat_messages(PromptStyle(system=system), OWN_SYSTEM) == [
+    assert ReaRag(PromptStyle(system=system)).messages(OWN_SYSTEM) == [
         {"role": "system", "content": "Of the file"},
         {"role": "user", "content": "Q"},
         {"role": "assistant", "content": "R"},
@@ -232,4 +233,4 @@ def test_a_system_turn_of_a_conversation_stays_one_and_stands_for_that_of_the_st
 @pytest.mark.parametrize("role", ["tool", "System", "", None])
 def test_a_turn_of_an_unknown_role_is_an_error_that_names_it(role: str | None) -> None:
     with pytest.raises(ValueError, match=f"unknown role {role!r}"):
-        chat_messages(PromptStyle(), [*OWN_SYSTEM, {"role": role, "content": "x"}])
+        ReaRag(PromptStyle()).messages([*OWN_SYSTEM, {"role": role, "content": "x"}])

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from src_core.errors import UserError
 from src_core.types import Finish, Search, Status, Trajectory
 from src_data.convert_trajectories.chains import ImportConfig, import_rows, load_golds, question_key
-from src_data.convert_trajectories.notations import MAX_CHARS, detect_notation, read_chain
 from src_data.filters.filter_trajectory import CleanConfig, judge
 from src_tasks.readers.sources import SourceConfig
 
@@ -64,7 +63,7 @@ def test_react_text() -> None:
     assert read.steps[0].observation == "Aida was composed\nby Giuseppe Verdi [1] in 1871."
     assert read.steps[2].observation is None
     assert read.notes == {"reward": True}
-    assert not any(step.repairs for step in read.steps)
+    assert not any(step.parse_fixes for step in read.steps)
 
 
 def test_search_r1_tags() -> None:

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from src_core.actions import parse_step
+from src_core.conversations import read_conversations
 from src_core.errors import UserError
-from src_core.messages import read_conversations
-from src_core.render import PromptStyle, chat_messages, conversation
+from src_core.protocols.rearag import ReaRag, parse_step
+from src_core.protocols.records import PromptStyle
 from src_core.think import split_think
 from src_data.exporting.export import ExportConfig, ExportReport, chain_turns, export_run, side_of
 from src_data.exporting.general import GeneralConfig, count_general, read_general, sample_general
@@ -50,7 +50,7 @@ def test_conversations_are_in_the_published_schema_and_load_again(tmp_path: Path
     array = json.loads(report.conversations.read_bytes())
     assert len(array) == 60
     assert all(list(row) == ["messages"] for row in array)
-    expected = conversation(STYLE, "Question 0: where was he born?", chain().steps)
+    expected = ReaRag(STYLE).turns("Question 0: where was he born?", chain().steps)
     assert array[0]["messages"] == expected
     assert [list(turn) for turn in expected[:3]] == [
         ["role", "content"],
@@ -60,7 +60,7 @@ def test_conversations_are_in_the_published_schema_and_load_again(tmp_path: Path
     loaded = list(read_conversations(report.conversations))
     assert [row.problem for row in loaded] == [""] * 60
     assert [row.messages for row in loaded] == [row["messages"] for row in array]
-    assert chat_messages(STYLE, loaded[0].messages)[1]["role"] == "assistant"
+    assert ReaRag(STYLE).messages(loaded[0].messages)[1]["role"] == "assistant"
 
 
 def test_both_sides_together_are_all_and_provenance_is_in_order(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_general_layouts_become_one_and_odd_rows_are_counted(tmp_path: Path) -> 
     count = count_general(GeneralConfig(path=str(sharegpt(tmp_path)), n=12))
     assert (count.usable, count.taken) == (30, 12)
     assert count.skipped == dict(Counter(problem for _, problem in ODD))
-    published = {"messages": conversation(STYLE, "Who?", chain().steps)}
+    published = {"messages": ReaRag(STYLE).turns("Who?", chain().steps)}
     others = [
         {
             "messages": [

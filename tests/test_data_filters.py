@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src_core.config import load_config
+from src_core.conversations import plain_protocol
 from src_core.errors import UserError
-from src_core.messages import messages_problem
-from src_core.render import PromptStyle, conversation
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
 from src_core.types import Status, Trajectory, to_json
 from src_data.filters.filter_report import measure, save_yields, yields_markdown, yields_table
 from src_data.filters.filter_run import CleanPaths, clean_paths, clean_run, read_judged
@@ -116,7 +117,7 @@ def test_a_spoiled_chain_is_refused_with_its_reason(name: str) -> None:
 
 
 def test_settings_relax_the_rules() -> None:
-    mended = chain(replace(S1, repairs=("no_fence",)), S2, S3)
+    mended = chain(replace(S1, parse_fixes=("no_fence",)), S2, S3)
     assert judge(mended, CleanConfig()).kept
     assert judge(mended, CleanConfig(allow_repairs=False)).reason == "repaired"
     assert judge(SPOILED["no search"][0], CleanConfig(min_searches=0)).kept
@@ -237,7 +238,7 @@ def test_the_best_chain_of_a_question_is_kept(tmp_path: Path) -> None:
     longer = chain(S1, search(2, "What is Aida?", "An opera"), replace(S2, n=3), replace(S3, n=4))
     less = chain(S1, S2, finish(3, "Roncole"), asked=question(golds=("Le Roncole",)))
     best = chain(S1, S2, finish(3, "Le Roncole"), asked=question(golds=("Le Roncole",)))
-    retried = chain(replace(S1, rejected=2), S2, S3)
+    retried = chain(replace(S1, parse_failures=2), S2, S3)
     paths = clean(tmp_path, longer, less, retried, best, SOUND, SOUND)
     assert reasons(paths.kept) == [(4, ""), (5, "")]
     assert sorted(reasons(paths.rejected)) == [
@@ -264,7 +265,7 @@ def test_the_original_keys_say_where(tmp_path: Path) -> None:
     paths = clean_run(tmp_path / "run", config, STYLE)
     assert paths.conversations == tmp_path / "out" / "conv_qwq.json"
     validity = json.loads((tmp_path / "out" / "conv_qwq_temp_valid.json").read_bytes())
-    turns = conversation(STYLE, QUESTION, SOUND.steps)
+    turns = ReaRag(STYLE).turns(QUESTION, SOUND.steps)
     assert validity == [{"conversation": turns, "valid": True, "valid_message": "valid"}]
     assert clean_paths(tmp_path, CleanConfig()).conversations == tmp_path / "conversations.json"
 
@@ -327,7 +328,7 @@ def test_any_text_gets_a_verdict_and_kept_chains_pass_the_structural_check(
     verdict = judge(made, CleanConfig())
     assert verdict.reason in ("", *REASONS)
     if verdict.kept:
-        assert messages_problem(conversation(STYLE, made.question.question, made.steps)) == ""
+        assert plain_protocol("rearag").check(ReaRag(STYLE).turns(made.question.question, made.steps)) == ""
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src_core.text import passage_block
 from src_core.types import Finish, Passage, Question, Search, Status, Step
 from src_data.annotated_teacher import plan
 from src_data.annotated_teacher.decomposition import Kind, Plan
 from src_data.annotated_teacher.gather import GAVE_UP
 from src_data.annotated_teacher.teacher import DecompositionTeacher, next_step
 from src_infer.episode import Episode, Limits, Observation, run_episode
-from src_infer.prompts import passage_block
 
 MILL = Passage(
     "m", "Quill Mill", "Quill Mill\nQuill Mill is a watermill. It lies in Marrow County. It burnt."

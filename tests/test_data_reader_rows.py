@@ -7,13 +7,14 @@ from pathlib import Path
 
 from helpers_chains import chain, question, write_chains
 
-from src_core.render import PromptStyle
+from src_core.protocols.records import PromptStyle
+from src_core.text import fill, passage_block
 from src_core.types import NO_USAGE, Finish, Passage, Question, Search, Status, Step, Trajectory
 from src_data.exporting.export import ExportConfig
 from src_data.exporting.reader import NOT_SAID, reader_rows
 from src_data.filters.filter_trajectory import CleanConfig
 from src_data.postprocess import finish_run
-from src_infer.prompts import fill, load_prompt, passage_block, searches_block
+from src_infer.prompts import load_prompt, searches_block
 
 FILM = Passage("p1", "Red Rain", "Red Rain\nRed Rain is a film by Ann Lee.")
 OTHER = Passage("p2", "Rain", "Rain\nRain falls.")

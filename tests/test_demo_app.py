@@ -16,7 +16,7 @@ from helpers_llm import FakeLLM, step_for, write_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.actions import render_step
+from src_core.protocols.rearag import render_step
 from src_core.types import Finish, Search, Status, trajectory_from_json
 from src_demo.app import page_files
 from src_demo.servers import ServerWatch, address_of, without_secrets

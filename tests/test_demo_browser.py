@@ -17,7 +17,7 @@ import pytest
 from helpers_demo import Gate, demo_config, served
 from helpers_llm import PATIENCE, FakeLLM, item_of
 
-from src_core.actions import render_step
+from src_core.protocols.rearag import render_step
 from src_core.types import Finish, Search, trajectory_from_json
 
 playwright = pytest.importorskip("playwright.sync_api")

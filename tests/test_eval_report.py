@@ -38,7 +38,7 @@ def hostile(text: str = EVIL) -> Trajectory:
         search(1, text, text, thought=text),
         reply=text,
         think=text,
-        repairs=(text,),
+        parse_fixes=(text,),
         passages=(Passage(text, text, f"{text}\n{text}", float("inf")),),
     )
     asked = replace(question(text, (text,), type=text, dataset=text), supporting=(text,))

@@ -219,7 +219,7 @@ def hostile(text: str, number: int = 0) -> Trajectory:
         search(1, text, text, thought=text),
         reply=text,
         think=text,
-        repairs=(text,),
+        parse_fixes=(text,),
         passages=(Passage(text, text, f"{text}\n{text}"),),
     )
     asked = replace(question(f"{text}{number}", (text,), type=text, dataset=text), supporting=(text,))

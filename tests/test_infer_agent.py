@@ -9,8 +9,8 @@ import pytest
 from test_infer_rag import Recorder, agent_with
 
 from src_core.errors import ContextFullError, ModelError
-from src_core.grammar import Constrain
-from src_core.llm import Completion, Message
+from src_core.llm import Completion
+from src_core.protocols.records import Constrain, Message
 from src_core.types import Search, Step, Usage
 from src_infer.agent import AGENT_STOPS, RETRY_TEMPERATURE, Agent
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.actions import render_step
 from src_core.errors import ContextFullError, ModelError, RetrieverError
 from src_core.llm import Completion
-from src_core.render import PromptStyle, conversation
+from src_core.protocols.rearag import ReaRag, render_step
+from src_core.protocols.records import PromptStyle
 from src_core.types import Finish, Passage, Search, Status, Step, Usage
 from src_infer.agent import fit_turns
 from src_infer.episode import Episode, Limits, Observation, allowed_functions, run_episode
@@ -111,7 +111,7 @@ def test_malformed_replies_are_retried_within_the_budget_of_their_step() -> None
     world = World(["nonsense", "Action 1: {", ask(1, "a"), "nonsense", "nonsense", end(2)])
     episode = world.run(Limits(step_tries=3))
     assert episode.status is Status.FINISHED
-    assert [step.rejected for step in episode.steps] == [2, 2]
+    assert [step.parse_failures for step in episode.steps] == [2, 2]
     assert [row["attempt"] for row in world.asked] == [0, 1, 2, 0, 1, 2]
     assert episode.parse_failures == ("no_action", "unknown_function", "no_action", "no_action")
     assert episode.steps[0].usage == Usage(4, 130, 16)
@@ -133,13 +133,13 @@ def test_only_the_first_step_of_a_reply_is_executed() -> None:
     episode = world.run()
     assert world.searched == ["a"]
     assert episode.steps[1].action == Finish("A")
-    assert "dropped_text_after_step" in episode.steps[0].repairs
+    assert "dropped_text_after_step" in episode.steps[0].parse_fixes
 
 
 def test_a_wrong_step_number_is_mended() -> None:
     episode = World([ask(4, "a"), end(2)]).run()
     assert episode.steps[0].n == 1
-    assert "renumbered" in episode.steps[0].repairs
+    assert "renumbered" in episode.steps[0].parse_fixes
 
 
 def test_a_repeated_query_is_answered_with_a_notice_and_searched_once() -> None:
@@ -220,7 +220,7 @@ OBSERVATION = st.text(st.sampled_from("ab \n."), max_size=900)
 @settings(max_examples=150, deadline=None)
 def test_turns_stay_whole_and_in_order_and_fit_or_fail(observations: list[str], room: int) -> None:
     steps = [Step(n, "t", Search(f"q{n}"), text) for n, text in enumerate(observations, start=1)]
-    turns = conversation(PromptStyle(), "Q?", steps)
+    turns = ReaRag(PromptStyle()).turns("Q?", steps)
     before = [dict(turn) for turn in turns]
     try:
         fitted = fit_turns(turns, max_chars=room)
@@ -254,7 +254,7 @@ def test_turns_stay_whole_and_in_order_and_fit_or_fail(observations: list[str], 
 
 def test_the_oldest_observations_are_shortened_first() -> None:
     steps = [Step(n, "t", Search(f"q{n}"), "word " * 200) for n in (1, 2, 3)]
-    turns = conversation(PromptStyle(), "Q?", steps)
+    turns = ReaRag(PromptStyle()).turns("Q?", steps)
     size = sum(len(turn.get("reasoning") or turn["content"]) for turn in turns)
     texts = [t["content"] for t in fit_turns(turns, max_chars=size - 700) if t["role"] == "observation"]
     assert [len(text) for text in texts] == [pytest.approx(400, abs=9), pytest.approx(400, abs=9), 1000]

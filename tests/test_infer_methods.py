@@ -89,7 +89,7 @@ def test_a_malformed_reply_is_asked_for_again(case: Case, tmp_path: Path) -> Non
     )
     assert (row.status, row.answer) == (Status.FINISHED, case.answer)
     assert row.provenance["parse_failures"] == [CODES[case.method]]
-    assert sum(step.rejected for step in row.steps) == 1
+    assert sum(step.parse_failures for step in row.steps) == 1
 
 
 @BY_STEPS

@@ -82,7 +82,7 @@ def test_self_ask_keeps_its_transcript_in_the_users_turn(tmp_path: Path) -> None
     transcript = f"Follow up: {WHO}\nIntermediate answer: {FACTS[0]}\nFollow up: {WHERE}\n"
     assert [message["role"] for message in model.calls[-1]] == ["user"]
     assert transcript in model.calls[-1][0]["content"]
-    assert row.steps[1].repairs == ("no_label",)
+    assert row.steps[1].parse_fixes == ("no_label",)
 
 
 def test_iter_retgen_reads_the_newest_passages_and_stops_after_its_rounds(tmp_path: Path) -> None:

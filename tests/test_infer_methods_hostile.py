@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src_core.errors import ModelError
-from src_core.llm import Completion, Message, Sampling, Token
+from src_core.llm import Completion, Sampling, Token
+from src_core.protocols.records import Message
 from src_core.types import Passage, Question, Status, Usage, to_json
 from src_infer.episode import Limits
 from src_retrieval.toy import ToyRetriever

@@ -9,20 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src_core.llm import Completion
-from src_core.think import join_think, split_think
-from src_core.types import NO_USAGE
-from src_infer.methods.searchain import parse as parse_chain
-from src_infer.methods.self_ask import parse as parse_follow_up
-from src_infer.parsers import (
+from src_core.protocols.parsers import (
     Tag,
     Tagged,
     boxed_answer,
     first_sentence,
     first_tagged,
     stated_answer,
-    whole_reply,
     without_think_marks,
 )
+from src_core.think import join_think, split_think
+from src_core.types import NO_USAGE
+from src_infer.methods.searchain import parse as parse_chain
+from src_infer.methods.self_ask import parse as parse_follow_up
 
 TAG = Tag("<s>", "</s>")
 

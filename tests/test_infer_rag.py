@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 from helpers_llm import write_script
 
-from src_core.actions import render_step
 from src_core.endpoints import make_model
 from src_core.errors import UserError
-from src_core.grammar import Constrain
-from src_core.llm import Completion, Message, Sampling
-from src_core.render import PromptStyle
+from src_core.llm import Completion, Sampling
+from src_core.protocols.rearag import render_step
+from src_core.protocols.records import Constrain, Message, PromptStyle
 from src_core.scripted import ScriptedModel
+from src_core.text import fill, passage_block, shorten
 from src_core.types import Finish, Passage, Question, Search, Status, Step, Trajectory, Usage
 from src_infer.agent import Agent
 from src_infer.config import InferConfig
 from src_infer.episode import Limits
 from src_infer.methods import load_method, method_names
-from src_infer.prompts import fill, load_prompt, passage_block, searches_block, shorten
+from src_infer.prompts import load_prompt, searches_block
 from src_infer.rag_engine import CachedRetriever, ObservationMode, RagEngine, unique_passages
 from src_infer.runtime import Runtime
 from src_infer.scores import score, totals
@@ -279,7 +279,7 @@ def test_deterministic_sets_every_temperature_to_0() -> None:
 def test_totals_count_failed_rows_as_wrong_and_group_by_kind() -> None:
     def made(answer: str, status: Status = Status.FINISHED, **meta: object) -> Trajectory:
         question = Question("i", "q", ("gold",), ("p1", "p2"), dict(meta))
-        steps = (Step(1, "", Search("s"), "o", (PASSAGES[0],), repairs=("no_fence",)),)
+        steps = (Step(1, "", Search("s"), "o", (PASSAGES[0],), parse_fixes=("no_fence",)),)
         return Trajectory(
             question, steps, answer, status, Usage(2, 3, 4), 1.5, None, {"parse_failures": ["x"]}
         )
@@ -296,7 +296,7 @@ def test_totals_count_failed_rows_as_wrong_and_group_by_kind() -> None:
     }
     assert list(found["by_kind"]) == ["bridge 2-hop", "comparison"]
     assert found["outcomes"] == {"finished": 1, "model_error": 1}
-    assert found["repairs"] == {"no_fence": 2}
+    assert found["parse_fixes"] == {"no_fence": 2}
     assert (found["parse_failures"], found["parse_failure_share"]) == (2, 0.5)
     assert found["tokens"] == {"calls": 4, "prompt": 6, "completion": 8}
     unknown = Trajectory(Question("i", "q"), (), "a", Status.FINISHED)

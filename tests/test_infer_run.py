@@ -15,9 +15,9 @@ from helpers_llm import ROOT, FakeLLM, settings_for, step_for, write_items, writ
 from helpers_methods import short_rows
 from helpers_runs import Run, finished
 
-from src_core.actions import render_step
 from src_core.errors import run_main
 from src_core.http_json import RetryPolicy
+from src_core.protocols.rearag import render_step
 from src_core.types import Finish, Search, trajectory_from_json
 from src_infer.methods import method_names
 from src_infer.run import main

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from src_core.chat_tokenizer import ChatTokenizer, Encoded
 from src_core.errors import UserError
-from src_core.render import PromptStyle
+from src_core.protocols.records import PromptStyle
 from src_train.checks import coloured
 from src_train.config import DataFile
 from src_train.packing import IGNORED, collate, join, loss_weights, pack

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from src_core.actions import render_step
 from src_core.llm import Completion
+from src_core.protocols.rearag import render_step
+from src_core.text import shorten
 from src_core.types import NO_USAGE, Action, Finish, Passage, Question, Search, Step
 from src_data.annotated_teacher import plan, thought_templates
 from src_data.annotated_teacher.decomposition import Hop, Kind, NoPlan, Plan, resolve
@@ -21,7 +22,6 @@ from src_data.annotated_teacher.gather import GAVE_UP, next_gathering_step
 from src_data.annotated_teacher.mentions import find_mention, shown_part
 from src_data.annotated_teacher.quotes import telling_quote
 from src_infer.episode import Generate
-from src_infer.prompts import shorten
 from src_tasks.answers import NO_ANSWER, normalize_answer
 
 _VALUE_CHARS = 240

@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
+from src_core.text import fill
 from src_data.annotated_teacher.decomposition import NO_CLAUSE, Hop, Kind, Plan, bare_title, resolve
-from src_infer.prompts import fill
 from src_tasks.answers import normalize_answer
 
 _OPEN_CHAIN = (

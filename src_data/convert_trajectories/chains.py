@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from src_core.config import config_class
-from src_core.render import PromptStyle
+from src_core.protocols.records import PromptStyle
 from src_core.rowfiles import file_rows
 from src_core.types import Finish, Question, Status, Trajectory, question_id
-from src_data.convert_trajectories.notations import Notation, ReadChain, detect_notation, read_chain
 from src_data.exporting.export import ExportConfig
 from src_data.filters.filter_trajectory import CleanConfig
 from src_tasks.readers.sources import BadRow, OnBadRow, SourceSetting, read_source

@@ -21,7 +21,8 @@ from pydantic import Field
 
 from src_core.config import config_class
 from src_core.jsonl import rewrite_jsonl, write_json_array
-from src_core.render import PromptStyle, conversation
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
 from src_core.think import CLOSE, OPEN
 from src_core.types import Search, Trajectory
 from src_data.exporting.general import (
@@ -124,7 +125,7 @@ def export_run(paths: CleanPaths, config: ExportConfig, style: PromptStyle) -> E
 
 def chain_turns(chain: Trajectory, style: PromptStyle, *, include_think: bool = False) -> Turns:
     """A chain in the published schema; with `include_think`, think blocks in front of the thoughts."""
-    turns: Turns = [dict(turn) for turn in conversation(style, chain.question.question, chain.steps)]
+    turns: Turns = [dict(turn) for turn in ReaRag(style).turns(chain.question.question, chain.steps)]
     if include_think:
         replies = (turn for turn in turns if turn["role"] == "assistant")
         for turn, step in zip(replies, chain.steps, strict=True):

@@ -19,7 +19,7 @@ import orjson
 from pydantic import Field
 
 from src_core.config import config_class
-from src_core.messages import messages_problem, without_nulls
+from src_core.conversations import plain_protocol, without_nulls
 from src_core.rowfiles import file_rows
 from src_data.filters.leaks import find_leak
 
@@ -102,7 +102,7 @@ def _convert(row: Any) -> GeneralRow:
     if not turns:
         return GeneralRow([], "no conversation")
     if any("reasoning" in turn for turn in turns):
-        problem = messages_problem(turns)
+        problem = plain_protocol("rearag").check(turns)
         return GeneralRow([], "not the published structure") if problem else GeneralRow(turns, "")
     plain = [_plain_turn(turn) for turn in turns]
     if any(role is None or not text.strip() for role, text in plain):

@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from src_core.text import fill, passage_block
 from src_core.types import Search, Step, Trajectory
 from src_data.annotated_teacher import plan
 from src_data.annotated_teacher.decomposition import Kind, Plan
 from src_data.annotated_teacher.teacher import DecompositionTeacher, replay
 from src_data.annotated_teacher.thought_templates import known
 from src_data.filters.filter_trajectory import finish_answer
-from src_infer.prompts import fill, load_prompt, passage_block, searches_block
+from src_infer.prompts import load_prompt, searches_block
 
 Turns = list[dict[str, Any]]
 NOT_SAID = "The passages do not say."

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from src_core.errors import UserError
 from src_core.jsonl import read_jsonl, rewrite_jsonl, write_json_array
-from src_core.render import PromptStyle, conversation
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
 from src_core.rundir import ROWS
 from src_core.types import Trajectory, trajectory_from_json
 from src_data.filters.filter_trajectory import CleanConfig, FilterResult, judge
@@ -147,7 +148,7 @@ def _read(raw: bytes) -> Trajectory | str:
 
 def _rank(trajectory: Trajectory, verdict: FilterResult, line: int) -> tuple[float, int, int, int, int]:
     steps = trajectory.steps
-    mended = sum(len(step.repairs) + step.rejected for step in steps)
+    mended = sum(len(step.parse_fixes) + step.parse_failures for step in steps)
     return (-verdict.f1, len(steps), mended, sum(len(step.thought) for step in steps), line)
 
 
@@ -169,7 +170,7 @@ def _validity(paths: CleanPaths, style: PromptStyle) -> Iterator[bytes]:
     for path in (paths.kept, paths.rejected):
         for judged in read_judged(path):
             chain = judged.trajectory
-            turns = conversation(style, chain.question.question, chain.steps) if chain else None
+            turns = ReaRag(style).turns(chain.question.question, chain.steps) if chain else None
             message = ": ".join(filter(None, (judged.verdict.reason, judged.verdict.detail))) or "valid"
             row = {"conversation": turns, "valid": judged.verdict.kept, "valid_message": message}
             yield orjson.dumps(row)

@@ -14,8 +14,9 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from src_core.actions import ParseError, parse_step, render_step
 from src_core.config import config_class
+from src_core.protocols.rearag import parse_step, render_step
+from src_core.protocols.records import ParseError
 from src_core.types import Finish, Search, Status, Step, Trajectory
 from src_data.filters.answer_rules import AnswerRules, accept
 from src_data.filters.leaks import find_leak
@@ -167,7 +168,7 @@ def _step_problem(step: Step, number: int, *, last: bool) -> str:
     if isinstance(read, ParseError):
         return f"cannot be read back ({read.code})"
     same = (read.n, read.thought, read.action) == (step.n, step.thought.strip(), step.action)
-    return "" if same and not read.repairs else "reads back as something else"
+    return "" if same and not read.parse_fixes else "reads back as something else"
 
 
 def _leaks(trajectory: Trajectory, _: CleanConfig) -> FilterResult | None:
@@ -237,10 +238,10 @@ def _lengths(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None
 
 
 def _repairs(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None:
-    mended = next((step for step in trajectory.steps if step.repairs), None)
+    mended = next((step for step in trajectory.steps if step.parse_fixes), None)
     if config.allow_repairs or mended is None:
         return None
-    return _refuse("repaired", f"step {mended.n}: {', '.join(mended.repairs)}")
+    return _refuse("repaired", f"step {mended.n}: {', '.join(mended.parse_fixes)}")
 
 
 _RULES: tuple[Rule, ...] = (

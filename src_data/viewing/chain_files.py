@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import ValidationError
 
-from src_core.actions import ParsedStep, parse_step
+from src_core.conversations import as_conversation
 from src_core.errors import UserError
-from src_core.messages import as_conversation
-from src_core.render import PromptStyle
+from src_core.protocols.rearag import parse_step
+from src_core.protocols.records import ParsedStep, PromptStyle
 from src_core.rowfiles import RawRow, file_rows
 from src_core.rundir import ROWS
 from src_core.types import Question, Status, Step, Trajectory, question_id, trajectory_from_json

@@ -35,8 +35,8 @@ export function stepItem(list, step) {
   const isSearch = step.function === "search";
   put(act, "span", isSearch ? "Search" : "Finish", isSearch ? "label" : "label finish");
   put(act, "span", step.argument, "text");
-  if (step.rejected) {
-    put(item, "p", `${count(step.rejected, "reply was", "replies were")} malformed and asked for again`, "note");
+  if (step.parse_failures) {
+    put(item, "p", `${count(step.parse_failures, "reply was", "replies were")} malformed and asked for again`, "note");
   }
   if (isSearch) seen(item, step);
   return item;

@@ -25,7 +25,7 @@ function drawRow(report, question, row, ways) {
     row.error ? el("div", { class: "part error" }, el("h4", {}, "Error"), prose(row.error, ways.plain)) : null,
     support(report, question, row),
     el("ol", { class: "steps" }, row.steps.map((step) => drawStep(report, question, step, ways))),
-    el("p", { class: "dim cost" }, cost(row.usage, row.seconds), row.rejected.length ? `, malformed replies: ${row.rejected.slice(0, 20).map((code) => short(code, 60)).join(", ")}` : ""));
+    el("p", { class: "dim cost" }, cost(row.usage, row.seconds), row.parse_failures.length ? `, malformed replies: ${row.parse_failures.slice(0, 20).map((code) => short(code, 60)).join(", ")}` : ""));
 }
 
 function metricTags(row) {
@@ -56,8 +56,8 @@ function support(report, question, row) {
 function drawStep(report, question, step, { marks, plain }) {
   const notes = [];
   if (step.repeated) notes.push("asked before");
-  for (const name of step.repairs || []) notes.push(`mended: ${name.replaceAll("_", " ")}`);
-  if (step.rejected) notes.push(plural(step.rejected, "malformed reply before", "malformed replies before"));
+  for (const name of step.parse_fixes || []) notes.push(`mended: ${name.replaceAll("_", " ")}`);
+  if (step.parse_failures) notes.push(plural(step.parse_failures, "malformed reply before", "malformed replies before"));
   return el("li", { class: "step" },
     el("p", { class: "step-head" }, el("b", {}, `Step ${step.n}`), notes.map((note) => el("span", { class: "warn" }, short(note, 80))), el("small", { class: "dim" }, `${decimals(step.seconds, 1)} s · ${whole(step.usage[1])} + ${whole(step.usage[2])} tokens`)),
     step.think ? folded("Thinking", step.think, plain) : null,

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from src_core.actions import MAX_ARGUMENT, MAX_REPLY
-from src_core.llm import Completion
-from src_core.think import CLOSE, OPEN, join_think
+from src_core.protocols.records import MAX_ARGUMENT, MAX_REPLY
+from src_core.think import CLOSE, OPEN
 
 _SENTENCE_END = re.compile(r"[.?!][\"'”’)\]]{0,2}(?=\s|$)")
 _SHORT_FORMS = frozenset(
@@ -45,11 +44,6 @@ class Tagged(NamedTuple):
 
     before: str
     inside: str
-
-
-def whole_reply(reply: Completion) -> str:
-    """The reply with its think block, at most `MAX_REPLY` characters: some models search while they think."""
-    return join_think(reply.think, reply.text)[:MAX_REPLY]
 
 
 def without_think_marks(text: str) -> str:

@@ -1,5 +1,5 @@
-"""The reasoning model behind the loop: renders the conversation, fits it to the context, asks for one
-step.
+"""Conversations that do not fit the model's context: observations are shortened, oldest first; turns stay
+whole and in order (the original ReaRAG cuts out the middle of the prompt, reference rearag.md section 8).
 """
 
 from __future__ import annotations
@@ -7,89 +7,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any
 
 from src_core.errors import ContextFullError, ModelError
-from src_core.grammar import Constrain, Constraint, step_constraint
-from src_core.llm import ChatModel, Completion, Message, Sampling, derive_seed
-from src_core.render import PromptStyle, chat_messages, conversation
-from src_core.types import Step
-from src_infer.prompts import shorten
+from src_core.llm import ChatModel, Completion, Sampling
+from src_core.protocols.records import Constraint, Message, Turn
+from src_core.text import shorten
 
-Turn = dict[str, Any]
-"""One turn of a conversation in the published schema (`src_core.render`)."""
 Render = Callable[[Sequence[Turn]], list[Message]]
 
-TURN_STOPS = ("<|user|>", "<|observation|>", "<|assistant|>")
-AGENT_STOPS = (*TURN_STOPS, "\nObservation")
-TAG_STOPS = TURN_STOPS[:2]
-"""For protocols with two closing tags of their own: servers take four stop strings."""
-RETRY_TEMPERATURE = 0.7
 CHARS_PER_TOKEN = 3.0
-SHRINK = 0.8
+"""A cautious guess. Where it is not cautious enough (Chinese has fewer), the server shows it and the
+conversation is cut further; so what is sent for a question depends on nothing but that question, whatever
+else is in flight.
+"""
+_SHRINK = 0.8
 _SHORT = (400, 160, 60)
 # How llama.cpp ("exceed_context_size_error") and vLLM ("maximum context length", "model length") refuse.
 _TOO_LONG = re.compile(r"HTTP 4\d\d: .*(context.(size|length)|model length)", re.IGNORECASE | re.DOTALL)
-
-
-class Agent:
-    """Makes `Generate` calls for one run. A malformed reply is retried at no less than
-    `RETRY_TEMPERATURE`: at temperature 0 the same reply would come back. `stop_at_observation` is turned off
-    for models that think first: a think block may hold the word, and the parser drops what follows a step.
-
-    A conversation is cut to `prompt_tokens` by a fixed, cautious guess of `CHARS_PER_TOKEN`; where that was
-    not cautious enough (Chinese has fewer), the server shows it and the conversation is cut further. So what
-    is sent for a question depends on nothing but that question, whatever else is in flight.
-    """
-
-    def __init__(
-        self,
-        model: ChatModel,
-        *,
-        style: PromptStyle,
-        sampling: Sampling,
-        constrain: Constrain,
-        prompt_tokens: int,
-        stop_at_observation: bool = True,
-    ) -> None:
-        self.model = model
-        self.sampling = sampling
-        self.prompt_tokens = prompt_tokens
-        self._style = style
-        self._constrain = constrain
-        self._stops = AGENT_STOPS if stop_at_observation else TURN_STOPS
-
-    async def generate(
-        self, question: str, steps: Sequence[Step], *, n: int, attempt: int, functions: Sequence[str]
-    ) -> Completion:
-        """The reply for step `n` (see `episode.Generate`), with the cost of all that it took. Raises
-        `ModelError`, `ContextFullError` when the server refuses the shortest form too.
-        """
-        turns = conversation(self._style, question, steps)
-        room = int(self.prompt_tokens * CHARS_PER_TOKEN) - len(self._style.system)
-        return await chat_within_context(
-            self.model,
-            truncation_candidates(turns, max_chars=room),
-            render=partial(chat_messages, self._style),
-            sampling=step_sampling(self.sampling, question, steps, n=n, attempt=attempt),
-            prompt_tokens=self.prompt_tokens,
-            stop=self._stops,
-            constraint=step_constraint(self._constrain, n=n, functions=functions),
-        )
-
-
-def step_sampling(
-    base: Sampling, question: str, steps: Sequence[Step], *, n: int, attempt: int, part: int = 0
-) -> Sampling:
-    """How try `attempt` of step `n` is decoded: with a seed of its own (`part` tells several calls of one try
-    apart), and not greedily where the same reply would come back.
-    """
-    parts = (question, n, attempt, part) if part else (question, n, attempt)
-    sampling = replace(base, seed=derive_seed(base.seed, *parts))
-    if attempt or (steps and steps[-1].repeated):
-        return replace(sampling, temperature=max(sampling.temperature, RETRY_TEMPERATURE))
-    return sampling
 
 
 async def chat_within_context(
@@ -135,7 +69,7 @@ def truncation_candidates(turns: Sequence[Turn], *, max_chars: int) -> Iterator[
     fitted = fit_turns(turns, max_chars=max_chars)
     yield fitted
     while (size := size_of(fitted)) > least:
-        fitted = fit_turns(turns, max_chars=max(least, int(SHRINK * size)))
+        fitted = fit_turns(turns, max_chars=max(least, int(_SHRINK * size)))
         yield fitted
 
 
