@@ -15,6 +15,8 @@ from rich.text import Text
 
 from src_core.config import config_class, load_config
 from src_core.errors import UserError, run_main
+from src_core.protocols import load_protocol
+from src_core.protocols.base import Protocol
 from src_core.protocols.records import PromptStyle
 from src_data.exporting.export import ExportConfig, ExportReport, export_run
 from src_data.filters.filter_report import FilterReport, measure, save_yields, yields_table
@@ -29,6 +31,7 @@ class FinishConfig:
 
     clean_conv: CleanConfig = CleanConfig()
     export: ExportConfig = ExportConfig()
+    protocol: str = "rearag"
     style: PromptStyle = PromptStyle()
 
 
@@ -40,12 +43,12 @@ class Finished(NamedTuple):
     yields: FilterReport
 
 
-def finish_run(run_dir: Path, *, clean: CleanConfig, export: ExportConfig, style: PromptStyle) -> Finished:
+def finish_run(run_dir: Path, *, clean: CleanConfig, export: ExportConfig, protocol: Protocol) -> Finished:
     """Clean a run's chains, export what is kept, write `yield.json` and `yield.md` beside it. Raises
     `UserError` when there are no chains or no space.
     """
-    paths = clean_run(run_dir, clean, style)
-    report = export_run(paths, export, style)
+    paths = clean_run(run_dir, clean, protocol)
+    report = export_run(paths, export, protocol)
     yields = measure(paths.kept, paths.rejected)
     save_yields(yields, paths.kept.parent)
     return Finished(paths, report, yields)
@@ -74,7 +77,8 @@ def main() -> None:
     if len(sys.argv) < 2 or "=" in sys.argv[1]:
         raise UserError("usage: python -m src_data.postprocess RUN_DIR [key=value ...]")
     config = load_config(FinishConfig, None, sys.argv[2:])
-    done = finish_run(Path(sys.argv[1]), clean=config.clean_conv, export=config.export, style=config.style)
+    protocol = load_protocol(config.protocol, config.style)
+    done = finish_run(Path(sys.argv[1]), clean=config.clean_conv, export=config.export, protocol=protocol)
     print_finished(done, report_console())
 
 

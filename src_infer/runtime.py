@@ -28,7 +28,7 @@ from src_infer.config import RuntimeConfig
 from src_infer.episode import Limits
 from src_infer.policy import Policy
 from src_infer.prompts import load_prompt
-from src_infer.rag_engine import ObservationMode, RagEngine, retrieve
+from src_infer.rag_engine import RagEngine, retrieve
 from src_retrieval.client import Retriever, RetrieverClient
 from src_retrieval.toy import ToyRetriever
 
@@ -106,7 +106,7 @@ async def open_runtime(
         yield Runtime(
             policy=make_policy(config, agent),
             reader=reader,
-            rag=make_rag(config, retriever=retriever, reader=reader),
+            rag=make_rag(config, retriever=retriever, reader=models.get(config.reader)),
             retriever=retriever,
             limits=config.limits,
             final_sampling=config.sampling("final"),
@@ -152,11 +152,6 @@ def make_rag(config: RuntimeConfig, *, retriever: Retriever, reader: ChatModel |
         mode=config.observation_mode,
         max_passage_chars=config.max_passage_chars,
     )
-
-
-def needs_reader(mode: ObservationMode) -> bool:
-    """Whether an LLM writes the observations."""
-    return mode is not ObservationMode.PASSAGES
 
 
 def make_retriever(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from src_core.config import config_class
+from src_core.conversations import PUBLISHED
 from src_core.protocols.records import PromptStyle
 from src_core.rundir import OnExisting
 
@@ -16,10 +17,12 @@ Positive = Annotated[int, Field(ge=1)]
 @config_class
 class DataFile:
     """A conversation file (`conversations.train.jsonl`, a published ReaRAG file): `n` of its rows with at
-    least `min_searches` observations, drawn with the run's seed (-1: all).
+    least `min_searches` observations, drawn with the run's seed (-1: all). `format` is that of rows which
+    name none, as published files do.
     """
 
     path: str
+    format: str = PUBLISHED
     n: Annotated[int, Field(ge=-1)] = -1
     min_searches: Annotated[int, Field(ge=0)] = 0
 

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from src_core.chat_tokenizer import ChatTokenizer, Encoded, EncodeError
-from src_core.conversations import Conversation, read_conversations
+from src_core.conversations import Conversation, plain_protocol, read_conversations
 from src_core.errors import UserError
-from src_core.protocols.rearag import ReaRag
-from src_core.protocols.records import Message, PromptStyle
+from src_core.protocols import load_protocol
+from src_core.protocols.chat import Chat
+from src_core.protocols.records import ChatTurn, Layout, PromptStyle
 from src_train.config import DataFile
 
-PLAIN = PromptStyle()
 _NAMED = 3  # rows named in a message
 
 
@@ -86,11 +86,11 @@ def read_rows(
     return Rows(rows, too_long)
 
 
-def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[tuple[str, list[Message]]]:
-    """The rows to take of a file, as chat messages. What is no chain (general data, the reader's rows) gets
-    no system turn of the loop.
+def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[tuple[str, list[ChatTurn]]]:
+    """The samples to take of a file, laid out by the protocol of each row. The prompt style of the run is
+    that of the loop: plain conversations (general data, the reader's rows) get no system turn of it.
     """
-    conversations: Iterable[Conversation] = read_conversations(Path(file.path))
+    conversations: Iterable[Conversation] = read_conversations(Path(file.path), default_format=file.format)
     if file.min_searches:
         conversations = (each for each in conversations if _searches(each) >= file.min_searches)
     if file.n >= 0:
@@ -100,37 +100,30 @@ def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[tuple[st
         conversations = [read[at] for at in picked]
     for conversation in conversations:
         place = f"{file.path}:{conversation.place}"
-        messages = conversation.messages
-        problem = trainable_problem(messages) if messages else conversation.problem
-        if problem:
-            raise UserError(f"{place} cannot be trained on: {problem}")
-        yield place, ReaRag(PLAIN if conversation.problem else style).messages(messages)
+        if conversation.problem:
+            raise UserError(
+                f"{place} is no conversation of the format {conversation.format}: {conversation.problem}"
+                f"{_hint(conversation)}"
+            )
+        protocol = load_protocol(conversation.format, None if conversation.format == Chat.name else style)
+        for number, sample in enumerate(protocol.samples(conversation.messages), start=1):
+            several = protocol.layout is Layout.HISTORY_IN_USER_TURN
+            yield f"{place}, step {number}" if several else place, sample
 
 
 def _searches(conversation: Conversation) -> int:
     return sum(turn.get("role") == "observation" for turn in conversation.messages)
 
 
-def trainable_problem(messages: Sequence[dict[str, str]]) -> str:
-    """What keeps a conversation from being trained on, "" when nothing does. Less is asked than of a chain
-    (`src_core.messages`): rows of general data and of the reader are questions and plain replies.
-    """
-    if not messages:
-        return "no list of messages"
-    for number, turn in enumerate(messages, start=1):
-        key = "reasoning" if turn.get("role") == "assistant" else "content"
-        if turn.get("role") not in ("system", "user", "assistant", "observation"):
-            return f"turn {number} has the unknown role {turn.get('role')!r}"
-        if not isinstance(turn.get(key), str) or not turn[key].strip():
-            return f"turn {number}, of the {turn['role']}, has no {key}"
-    if not any(turn["role"] == "assistant" for turn in messages):
-        return "no turn of the assistant"
-    return ""
+def _hint(conversation: Conversation) -> str:
+    """What a person can do about a row that is not of the format that the file was said to have."""
+    plain = not plain_protocol(Chat.name).check(conversation.messages)
+    return "; set format: chat for a file of plain conversations" if plain else ""
 
 
-def _encode(place: str, messages: list[Message], encoder: ChatTokenizer) -> Encoded:
+def _encode(place: str, turns: list[ChatTurn], tokenizer: ChatTokenizer) -> Encoded:
     try:
-        return encoder.encode(messages)
+        return tokenizer.encode(turns)
     except (EncodeError, ValueError) as error:
         raise UserError(f"{place}: {error}") from error
 

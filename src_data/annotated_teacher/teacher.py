@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from src_core.llm import Completion
-from src_core.protocols.rearag import render_step
+from src_core.protocols.base import Protocol
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import ParsedStep, ParseError
 from src_core.text import shorten
 from src_core.types import NO_USAGE, Action, Finish, Passage, Question, Search, Step
 from src_data.annotated_teacher import plan, thought_templates
@@ -21,7 +23,7 @@ from src_data.annotated_teacher.decomposition import Hop, Kind, NoPlan, Plan, re
 from src_data.annotated_teacher.gather import GAVE_UP, next_gathering_step
 from src_data.annotated_teacher.mentions import find_mention, shown_part
 from src_data.annotated_teacher.quotes import telling_quote
-from src_infer.episode import Generate
+from src_infer.episode import StepWriter
 from src_tasks.answers import NO_ANSWER, normalize_answer
 
 _VALUE_CHARS = 240
@@ -35,9 +37,14 @@ class Progress(NamedTuple):
 
 
 class DecompositionTeacher:
-    """See the module. Deterministic: question, chain number and step decide every word."""
+    """See the module. Deterministic: question, chain number and step decide every word. `protocol` is the
+    text format of the steps.
+    """
 
     name = "decomposition"
+
+    def __init__(self, protocol: Protocol | None = None) -> None:
+        self._protocol = protocol or ReaRag()
 
     def seed(self, chain: int) -> int | None:  # noqa: ARG002 - nothing is sampled
         """None."""
@@ -48,27 +55,43 @@ class DecompositionTeacher:
         made = plan(question)
         return made.reason if isinstance(made, NoPlan) else None
 
-    def generate_for(self, question: Question, chain: int) -> Generate:
+    def writer(self, question: Question, chain: int) -> StepWriter:
         """The step writer for one chain; a later chain uses other wordings of queries and thoughts."""
         made = plan(question)
         if isinstance(made, NoPlan):
             raise ValueError(f"refused: {made.reason}")
-        wording = f"{question.id}/{chain}"
+        return _Writer(self._protocol, made, chain=chain, wording=f"{question.id}/{chain}")
 
-        async def generate(  # the plan stands for the question
-            question: str,  # noqa: ARG001
-            steps: Sequence[Step],
-            *,
-            n: int,
-            attempt: int,
-            functions: Sequence[str],
-        ) -> Completion:
-            thought, action = next_step(made, steps, key=f"{wording}/{n}", chain=chain)
-            if action.function not in functions and isinstance(action, Search):
-                thought, action = "No search is left, and the answer is not found.", Finish(GAVE_UP)
-            return Completion(render_step(n, thought, action), f"attempt {attempt}", NO_USAGE)
 
-        return generate
+class _Writer(StepWriter):
+    """Follows one plan."""
+
+    def __init__(self, protocol: Protocol, made: Plan, *, chain: int, wording: str) -> None:
+        self._protocol = protocol
+        self._plan = made
+        self._chain = chain
+        self._wording = wording
+
+    async def generate(
+        self,
+        question: str,  # noqa: ARG002 - the plan was made from it
+        steps: Sequence[Step],
+        *,
+        n: int,
+        attempt: int,
+        functions: Sequence[str],
+    ) -> Completion:
+        """The next step as text."""
+        thought, action = next_step(self._plan, steps, key=f"{self._wording}/{n}", chain=self._chain)
+        if action.function not in functions and isinstance(action, Search):
+            thought, action = "No search is left, and the answer is not found.", Finish(GAVE_UP)
+        return Completion(
+            self._protocol.render_step(Step(n, thought, action)), f"attempt {attempt}", NO_USAGE
+        )
+
+    def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
+        """What was written, read back."""
+        return self._protocol.parse(reply.text, think=reply.think, functions=functions)
 
 
 def next_step(made: Plan, steps: Sequence[Step], *, key: str, chain: int) -> tuple[str, Action]:

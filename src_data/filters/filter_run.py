@@ -20,8 +20,7 @@ from pydantic import ValidationError
 
 from src_core.errors import UserError
 from src_core.jsonl import read_jsonl, rewrite_jsonl, write_json_array
-from src_core.protocols.rearag import ReaRag
-from src_core.protocols.records import PromptStyle
+from src_core.protocols.base import Protocol
 from src_core.rundir import ROWS
 from src_core.types import Trajectory, trajectory_from_json
 from src_data.filters.filter_trajectory import CleanConfig, FilterResult, judge
@@ -77,9 +76,9 @@ def clean_paths(run_dir: Path, config: CleanConfig) -> CleanPaths:
     )
 
 
-def clean_run(run_dir: Path, config: CleanConfig, style: PromptStyle) -> CleanPaths:
-    """Judge every row of a run and write the three files. `style` renders the conversations of the validity
-    file. Raises `UserError` when there is nothing to read or no space to write.
+def clean_run(run_dir: Path, config: CleanConfig, protocol: Protocol) -> CleanPaths:
+    """Judge every row of a run and write the three files. `protocol` renders the conversations of the
+    validity file. Raises `UserError` when there is nothing to read or no space to write.
     """
     paths = clean_paths(run_dir, config)
     if not paths.rows.is_file():
@@ -89,7 +88,7 @@ def clean_run(run_dir: Path, config: CleanConfig, style: PromptStyle) -> CleanPa
         rewrite_jsonl(paths.rejected, _rejected(handle, config, best))
         chosen = sorted((c for chains in best.values() for c in chains), key=lambda c: c.offset)
         rewrite_jsonl(paths.kept, (_line(c.verdict, c.line, _at(handle, c.offset)) for c in chosen))
-    write_json_array(paths.validity, _validity(paths, style))
+    write_json_array(paths.validity, _validity(paths, protocol))
     return paths
 
 
@@ -165,12 +164,12 @@ def _line(verdict: FilterResult, number: int, row: bytes | None, *, raw: bytes =
     return orjson.dumps(values)[:-1] + b',"trajectory":' + row.strip() + b"}"
 
 
-def _validity(paths: CleanPaths, style: PromptStyle) -> Iterator[bytes]:
+def _validity(paths: CleanPaths, protocol: Protocol) -> Iterator[bytes]:
     """The original's validity file, kept chains first: `conversation`, `valid`, `valid_message`."""
     for path in (paths.kept, paths.rejected):
         for judged in read_judged(path):
             chain = judged.trajectory
-            turns = ReaRag(style).turns(chain.question.question, chain.steps) if chain else None
+            turns = protocol.turns(chain.question.question, chain.steps) if chain else None
             message = ": ".join(filter(None, (judged.verdict.reason, judged.verdict.detail))) or "valid"
             row = {"conversation": turns, "valid": judged.verdict.kept, "valid_message": message}
             yield orjson.dumps(row)
