@@ -33,7 +33,7 @@ construct() {
   train+="{path: runs/$run/conversations.train.jsonl, n: $n, min_searches: ${least:-0}},"
   [[ -f runs/$run/conversations.train.jsonl ]] || "$VENV/bin/python" -m src_data.run src_data/data_config.cpu.yaml \
     run_name="$run" build_conv.teacher=decomposition build_conv.num_workers=16 \
-    build_conv.observation_mode=passages build_conv.max_passage_chars=300 build_conv.top_k=3 \
+    build_conv.runtime.observation_mode=passages build_conv.runtime.max_passage_chars=300 build_conv.top_k=3 \
     build_conv.retriever_api="http://$RETRIEVER_HOST:$RETRIEVER_PORT" \
     build_conv.input_files="[{path: $DATA/$set.train.jsonl}]" build_conv.evaluation_files="[${evaluated%,}]" "$@"
 }

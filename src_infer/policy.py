@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from src_core.chat_tokenizer import ChatTokenizer
 from src_core.errors import UserError
 from src_core.llm import ChatModel, Completion, Sampling, derive_seed
 from src_core.llm_tokens import TokenModel
@@ -18,6 +18,9 @@ from src_core.protocols.records import FUNCTIONS, Constrain, ParsedStep, ParseEr
 from src_core.types import Step
 from src_infer.episode import Node, StepWriter
 from src_infer.truncation import CHARS_PER_TOKEN, chat_within_context, size_of, truncation_candidates
+
+if TYPE_CHECKING:  # arrays of token ids, which most runs do not need
+    from src_core.chat_tokenizer import ChatTokenizer
 
 RETRY_TEMPERATURE = 0.7
 """A malformed reply is asked for again at no less: at temperature 0 the same reply would come back."""

@@ -185,6 +185,7 @@ def conversations() -> dict[str, Any]:
     """Chains of the annotated teacher and sound chains, as they are exported."""
     from helpers_chains import chain, question, search, write_chains
 
+    from src_core.protocols.rearag import ReaRag
     from src_core.protocols.records import PromptStyle
     from src_data.exporting.export import ExportConfig
     from src_data.filters.filter_trajectory import CleanConfig
@@ -199,7 +200,7 @@ def conversations() -> dict[str, Any]:
         write_chains(folder, *rows)
         style = PromptStyle()
         export = ExportConfig(validation_share=0.3, reader_passage_chars=200)
-        done = finish_run(folder, clean=CleanConfig(), export=export, style=style).export
+        done = finish_run(folder, clean=CleanConfig(), export=export, protocol=ReaRag(style)).export
         return {
             "conversations": [row["messages"] for row in json.loads(done.conversations.read_bytes())],
             "train": [json.loads(line)["messages"] for line in done.train_file.read_bytes().splitlines()],

@@ -34,8 +34,8 @@ def run(asked: Question, found: dict[str, Sequence[Passage]]) -> Episode:
         passages = tuple(found.get(query, (OTHER,)))
         return Observation(passage_block(passages, max_chars=300), passages)
 
-    generate = DecompositionTeacher().generate_for(asked, 0)
-    return asyncio.run(run_episode(asked.question, generate=generate, search=search, limits=Limits(t_max=6)))
+    writer = DecompositionTeacher().writer(asked, 0)
+    return asyncio.run(run_episode(asked.question, writer=writer, search=search, limits=Limits(t_max=6)))
 
 
 def queries(episode: Episode) -> list[str]:

@@ -208,7 +208,7 @@ def run(asked: Question, answers: dict[str, str], *, chain: int = 0, t_max: int 
     teacher = DecompositionTeacher()
     limits = Limits(t_max=t_max)
     return asyncio.run(
-        run_episode(asked.question, generate=teacher.generate_for(asked, chain), search=search, limits=limits)
+        run_episode(asked.question, writer=teacher.writer(asked, chain), search=search, limits=limits)
     )
 
 

@@ -68,7 +68,6 @@ def test_a_run_leaves_its_rows_its_settings_and_its_manifest(method: str, tmp_pa
         "index",
         "models",
         "totals",
-        "retrieval_cache",
         "started",
         "wall_seconds",
         "code",

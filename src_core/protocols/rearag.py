@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from src_core.protocols.action_text import read_action, read_json_reply, render_action
+from src_core.protocols.action_text import NAMES, read_action, read_json_reply, render_action
 from src_core.protocols.base import Protocol
 from src_core.protocols.records import (
     FUNCTIONS,
@@ -118,7 +118,7 @@ def parse_step(text: str) -> ParsedStep | ParseError:
     return ParsedStep(int(action_at["n"]) if action_at["n"] else None, thought, action, tuple(fixes))
 
 
-def step_grammar(*, n: int, functions: Sequence[str]) -> str:
+def step_grammar(*, n: int, functions: Sequence[str] = NAMES) -> str:
     """GBNF for exactly one step, as `render_step` writes it. Thoughts are one paragraph of at most
     four sentences: an unbounded thought is how a small model loses itself.
     """
@@ -137,7 +137,7 @@ def step_grammar(*, n: int, functions: Sequence[str]) -> str:
     return "\n".join(rules)
 
 
-def step_schema(*, functions: Sequence[str]) -> dict[str, Any]:
+def step_schema(*, functions: Sequence[str] = NAMES) -> dict[str, Any]:
     """JSON schema of one step: `{"thought", "function", "parameters"}` with one variant per allowed
     function.
     """

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from src_core.protocols.parsers import stated_answer
-from src_core.protocols.records import ParsedStep, ParseError, Turn, make_action
+from src_core.protocols.records import MAX_REPLY, ParsedStep, ParseError, Turn, make_action
 from src_core.types import Question, Step, Trajectory
 from src_infer.multi_step import Prompted, answer_stepwise, asked, observed, reader_policy, said, user
 from src_infer.rag_engine import READER_STOPS
@@ -41,6 +41,7 @@ def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
 
 def parse(text: str, _functions: Sequence[str]) -> ParsedStep | ParseError:
     """The first follow-up question, or the final answer when none stands before it."""
+    text = text[:MAX_REPLY]
     follow_up = _FOLLOW_UP.search(text)
     answer = stated_answer(text[: follow_up.start()] if follow_up else text)
     bare = text.strip().split("\n", 1)[0].strip()

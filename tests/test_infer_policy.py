@@ -1,4 +1,4 @@
-"""The agent: what it sends, at which temperature, and how a conversation is cut to the server's context."""
+"""The policy: what it sends, at which temperature, and how a conversation is cut to the server's context."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from test_infer_rag import Recorder, agent_with
+from test_infer_rag import Recorder, policy_with
 
 from src_core.errors import ContextFullError, ModelError
 from src_core.llm import Completion
+from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import Constrain, Message
 from src_core.types import Search, Step, Usage
-from src_infer.agent import AGENT_STOPS, RETRY_TEMPERATURE, Agent
+from src_infer.policy import RETRY_TEMPERATURE, Policy
 
 
-def test_the_agent_sends_the_rendered_conversation_and_warms_up_on_a_retry() -> None:
+def test_the_policy_sends_the_rendered_conversation_and_warms_up_on_a_retry() -> None:
     model = Recorder("reply")
-    agent = agent_with(model, constrain=Constrain.GRAMMAR)
+    policy = policy_with(model, constrain=Constrain.GRAMMAR)
     steps = [Step(1, "t", Search("q"), "o")]
 
     async def run() -> None:
         for attempt in (0, 0, 1):
-            await agent.generate("Q?", steps, n=2, attempt=attempt, functions=("finish",))
+            await policy.generate("Q?", steps, n=2, attempt=attempt, functions=("finish",))
 
     asyncio.run(run())
     assert [message["role"] for message in model.calls[0]] == ["system", "user", "assistant", "observation"]
@@ -30,7 +31,7 @@ def test_the_agent_sends_the_rendered_conversation_and_warms_up_on_a_retry() -> 
     assert [s.temperature for s in model.samplings] == [0.0, 0.0, RETRY_TEMPERATURE]
     seeds = [s.seed for s in model.samplings]
     assert seeds[0] == seeds[1] != seeds[2]
-    assert set(model.stops) == {AGENT_STOPS}
+    assert set(model.stops) == {ReaRag().stops}
     assert "Thought 2: " in model.constraints[0].grammar  # type: ignore[attr-defined]
     assert "call-search" not in model.constraints[0].grammar  # type: ignore[attr-defined]
 
@@ -39,11 +40,11 @@ def test_a_long_conversation_is_cut_to_the_context() -> None:
     model = Recorder("reply")
     steps = [Step(n, "t", Search(f"q{n}"), "word " * 300) for n in range(1, 6)]
     asyncio.run(
-        agent_with(model, prompt_tokens=1000).generate("Q?", steps, n=6, attempt=0, functions=("finish",))
+        policy_with(model, prompt_tokens=1000).generate("Q?", steps, n=6, attempt=0, functions=("finish",))
     )
     assert sum(len(message["content"]) for message in model.calls[0]) <= 3000
     with pytest.raises(ModelError, match="does not fit"):
-        asyncio.run(agent_with(model, prompt_tokens=50).generate("Q?", steps, n=6, attempt=0, functions=()))
+        asyncio.run(policy_with(model, prompt_tokens=50).generate("Q?", steps, n=6, attempt=0, functions=()))
 
 
 class Narrow(Recorder):
@@ -77,14 +78,14 @@ VLLM = '{"error":{"message":"This model\'s maximum context length is 8192 tokens
 LONG = [Step(n, "t" * 150, Search(f"q{n}"), "word " * 200) for n in range(1, 6)]
 
 
-def generate(agent: Agent, steps: Sequence[Step]) -> Completion:
-    return asyncio.run(agent.generate("Q?", steps, n=len(steps) + 1, attempt=0, functions=("finish",)))
+def generate(policy: Policy, steps: Sequence[Step]) -> Completion:
+    return asyncio.run(policy.generate("Q?", steps, n=len(steps) + 1, attempt=0, functions=("finish",)))
 
 
 @pytest.mark.parametrize("refusal", [LLAMA, VLLM, ""])
 def test_what_the_server_finds_too_long_is_cut_further(refusal: str) -> None:
     model = Narrow(3500, refusal)
-    reply = generate(agent_with(model), LONG)
+    reply = generate(policy_with(model), LONG)
     sizes = model.sizes()
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[-2] > 3500 >= sizes[-1] > 2500
@@ -99,23 +100,23 @@ def test_a_context_that_the_shortest_form_fills_is_a_full_context() -> None:
     for refusal in (LLAMA, VLLM):
         model = Narrow(100, refusal)
         with pytest.raises(ContextFullError, match="the server refuses"):
-            generate(agent_with(model), LONG)
+            generate(policy_with(model), LONG)
         assert model.sizes()[-1] < 5 * (60 + 300)  # the shortest form was tried
-    assert generate(agent_with(Narrow(100)), LONG).text == "half a rep"
+    assert generate(policy_with(Narrow(100)), LONG).text == "half a rep"
     with pytest.raises(
         ModelError, match="HTTP 400"
     ) as first:  # nothing to shorten: a wrong setting, not a full context
-        generate(agent_with(Narrow(1, VLLM)), [])
+        generate(policy_with(Narrow(1, VLLM)), [])
     assert not isinstance(first.value, ContextFullError)
     with pytest.raises(ModelError, match="no such grammar"):
-        generate(agent_with(Narrow(100, "no such grammar")), LONG)
+        generate(policy_with(Narrow(100, "no such grammar")), LONG)
 
 
 def test_what_is_sent_does_not_depend_on_other_questions() -> None:
     model = Recorder("reply")
-    agent = agent_with(model, prompt_tokens=1000)
-    generate(agent, LONG)
+    policy = policy_with(model, prompt_tokens=1000)
+    generate(policy, LONG)
     for text in ("中" * 900, "word " * 250):
-        generate(agent, [Step(1, "t", Search("q"), text)])
-    generate(agent, LONG)
+        generate(policy, [Step(1, "t", Search("q"), text)])
+    generate(policy, LONG)
     assert model.calls[0] == model.calls[-1]
