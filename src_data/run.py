@@ -140,7 +140,9 @@ async def run(prepared: Prepared, err: Console, out: Console, *, maker: Maker = 
                 export=config.export,
                 style=config.build_conv.prompt.style(),
             )
-            rundir.write_manifest({**_manifest(config, done.yields, built=built, begun=begun), **made.how})
+            rundir.write_manifest(
+                {**_manifest(config, done.filter_report, built=built, begun=begun), **made.how}
+            )
         finally:
             rundir.close()
     finally:
@@ -175,13 +177,15 @@ async def _workshop(config: BuildConfig) -> Built:
         ) from error
 
 
-def _manifest(config: DataConfig, yields: FilterReport, *, built: Built, begun: float) -> dict[str, Any]:
+def _manifest(
+    config: DataConfig, filter_report: FilterReport, *, built: Built, begun: float
+) -> dict[str, Any]:
     return {
         "config": dump(config),
         "index": built.identity,
         "teacher": built.workshop.teacher.name,
         "models": [model.name for model in built.models],
-        "yield": yields.as_dict(),
+        "yield": filter_report.as_dict(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun)),
         "wall_seconds": round(time.time() - begun, 2),
     }

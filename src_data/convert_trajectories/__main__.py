@@ -43,7 +43,7 @@ def main() -> None:
         rows = import_rows(source, config, golds)
         rewrite_jsonl(rundir.rows, map(to_json, rows))
         done = finish_run(folder, clean=config.clean_conv, export=config.export, style=config.style)
-        rundir.write_manifest({"config": settings, "yield": done.yields.as_dict()})
+        rundir.write_manifest({"config": settings, "yield": done.filter_report.as_dict()})
     finally:
         rundir.close()
     print_finished(done, console)
