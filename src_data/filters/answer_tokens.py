@@ -42,16 +42,8 @@ _NUMBERS = {word: value for words in (_CARDINALS, _ORDINALS) for value, word in 
 _NUMBERS |= {word: 10 * value for value, word in enumerate(_TENS, start=2)}
 _NUMBERS |= {word: value for value, word in enumerate(_ROMAN) if len(word) > 1}
 _SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 10**9, "trillion": 10**12}
-_SPELLINGS = {
-    "mt": "mount",
-    "saint": "st",
-    "junior": "jr",
-    "theatre": "theater",
-    "%": "percent",
-    "$": "dollar",
-    "dollars": "dollar",
-    "feet": "ft",
-}
+_SAME = "mt=mount saint=st junior=jr theatre=theater %=percent $=dollar dollars=dollar feet=ft"
+_SPELLINGS = dict(pair.split("=") for pair in _SAME.split())
 _SMALL = (
     "a an the and of in at on by for from to is was about around circa approximately inc ltd corp "
     "corporation co company"
