@@ -42,7 +42,7 @@ _QUALIFIERS = frozenset(_IN_FRONT.split())
 @config_class
 class AnswerRules:
     """`rule`: `strict` (ours) or `original` (token F1 not zero with the first gold). `min_f1` in (0, 1] is
-    for `strict`: the token F1 that a name with given names in front of it must reach.
+    for `strict`: the token F1 that a name and the same name with an addition must reach.
     """
 
     rule: Literal["strict", "original"] = "strict"
