@@ -1,4 +1,4 @@
-"""The decomposition teacher: hops from every kind of annotation, trajectories that react to what they observe."""
+"""The decomposition teacher: hops from every annotation, trajectories that react to what they observe."""
 
 from __future__ import annotations
 
