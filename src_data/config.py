@@ -14,7 +14,7 @@ from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint, Sampling
 from src_core.rundir import OnExisting
 from src_data.exporting.export import ExportConfig
-from src_data.filters.filter_trajectory import CleanConfig
+from src_data.filters.filter_trajectory import FilterConfig
 from src_data.original_keys import SECTION, translate_overrides, translate_section
 from src_data.sampling.mixture import MixConfig
 from src_infer.config import PromptSettings, RuntimeConfig
@@ -102,7 +102,7 @@ class DataConfig:
     on_existing: OnExisting = "resume"
     prompts_digest: str = ""
     build_conv: BuildConfig
-    clean_conv: CleanConfig = CleanConfig()
+    clean_conv: FilterConfig = FilterConfig()
     export: ExportConfig = ExportConfig()
 
 

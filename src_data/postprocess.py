@@ -19,9 +19,9 @@ from src_core.protocols import load_protocol
 from src_core.protocols.base import Protocol
 from src_core.protocols.records import PromptStyle
 from src_data.exporting.export import ExportConfig, ExportReport, export_run
-from src_data.filters.filter_report import FilterReport, measure, save_yields, yields_table
-from src_data.filters.filter_run import CleanPaths, clean_run
-from src_data.filters.filter_trajectory import CleanConfig
+from src_data.filters.filter_report import FilterReport, build_report, report_table, save_report
+from src_data.filters.filter_run import FilterPaths, filter_run
+from src_data.filters.filter_trajectory import FilterConfig
 from src_infer.show import report_console
 
 
@@ -29,7 +29,7 @@ from src_infer.show import report_console
 class FinishConfig:
     """The sections of `src_data/data_config.yaml` that need no teacher, and how conversations are put."""
 
-    clean_conv: CleanConfig = CleanConfig()
+    clean_conv: FilterConfig = FilterConfig()
     export: ExportConfig = ExportConfig()
     protocol: str = "rearag"
     style: PromptStyle = PromptStyle()
@@ -38,29 +38,31 @@ class FinishConfig:
 class Finished(NamedTuple):
     """What was written and counted."""
 
-    paths: CleanPaths
+    paths: FilterPaths
     export: ExportReport
-    yields: FilterReport
+    filter_report: FilterReport
 
 
-def finish_run(run_dir: Path, *, clean: CleanConfig, export: ExportConfig, protocol: Protocol) -> Finished:
+def finish_run(run_dir: Path, *, clean: FilterConfig, export: ExportConfig, protocol: Protocol) -> Finished:
     """Clean a run's chains, export what is kept, write `yield.json` and `yield.md` beside it. Raises
     `UserError` when there are no chains or no space.
     """
-    paths = clean_run(run_dir, clean, protocol)
+    paths = filter_run(run_dir, clean, protocol)
     report = export_run(paths, export, protocol)
-    yields = measure(paths.kept, paths.rejected)
-    save_yields(yields, paths.kept.parent)
-    return Finished(paths, report, yields)
+    filter_report = build_report(paths.kept, paths.rejected)
+    save_report(filter_report, paths.kept.parent)
+    return Finished(paths, report, filter_report)
 
 
 def print_finished(done: Finished, console: Console) -> None:
     """The yield table and where the files are."""
-    console.print(yields_table(done.yields))
+    console.print(report_table(done.filter_report))
     export = done.export
     general = f" and {export.general_train:,} general" if export.general else ""
     sides = f"{export.train:,}{general} conversations to train on, {export.validation:,} to validate with"
-    console.print(Text(f"{done.yields.kept_questions:,} of {done.yields.questions:,} questions; {sides}"))
+    console.print(
+        Text(f"{done.filter_report.kept_questions:,} of {done.filter_report.questions:,} questions; {sides}")
+    )
     if export.reader:
         console.print(Text(f"{export.reader:,} rows for the reader's role among them"), soft_wrap=True)
     for count in export.general:

@@ -157,7 +157,7 @@ async def run(prepared: Prepared, err: Console, out: Console, *, maker: Maker = 
                 export=config.export,
                 protocol=runtime.policy.protocol,
             )
-            summary = _manifest(config, done.yields, teacher=teacher, runtime=runtime, begun=begun)
+            summary = _manifest(config, done.filter_report, teacher=teacher, runtime=runtime, begun=begun)
             rundir.write_manifest({**summary, **made.how})
         finally:
             rundir.close()
@@ -192,14 +192,14 @@ async def _opened(config: BuildConfig, stack: AsyncExitStack) -> tuple[Teacher, 
 
 
 def _manifest(
-    config: DataConfig, yields: FilterReport, *, teacher: Teacher, runtime: Runtime, begun: float
+    config: DataConfig, filter_report: FilterReport, *, teacher: Teacher, runtime: Runtime, begun: float
 ) -> dict[str, Any]:
     return {
         "config": dump(config),
         "index": runtime.identity,
         "teacher": teacher.name,
         "models": runtime.model_names(),
-        "yield": yields.as_dict(),
+        "yield": filter_report.as_dict(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun)),
         "wall_seconds": round(time.time() - begun, 2),
     }

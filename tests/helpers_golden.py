@@ -188,7 +188,7 @@ def conversations() -> dict[str, Any]:
     from src_core.protocols.rearag import ReaRag
     from src_core.protocols.records import PromptStyle
     from src_data.exporting.export import ExportConfig
-    from src_data.filters.filter_trajectory import CleanConfig
+    from src_data.filters.filter_trajectory import FilterConfig
     from src_data.postprocess import finish_run
 
     with tempfile.TemporaryDirectory() as made:
@@ -200,7 +200,7 @@ def conversations() -> dict[str, Any]:
         write_chains(folder, *rows)
         style = PromptStyle()
         export = ExportConfig(validation_share=0.3, reader_passage_chars=200)
-        done = finish_run(folder, clean=CleanConfig(), export=export, protocol=ReaRag(style)).export
+        done = finish_run(folder, clean=FilterConfig(), export=export, protocol=ReaRag(style)).export
         return {
             "conversations": [row["messages"] for row in json.loads(done.conversations.read_bytes())],
             "train": [json.loads(line)["messages"] for line in done.train_file.read_bytes().splitlines()],

@@ -26,7 +26,7 @@ from src_data.convert_trajectories.chains import (
     load_golds,
     question_key,
 )
-from src_data.filters.filter_trajectory import CleanConfig, judge
+from src_data.filters.filter_trajectory import FilterConfig, filter_trajectory
 from src_tasks.readers.sources import SourceConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,14 +147,14 @@ def test_imported_chains_go_through_the_same_cleaning(tmp_path: Path) -> None:
     cut = {**tags, "response": TAGS.partition("<think>I know")[0]}
     wrong = {**tags, "golden_answers": ["Busseto"]}
     found = rows(tmp_path, row, tags, lookup, lazy, cut, wrong, {"question": "?"}, "nonsense", [1])
-    verdicts = [judge(trajectory, CleanConfig()) for trajectory in found]
+    verdicts = [filter_trajectory(trajectory, FilterConfig()) for trajectory in found]
     assert [verdict.reason for verdict in verdicts] == [
         "no_gold",
         "",
         "malformed_then_answered",
         "too_few_searches",
         "capped_then_answered",
-        "answer_f1",
+        "answer_differs",
         "malformed_then_answered",
         "malformed_then_answered",
         "malformed_then_answered",
@@ -166,7 +166,7 @@ def test_imported_chains_go_through_the_same_cleaning(tmp_path: Path) -> None:
         "chain": 0,
         "from": {"file": "elsewhere.jsonl", "place": "line 2", "notation": "search_r1"},
     }
-    assert judge(found[0], CleanConfig(need_gold=False)).kept
+    assert filter_trajectory(found[0], FilterConfig(need_gold=False)).kept
 
 
 def test_golds_are_joined_by_question_and_answers_of_the_model_are_no_golds(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_golds_are_joined_by_question_and_answers_of_the_model_are_no_golds(tmp_
     (joined,) = rows(tmp_path, row, golds=(SourceConfig(path=str(golds)),))
     assert joined.question.answers == ("Le Roncole",)
     assert joined.question.meta["source_id"] == "q7"
-    assert judge(joined, CleanConfig()).kept
+    assert filter_trajectory(joined, FilterConfig()).kept
     assert question_key("A  'B'-c?") == question_key("a b C")
 
 
@@ -261,7 +261,7 @@ def test_the_published_fireact_file(tmp_path: Path) -> None:
     assert reasons == {"no_gold": 449, "unsupported": 1}
     config = ImportConfig()
     chains = list(import_rows(FIREACT, config, {}))
-    every = Counter(judge(chain, CleanConfig(need_gold=False)).reason for chain in chains)
+    every = Counter(filter_trajectory(chain, FilterConfig(need_gold=False)).reason for chain in chains)
     assert every[""] > 470
     assert set(every) == {"", "unsupported", "repeated_query", "too_few_searches"}
     assert Counter(chain.status for chain in chains) == {Status.FINISHED: 500}

@@ -21,7 +21,7 @@ from src_core.protocols.records import PromptStyle
 from src_core.think import split_think
 from src_data.exporting.export import ExportConfig, ExportReport, chain_turns, export_run, side_of
 from src_data.exporting.general import GeneralConfig, count_general, read_general, sample_general
-from src_data.filters.filter_trajectory import CleanConfig
+from src_data.filters.filter_trajectory import FilterConfig
 from src_data.postprocess import Finished, finish_run, print_finished
 
 STYLE = PromptStyle()
@@ -41,7 +41,7 @@ def run_of(folder: Path, n: int) -> Path:
 
 def export(folder: Path, n: int = 60, **settings_: Any) -> tuple[ExportReport, Finished]:
     run = run_of(folder, n)
-    done = finish_run(run, clean=CleanConfig(), export=ExportConfig(**settings_), protocol=ReaRag(STYLE))
+    done = finish_run(run, clean=FilterConfig(), export=ExportConfig(**settings_), protocol=ReaRag(STYLE))
     return done.export, done
 
 
@@ -241,7 +241,7 @@ def test_a_missing_general_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.json"):
         finish_run(
             run,
-            clean=CleanConfig(),
+            clean=FilterConfig(),
             export=ExportConfig(general=(GeneralConfig(path=str(tmp_path / "nowhere.json")),)),
             protocol=ReaRag(STYLE),
         )
@@ -249,7 +249,7 @@ def test_a_missing_general_file_is_named(tmp_path: Path) -> None:
 
 def test_nothing_kept_is_an_empty_export(tmp_path: Path) -> None:
     run = write_chains(tmp_path, b"{}")
-    done = finish_run(run, clean=CleanConfig(), export=ExportConfig(), protocol=ReaRag(STYLE))
+    done = finish_run(run, clean=FilterConfig(), export=ExportConfig(), protocol=ReaRag(STYLE))
     assert json.loads(done.export.conversations.read_bytes()) == []
     assert done.export.train_file.read_bytes() == done.export.provenance.read_bytes() == b""
-    assert export_run(done.paths, ExportConfig(), STYLE).train == 0
+    assert export_run(done.paths, ExportConfig(), ReaRag(STYLE)).train == 0

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from src_core.text import passage_block
 from src_core.types import Finish, Passage, Question, Search, Status, Step
-from src_data.annotated_teacher import plan
-from src_data.annotated_teacher.decomposition import Kind, Plan
-from src_data.annotated_teacher.gather import GAVE_UP
+from src_data.annotated_teacher import decompose
+from src_data.annotated_teacher.decomposition import Decomposition, Kind
+from src_data.annotated_teacher.gather import NOT_FOUND
 from src_data.annotated_teacher.teacher import DecompositionTeacher, next_step
 from src_infer.episode import Episode, Limits, Observation, run_episode
 
@@ -42,9 +42,9 @@ def queries(episode: Episode) -> list[str]:
     return [step.action.query for step in episode.steps if isinstance(step.action, Search)]
 
 
-def test_titles_alone_make_a_plan_of_the_question_itself() -> None:
-    made = plan(ASKED)
-    assert isinstance(made, Plan)
+def test_titles_alone_make_a_hop_of_the_question_itself() -> None:
+    made = decompose(ASKED)
+    assert isinstance(made, Decomposition)
     assert (made.kind, [hop.queries for hop in made.hops]) == (Kind.GATHER, [(ASKED.question,)])
 
 
@@ -67,13 +67,13 @@ def test_one_search_is_enough_when_it_brings_both_passages() -> None:
 def test_the_answer_of_another_passage_does_not_count() -> None:
     episode = run(ASKED, {ASKED.question: [OTHER, PAINTER], "Quill Mill": [OTHER]})
     assert queries(episode) == [ASKED.question, "Quill Mill"]
-    assert episode.steps[-1].action == Finish(GAVE_UP)
+    assert episode.steps[-1].action == Finish(NOT_FOUND)
 
 
 def test_a_title_that_nothing_names_is_never_asked_for() -> None:
     episode = run(ASKED, {ASKED.question: [OTHER]})
     assert queries(episode) == [ASKED.question]
-    assert episode.steps[-1].action == Finish(GAVE_UP)
+    assert episode.steps[-1].action == Finish(NOT_FOUND)
 
 
 def test_a_yes_or_no_waits_for_both_sides_and_quotes_them() -> None:
@@ -94,8 +94,8 @@ def test_a_yes_or_no_waits_for_both_sides_and_quotes_them() -> None:
     st.lists(st.lists(st.sampled_from([MILL, PAINTER, OTHER]), max_size=3).map(tuple), min_size=1, max_size=5)
 )
 def test_whatever_is_observed_every_name_was_seen_before_it_is_used(seen: list[tuple[Passage, ...]]) -> None:
-    made = plan(ASKED)
-    assert isinstance(made, Plan)
+    made = decompose(ASKED)
+    assert isinstance(made, Decomposition)
     steps: list[Step] = []
     known = ASKED.question
     for n, passages in enumerate(seen, start=1):

@@ -25,8 +25,8 @@ from src_core.errors import UserError
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
 from src_core.types import Trajectory
-from src_data.filters.filter_run import clean_run
-from src_data.filters.filter_trajectory import CleanConfig, FilterResult
+from src_data.filters.filter_run import filter_run
+from src_data.filters.filter_trajectory import FilterConfig, FilterResult
 from src_data.view import ViewConfig, choose, print_entry
 from src_data.viewing.chain_files import Entry, read_entries
 from src_data.viewing.view_page import write_page
@@ -155,7 +155,7 @@ def run_of(tmp_path: Path) -> Path:
         chain(finish(1, "Le Roncole"), asked=question("Lazy one?")),
         b'{"torn": ',
     )
-    clean_run(run, CleanConfig(), PromptStyle())
+    filter_run(run, FilterConfig(), ReaRag())
     return run
 
 

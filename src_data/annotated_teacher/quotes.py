@@ -13,7 +13,7 @@ from src_tasks.answers import normalize_answer
 _QUOTE_CHARS = 200
 
 
-def telling_quote(passage: Passage, answers: Sequence[str], observed: str) -> str:
+def answer_quote(passage: Passage, answers: Sequence[str], observed: str) -> str:
     """The first sentence that `observed` shows of a passage and that mentions one of `answers`, or ""."""
     return next((quote for quote in _quotes(passage, observed) if find_mention(quote, answers)), "")
 

@@ -45,7 +45,7 @@ def main() -> None:
         rewrite_jsonl(rundir.rows, map(to_json, rows))
         protocol = load_protocol(config.protocol, config.style)
         done = finish_run(folder, clean=config.clean_conv, export=config.export, protocol=protocol)
-        rundir.write_manifest({"config": settings, "yield": done.yields.as_dict()})
+        rundir.write_manifest({"config": settings, "yield": done.filter_report.as_dict()})
     finally:
         rundir.close()
     print_finished(done, console)

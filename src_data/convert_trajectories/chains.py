@@ -20,7 +20,7 @@ from src_core.protocols.search_r1 import SearchR1
 from src_core.rowfiles import file_rows
 from src_core.types import Finish, Question, Status, Trajectory, question_id
 from src_data.exporting.export import ExportConfig
-from src_data.filters.filter_trajectory import CleanConfig
+from src_data.filters.filter_trajectory import FilterConfig
 from src_tasks.readers.sources import BadRow, OnBadRow, SourceSetting, read_source
 
 QUESTION_KEYS = ("question", "instruction", "prompt", "query", "input")
@@ -45,7 +45,7 @@ class ImportConfig:
     teacher: str = ""
     dataset: str = ""
     golds: tuple[SourceSetting, ...] = ()
-    clean_conv: CleanConfig = CleanConfig()
+    clean_conv: FilterConfig = FilterConfig()
     export: ExportConfig = ExportConfig()
     protocol: str = "rearag"
     style: PromptStyle = PromptStyle()

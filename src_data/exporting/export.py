@@ -36,7 +36,7 @@ from src_data.exporting.general import (
 )
 from src_data.exporting.reader import reader_rows
 from src_data.filters.filter_report import source_of, teacher_of
-from src_data.filters.filter_run import CleanPaths, read_judged
+from src_data.filters.filter_run import FilterPaths, read_filtered
 from src_data.filters.filter_trajectory import finish_answer
 from src_tasks.answers import exact_match, token_f1
 
@@ -75,7 +75,7 @@ class ExportReport(NamedTuple):
     reader: int
 
 
-def export_run(paths: CleanPaths, config: ExportConfig, protocol: Protocol) -> ExportReport:
+def export_run(paths: FilterPaths, config: ExportConfig, protocol: Protocol) -> ExportReport:
     """Write the four files for the kept chains of a run. Raises `UserError` for general data that cannot be
     read and for a full disk.
     """
@@ -145,7 +145,7 @@ def side_of(key: str, validation_share: float) -> Side:
 
 
 def _chains(kept: Path) -> Iterator[Trajectory]:
-    return (judged.trajectory for judged in read_judged(kept) if judged.trajectory is not None)
+    return (row.trajectory for row in read_filtered(kept) if row.trajectory is not None)
 
 
 def _line(row: Row) -> bytes:
