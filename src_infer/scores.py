@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from src_core.types import Trajectory
-from src_tasks.answers import exact_match, token_f1
+from src_tasks.metrics import em, f1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ def score(trajectory: Trajectory) -> Score:
     shown = {passage.id for step in trajectory.steps for passage in step.passages}
     wanted = set(question.supporting)
     return Score(
-        em=exact_match(trajectory.answer, gold) if gold else None,
-        f1=token_f1(trajectory.answer, gold) if gold else None,
+        em=em(trajectory.answer, gold) if gold else None,
+        f1=f1(trajectory.answer, gold) if gold else None,
         gold_recall=len(wanted & shown) / len(wanted) if wanted and trajectory.steps else None,
         searches=trajectory.searches,
         seconds=trajectory.seconds,

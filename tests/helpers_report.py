@@ -25,7 +25,7 @@ from src_core.types import (
     to_json,
 )
 from src_eval.records import Estimate, QuestionScore, RunScore
-from src_tasks.answers import exact_match, token_f1
+from src_tasks.metrics import exact_match, token_f1
 
 PROSE = (
     "the river town was founded by a composer whose opera about an island queen first played in winter "

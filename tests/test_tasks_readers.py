@@ -34,7 +34,7 @@ from hypothesis import strategies as st
 from src_core.errors import UserError
 from src_core.jsonl import read_jsonl
 from src_core.types import Question
-from src_tasks.answers import exact_match
+from src_tasks.metrics import exact_match
 from src_tasks.questions import load_questions
 from src_tasks.readers.base import RowError, make_passage
 from src_tasks.readers.formats import FORMATS, Format, detect

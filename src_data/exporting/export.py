@@ -36,7 +36,7 @@ from src_data.exporting.reader import reader_rows
 from src_data.filters.filter_report import source_of, teacher_of
 from src_data.filters.filter_run import CleanPaths, read_judged
 from src_data.filters.filter_trajectory import finish_answer
-from src_tasks.answers import exact_match, token_f1
+from src_tasks.metrics import exact_match, token_f1
 
 PROVENANCE = "provenance.jsonl"
 Side = Literal["train", "validation"]

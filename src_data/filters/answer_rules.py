@@ -12,7 +12,6 @@ scripts/bench/answer_rules.py` prints both rules side by side (`docs/benchmarks.
 
 from __future__ import annotations
 
-import string
 from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
@@ -28,12 +27,11 @@ from src_data.filters.answer_text import (
     without_parentheses,
 )
 from src_data.filters.answer_words import GENERIC, HEADS, PLACES, QUALIFIERS, STOP
-from src_tasks.answers import NO_ANSWER, normalize_answer, token_f1
+from src_tasks.answers import NO_ANSWER, normalize_answer, squad_normalize
+from src_tasks.metrics import token_f1
 
 AnswerCode = Literal["agrees", "no_gold", "empty", "abstains", "closed", "number", "name", "list", "f1"]
 CLOSED = frozenset({"yes", "no"})
-_DROP = str.maketrans("", "", string.punctuation)
-_ARTICLES = ("a", "an", "the")
 
 
 @config_class
@@ -84,11 +82,7 @@ def accept(prediction: str, golds: Sequence[str], rules: AnswerRules = DEFAULT_R
 
 def original_accepts(prediction: str, gold: str) -> bool:
     """The release's filter: any shared token after SQuAD normalisation, with no rule for yes and no."""
-    return bool(set(_squad(prediction)) & set(_squad(gold)))
-
-
-def _squad(text: str) -> list[str]:
-    return [word for word in text.lower().translate(_DROP).split() if word not in _ARTICLES]
+    return bool({*squad_normalize(prediction).split()} & {*squad_normalize(gold).split()})
 
 
 def _compare(prediction: str, gold: str, min_f1: float) -> AnswerCode:
