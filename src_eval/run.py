@@ -32,7 +32,7 @@ from src_eval.expected import load_expected
 from src_eval.judge_run import judge_folders
 from src_eval.scoring import score_run
 from src_eval.tables import FORMATS, notes_of, terminal
-from src_tasks.questions import load_questions
+from src_tasks.readers.sources import read_questions
 
 CHECK = "--check"
 _INTERRUPTED = 130
@@ -137,7 +137,7 @@ def is_finished(job: Job, *, wanted: int) -> bool:
 
 def _wanted(config: EvalConfig, dataset: DatasetSpec) -> int:
     """How many different questions a run of this data set answers."""
-    return len(load_questions(Path(dataset.path), limit=config.questions_of(dataset)))
+    return len(read_questions(dataset.path, limit=config.questions_of(dataset)))
 
 
 def _check(job: Job) -> None:

@@ -38,7 +38,7 @@ from src_infer.show import (
     totals_table,
     verdict_lines,
 )
-from src_tasks.questions import load_questions
+from src_tasks.readers.sources import read_questions
 
 CHECK = "--check"
 RETRIED = frozenset(status.value for status in Status if status.retryable)
@@ -99,7 +99,7 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
 def _questions(config: InferConfig) -> list[Question]:
     if config.question:
         return [Question(question_id(config.question, ()), config.question)]
-    return load_questions(Path(config.questions), limit=config.n_questions)
+    return read_questions(config.questions, limit=config.n_questions)
 
 
 async def _tools(config: InferConfig, *, on_step: StepPrinter | None, needs_search: bool) -> Tools:

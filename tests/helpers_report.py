@@ -108,7 +108,7 @@ def _trajectory(number: int, draw: random.Random, searches: int, passages: int, 
         text,
         golds,
         (f"p{number}-1-0",),
-        {"dataset": "toyset" if number % 3 else "otherset", "type": ("bridge", "comparison")[number % 2]}
+        meta={"dataset": "toyset" if number % 3 else "otherset", "type": ("bridge", "comparison")[number % 2]}
         | {"hops": 2 + number % 3},
     )
     steps = [

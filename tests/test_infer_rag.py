@@ -278,7 +278,7 @@ def test_deterministic_sets_every_temperature_to_0() -> None:
 
 def test_totals_count_failed_rows_as_wrong_and_group_by_kind() -> None:
     def made(answer: str, status: Status = Status.FINISHED, **meta: object) -> Trajectory:
-        question = Question("i", "q", ("gold",), ("p1", "p2"), dict(meta))
+        question = Question("i", "q", ("gold",), ("p1", "p2"), meta=dict(meta))
         steps = (Step(1, "", Search("s"), "o", (PASSAGES[0],), repairs=("no_fence",)),)
         return Trajectory(
             question, steps, answer, status, Usage(2, 3, 4), 1.5, None, {"parse_failures": ["x"]}

@@ -21,7 +21,7 @@ from src_core.errors import run_main
 from src_core.jsonl import read_jsonl
 from src_data.filters.answer_rules import CLOSED, accept, original_accepts
 from src_tasks.answers import normalize_answer
-from src_tasks.questions import load_questions
+from src_tasks.readers.sources import read_questions
 
 PAIRS = Path(__file__).resolve().parents[2] / "tests" / "data" / "answer_pairs.jsonl"
 SAMPLE = 5_000
@@ -75,7 +75,7 @@ def print_pairs(pairs: list[Pair]) -> None:
 
 def print_file(path: Path) -> None:
     """Rates over one question file, and a few of ours that a person should look at."""
-    golds = [question.answers for question in load_questions(path) if question.answers]
+    golds = [question.answers for question in read_questions(path) if question.answers]
     others = _sample(_others(golds))
     aliases = _sample(_aliases(golds))
     print(f"\n{path.name}: {len(others)} pairs of golds of different questions that share a token; ", end="")
