@@ -30,7 +30,6 @@ from src_infer.episode import failure_status
 from src_infer.methods import Method, load_method
 from src_infer.prompts import pinned_digest
 from src_infer.runner import run_all
-from src_infer.scores import totals
 from src_infer.show import (
     StepPrinter,
     report_console,
@@ -38,7 +37,9 @@ from src_infer.show import (
     totals_table,
     verdict_lines,
 )
+from src_tasks.choices import asked_text
 from src_tasks.readers.sources import read_questions
+from src_tasks.scores import totals
 
 CHECK = "--check"
 RETRIED = frozenset(status.value for status in Status if status.retryable)
@@ -132,7 +133,8 @@ async def _answer_all(
 
     async def answer(question: Question) -> Trajectory:
         try:
-            return await method.run(question, tools.runtime)
+            row = await method.run(replace(question, question=asked_text(question)), tools.runtime)
+            return replace(row, question=question)
         except BoundaryError as error:
             return Trajectory(question, (), "", failure_status(error), error=str(error))
 

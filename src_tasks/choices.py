@@ -20,11 +20,11 @@ _LEAD = re.compile(
     r"(?:\s*(?:is|:|=))*\s+|^answer:",
     re.IGNORECASE,
 )
-# "B", "(b)", "B.", "**B**"; and with a text behind it: "B. Paris", "(B) Paris", "B: Paris".
+# "B", "(b)", "B.", "**B**"
 _LETTER = re.compile(r"[\s(\[*\"']*([A-Za-z])[\s)\].:*\"',;]*")
-_LETTER_AND_TEXT = re.compile(
-    r"\s*(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\s*[.):\]-])\s*(\S.*)", re.DOTALL
-)
+# "(B) Paris", "[B] Paris", "B) Paris", "B: Paris", "B - Paris"; and "B. Paris", which may also be an initial.
+_MARKED = re.compile(r"\s*(?:[(\[]([A-Za-z])[)\]]|([A-Za-z])\s*[):\]]|([A-Za-z])\s+-\s)\s*(\S.*)", re.DOTALL)
+_DOTTED = re.compile(r"\s*([A-Za-z])\.\s*(\S.*)", re.DOTALL)
 
 
 def asked_text(question: Question) -> str:
@@ -45,13 +45,11 @@ def read_choice(reply: str, choices: Sequence[str]) -> int | None:
     text, or both ("B. Paris"). None where it names none, or where it can be read as more than one.
     """
     plain = _LEAD.sub("", reply.strip()).strip()
-    named = set(_by_text(plain, choices))
-    if (letter := _LETTER.fullmatch(plain)) is not None:
+    named = set(_equal(plain, choices))
+    if letter := _LETTER.fullmatch(plain):
         named |= _at(letter[1], choices)
-    elif (both := _LETTER_AND_TEXT.fullmatch(plain)) is not None and not named:
-        named = _at(both[1] or both[2] or both[3], choices)
-        if (texts := set(_by_text(both[4], choices))) and not texts & named:
-            return None  # the letter of one choice and the text of another
+    elif not named:
+        named = _lettered(plain, choices) or set(_alike(plain, choices))
     return named.pop() if len(named) == 1 else None
 
 
@@ -67,12 +65,39 @@ def choice_accuracy(picked: int | None, golds: frozenset[int]) -> float:
     return float(picked in golds)
 
 
-def _by_text(text: str, choices: Sequence[str]) -> list[int]:
-    """The choices whose text is `text`: as it stands, else in normal form (where "-1" and "1" are one)."""
-    plain = " ".join(text.lower().split())
-    exact = [at for at, choice in enumerate(choices) if " ".join(choice.lower().split()) == plain]
+def _lettered(text: str, choices: Sequence[str]) -> set[int]:
+    """The choice of a letter with a text behind it. All that the two name where they disagree; none where the
+    letter may be an initial ("D. H. Lawrence").
+    """
+    marked, dotted = _MARKED.fullmatch(text), _DOTTED.fullmatch(text)
+    if marked is not None:
+        letter, rest = marked[1] or marked[2] or marked[3], marked[4]
+    elif dotted is not None:
+        letter, rest = dotted[1], dotted[2]
+    else:
+        return set()
+    at, alike = _at(letter, choices), set(_alike(rest, choices))
+    if marked is None and not alike and not any(_begin_alike(rest, choices[index]) for index in at):
+        return set()
+    return at if at & alike else at | alike
+
+
+def _equal(text: str, choices: Sequence[str]) -> list[int]:
+    """The choices of this text, case and white space aside."""
+    plain = text.lower().split()
+    return [at for at, choice in enumerate(choices) if choice.lower().split() == plain]
+
+
+def _alike(text: str, choices: Sequence[str]) -> list[int]:
+    """The choices of this text, else of this normal form (where "-1" and "1" are one)."""
     form = normal_form(text)
-    return exact or [at for at, choice in enumerate(choices) if form and normal_form(choice) == form]
+    found = [at for at, choice in enumerate(choices) if form and normal_form(choice) == form]
+    return _equal(text, choices) or found
+
+
+def _begin_alike(one: str, other: str) -> bool:
+    left, right = normal_form(one), normal_form(other)
+    return bool(right) and (left.startswith(right) or right.startswith(left))
 
 
 def _at(letter: str, choices: Sequence[str]) -> set[int]:

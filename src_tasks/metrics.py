@@ -32,14 +32,14 @@ _CHINESE_PUNCTUATION = frozenset(
 
 def em(prediction: str, golds: Sequence[str]) -> float:
     """Exact match of normal forms (SQuAD v1.1 `exact_match_score`; FlashRAG `em`)."""
-    return _plain_scores(prediction, golds)["em"]
+    return answer_scores(prediction, golds)["em"]
 
 
 def f1(prediction: str, golds: Sequence[str]) -> float:
     """Token F1 where a yes, no or noanswer on either side that is not met exactly scores 0 (HotpotQA's
     `f1_score`, which FlashRAG, DRAGIN and DeepRAG took over).
     """
-    return _plain_scores(prediction, golds)["f1"]
+    return answer_scores(prediction, golds)["f1"]
 
 
 def squad_f1(prediction: str, golds: Sequence[str]) -> float:
@@ -53,14 +53,14 @@ def cover_em(prediction: str, golds: Sequence[str]) -> float:
     """Whether a gold's normal form is a substring of the prediction's (FlashRAG's `acc`: characters, so
     "art" is covered by "party"). A gold like "The The" covers nothing but itself.
     """
-    return _plain_scores(prediction, golds)["cover_em"]
+    return answer_scores(prediction, golds)["cover_em"]
 
 
 def rouge_l(prediction: str, golds: Sequence[str]) -> float:
     """F-measure of the longest common subsequence of lower-case `[a-z0-9]+` tokens (rouge-score's `rougeL`
     without stemmer).
     """
-    return _plain_scores(prediction, golds)["rouge_l"]
+    return answer_scores(prediction, golds)["rouge_l"]
 
 
 def chinese_f1(prediction: str, golds: Sequence[str]) -> float:
@@ -82,24 +82,13 @@ def token_f1(prediction: str, golds: Sequence[str]) -> float:
     return f1(_as_answer(prediction), [_as_answer(gold) for gold in golds])
 
 
+def chinese_scores(prediction: str, golds: Sequence[str]) -> dict[str, float]:
+    """`zh_f1` where a gold is Chinese, else nothing."""
+    return {"zh_f1": chinese_f1(prediction, golds)} if any(map(_HAN.search, golds)) else {}
+
+
 def answer_scores(prediction: str, golds: Sequence[str]) -> dict[str, float]:
-    """`em`, `f1`, `cover_em` and `rouge_l` in one pass; `zh_f1` too where a gold is Chinese."""
-    scores = _plain_scores(prediction, golds)
-    if any(_HAN.search(gold) for gold in golds):
-        scores["zh_f1"] = chinese_f1(prediction, golds)
-    return scores
-
-
-def _require(golds: Sequence[str]) -> None:
-    if not golds:
-        raise ValueError("a metric needs at least one gold answer")
-
-
-def _as_answer(text: str) -> str:
-    return NO_ANSWER if normalize_answer(text) == NO_ANSWER else text
-
-
-def _plain_scores(prediction: str, golds: Sequence[str]) -> dict[str, float]:
+    """`em`, `f1`, `cover_em` and `rouge_l` in one pass."""
     _require(golds)
     ours, our_words = normal_form(prediction), _WORDS.findall(prediction.lower())
     tokens = ours.split()
@@ -117,6 +106,15 @@ def _plain_scores(prediction: str, golds: Sequence[str]) -> dict[str, float]:
         for name, value in zip(best, found, strict=True):
             best[name] = max(best[name], value)
     return best
+
+
+def _require(golds: Sequence[str]) -> None:
+    if not golds:
+        raise ValueError("a metric needs at least one gold answer")
+
+
+def _as_answer(text: str) -> str:
+    return NO_ANSWER if normalize_answer(text) == NO_ANSWER else text
 
 
 def _closed_overlap(ours: Sequence[str], gold: Sequence[str]) -> float:

@@ -50,7 +50,7 @@ def scored(trajectory: Trajectory) -> QuestionScore:
     if asked.answers:
         metrics["em"] = exact_match(trajectory.answer, asked.answers)
         metrics["f1"] = token_f1(trajectory.answer, asked.answers)
-    kind, source = str(meta.get("type", "")), str(meta.get("dataset", "toyset"))
+    group, source = str(meta.get("type", "")), str(meta.get("dataset", "toyset"))
     return QuestionScore(
         id=asked.id,
         question=asked.question,
@@ -58,7 +58,7 @@ def scored(trajectory: Trajectory) -> QuestionScore:
         prediction=trajectory.answer,
         status=trajectory.status.value,
         source=source,
-        kind=kind,
+        group=group,
         hops=meta.get("hops"),
         metrics=metrics,
     )

@@ -88,7 +88,7 @@ def test_a_run_leaves_its_rows_its_settings_and_its_manifest(method: str, tmp_pa
 
 def test_the_tables_hold_every_question_and_the_totals(tmp_path: Path) -> None:
     done = run(GPU, *scripted(tmp_path))
-    for word in ("question", "answer", "gold", "EM", "F1", "searches", "seconds", "gold recall", "kind"):
+    for word in ("question", "answer", "gold", "EM", "F1", "searches", "seconds", "gold recall", "group"):
         assert word in done.stdout
     assert done.stdout.count("What is item") == 2
     assert "outcomes: 2 finished; 0.0 % of replies malformed" in done.stdout

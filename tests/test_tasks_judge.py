@@ -131,7 +131,7 @@ def report_of(folder: Path) -> dict[str, Any]:
 
 
 def judged(settings: JudgeConfig, *folders: Path) -> int:
-    return judge_folders(settings, list(folders), Console(quiet=True))
+    return judge_folders(settings, list(folders), out=Console(quiet=True), err=Console(quiet=True))
 
 
 def test_a_scripted_judge_scores_a_run_once(tmp_path: Path) -> None:

@@ -78,12 +78,19 @@ def test_a_row_of_the_shared_sets_keeps_its_id_kind_and_passages(tmp_path: Path)
     first, second = read_questions(questions_in(tmp_path, shared, ours))
     assert (first.supporting, first.group) == (("p28", "p22"), "bridge")
     assert first.meta == {
-        **{"type": "bridge", "dataset": "hotpotqa", "split": "dev", "level": "hard"},
-        **{"source_id": "5a85", "supporting_titles": ["A"]},
+        "type": "bridge",
+        "dataset": "hotpotqa",
+        "split": "dev",
+        "level": "hard",
+        "source_id": "5a85",
+        "supporting_titles": ["A"],
     }
     assert (second.supporting, second.group) == (("sw-1",), "bridge 2-hop")
     assert second.meta == {
-        **{"type": "bridge", "hops": 2, "source_id": "s1", "context_ids": ["sw-1", "2"]},
+        "type": "bridge",
+        "hops": 2,
+        "source_id": "s1",
+        "context_ids": ["sw-1", "2"],
     }
 
 
@@ -116,7 +123,7 @@ def test_doubles_are_dropped_and_the_limit_counts_questions(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "holds no question"),
+        ([], "holds no row"),
         ([{"question": "a"}, {"query": "b"}], "q.jsonl, line 2: no 'question'; mend or remove that row"),
         ([{"question": "  "}], "line 1: 'question' holds no word"),
         ([{"question": 5}], "line 1: 'question' must be text"),
@@ -146,7 +153,7 @@ def test_a_missing_file_says_where_such_a_file_is_had_and_what_to_set(tmp_path: 
     said = str(refused.value)
     assert f"no such file: {tmp_path}/hotpotqa.dev.jsonl; HotpotQA is at https://hotpotqa.github.io" in said
     assert said.endswith("download it and set datasets[0].path to the file")
-    with pytest.raises(UserError, match="many published sets are at hub:.*set questions to the file"):
+    with pytest.raises(UserError, match=r"many published sets are at hub:.*set questions to the file"):
         read_questions(tmp_path / "mine.jsonl")
     with pytest.raises(UserError, match="a folder without CSV tables"):
         read_questions(tmp_path)

@@ -18,6 +18,7 @@ from src_core.types import Finish, Question, Status, Trajectory
 from src_data.teachers import Teacher
 from src_infer.episode import Limits, SearchFn, run_episode
 from src_infer.runner import run_all
+from src_tasks.choices import asked_text
 
 RETRIED = frozenset(status.value for status in Status if status.retryable)
 
@@ -97,7 +98,7 @@ async def make_chain(chain: Chain, workshop: Workshop) -> Trajectory:
         return Trajectory(chain.question, (), "", Status.REFUSED, error=reason, provenance=provenance)
     begun = time.perf_counter()
     episode = await run_episode(
-        chain.question.question,
+        asked_text(chain.question),
         generate=workshop.teacher.generate_for(chain.question, chain.number),
         search=workshop.search,
         limits=workshop.limits,

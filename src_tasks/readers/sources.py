@@ -219,9 +219,7 @@ def _unfolded(
     rows = _raw_rows(source)
     head = list(itertools.islice(rows, _LOOK_AT))
     if not head:
-        raise UserError(
-            f"{source.path} holds no question; expected rows like {{'question': …, 'answers': […]}}"
-        )
+        raise UserError(f"{source.path} holds no row; expected rows like {{'question': …, 'answers': […]}}")
     common = _common_format(source, head)
     for place, value, problem in itertools.chain(head, rows):
         try:
