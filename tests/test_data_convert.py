@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from src_core.errors import UserError
 from src_core.types import Finish, Search, Status, Trajectory
-from src_data.convert_trajectories.chains import ImportConfig, import_rows, load_golds, question_key
+from src_data.convert_trajectories.chains import ImportConfig, import_rows, load_golds
 from src_data.convert_trajectories.notations import MAX_CHARS, detect_notation, read_chain
 from src_data.filters.filter_trajectory import CleanConfig, judge
 from src_tasks.readers.sources import SourceConfig
@@ -175,7 +175,6 @@ def test_golds_are_joined_by_question_and_answers_of_the_model_are_no_golds(tmp_
     assert joined.question.answers == ("Le Roncole",)
     assert joined.question.meta["source_id"] == "q7"
     assert judge(joined, CleanConfig()).kept
-    assert question_key("A  'B'-c?") == question_key("a b C")
 
 
 def test_prompts_around_the_question(tmp_path: Path) -> None:

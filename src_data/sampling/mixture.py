@@ -23,8 +23,9 @@ from typing import NamedTuple
 from src_core.config import config_class
 from src_core.errors import UserError
 from src_core.types import Question, question_from_json, to_json
-from src_data.sampling.decontaminate import NGRAM, EvaluationIndex, key_hash, question_key
+from src_data.sampling.decontaminate import NGRAM, EvaluationIndex, key_hash
 from src_data.sampling.mix_report import MixReport, SourceCount
+from src_tasks.question_text import question_key
 from src_tasks.readers.sources import (
     BadRow,
     OnBadRow,
