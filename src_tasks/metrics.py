@@ -96,11 +96,12 @@ def answer_scores(prediction: str, golds: Sequence[str]) -> dict[str, float]:
     if not ours:
         return best
     for gold in golds:
-        theirs = normal_form(gold)
+        usual = squad_normalize(gold)
+        theirs = usual or normal_form(gold)
         found = (
             float(ours == theirs),
             _closed_overlap(tokens, theirs.split()),
-            float(theirs in ours if squad_normalize(gold) else ours == theirs),
+            float(theirs in ours if usual else ours == theirs),
             _lcs_f(our_words, _WORDS.findall(gold.lower())),
         )
         for name, value in zip(best, found, strict=True):
