@@ -52,7 +52,7 @@ def trajectories(text: st.SearchStrategy[str]) -> st.SearchStrategy[Trajectory]:
         SECONDS,
     )
     data = st.dictionaries(text, st.one_of(text, st.integers(-9, 9), st.lists(text, max_size=2)), max_size=3)
-    question = st.builds(Question, text, text, texts, texts, data)
+    question = st.builds(Question, text, text, texts, texts, texts, text, data)
     return st.builds(
         Trajectory,
         question,
