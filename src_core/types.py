@@ -32,24 +32,29 @@ class Status(StrEnum):
         return self in (Status.MODEL_ERROR, Status.RETRIEVER_ERROR)
 
 
-def question_id(question: str, answers: tuple[str, ...]) -> str:
-    """Content hash (16 hex digits) of a question and its gold answers: stable under re-ordering of the input
-    file.
+def question_id(question: str, answers: tuple[str, ...], choices: tuple[str, ...] = ()) -> str:
+    """Content hash (16 hex digits) of a question, its gold answers and, where it has them, its choices:
+    stable under re-ordering of the input file.
     """
     blob = "\x1f".join([question.strip(), *sorted(answers)])
+    if choices:
+        blob += "\x1e" + "\x1f".join(choices)
     return hashlib.sha256(blob.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question. `answers` are gold aliases (may be empty), `supporting` gold passage ids in the
-    corpus.
+    """One question. `answers` are gold aliases (may be empty), `supporting` gold passage ids in the corpus,
+    `choices` the options of a multiple-choice question in the order of their letters (its `answers` are
+    texts of choices), `group` what it is reported under (subject, hops or category).
     """
 
     id: str
     question: str
     answers: tuple[str, ...] = ()
     supporting: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    group: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
 
 
@@ -186,6 +191,7 @@ class Trajectory:
 
 
 _TRAJECTORY = TypeAdapter(Trajectory)
+_QUESTION = TypeAdapter(Question)
 
 
 def to_json(record: Any) -> bytes:
@@ -209,6 +215,11 @@ def _printable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_printable(v) for v in value]
     return value
+
+
+def question_from_json(line: bytes | str) -> Question:
+    """Read back what `to_json` wrote for a question. Raises pydantic's ValidationError on anything else."""
+    return _QUESTION.validate_json(line)
 
 
 def trajectory_from_json(line: bytes | str) -> Trajectory:

@@ -22,7 +22,7 @@ from src_demo.servers import ServerWatch
 from src_demo.wire import Event, run_request
 from src_infer.methods import load_method, method_names
 from src_retrieval.wire import RequestError
-from src_tasks.questions import load_questions
+from src_tasks.readers.sources import read_questions
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -179,7 +179,7 @@ def examples(config: DemoConfig) -> list[str]:
     if not path.is_file():
         return []
     by_kind: dict[tuple[str, str], str] = {}
-    for question in load_questions(path):
+    for question in read_questions(path):
         kind = (str(question.meta.get("type")), str(question.meta.get("hops")))
         by_kind.setdefault(kind, question.question)
     return list(by_kind.values())[:EXAMPLES]

@@ -31,7 +31,6 @@ from src_infer.methods import Method, load_method
 from src_infer.prompts import pinned_digest
 from src_infer.runner import run_all
 from src_infer.runtime import Runtime, make_protocol, open_runtime
-from src_infer.scores import totals
 from src_infer.show import (
     StepPrinter,
     report_console,
@@ -39,7 +38,9 @@ from src_infer.show import (
     totals_table,
     verdict_lines,
 )
-from src_tasks.questions import load_questions
+from src_tasks.choices import asked_text
+from src_tasks.readers.sources import read_questions
+from src_tasks.scores import totals
 
 CHECK = "--check"
 RETRIED = frozenset(status.value for status in Status if status.retryable)
@@ -91,7 +92,7 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
 def _questions(config: InferConfig) -> list[Question]:
     if config.question:
         return [Question(question_id(config.question, ()), config.question)]
-    return load_questions(Path(config.questions), limit=config.n_questions)
+    return read_questions(config.questions, limit=config.n_questions)
 
 
 class Answered(NamedTuple):
@@ -153,7 +154,8 @@ async def _answer_all(
 
     async def answer(question: Question) -> Trajectory:
         try:
-            return await method.run(question, runtime)
+            row = await method.run(replace(question, question=asked_text(question)), runtime)
+            return replace(row, question=question)
         except BoundaryError as error:
             return Trajectory(question, (), "", failure_status(error), error=str(error))
 

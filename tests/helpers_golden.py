@@ -258,7 +258,8 @@ PAIRS = [
 def scores() -> list[Any]:
     """Every text metric on fixed pairs."""
     from src_tasks import metrics
-    from src_tasks.answers import exact_match, normalize_answer, token_f1
+    from src_tasks.answers import normalize_answer
+    from src_tasks.metrics import exact_match, token_f1
 
     names = ("em", "f1", "squad_f1", "cover_em", "rouge_l", "chinese_f1")
     table = []

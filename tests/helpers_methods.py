@@ -29,7 +29,7 @@ WORLD = [
     Passage("p3", "Bath", "Bath\nBath is a city in England."),
 ]
 ASKED = "Where was the author of Emma born?"
-QUESTION = Question("id", ASKED, ("Steventon",), ("p1", "p2"), {"context_ids": ["p3", "p2", "p1"]})
+QUESTION = Question("id", ASKED, ("Steventon",), ("p1", "p2"), meta={"context_ids": ["p3", "p2", "p1"]})
 
 OBSERVE = "Answer the question at the end in one short sentence"
 FROM_SEARCHES = "Using the search results, answer"

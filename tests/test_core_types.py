@@ -24,7 +24,7 @@ from src_core.types import (
     to_json,
     trajectory_from_json,
 )
-from src_tasks.answers import exact_match, token_f1
+from src_tasks.metrics import exact_match, token_f1
 
 TEXT = st.text(max_size=30)
 WILD = st.text(alphabet=st.one_of(st.characters(), st.characters(categories=["Cs"])), max_size=30)
@@ -53,7 +53,7 @@ def trajectories(text: st.SearchStrategy[str]) -> st.SearchStrategy[Trajectory]:
         SECONDS,
     )
     data = st.dictionaries(text, st.one_of(text, st.integers(-9, 9), st.lists(text, max_size=2)), max_size=3)
-    question = st.builds(Question, text, text, texts, texts, data)
+    question = st.builds(Question, text, text, texts, texts, texts, text, data)
     return st.builds(
         Trajectory,
         question,
@@ -144,7 +144,8 @@ F1 = [
     ("Paris", ["noanswer"], 0.0),
     ("one two two", ["two two three"], 2 / 3),
     ("x", ["y"], 0.0),
-    ("the", ["a"], 1.0),
+    ("the", ["a"], 0.0),
+    ("the", ["The"], 1.0),
 ]
 
 
@@ -163,7 +164,7 @@ def test_a_metric_without_gold_answers_fails() -> None:
 def test_scores_stay_in_range_and_agree(a: str, b: str) -> None:
     assert 0.0 <= token_f1(a, [b]) <= 1.0
     assert token_f1(a, [b]) >= exact_match(a, [b])
-    assert token_f1(a, [a]) == exact_match(a, [a]) == 1.0
+    assert token_f1(a, [a]) == exact_match(a, [a]) == float(bool(a.strip()))
 
 
 STEPS = (

@@ -24,7 +24,6 @@ from src_data.convert_trajectories.chains import (
     detect_format,
     import_rows,
     load_golds,
-    question_key,
 )
 from src_data.filters.filter_trajectory import FilterConfig, filter_trajectory
 from src_tasks.readers.sources import SourceConfig
@@ -185,7 +184,6 @@ def test_golds_are_joined_by_question_and_answers_of_the_model_are_no_golds(tmp_
     assert joined.question.answers == ("Le Roncole",)
     assert joined.question.meta["source_id"] == "q7"
     assert filter_trajectory(joined, FilterConfig()).kept
-    assert question_key("A  'B'-c?") == question_key("a b C")
 
 
 def test_prompts_around_the_question(tmp_path: Path) -> None:

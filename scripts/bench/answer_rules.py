@@ -28,8 +28,9 @@ from src_core.types import Status, trajectory_from_json
 from src_data.filters.answer_rules import CLOSED, accept, original_accepts
 from src_data.filters.answer_tokens import is_quantity, tokens
 from src_data.filters.filter_trajectory import finish_answer
-from src_tasks.answers import exact_match, normalize_answer, token_f1
-from src_tasks.questions import load_questions
+from src_tasks.answers import normalize_answer
+from src_tasks.metrics import exact_match, token_f1
+from src_tasks.readers.sources import read_questions
 
 PAIRS = Path(__file__).resolve().parents[2] / "tests" / "data" / "answer_pairs.jsonl"
 MIN_F1 = 0.6
@@ -130,7 +131,7 @@ def print_trajectories(path: Path) -> None:
 
 def print_questions(path: Path) -> None:
     """Golds of other questions, and aliases of one question."""
-    golds = [question.answers for question in load_questions(path) if question.answers]
+    golds = [question.answers for question in read_questions(path) if question.answers]
     for name, pairs in (("golds of other questions", _others(golds)), ("aliases", _aliases(golds))):
         sample = [(prediction, (gold,)) for prediction, gold in _sample(pairs)]
         print(f"\n{path.name}: {len(sample)} pairs, {name}")

@@ -18,6 +18,7 @@ from src_data.teachers import Teacher
 from src_infer.episode import run_episode
 from src_infer.runner import run_all
 from src_infer.runtime import Runtime
+from src_tasks.choices import asked_text
 
 RETRIED = frozenset(status.value for status in Status if status.retryable)
 
@@ -89,7 +90,7 @@ async def make_chain(chain: Chain, teacher: Teacher, runtime: Runtime) -> Trajec
         return Trajectory(chain.question, (), "", Status.REFUSED, error=reason, provenance=provenance)
     begun = time.perf_counter()
     episode = await run_episode(
-        chain.question.question,
+        asked_text(chain.question),
         writer=teacher.writer(chain.question, chain.number),
         search=runtime.rag.observe,
         limits=runtime.limits,

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from src_core.errors import UserError
-from src_core.types import Trajectory, to_json
+from src_core.types import Trajectory, question_from_json, to_json
 from src_data.config import BuildConfig
 from src_data.construction.build import open_construction
 from src_data.construction.construct import Chain, make_chain
 from src_data.construction.shards import finished_in_shard, shard_file
-from src_data.sampling.mixture import question_from_json
 from src_infer.prompts import pinned_digest
 from src_infer.runner import run_all
 

@@ -21,13 +21,13 @@ from src_core.rowfiles import file_rows
 from src_core.types import Finish, Question, Status, Trajectory, question_id
 from src_data.exporting.export import ExportConfig
 from src_data.filters.filter_trajectory import FilterConfig
+from src_tasks.question_text import question_key
 from src_tasks.readers.sources import BadRow, OnBadRow, SourceSetting, read_source
 
 QUESTION_KEYS = ("question", "instruction", "prompt", "query", "input")
 TEXT_KEYS = ("trajectory", "output", "response", "completion", "text", "generation")
 GOLD_KEYS = ("answers", "golden_answers", "golds", "gold", "target")
 _ASKED = re.compile(r"^[ \t]*question[ \t]*:[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE)
-_NO_LETTERS = re.compile(r"[\W_]+")
 
 
 @config_class
@@ -125,11 +125,6 @@ def as_trajectory(question: Question, read: ReadTrajectory, provenance: dict[str
         error=read.problem or None,
         provenance={**provenance, **read.notes},
     )
-
-
-def question_key(text: str) -> str:
-    """What two spellings of a question have in common: letters and digits in one case."""
-    return " ".join(_NO_LETTERS.sub(" ", text.casefold()).split())
 
 
 def _unread(question: Question, problem: str, provenance: dict[str, Any]) -> Trajectory:

@@ -38,7 +38,8 @@ from src_data.exporting.reader import reader_rows
 from src_data.filters.filter_report import source_of, teacher_of
 from src_data.filters.filter_run import FilterPaths, read_filtered
 from src_data.filters.filter_trajectory import finish_answer
-from src_tasks.answers import exact_match, token_f1
+from src_tasks.choices import asked_text
+from src_tasks.metrics import exact_match, token_f1
 
 PROVENANCE = "provenance.jsonl"
 Side = Literal["train", "validation"]
@@ -127,7 +128,7 @@ def export_run(paths: FilterPaths, config: ExportConfig, protocol: Protocol) -> 
 
 def chain_turns(chain: Trajectory, protocol: Protocol, *, include_think: bool = False) -> Turns:
     """A chain in the published schema; with `include_think`, think blocks in front of the thoughts."""
-    turns: Turns = [dict(turn) for turn in protocol.turns(chain.question.question, chain.steps)]
+    turns: Turns = [dict(turn) for turn in protocol.turns(asked_text(chain.question), chain.steps)]
     if include_think:
         replies = (turn for turn in turns if turn["role"] == "assistant")
         for turn, step in zip(replies, chain.steps, strict=True):

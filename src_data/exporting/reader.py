@@ -21,6 +21,7 @@ from src_data.annotated_teacher.teacher import DecompositionTeacher, replay
 from src_data.annotated_teacher.thought_templates import known
 from src_data.filters.filter_trajectory import finish_answer
 from src_infer.prompts import load_prompt, searches_block
+from src_tasks.choices import asked_text
 
 Turns = list[dict[str, Any]]
 NOT_SAID = "The passages do not say."
@@ -40,7 +41,7 @@ def reader_rows(chain: Trajectory, *, max_chars: int) -> Iterator[Turns]:
         if reply and step.passages and not step.repeated and isinstance(step.action, Search):
             context = passage_block(step.passages, max_chars=max_chars)
             yield _row(fill(load_prompt("observe"), context=context, question=step.action.query), reply)
-    prompt = fill(load_prompt("final"), context=searches_block(steps), question=chain.question.question)
+    prompt = fill(load_prompt("final"), context=searches_block(steps), question=asked_text(chain.question))
     yield _row(prompt, finish_answer(chain.steps), system=load_prompt("final_system"))
 
 

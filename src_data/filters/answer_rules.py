@@ -19,7 +19,8 @@ from pydantic import Field
 
 from src_core.config import config_class
 from src_data.filters.answer_tokens import covers, is_quantity, tokens
-from src_tasks.answers import NO_ANSWER, normalize_answer, squad_normalize, token_f1
+from src_tasks.answers import NO_ANSWER, normalize_answer, squad_normalize
+from src_tasks.metrics import token_f1
 
 AnswerCode = Literal["agrees", "no_gold", "empty", "abstains", "closed", "number", "differs"]
 CLOSED = frozenset({"yes", "no"})

@@ -120,7 +120,7 @@ def _question(key: str, score: QuestionScore, trajectory: Trajectory, *, runs: i
         "golds": list(score.golds),
         "supporting": list(trajectory.question.supporting),
         "source": score.source,
-        "kind": score.kind,
+        "group": score.group,
         "hops": score.hops,
         "rows": [None] * runs,
     }

@@ -88,7 +88,7 @@ function rowsOf(report, at) {
 function textOf(question) {
   // What search looks into, in lower case; made once, when somebody searches.
   if (question.text === undefined) {
-    const texts = [question.id, question.question, ...question.golds, question.kind, question.source];
+    const texts = [question.id, question.question, ...question.golds, question.group, question.source];
     for (const row of question.rows) {
       if (!row) continue;
       texts.push(row.answer, row.error, row.status);

@@ -1,7 +1,7 @@
 // One question in full: what was asked, what came out, and every step on the way.
 
 function drawTags(question) {
-  const tags = [question.source, question.kind, question.hops ? plural(question.hops, "hop") : ""].filter((tag) => tag);
+  const tags = [question.source, question.group, question.hops ? plural(question.hops, "hop") : ""].filter((tag) => tag);
   const link = el("a", { class: "id", href: address(question.key), title: "link to this question" }, `#${short(question.key, 40)}`);
   return el("p", { class: "tags" }, tags.map((tag) => el("span", {}, short(tag, 60))), link);
 }

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src_eval.retrieval import first_seen, ndcg_at, per_search, recall_at, retrieval_scores
+from src_tasks.retrieval import first_seen, ndcg_at, per_search, recall_at, retrieval_scores
 
 SEARCHES = [["x", "g1", "y"], ["g1", "z", "g2"]]
 
