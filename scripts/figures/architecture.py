@@ -58,7 +58,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A room at its place: `top` and `height` in pixels, the lines of text under its name with their class."""
+    """A room at its place: `top` and `height` in pixels, the lines below its name with their style."""
 
     room: Room
     top: int
