@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Answer questions with the Thought-Action-Observation loop.
-#   bash infer.sh                                  10 questions of the sample world, everything set up on the way
+#   bash infer.sh                                  10 questions of the sample world; the first run sets everything up
 #   N_QUESTIONS=-1 METHOD=naive_rag bash infer.sh  all of them with another method
 #   QUESTION="Who …?" bash infer.sh                one question, every step printed as it happens
-#   CORPUS=my_corpus.jsonl bash infer.sh questions=my.jsonl   another corpus, indexed on the way
+#   CORPUS=my_corpus.jsonl bash infer.sh questions=my.jsonl   another corpus; its index is built first
 #   MODEL=qwen2.5-coder-1.5b bash infer.sh         an untrained model, with prompt, example and grammar
 #   ADAPTER=runs/x/adapter bash infer.sh           what training wrote: an adapter, or MODEL=runs/x/model
 #   bash infer.sh limits.t_max=8                              any setting of configs/infer/*.yaml as key=value
-# Knobs may stand before or after the script's name: METHOD N_QUESTIONS QUESTION RUN_NAME PROFILE MODEL ADAPTER, and
+# Knobs may be written before or after the script's name: METHOD N_QUESTIONS QUESTION RUN_NAME PROFILE MODEL ADAPTER, and
 # those of deploy/deploy_config.sh. PROFILE=small (a 0.5B that was trained for the loop; the default) and PROFILE=cpu (an
 # untrained model: the default when MODEL names one without ADAPTER) start and stop the embedded servers; PROFILE=gpu
 # talks to those that deploy/*.sh started, and is the default where a GPU and vLLM are there.
@@ -30,7 +30,7 @@ run=("$VENV/bin/python" -m src_infer.run "configs/infer/$PROFILE.yaml" method="$
   ${lora:+agent.model="$lora"} "${settings[@]}")
 if (( EMBEDDED )); then
   bash scripts/setup.sh requirements-local.txt
-  "${run[@]}" --check # a mistake is told before anything is fetched or started
+  "${run[@]}" --check # a mistake is reported before any download or server start
   start_embedded "$([[ $METHOD == closed_book ]]; echo $?)"
 fi
 need_python

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must hold, in an environment of its own: bash scripts/test.sh
+# Lint, types and all tests, in an environment of its own: bash scripts/test.sh
 #   SLOW=0 bash scripts/test.sh                        without the embedded models, and without training
 #   bash scripts/test.sh tests/test_x.py -k word       only these tests, no linters; arguments go to pytest
 # VENV=… uses another environment; the tests of training have one beside it (VENV_TRAIN=…), with torch. The last line is pytest's own summary.

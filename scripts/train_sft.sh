@@ -4,8 +4,8 @@
 #   bash scripts/train_sft.sh CONFIG.yaml --check          look at the data and stop
 #   bash scripts/train_sft.sh CONFIG.yaml learning_rate=1e-4 lora.rank=8      any setting of src_train/config.py
 #   NPROC=8 bash scripts/train_sft.sh CONFIG.yaml          one process per GPU (FSDP with fsdp: true)
-# The first run makes .venv-train (VENV_TRAIN=… another folder, PYTHON=… another Python). The same command goes on where
-# a run was stopped. The result is runs/NAME/model (or adapter); serve it with MODEL=… or ADAPTER=… bash infer.sh.
+# The first run makes .venv-train (VENV_TRAIN=… another folder, PYTHON=… another Python). The same command resumes an
+# interrupted run. The result is runs/NAME/model (or adapter); serve it with MODEL=… or ADAPTER=… bash infer.sh.
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,7 +13,7 @@ case ${1:---help} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/train
 export VENV=${VENV_TRAIN:-.venv-train} TOKENIZERS_PARALLELISM=false
 NPROC=${NPROC:-1}
 arguments=()
-for argument in "$@"; do # a relative path to a config starts where the caller stands
+for argument in "$@"; do # a relative path to a config starts in the caller's folder
   [[ $argument == *=* || $argument == -* || ! -f $CALLER/$argument ]] || argument=$CALLER/$argument
   arguments+=("$argument")
 done

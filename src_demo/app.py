@@ -107,7 +107,7 @@ class DemoApp:
 
 
 async def _pump(run: Run, send: Send) -> None:
-    """Send what the run tells; a comment when it is quiet, so that no proxy on the way gives it up."""
+    """Send the run's events, and a comment while there is none, so that no proxy closes the connection."""
     event: Event | None = Event("run", {"id": run.id})
     while event is not None:
         await _send_piece(send, event.encoded())

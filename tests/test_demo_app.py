@@ -417,7 +417,7 @@ def test_a_mistake_of_ours_is_an_event_without_its_traceback(
     monkeypatch.setattr("src_demo.runs.load_method", lambda name: Method(broken, None, "", True))
     events = asyncio.run(events_of(tmp_path))
     assert kinds(events) == ["run", "models", "error"]
-    assert events[-1].data == {"sentence": "The run failed by a mistake of ours; logs/demo.log tells more."}
+    assert events[-1].data == {"sentence": "The run failed by an error in this server; see logs/demo.log."}
     assert "KeyError" in caplog.text
 
 

@@ -154,7 +154,7 @@ def test_steps_come_one_by_one_and_passages_open(stage: Stage, tab: Any) -> None
     expect(tab.locator("#steps .label.finish")).to_have_text("Finish")
     says(tab, "#answer .foot", "2 searches")
     says(tab, "#answer .foot", "tokens read")
-    expect(tab.locator("#told")).to_contain_text("Answer: item-1")
+    expect(tab.locator("#announcement")).to_contain_text("Answer: item-1")
     says(tab, "#recent", ITEM)
     expect(tab.locator("#run")).to_be_enabled()
     tab.evaluate("window.setTimeout = () => 0")  # the button keeps saying what it did

@@ -98,11 +98,11 @@ function secondsPlot(report, pickGroup) {
   const bin = (row) => Math.min(Math.floor((row.seconds || 0) / step), last);
   const found = tally(report, bin, Array.from({ length: last + 1 }, (_, at) => at));
   const text = (n) => String(Number((n * step).toPrecision(3)));
-  const told = times.map((sorted, at) => `${runName(report, at)}median ${decimals(quantile(sorted, 0.5), 1)} s, 95th percentile ${decimals(quantile(sorted, 0.95), 1)} s`);
+  const texts = times.map((sorted, at) => `${runName(report, at)}median ${decimals(quantile(sorted, 0.5), 1)} s, 95th percentile ${decimals(quantile(sorted, 0.95), 1)} s`);
   return {
     id: "plot-seconds",
     title: "Time for one question",
-    summary: told.join("; "),
+    summary: texts.join("; "),
     x: "seconds, from", y: "questions", numbers: true,
     columns: ["seconds", ...heads(report, ["questions"])],
     groups: [...found].map(([at, cells]) => {

@@ -56,7 +56,7 @@ function support(report, question, row) {
 function drawStep(report, question, step, { marks, plain }) {
   const notes = [];
   if (step.repeated) notes.push("asked before");
-  for (const name of step.parse_fixes || []) notes.push(`mended: ${name.replaceAll("_", " ")}`);
+  for (const name of step.parse_fixes || []) notes.push(`repaired: ${name.replaceAll("_", " ")}`);
   if (step.parse_failures) notes.push(plural(step.parse_failures, "malformed reply before", "malformed replies before"));
   return el("li", { class: "step" },
     el("p", { class: "step-head" }, el("b", {}, `Step ${step.n}`), notes.map((note) => el("span", { class: "warn" }, short(note, 80))), el("small", { class: "dim" }, `${decimals(step.seconds, 1)} s · ${whole(step.usage[1])} + ${whole(step.usage[2])} tokens`)),
