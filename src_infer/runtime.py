@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from src_core.endpoints import TOKEN_VARIABLE, make_model
+from src_core.endpoints import TOKEN_VARIABLE, make_model, make_tokenizer
 from src_core.http_json import RetryPolicy
 from src_core.llm import ChatModel, Endpoint, Sampling
 from src_core.protocols import protocol_class
@@ -129,18 +129,13 @@ def make_protocol(config: RuntimeConfig) -> Protocol:
 
 def make_policy(config: RuntimeConfig, model: ChatModel) -> Policy:
     """The reasoning model with the format, prompt and sampling of the configuration."""
-    tokenizer = None
-    if config.agent.tokenizer:
-        from src_core.chat_tokenizer import ChatTokenizer  # numpy, which most runs do not need
-
-        tokenizer = ChatTokenizer(Path(config.agent.tokenizer))
     return Policy(
         model,
         make_protocol(config),
         sampling=config.sampling("agent"),
         prompt_tokens=config.prompt_tokens,
         constrain=config.constrain,
-        tokenizer=tokenizer,
+        tokenizer=make_tokenizer(config.agent.tokenizer),
     )
 
 
