@@ -48,6 +48,7 @@ if (( $# )); then tests pytest "$@"; exit; fi
 stage "ruff check" "$VENV/bin/ruff" check
 stage "ruff format" "$VENV/bin/ruff" format --check
 stage mypy "$VENV/bin/mypy"
+stage "import contracts" "$VENV/bin/lint-imports" --no-cache
 stage shellcheck shell_lint
 if [[ $SLOW == 0 ]]; then slow=0
 elif has_slow_tests; then slow=1
