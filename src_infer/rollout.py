@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from src_core.chat_tokenizer import ChatTokenizer, TokenPiece
 from src_core.config import config_class
@@ -262,3 +262,22 @@ class TokenWriter(StepWriter):
         while keep and len(self._tokenizer.reply_text(ids[:keep])) > min(cuts):
             keep -= 1
         return keep
+
+
+def rollout_row(done: Rollout, advantages: Sequence[float]) -> dict[str, Any]:
+    """A row of a rollout file for training (`src_train.rollouts`), with one advantage per sample. Raises
+    `ValueError` unless there are as many advantages as samples.
+    """
+    return {
+        "question_id": done.question.id,
+        "samples": [
+            {
+                "ids": sample.ids,
+                "trainable": [int(each) for each in sample.trainable],
+                "logprobs": sample.logprobs,
+                "advantages": advantage,
+                "policy_version": max((s.policy_version for s in sample.spans if s.trainable), default=0),
+            }
+            for sample, advantage in zip(done.samples, advantages, strict=True)
+        ],
+    }
