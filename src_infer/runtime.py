@@ -22,6 +22,7 @@ from src_core.protocols import protocol_class
 from src_core.protocols.base import Protocol
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
+from src_core.trained_prompt import require_trained_prompt
 from src_core.types import Passage, Question, Step
 from src_infer.config import RuntimeConfig
 from src_infer.episode import Limits
@@ -121,10 +122,15 @@ async def open_runtime(
 
 
 def make_protocol(config: RuntimeConfig) -> Protocol:
-    """The text format of the configuration with its prompts. Raises `UserError` for an unknown one."""
+    """The text format of the configuration with its prompts. Raises `UserError` for an unknown one, and
+    where the agent was trained with another prompt.
+    """
     style: PromptStyle = config.prompt.style()
     made = protocol_class(config.protocol)
-    return ReaRag(style, thinks=config.thinks) if made is ReaRag else made(style)
+    protocol = ReaRag(style, thinks=config.thinks) if made is ReaRag else made(style)
+    if config.trained:
+        require_trained_prompt(Path(config.trained), protocol)
+    return protocol
 
 
 def make_policy(config: RuntimeConfig, model: ChatModel) -> Policy:
