@@ -39,8 +39,8 @@ def require_trained_prompt(folder: Path, protocol: Protocol) -> None:
         asked = getattr(protocol.style, name) or own.get(name, getattr(protocol.style, name))
         if trained != asked:
             raise UserError(
-                f"{folder} was trained with {name} {trained!r:.120}, this run asks with {asked!r:.120}; set the "
-                "prompt that it was trained with, or trained= to ask it in another way"
+                f"{folder} was trained with {name} {trained!r:.120}, this run asks with {asked!r:.120}; set "
+                "the prompt that it was trained with, or trained= to ask it in another way"
             )
 
 
