@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from src_core.http_server import RequestError
 from src_demo.config import DemoConfig
 from src_demo.guards import HEADERS, Asked, Guard, asked
 from src_demo.runs import QUIET, Run, Runs
@@ -23,7 +24,6 @@ from src_demo.servers import ServerWatch
 from src_demo.wire import Event, run_request
 from src_infer import methods
 from src_infer.methods import load_method, method_names
-from src_retrieval.wire import RequestError
 from src_tasks.questions import load_questions
 
 Message = dict[str, Any]

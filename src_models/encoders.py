@@ -23,17 +23,9 @@ from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
 from src_models.bert_onnx import write_bert
 from src_models.catalog import SourceError
+from src_models.families import FAMILIES
 from src_models.weights import Weights, read_onnx, read_safetensors, unpack_onnx
 
-FAMILIES: Mapping[str, Mapping[str, str]] = {
-    "e5": {"pooling": "mean", "query_prefix": "query: ", "passage_prefix": "passage: "},
-    "minilm": {"pooling": "mean", "query_prefix": "", "passage_prefix": ""},
-    "bge": {
-        "pooling": "cls",
-        "query_prefix": "Represent this sentence for searching relevant passages: ",
-        "passage_prefix": "",
-    },
-}
 PROBES = (
     "Who wrote the novel on which the film was based?",
     "The river rises in the Alps and flows through four countries before it reaches the sea.",
@@ -59,7 +51,7 @@ def build_encoder(
         "dim": int(weights["embeddings.LayerNorm.weight"].shape[0]),
         "normalize": True,
         "max_length": max_length,
-        **FAMILIES[family],
+        **FAMILIES[family]._asdict(),
     }
     facts["int8_cosine"] = round(_int8_cosine(out), 4)
     if facts["int8_cosine"] < INT8_FLOOR:

@@ -39,7 +39,7 @@ def hostile(text: str = EVIL) -> Trajectory:
         reply=text,
         think=text,
         repairs=(text,),
-        passages=(Passage(text, text, f"{text}\n{text}", float("inf")),),
+        passages=(Passage(text, text, f"{text}\n{text}", {"retrieval": 1e300, text: 0.5}),),
     )
     asked = replace(question(text, (text,), type=text, dataset=text), supporting=(text,))
     return chain(step, finish(2, text, thought=text), asked=asked, error=text)

@@ -214,7 +214,7 @@ def test_hub_refuses_another_file_before_downloading(tmp_path: Path, monkeypatch
     monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
     monkeypatch.setattr(hub, "_child", child)
     with pytest.raises(SourceError, match="another file"):
-        hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path)
+        hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path, report=print)
     assert steps == ["meta"]
 
 
@@ -223,14 +223,14 @@ def test_hub_takes_a_cached_file_after_checking_it(tmp_path: Path, monkeypatch: 
     blob.write_bytes(CONTENT)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
     monkeypatch.setattr(hub, "_child", lambda arguments, *, seconds: {"path": str(blob)})
-    assert hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path).read_bytes() == CONTENT
+    assert hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path, report=print).read_bytes() == CONTENT
     (tmp_path / "model.gguf").unlink()
     blob.write_bytes(b"other")
     with pytest.raises(SourceError, match="another sha256"):
-        hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path)
+        hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path, report=print)
 
 
 def test_hub_without_its_package_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(SourceError, match="not installed"):
-        hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path)
+        hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path, report=print)

@@ -17,7 +17,7 @@ MODULES = sorted(
 )
 # Modules that exist for one heavy package, which a machine may lack: they are imported where it is used.
 BEHIND_A_PACKAGE = frozenset(
-    {"src_retrieval.torch_encoder", "src_retrieval.onnx_encoder"}
+    {"src_retrieval.encoders.torch", "src_retrieval.encoders.onnx"}
     | {
         f"src_train.{name}"
         for name in ("attention", "loss", "model", "progress", "run", "speed", "train_metrics", "trainer")

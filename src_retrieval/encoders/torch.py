@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from src_core.errors import UserError
-from src_retrieval.encoder_spec import EncoderIdentity, Pooling, fingerprint, read_spec
-from src_retrieval.encoders import Device, EncoderOptions, FloatArray, in_length_order
+from src_retrieval.encoders.base import Device, Encoder, EncoderOptions, in_length_order
+from src_retrieval.encoders.spec import EncoderIdentity, Pooling, fingerprint, read_spec
+from src_retrieval.results import FloatArray
 
 WEIGHTS = ("*.safetensors", "*.json", "vocab.txt")
 
 
-class TorchEncoder:
+class TorchEncoder(Encoder):
     """A Hugging Face model folder as encoder."""
 
     def __init__(self, name: str, folder: Path, options: EncoderOptions) -> None:
@@ -40,7 +41,7 @@ class TorchEncoder:
         self.identity = EncoderIdentity(
             name, self._spec.family, self._spec.dim, "torch", fingerprint(folder, files)
         )
-        self._batch_size = options.batch_size
+        self.batch_size = options.batch_size
         self._query_length = min(options.query_max_length, self._spec.max_length)
         trust = options.trust_remote_code
         self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust)
@@ -64,7 +65,7 @@ class TorchEncoder:
         def run(chosen: list[int]) -> FloatArray:
             return self._forward([ids[at] for at in chosen])
 
-        return in_length_order([len(row) for row in ids], self._spec.dim, self._batch_size, run)
+        return in_length_order([len(row) for row in ids], self._spec.dim, self.batch_size, run)
 
     def _forward(self, ids: list[list[int]]) -> FloatArray:
         """Pool in fp32 on the device; only [n, dim] crosses to the host."""
