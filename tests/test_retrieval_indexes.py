@@ -83,9 +83,9 @@ def test_batch_size_does_not_change_flat_results(layout: IndexLayout, vectors: N
 def test_the_blas_threshold_follows_the_batch_size(layout: IndexLayout, vectors: NDArray[np.float32]) -> None:
     faiss = load_faiss()
     index = open_dense(layout, DenseType.FLAT, rows=ROWS, dim=DIM, options=OPTIONS)
-    index.search(vectors[:8], 1)
+    index.search(vectors[:4], 1)
     assert faiss.cvar.distance_compute_blas_threshold == 1
-    index.search(vectors[:7], 1)
+    index.search(vectors[:3], 1)
     assert faiss.cvar.distance_compute_blas_threshold > 1
 
 

@@ -1,4 +1,6 @@
-"""The log of an index build is never silent for long, whatever it does: also inside one long call of FAISS."""
+"""The log of an index build is never silent for long, whatever it does: also inside one long call
+of FAISS.
+"""
 
 from __future__ import annotations
 

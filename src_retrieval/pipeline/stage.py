@@ -5,10 +5,9 @@ one fills its batches by itself, across all requests. Each stage has its own thr
 batch overlaps searching this one, and what a stage runs needs no locks.
 
 One thing needs care: where a batch costs nearly the same whatever its size (a scan of all vectors), a stage
-that starts with the first few of the items that are on their way halves its batches for ever. So a stage that
-knows its `source` waits for it while that is expected to take less time than one more batch would cost; both
-times are fitted to the batches before. The published server answers one query per scan, whoever waits
-(reference/rearag.md, section 2.5).
+that starts with the first few of the items that are on their way runs small batches for ever. So a stage
+that knows its `source` may wait for it (see `Stage.follow`); what a batch costs is fitted to the batches
+before. The published server answers one query per scan, whoever waits (reference/rearag.md, section 2.5).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Out = TypeVar("Out")
 
 ROOM_IN_BATCHES = 4
 """Batches that may wait in front of a stage before whoever brings more has to wait."""
-FORGETTING = 0.9
+FORGETTING = 0.97
 """Weight of the batches before in the fitted cost, per batch."""
 
 
@@ -84,7 +83,9 @@ class Stage(Generic[In, Out]):
         self._thread.start()
 
     def follow(self, source: Stage[Any, Any]) -> None:
-        """Wait for what `source` works on, where one batch is cheaper than two. Before the first `put`."""
+        """Wait for what `source` works on, where one batch is cheaper than two. To be called before the first
+        `put`.
+        """
         self._source = source
         source._followers.append(self)
 
@@ -134,14 +135,18 @@ class Stage(Generic[In, Out]):
             return batch
 
     def _should_wait(self, ready: float) -> bool:
-        """Whether the rest of what the source works on is cheaper to wait for than to search on its own."""
+        """Whether to wait for what the source works on: until half of it is here (two stages then work on a
+        half each, and neither is idle), or for all of it where that takes less time than one more batch
+        costs.
+        """
         if self._source is None or self._closing:
             return False
-        coming = min(self._source.pending(), self._max_batch - len(self._queue))
-        if coming <= 0:
-            return False
+        here = len(self._queue)
+        coming = min(self._source.pending(), self._max_batch - here)
+        if here < coming:
+            return True
         waited = time.perf_counter() - ready
-        return waited + coming * self._source.cost.seconds_per_item() < self.cost.fixed
+        return coming > 0 and waited + coming * self._source.cost.seconds_per_item() < self.cost.fixed
 
     def _look_again(self) -> None:
         with self._changed:
