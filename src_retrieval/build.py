@@ -97,7 +97,8 @@ def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
         for start in range(done, len(corpus), chunk):
             stop = min(start + chunk, len(corpus))
             try:
-                handle.write(encoder.encode_passages(corpus.contents(start, stop)).tobytes())
+                vectors = encoder.encode_passages(corpus.contents(start, stop), advance=progress.advance)
+                handle.write(vectors.tobytes())
                 handle.flush()
                 os.fsync(handle.fileno())
             except OSError as error:
@@ -105,7 +106,6 @@ def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
                     f"could not write {layout.vectors}: {error.strerror}; free some space and run this again"
                 ) from error
             write_atomic(layout.progress, orjson.dumps({"fingerprint": fingerprint, "rows_done": stop}))
-            progress.update(stop)
 
 
 def _rows_done(plan: Plan, fingerprint: dict[str, Any]) -> int:

@@ -16,8 +16,8 @@ from src_retrieval.backends import options_of
 from src_retrieval.corpus import Corpus, open_corpus
 from src_retrieval.encoders.base import Encoder, EncoderOptions
 from src_retrieval.encoders.load import load_encoder
+from src_retrieval.fusion import RRF_K, fuse
 from src_retrieval.layout import HYBRID, IndexLayout, Manifest, read_manifest, rebuild_hint
-from src_retrieval.pipeline.fusion import RRF_K, fuse
 from src_retrieval.rerankers import load_reranker
 from src_retrieval.rerankers.base import Pair, Reranker, RerankOptions
 from src_retrieval.results import FloatArray, Ranked, ranked

@@ -18,8 +18,8 @@ from src_retrieval.encoders.base import EncoderOptions, normalise
 from src_retrieval.encoders.load import load_encoder
 from src_retrieval.encoders.spec import Pooling, read_spec
 from src_retrieval.encoders.toy import ToyEncoder
+from src_retrieval.fusion import fuse
 from src_retrieval.layout import IndexLayout
-from src_retrieval.pipeline.fusion import fuse
 from src_retrieval.results import Hits, Ranked, ranked
 from src_retrieval.sparse.bm25 import Bm25Index, build_bm25, tokenise
 from src_retrieval.vector.base import map_vectors

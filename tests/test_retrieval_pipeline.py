@@ -229,6 +229,35 @@ def test_a_stage_waits_for_half_of_what_is_on_its_way_and_for_all_where_a_batch_
     assert batches[0] == list(range(first))
 
 
+@pytest.mark.parametrize(("fixed", "ahead_of_it"), [(30.0, False), (0.0, True)])
+def test_a_source_does_not_run_ahead_of_a_costly_batch(fixed: float, ahead_of_it: bool) -> None:
+    """Items that were ready before would not join those whose callers come back when the batch is done."""
+    sink, gate, encoded = Sink(), Gate(), []
+
+    def encode(items: list[int]) -> list[int]:
+        encoded.extend(items)
+        return items
+
+    behind = stage_of(gate, sink, max_batch=8)
+    ahead = stage_of(
+        encode, sink, max_batch=8, done=lambda finished: behind.put([out for _, out in finished])
+    )
+    behind.follow(ahead)
+    behind.cost.fixed = fixed
+    ahead.put([0])
+    assert gate.entered.wait(WAIT)
+    ahead.put([1, 2])
+    deadline = time.monotonic() + (WAIT if ahead_of_it else 0.05)
+    while len(encoded) < 3 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert sorted(encoded) == ([0, 1, 2] if ahead_of_it else [0])
+    gate.open.set()
+    sink.wait_for(3)
+    ahead.close()
+    behind.close()
+    assert gate.batches == [[0], [1, 2]]
+
+
 def test_the_fixed_part_of_a_batch_is_told_from_the_part_per_item() -> None:
     cost = BatchCost()
     cost.learn(1, 0.11)

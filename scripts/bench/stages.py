@@ -43,7 +43,7 @@ from src_core.config import config_class, load_config  # noqa: E402
 from src_core.errors import run_main  # noqa: E402
 from src_core.jsonl import read_jsonl  # noqa: E402
 from src_retrieval.corpus import open_corpus  # noqa: E402
-from src_retrieval.encoders.base import Encoder, EncoderOptions, normalise  # noqa: E402
+from src_retrieval.encoders.base import Advance, Encoder, EncoderOptions, normalise  # noqa: E402
 from src_retrieval.encoders.load import load_encoder  # noqa: E402
 from src_retrieval.encoders.spec import EncoderIdentity  # noqa: E402
 from src_retrieval.engine import EngineConfig, SearchEngine  # noqa: E402
@@ -112,8 +112,10 @@ class FakeEncoder(Encoder):
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
         return np.concatenate([self._one(text) for text in texts])
 
-    def encode_passages(self, texts: Sequence[str]) -> FloatArray:
-        return self.encode_queries(texts)
+    def encode_passages(self, texts: Sequence[str], *, advance: Advance = lambda _: None) -> FloatArray:
+        vectors = self.encode_queries(texts)
+        advance(len(texts))
+        return vectors
 
     def _one(self, text: str) -> FloatArray:
         for _ in range(self._rounds):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from src_core.errors import UserError
 from src_models.fetch import model_folder
 from src_retrieval.encoders.base import Device, Encoder, EncoderOptions
+from src_retrieval.encoders.onnx import OnnxEncoder
+from src_retrieval.encoders.torch import TorchEncoder
 from src_retrieval.encoders.toy import TOY, TOY_DIM, ToyEncoder
 
 
@@ -20,9 +22,5 @@ def load_encoder(name: str, options: EncoderOptions) -> Encoder:
     folder = model_folder(name, what="encoder")
     has_onnx = (folder / "model.onnx").is_file() or (folder / "model.int8.onnx").is_file()
     if has_onnx and options.device is not Device.CUDA:
-        from src_retrieval.encoders.onnx import OnnxEncoder
-
         return OnnxEncoder(name, folder, options)
-    from src_retrieval.encoders.torch import TorchEncoder
-
     return TorchEncoder(name, folder, options)

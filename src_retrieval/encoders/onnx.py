@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from src_core.errors import UserError
-from src_retrieval.encoders.base import Encoder, EncoderOptions, Precision, in_length_order, pool
+from src_retrieval.encoders.base import Advance, Encoder, EncoderOptions, Precision, in_length_order, pool
 from src_retrieval.encoders.spec import EncoderIdentity, fingerprint, read_spec
 from src_retrieval.onnx_session import open_session
 from src_retrieval.results import FloatArray
@@ -53,19 +53,22 @@ class OnnxEncoder(Encoder):
             batch_size=1 if alone else self.batch_size,
         )
 
-    def encode_passages(self, texts: Sequence[str]) -> FloatArray:
+    def encode_passages(self, texts: Sequence[str], *, advance: Advance = lambda _: None) -> FloatArray:
         """Vectors of passages, [n, dim]."""
         texts = [self._spec.passage_prefix + text for text in texts]
-        return self._encode(texts, self._spec.max_length, batch_size=self.batch_size)
+        return self._encode(texts, self._spec.max_length, batch_size=self.batch_size, advance=advance)
 
-    def _encode(self, texts: list[str], max_length: int, *, batch_size: int) -> FloatArray:
+    def _encode(
+        self, texts: list[str], max_length: int, *, batch_size: int, advance: Advance = lambda _: None
+    ) -> FloatArray:
         self._tokenizer.enable_truncation(max_length)
         ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
 
         def run(chosen: list[int]) -> FloatArray:
             return self._forward([ids[at] for at in chosen])
 
-        return in_length_order([len(row) for row in ids], self._spec.dim, batch_size, run)
+        lengths = [len(row) for row in ids]
+        return in_length_order(lengths, self._spec.dim, batch_size, run, advance=advance)
 
     def _forward(self, ids: list[list[int]]) -> FloatArray:
         tokens = np.zeros((len(ids), max(map(len, ids))), dtype=np.int64)

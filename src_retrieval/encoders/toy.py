@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src_retrieval.encoders.base import Encoder, Precision, normalise
+from src_retrieval.encoders.base import Advance, Encoder, Precision, normalise
 from src_retrieval.encoders.spec import EncoderIdentity
 from src_retrieval.results import FloatArray
 
@@ -38,6 +38,8 @@ class ToyEncoder(Encoder):
                 out[at, slot % self._dim] += 1.0 if slot >> 63 else -1.0
         return normalise(out)
 
-    def encode_passages(self, texts: Sequence[str]) -> FloatArray:
+    def encode_passages(self, texts: Sequence[str], *, advance: Advance = lambda _: None) -> FloatArray:
         """The same as for queries."""
-        return self.encode_queries(texts)
+        vectors = self.encode_queries(texts)
+        advance(len(texts))
+        return vectors

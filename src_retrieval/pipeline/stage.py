@@ -4,10 +4,11 @@ A batch is what is queued when the thread is free; no timer. An idle stage answe
 one fills its batches by itself, across all requests. Each stage has its own thread, so that encoding the next
 batch overlaps searching this one, and what a stage runs needs no locks.
 
-One thing needs care: where a batch costs nearly the same whatever its size (a scan of all vectors), a stage
-that starts with the first few of the items that are on their way runs small batches for ever. So a stage
-that knows its `source` may wait for it (see `Stage.follow`); what a batch costs is fitted to the batches
-before. The published server answers one query per scan, whoever waits (reference/rearag.md, section 2.5).
+One thing needs care: where a batch costs nearly the same whatever its size (a scan of all vectors), small
+batches waste more than overlapping gains, and stages that begin with what is there keep them small for ever.
+So a stage may wait for its source, and a source for the stage behind it (see `Stage.follow`), by what a batch
+costs, which is fitted to the batches before; each wait ends with a batch of the other. The published server
+answers one query per scan, whoever waits (reference/rearag.md, section 2.5).
 """
 
 from __future__ import annotations
@@ -77,14 +78,15 @@ class Stage(Generic[In, Out]):
         self.cost = BatchCost()
         self._queue: deque[In] = deque()
         self._pending = 0
+        self._running = False
         self._closing = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def follow(self, source: Stage[Any, Any]) -> None:
-        """Wait for what `source` works on, where one batch is cheaper than two. To be called before the first
-        `put`.
+        """Work hand in hand with the stage before, for large batches (see `_should_wait` and `_holds_back`).
+        To be called before the first `put`.
         """
         self._source = source
         source._followers.append(self)
@@ -119,8 +121,9 @@ class Stage(Generic[In, Out]):
                 self._done(finished)
             with self._changed:
                 self._pending -= len(batch)
-            for follower in self._followers:
-                follower._look_again()
+                self._running = False
+            for neighbour in (*self._followers, *([self._source] if self._source else [])):
+                neighbour._look_again()
 
     def _take(self) -> list[In]:
         """The next batch; empty once the stage is closed and nothing is left."""
@@ -128,8 +131,9 @@ class Stage(Generic[In, Out]):
             while not self._queue and not self._closing:
                 self._changed.wait()
             ready = time.perf_counter()
-            while self._should_wait(ready):
+            while self._holds_back() or self._should_wait(ready):
                 self._changed.wait()
+            self._running = True
             batch = [self._queue.popleft() for _ in range(min(self._max_batch, len(self._queue)))]
             self._changed.notify_all()  # there is room again
             return batch
@@ -147,6 +151,18 @@ class Stage(Generic[In, Out]):
             return True
         waited = time.perf_counter() - ready
         return coming > 0 and waited + coming * self._source.cost.seconds_per_item() < self.cost.fixed
+
+    def _holds_back(self) -> bool:
+        """Whether a follower is busy with a batch whose fixed cost alone is more than this stage needs for
+        all items of both. Running ahead would then keep the items apart: those of its next batch would be
+        ready when the callers of this one come back, and neither half would ever join the other.
+        """
+        if self._closing:
+            return False
+        mine = self.cost.seconds_per_item()
+        return any(
+            one._running and (self._pending + one._pending) * mine < one.cost.fixed for one in self._followers
+        )
 
     def _look_again(self) -> None:
         with self._changed:

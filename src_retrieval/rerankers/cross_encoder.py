@@ -11,6 +11,8 @@ from src_core.errors import UserError
 from src_models.fetch import model_folder
 from src_retrieval.encoders.base import Device
 from src_retrieval.rerankers.base import Reranker, RerankerBackend, RerankOptions, RerankPrecision
+from src_retrieval.rerankers.cross_onnx import OnnxCrossEncoder
+from src_retrieval.rerankers.cross_torch import TorchCrossEncoder
 
 ONNX_FILES = {
     RerankPrecision.INT8: ("model.int8.onnx", "onnx/model.int8.onnx", "onnx/model_quantized.onnx"),
@@ -30,16 +32,12 @@ class CrossEncoderBackend(RerankerBackend):
             for precision in _wanted(options.precision):
                 for name in ONNX_FILES[precision]:
                     if (folder / name).is_file():
-                        from src_retrieval.rerankers.cross_onnx import OnnxCrossEncoder
-
                         return OnnxCrossEncoder(folder, name, precision, options)
         if options.precision in ONNX_FILES:
             raise UserError(
                 f"{folder} has no ONNX file of precision {options.precision} for this device; write one with "
                 "python -m src_models.encoders FOLDER OUT --cross-encoder, or set rerank.precision=auto"
             )
-        from src_retrieval.rerankers.cross_torch import TorchCrossEncoder
-
         return TorchCrossEncoder(folder, options)
 
 
