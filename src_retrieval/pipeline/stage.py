@@ -33,6 +33,7 @@ class BatchCost:
 
     def __init__(self) -> None:
         self.fixed = 0.0
+        self.per_item = 0.0
         self._sums = [0.0] * 5  # of weights, sizes, seconds, sizes squared, sizes times seconds
 
     def learn(self, size: int, seconds: float) -> None:
@@ -44,7 +45,8 @@ class BatchCost:
         if variance < 0.5:
             return
         slope = (products / weight - sizes * times / weight**2) / variance
-        self.fixed = max(0.0, (times - max(0.0, slope) * sizes) / weight)
+        self.per_item = max(0.0, slope)
+        self.fixed = max(0.0, (times - self.per_item * sizes) / weight)
 
     def seconds_per_item(self) -> float:
         """On average over the latest batches."""
@@ -130,39 +132,43 @@ class Stage(Generic[In, Out]):
         with self._changed:
             while not self._queue and not self._closing:
                 self._changed.wait()
-            ready = time.perf_counter()
-            while self._holds_back() or self._should_wait(ready):
+            while self._holds_back() or self._should_wait():
                 self._changed.wait()
             self._running = True
             batch = [self._queue.popleft() for _ in range(min(self._max_batch, len(self._queue)))]
             self._changed.notify_all()  # there is room again
             return batch
 
-    def _should_wait(self, ready: float) -> bool:
+    def _should_wait(self) -> bool:
         """Whether to wait for what the source works on: until half of it is here (two stages then work on a
-        half each, and neither is idle), or for all of it where that takes less time than one more batch
-        costs.
+        half each, and neither is idle), or for all of it where one batch is better than two.
         """
         if self._source is None or self._closing:
             return False
         here = len(self._queue)
-        coming = min(self._source.pending(), self._max_batch - here)
-        if here < coming:
-            return True
-        waited = time.perf_counter() - ready
-        return coming > 0 and waited + coming * self._source.cost.seconds_per_item() < self.cost.fixed
+        coming = min(self._source._pending, self._max_batch - here)
+        return here < coming or (coming > 0 and self._is_better_whole())
 
     def _holds_back(self) -> bool:
-        """Whether a follower is busy with a batch whose fixed cost alone is more than this stage needs for
-        all items of both. Running ahead would then keep the items apart: those of its next batch would be
-        ready when the callers of this one come back, and neither half would ever join the other.
+        """Whether to wait for a follower that is busy. Where one batch is better than two, running ahead
+        would keep the items apart: those of the next batch would be ready when the callers of this one come
+        back, and neither half would ever join the other.
         """
-        if self._closing:
+        return not self._closing and any(one._running and one._is_better_whole() for one in self._followers)
+
+    def _is_better_whole(self) -> bool:
+        """Whether the items of this stage and its source had better go through as one batch, the two stages
+        one after the other, than as two halves that overlap: where the time that overlapping gains is a
+        smaller factor than the work that a second batch adds.
+        """
+        if self._source is None:
             return False
-        mine = self.cost.seconds_per_item()
-        return any(
-            one._running and (self._pending + one._pending) * mine < one.cost.fixed for one in self._followers
-        )
+        items = min(self._max_batch, self._pending + self._source._pending)
+        before = items * self._source.cost.seconds_per_item()
+        mine, fixed = items * self.cost.per_item, self.cost.fixed
+        whole = before + fixed + mine  # its time and its work
+        halves_time, halves_work = max(before, 2 * fixed + mine), before + 2 * fixed + mine
+        return whole * whole < halves_time * halves_work
 
     def _look_again(self) -> None:
         with self._changed:
