@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from src_core.http_server import RequestError
 from src_demo.config import DemoConfig
 from src_demo.guards import HEADERS, Asked, Guard, asked
 from src_demo.runs import QUIET, Run, Runs
 from src_demo.servers import ServerWatch
 from src_demo.wire import Event, run_request
 from src_infer.methods import load_method, method_names
-from src_retrieval.wire import RequestError
 from src_tasks.readers.sources import read_questions
 
 Message = dict[str, Any]

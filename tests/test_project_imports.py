@@ -19,8 +19,7 @@ MODULES = sorted(
 )
 # Modules that exist for one heavy package, which a machine may lack: they are imported where it is used.
 BEHIND_A_PACKAGE = frozenset(
-    {"src_retrieval.torch_encoder", "src_retrieval.onnx_encoder"}
-    | {
+    {
         f"src_train.{name}"
         for name in ("attention", "loss", "model", "progress", "run", "speed", "train_metrics", "trainer")
     }
@@ -114,3 +113,16 @@ def test_nothing_is_evaluated_or_unpickled(room: str) -> None:
             if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
                 assert isinstance(node.value, ast.Constant), f"{path}:{node.lineno}"
                 assert node.value.value is False, f"{path}:{node.lineno}"
+
+
+def test_no_server_of_the_retriever_is_imported_by_anybody() -> None:
+    """`app` serves and `server` is the entry point; the loop sees the client and the toy alone."""
+    for room in ROOMS:
+        for path in sources(room):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            used = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+            assert "src_retrieval.server" not in used, path
+            assert "src_retrieval.app" not in used or path.name == "server.py", path
+            if room != "src_retrieval":
+                theirs = {name for name in used if name and name.startswith("src_retrieval")}
+                assert theirs <= {"src_retrieval.client", "src_retrieval.toy"}, path

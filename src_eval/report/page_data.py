@@ -149,7 +149,7 @@ def _step(step: Step, passages: _Passages) -> Json:
         "parse_fixes": list(step.parse_fixes),
         "parse_failures": step.parse_failures,
         "repeated": step.repeated,
-        "passages": [[passages.place(p), _number(p.score)] for p in step.passages],
+        "passages": [[passages.place(p), _finite(p.scores)] for p in step.passages],
     }
     return {
         "n": step.n,
@@ -164,6 +164,11 @@ def _step(step: Step, passages: _Passages) -> Json:
 
 def _usage(usage: Usage) -> list[int]:
     return [usage.calls, usage.prompt_tokens, usage.completion_tokens]
+
+
+def _finite(scores: Mapping[str, float]) -> dict[str, float]:
+    """The scores of a passage that are numbers."""
+    return {name: round(value, 4) for name, value in scores.items() if math.isfinite(value)}
 
 
 def _number(value: float | None) -> float | None:

@@ -77,7 +77,7 @@ function folded(name, text, marks) {
 
 function drawPassages(report, question, places, marks) {
   // The passages behind an observation: titles at once, texts when somebody opens them.
-  const passages = places.map(([at, score]) => ({ id: report.passages[at][0], title: report.passages[at][1], text: report.passages[at][2], score }));
+  const passages = places.map(([at, scores]) => ({ id: report.passages[at][0], title: report.passages[at][1], text: report.passages[at][2], scores }));
   const gold = passages.filter((passage) => question.gold.has(passage.id)).length;
   const titles = passages.map((passage) => el("span", { class: question.gold.has(passage.id) ? "chiplet is-gold" : "chiplet" }, short(passage.title || passage.id, 60)));
   const head = el("summary", {}, el("b", {}, plural(passages.length, "passage")), gold ? `, ${gold} gold` : "", el("span", { class: "chiplets" }, titles));
@@ -90,8 +90,8 @@ function drawPassages(report, question, places, marks) {
 
 function drawPassage(passage, isGold, marks) {
   const badge = isGold ? el("span", { class: "badge", title: "the set names this passage as support" }, "gold support") : null;
-  const score = passage.score === null ? "" : ` · score ${decimals(passage.score, 2)}`;
+  const scores = Object.entries(passage.scores).map(([name, value]) => ` · ${name} ${decimals(value, 2)}`).join("");
   return el("div", { class: isGold ? "passage is-gold" : "passage" },
-    el("p", { class: "passage-head" }, el("b", { dir: "auto" }, short(passage.title || "(untitled)", 200)), badge, el("small", { class: "dim" }, `${short(passage.id, 60)}${score}`)),
+    el("p", { class: "passage-head" }, el("b", { dir: "auto" }, short(passage.title || "(untitled)", 200)), badge, el("small", { class: "dim" }, `${short(passage.id, 60)}${scores}`)),
     prose(passage.text, marks));
 }
