@@ -7,22 +7,22 @@ libraries are imported where they are used.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from src_core.config import build_config
 from src_core.errors import UserError
+from src_core.plugins import load_plugin, plugin_names
 
 T = TypeVar("T")
 
 
-def backends_in(package: str, path: Sequence[str]) -> dict[str, Any]:
+def backends_in(package: str) -> dict[str, Any]:
     """Each kind that a module of `package` serves, with that module's `BACKEND`."""
     found: dict[str, Any] = {}
-    for info in pkgutil.iter_modules(path):
-        backend = getattr(importlib.import_module(f"{package}.{info.name}"), "BACKEND", None)
+    names = plugin_names(package)
+    for name in names:
+        backend = getattr(load_plugin(package, name, known=names, what="backend"), "BACKEND", None)
         if backend is not None:
             found |= dict.fromkeys(backend.kinds, backend)
     return found

@@ -10,7 +10,5 @@ from src_retrieval.rerankers.base import Reranker, RerankerBackend, RerankOption
 
 def load_reranker(options: RerankOptions) -> Reranker:
     """The reranker of a config. Raises `UserError` for an unknown type or an unusable model."""
-    backend: RerankerBackend = backend_of(
-        backends_in(__name__, __path__), options.type, what="type of reranker"
-    )
+    backend: RerankerBackend = backend_of(backends_in(__name__), options.type, what="type of reranker")
     return backend.load(options)

@@ -8,10 +8,10 @@ from src_retrieval.sparse.base import SparseBackend
 
 def sparse_kinds() -> list[str]:
     """The values of `type:` that mean a search of words."""
-    return list(backends_in(__name__, __path__))
+    return list(backends_in(__name__))
 
 
 def sparse_backend(kind: str) -> SparseBackend:
     """The backend of `kind`. Raises `UserError` for an unknown one."""
-    found: SparseBackend = backend_of(backends_in(__name__, __path__), kind, what="word index")
+    found: SparseBackend = backend_of(backends_in(__name__), kind, what="word index")
     return found

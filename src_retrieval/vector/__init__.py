@@ -8,10 +8,10 @@ from src_retrieval.vector.base import VectorBackend
 
 def vector_kinds() -> list[str]:
     """The values of `type:` that mean a search of vectors."""
-    return list(backends_in(__name__, __path__))
+    return list(backends_in(__name__))
 
 
 def vector_backend(kind: str) -> VectorBackend:
     """The backend of `kind`. Raises `UserError` for an unknown one."""
-    found: VectorBackend = backend_of(backends_in(__name__, __path__), kind, what="vector index")
+    found: VectorBackend = backend_of(backends_in(__name__), kind, what="vector index")
     return found
