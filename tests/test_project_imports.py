@@ -20,7 +20,20 @@ BEHIND_A_PACKAGE = frozenset(
     {"src_retrieval.torch_encoder", "src_retrieval.onnx_encoder"}
     | {
         f"src_train.{name}"
-        for name in ("attention", "loss", "model", "progress", "run", "speed", "train_metrics", "trainer")
+        for name in (
+            "attention",
+            "logprobs",
+            "losses",
+            "model",
+            "objectives",
+            "progress",
+            "reference",
+            "result",
+            "run",
+            "speed",
+            "train_metrics",
+            "trainer",
+        )
     }
 )
 MAY_IMPORT = {

@@ -26,7 +26,9 @@ pytest.importorskip("accelerate")
 from transformers import AutoModelForCausalLM  # noqa: E402
 
 from src_train.attention import PACKED, packed_attention, row_bounds  # noqa: E402
-from src_train.loss import chunked_nll, learn_targets  # noqa: E402
+from src_train.logprobs import chunked_logprobs, return_logprobs, token_logprobs  # noqa: E402
+from src_train.losses import weighted_nll  # noqa: E402
+from src_train.objectives import Sft  # noqa: E402
 from src_train.run import main  # noqa: E402
 
 STYLE = PromptStyle(observation_role="user", observation_template="Observation {n}: {observation}")
@@ -67,11 +69,11 @@ def gradient(model: Any) -> Any:
 def loss_and_gradient(plain: Any, batches: list[dict[str, Any]], *, chunk: int = 0) -> tuple[float, Any]:
     """The summed loss of `batches` over their global weight, and its gradient."""
     model = copy.deepcopy(plain)
-    learn_targets(model, chunk=chunk)
+    return_logprobs(model, chunk=chunk)
     weight = sum(float(batch["weights"].sum()) for batch in batches)
     total = 0.0
     for batch in batches:
-        loss = model(**batch)["loss"] / weight
+        loss = Sft().loss(token_logprobs(model, batch), batch).total / weight
         loss.backward()
         total += float(loss.detach())
     return total, gradient(model)
@@ -87,7 +89,7 @@ def reference(folder: Path) -> Any:
 
 
 def logits(model: Any, batch: dict[str, Any]) -> Any:
-    """(sequences, longest, vocabulary), as `learn_targets` calls the model."""
+    """(sequences, longest, vocabulary), as `return_logprobs` calls the model."""
     return model(
         input_ids=batch["input_ids"],
         position_ids=batch["position_ids"],
@@ -171,7 +173,7 @@ def test_a_sequence_weighs_one_with_longaligns_rule(encoded: list[Encoded]) -> N
 
 def test_the_loss_is_the_librarys_own(folder: Path, plain: Any, encoded: list[Encoded]) -> None:
     ids = torch.from_numpy(encoded[0].ids.astype(np.int64))[None]
-    labels = torch.where(torch.from_numpy(encoded[0].targets)[None], ids, -100)
+    labels = torch.where(torch.from_numpy(encoded[0].trainable)[None], ids, -100)
     theirs = float(reference(folder)(input_ids=ids, labels=labels).loss.detach())
     ours, _ = loss_and_gradient(plain, [batch_of([[encoded[0]]])])
     assert ours == pytest.approx(theirs, abs=1e-5)
@@ -185,10 +187,12 @@ def test_chunks_change_neither_loss_nor_gradient(plain: Any, encoded: list[Encod
     assert float((chunked[1] - whole[1]).abs().max()) < 1e-6
 
 
-def test_a_batch_without_targets_has_a_loss_of_zero_and_reaches_the_head() -> None:
+def test_a_batch_without_trained_tokens_has_a_loss_of_zero_and_reaches_the_head() -> None:
     head = torch.nn.Linear(4, 9)
     states = torch.randn(0, 4, requires_grad=True)
-    loss = chunked_nll(states, head, torch.zeros(0, dtype=torch.long), torch.zeros(0), chunk=4)
+    logprobs = chunked_logprobs(states, head, torch.zeros(0, dtype=torch.long), chunk=4)
+    assert logprobs.shape == (0,)
+    loss = weighted_nll(logprobs, torch.zeros(0))
     loss.backward()
     assert float(loss) == 0
     assert head.weight.grad is not None
@@ -203,11 +207,11 @@ def test_no_gradient_comes_from_predicting_an_observation(plain: Any, folder: Pa
     seen.retain_grad()
     losses = torch.nn.functional.cross_entropy(seen[0, :-1], batch["labels"][0, 1:], reduction="sum")
     losses.backward()
-    before_target = torch.zeros(len(row.ids), dtype=torch.bool)
-    before_target[:-1] = torch.from_numpy(row.trainable[1:])
+    before_trained = torch.zeros(len(row.ids), dtype=torch.bool)
+    before_trained[:-1] = torch.from_numpy(row.trainable[1:])
     reached = seen.grad[0].abs().sum(-1) > 0
-    assert torch.equal(reached, before_target)
-    assert 0 < int(before_target.sum()) < len(row.ids)
+    assert torch.equal(reached, before_trained)
+    assert 0 < int(before_trained.sum()) < len(row.ids)
 
 
 def losses(run: Path) -> dict[int, float]:
@@ -259,9 +263,9 @@ class Kill(TrainerCallback):
             os.kill(os.getpid(), signal.SIGKILL)
 make = run.make_trainer
 def with_kill(*args):
-    trainer, watch = make(*args)
+    trainer, log = make(*args)
     trainer.add_callback(Kill())
-    return trainer, watch
+    return trainer, log
 run.make_trainer = with_kill
 run.main(sys.argv[1:])
 """
