@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Which profile runs: the GPU node's servers, or the embedded ones with a model that was trained here or an untrained one.
 # Sourced by deploy/local.sh, never run.
-# trained MODEL: whether it is a folder that scripts/train_sft.sh wrote.
+# trained MODEL: whether it is a folder that scripts/train.sh wrote.
 trained() { [[ -f ${1%/}/training.json ]]; }
 
 # laptop_profile: a model that was trained for the loop (by default the one that was trained here), unless another one is

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The small model from the question sets to its adapter, without a large model:  bash scripts/train_small.sh
 # Index, chains of the decomposition teacher with passages as observations, Qwen2.5-Coder-0.5B with LoRA. The result is
-# runs/sft-NAME/adapter; compare it with scripts/bench/trained.sh. Nearly 900,000 tokens are learnt from: an hour for
-# SmolLM2-135M on two cores, several for the 0.5B, and the same command goes on where it was stopped.
+# runs/sft-NAME/adapter; compare it with scripts/bench/trained.sh. It trains on nearly 900,000 tokens: an hour for
+# SmolLM2-135M on two cores, several for the 0.5B, and the same command resumes a run that was stopped.
 #   CONFIG=configs/train/smollm2-135m-cpu.yaml NAME=tiny bash scripts/train_small.sh [key=value …]    another model
-#   CHAINS="2wikimultihopqa:330 2wikimultihopqa:-1:4 …"    how many chains of each set are learnt from (-1: all), and with
+#   CHAINS="2wikimultihopqa:330 2wikimultihopqa:-1:4 …"    how many chains of each set are trained on (-1: all), and with
 #                     how many searches at least
 #   READER="nq:150"   how many rows of chains mixed with those of the reader's role (search + passages -> answer)
 # DATA is the folder of SET.train.jsonl, SET.dev.jsonl and corpus.jsonl. Dev files are never trained on: every set is
@@ -27,7 +27,7 @@ evaluated=
 for file in "$DATA"/*.dev.jsonl; do evaluated+="{path: $file},"; done
 train=
 
-# construct RUN SET:N[:MIN_SEARCHES] SETTING...: the kept chains of a set's training rows, N of which are learnt from.
+# construct RUN SET:N[:MIN_SEARCHES] SETTING...: the kept chains of a set's training rows, N of which are trained on.
 construct() {
   local run=$1 set n least; IFS=: read -r set n least <<< "$2"; shift 2
   train+="{path: runs/$run/conversations.train.jsonl, n: $n, min_searches: ${least:-0}},"
@@ -48,4 +48,4 @@ for one in "${reader[@]}"; do
   construct "$NAME-${one%%:*}-reader" "$one" build_conv.n_sample=400 export.reader_passage_chars=300
 done
 bash deploy/stop.sh retriever # training has the machine to itself
-bash scripts/train_sft.sh "$CONFIG" "train=[${train%,}]" run_name="sft-$NAME" "$@"
+bash scripts/train.sh "$CONFIG" "train=[${train%,}]" run_name="sft-$NAME" "$@"

@@ -13,7 +13,8 @@ from src_core.errors import UserError
 
 BLOCK = 1 << 20
 TRAINING = "training.json"
-"""Stands in a model or adapter that was trained here: the run's name and the prompt it was trained with."""
+"""A file in a model or adapter that was trained here (`src_train.result`): run, objective, prompt, and the
+format where all rows had the same one."""
 
 
 def sha256_of(path: Path) -> str:
