@@ -29,7 +29,9 @@ def write_result(trainer: PackedTrainer, config: TrainConfig, folder: Path, path
     """
     result = path / result_name(config)
     partial = result.with_name(result.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    if trainer.is_world_process_zero():
+        shutil.rmtree(partial, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()  # else a late process would remove what the first one has saved
     trainer.save_model(str(partial))
     if trainer.is_world_process_zero():
         if config.lora is not None:

@@ -67,6 +67,9 @@ def main(arguments: Sequence[str]) -> int:
         print_check(data.train, encoder, config)
     if "--check" not in arguments:
         train(config, folder, encoder, data)
+    if state.num_processes > 1:  # a process that leaves the others' connections open may abort at its exit
+        state.wait_for_everyone()
+        state.destroy_process_group()
     return 0
 
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from src_core.errors import UserError
 from src_train.logprobs import token_logprobs
@@ -74,6 +74,26 @@ def collator(pad_id: int) -> Callable[[list[dict[str, Any]]], dict[str, torch.Te
     return make
 
 
+class LengthOrder(Sampler[int]):
+    """Sequences of similar length together, in an order that depends on `seed` and epoch only, so that a
+    resumed run goes through it as the interrupted one would have. `size`: sequences of an optimiser step.
+    """
+
+    def __init__(self, lengths: Sequence[int], *, size: int, seed: int) -> None:
+        self._lengths, self._size, self._seed, self._epoch = list(lengths), size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed + self._epoch)
+        return iter(get_length_grouped_indices(self._lengths, self._size, generator=generator))
+
+
 class MetricSums:
     """Sums of an objective's metrics over batches of this device."""
 
@@ -106,6 +126,7 @@ class PackedTrainer(Trainer):
         self.loss_is_scaled_for_ga = True  # by compute_loss
         self.objective = objective
         self.by_length = by_length
+        self._order: LengthOrder | None = None
         self.on_batch: Callable[[int], None] | None = None
         self.on_validation: Callable[[int, int], None] | None = None
         self._metric_sums = MetricSums()
@@ -118,9 +139,16 @@ class PackedTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if not self.by_length:
             return super()._get_train_sampler(train_dataset)
-        generator = torch.Generator().manual_seed(self.args.data_seed or self.args.seed)
-        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(size, lengths=self.train_dataset.lengths(), generator=generator)
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        self._order = LengthOrder(
+            self.train_dataset.lengths(), size=size, seed=self.args.data_seed or self.args.seed
+        )
+        return self._order
+
+    def _run_epoch(self, *, epoch: int, **kwargs: Any) -> Any:
+        if self._order is not None:  # the library does not reach it in every set-up
+            self._order.set_epoch(epoch)
+        return super()._run_epoch(epoch=epoch, **kwargs)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None

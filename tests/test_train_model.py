@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ from src_core.chat_tokenizer import ChatTokenizer, Encoded
 from src_core.errors import UserError
 from src_core.render import PromptStyle, chat_messages
 from src_train.packing import collate, join
-from tests.helpers_train import chains, model_folder, train_settings
+from tests.helpers_train import chains, killed_run, logged, model_folder, python, train_settings
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -32,7 +29,6 @@ from src_train.objectives import Sft  # noqa: E402
 from src_train.run import main  # noqa: E402
 
 STYLE = PromptStyle(observation_role="user", observation_template="Observation {n}: {observation}")
-QUIET = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 @pytest.fixture(scope="module")
@@ -215,19 +211,7 @@ def test_no_gradient_comes_from_predicting_an_observation(plain: Any, folder: Pa
 
 
 def losses(run: Path) -> dict[int, float]:
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return {line["step"]: line["loss"] for line in lines if "loss" in line}
-
-
-def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, **QUIET, **environment},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return logged(run, "loss")
 
 
 @pytest.mark.parametrize("pack_length", [600, 0])
@@ -237,8 +221,7 @@ def test_a_killed_run_goes_on_with_the_batch_that_was_next(
     """Uninterrupted and resumed losses are equal to the last bit."""
     path = str(train_settings(tmp_path, folder, pack_length=pack_length))
     assert main([path, "run_name=whole"]) == 0
-    killed = python("-c", KILLED_AT_5, path, "run_name=killed")
-    assert killed.returncode == -9, killed.stderr
+    killed_run(path, "run_name=killed")
     assert not (tmp_path / "runs/killed/model").exists()
     assert (tmp_path / "runs/killed/checkpoint-4/whole").exists()
     assert main([path, "run_name=killed"]) == 0
@@ -251,24 +234,6 @@ def test_a_killed_run_goes_on_with_the_batch_that_was_next(
     assert (tmp_path / "runs/whole/loss.png").stat().st_size > 1000
     said = json.loads((tmp_path / "runs/whole/model/training.json").read_text(encoding="utf-8"))
     assert (said["run"], said["prompt"]["observation_role"]) == ("whole", "user")
-
-
-KILLED_AT_5 = """
-import os, signal, sys
-from transformers import TrainerCallback
-from src_train import run
-class Kill(TrainerCallback):
-    def on_step_begin(self, args, state, control, **_):
-        if state.global_step == 4:
-            os.kill(os.getpid(), signal.SIGKILL)
-make = run.make_trainer
-def with_kill(*args):
-    trainer, log = make(*args)
-    trainer.add_callback(Kill())
-    return trainer, log
-run.make_trainer = with_kill
-run.main(sys.argv[1:])
-"""
 
 
 def test_bf16_trains_without_a_gpu(tmp_path: Path, folder: Path) -> None:
