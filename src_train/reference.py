@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from src_core.errors import UserError
-from src_core.progress import StepProgress
+from src_core.progress import PLAIN_EVERY, StepProgress
 from src_train.config import TrainConfig
 from src_train.data import Data
 from src_train.logprobs import token_logprobs
@@ -38,7 +38,14 @@ Floats = npt.NDArray[np.float32]
 
 
 def with_reference(
-    data: Data, model: Any, config: TrainConfig, *, folder: Path, state: PartialState, console: Console
+    data: Data,
+    model: Any,
+    config: TrainConfig,
+    *,
+    folder: Path,
+    state: PartialState,
+    console: Console,
+    every: float = PLAIN_EVERY,
 ) -> Data:
     """`data` whose rows have the values `ref_logprobs`, 0 where a token is not trained. `model` is the one to
     train, before its first step and before any checkpoint is loaded. The first process writes the files into
@@ -54,7 +61,10 @@ def with_reference(
         stored = _read(file, digest) if state.is_main_process and file.is_file() else None
         (values,) = broadcast_object_list([stored])
         if values is None:
-            values = _compute(rows, model, config, state=state, console=console, what=name)
+            packs = rows.packs(config.pack_length)
+            unit = f"{name} sequences under the reference"
+            with StepProgress(console, unit=unit, total=len(packs), every=every) as progress:
+                values = _compute(rows, packs, model, config, state=state, progress=progress)
             if state.is_main_process:
                 _write(file, values, digest)
         parts.append(_attach(rows, values))
@@ -74,16 +84,20 @@ def reference_digest(rows: Rows, model: Any, config: TrainConfig) -> str:
 
 
 def _compute(
-    rows: Rows, model: Any, config: TrainConfig, *, state: PartialState, console: Console, what: str
+    rows: Rows,
+    packs: Sequence[Sequence[int]],
+    model: Any,
+    config: TrainConfig,
+    *,
+    state: PartialState,
+    progress: StepProgress,
 ) -> Floats:
     """The values of all trained tokens of all rows, in order; each process computes its share of the
     sequences.
     """
-    packs = rows.packs(config.pack_length)
     found: list[tuple[int, Floats]] = []
     model.to(state.device)
-    progress = StepProgress(console, unit=f"{what} sequences under the reference", total=len(packs))
-    with progress, _as_reference(model, config):
+    with _as_reference(model, config):
         for number, one in enumerate(packs):
             if number % state.num_processes == state.process_index:
                 found.extend(_of_pack(rows, one, model, config))

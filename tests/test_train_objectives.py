@@ -37,7 +37,6 @@ from transformers import AutoModelForCausalLM  # noqa: E402
 
 from src_train.run import main  # noqa: E402
 
-
 # Updates that are proportional to the gradient: Adam's turn rounding into whole steps.
 PLAIN_STEPS = {"optimizer": "sgd", "learning_rate": 0.01, "warmup_ratio": 0}
 
