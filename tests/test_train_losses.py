@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from src_core.chat_tokenizer import Encoded
 from src_core.errors import UserError
@@ -29,7 +31,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from src_train.attention import PACKED  # noqa: E402
-from src_train.logprobs import return_logprobs, token_logprobs  # noqa: E402
+from src_train.logprobs import chunk_sizes, return_logprobs, token_logprobs  # noqa: E402
 from src_train.losses import dpo_loss, policy_loss, weighted_nll  # noqa: E402
 from src_train.objectives import Dpo, Policy, Sft  # noqa: E402
 
@@ -249,6 +251,20 @@ def test_chunks_change_no_gradient_of_dpo(chunk: int) -> None:
     objective = Dpo(DpoConfig(beta=BETA))
     one, other = (run(objective, WAYS["packed"]([0, 1, 2]), chunk=size)[1] for size in (2, chunk))
     assert float((gradient(one) - gradient(other)).abs().max()) < 1e-6
+
+
+@given(st.integers(0, 5000), st.integers(0, 1500))
+def test_chunks_hold_every_token_in_a_few_sizes(total: int, chunk: int) -> None:
+    sizes = chunk_sizes(total, chunk)
+    assert sum(sizes) == total
+    assert all(0 < size <= (chunk or total) for size in sizes) or total == 0
+    if chunk == 1024:
+        assert {size for size in sizes if size > 32} <= {64, 128, 256, 512, 1024}
+
+
+def test_a_remainder_is_cut_into_halves() -> None:
+    assert chunk_sizes(2500, 1024) == [1024, 1024, 256, 128, 64, 4]
+    assert chunk_sizes(20, 1024) == [20]
 
 
 def test_log_probabilities_come_in_order_with_their_rows() -> None:
