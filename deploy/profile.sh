@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Which profile runs: the GPU node's servers, or the embedded ones with a model that was trained here or an untrained one.
 # Sourced by deploy/local.sh, never run.
-# trained MODEL: whether it is a folder that scripts/train_sft.sh wrote.
+# trained MODEL: whether it is a folder that scripts/train.sh wrote.
 trained() { [[ -f ${1%/}/training.json ]]; }
 
 # trained_folder: what the agent serves, where training left a record of its prompt; the run then asks it in the same way.

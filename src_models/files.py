@@ -16,9 +16,6 @@ BLOCK = 1 << 20
 Report = Callable[[int], None]
 """Called with the number of bytes that arrived so far for the file at hand."""
 
-TRAINING = "training.json"
-"""Stands in a model or adapter that was trained here: the run's name and the prompt it was trained with."""
-
 
 def sha256_of(path: Path) -> str:
     """Hex digest of a file, read in blocks of 1 MiB."""

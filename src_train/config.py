@@ -1,4 +1,4 @@
-"""The configuration of supervised fine-tuning: one YAML under `configs/train/`, overridden by `key=value`."""
+"""The configuration of a training run: one YAML under `configs/train/`, overridden by `key=value`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ Positive = Annotated[int, Field(ge=1)]
 
 @config_class
 class DataFile:
-    """A conversation file (`conversations.train.jsonl`, a published ReaRAG file): `n` of its rows with at
-    least `min_searches` observations, drawn with the run's seed (-1: all). `format` is that of rows which
-    name none, as published files do.
+    """A file of training rows: conversations (`conversations.train.jsonl`, a published ReaRAG file),
+    preference pairs or rollouts, as the objective wants. `n` of its rows are drawn with the run's seed (-1:
+    all); of conversations only those with at least `min_searches` observations. `format` is that of rows
+    which name none, as published files do.
     """
 
     path: str
@@ -42,28 +43,61 @@ class LoraConfig:
 
 
 @config_class
+class DpoConfig:
+    """Preference pairs (`losses.dpo_loss`). `beta`: how strongly the model is held to the reference.
+    `length_normalised`: log-probabilities per token instead of their sum (always so for `ipo`).
+    `label_smoothing`: assumed share of pairs whose sides are swapped.
+    """
+
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    variant: Literal["sigmoid", "ipo"] = "sigmoid"
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    length_normalised: bool = False
+
+
+@config_class
+class PolicyConfig:
+    """Policy gradient (`losses.policy_loss`): the ratio to the sampling policy is clipped to 1 - `clip_low`
+    … 1 + `clip_high`; `kl_coef` weighs the KL divergence from the reference (0: no reference is needed).
+    """
+
+    clip_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    clip_high: Annotated[float, Field(gt=0)] = 0.2
+    kl_coef: Annotated[float, Field(ge=0)] = 0.0
+
+
+@config_class
 class TrainConfig:
-    """Everything that `bash scripts/train_sft.sh` needs.
+    """Everything that `bash scripts/train.sh` needs.
+
+    `objective`: `sft` learns conversations by cross-entropy, `dpo` preference pairs (`pairs`), `policy`
+    rollouts with advantages (`rollouts`). `reference`, for `dpo` and a KL divergence: `start` is the model as
+    the run begins (with the adapter of `lora.start_from`), `base` the model with its adapters switched off.
 
     `model`: a folder in the hub's layout, a hub name, or a name of `configs/models.yaml`, whose GGUF is
     then widened to bf16. `chat_template`: a Jinja file for models whose tokenizer has none. `prompt` must
     be the one that inference uses. `max_length`: rows with more tokens are dropped and listed, or end the
     run (`on_long`).
 
-    A sequence holds as many rows as fit in `pack_length` tokens (0: one row, batched by length); a step
-    learns from `batch_size` sequences per device, times `accumulation`, times devices. `loss` `token`:
-    every target weighs the same; `sequence`: every row does (LongAlign, reference section 7.1).
-    `loss_chunk`: targets whose logits are held at once (0: all). `attention`: `packed`, each row for itself
-    (see `attention`), or a name of transformers': `sdpa`, `flash_attention_2`, `eager`.
+    A sequence holds as many rows as fit in `pack_length` tokens (0: one row, batched by length); the two
+    sides of a pair are always in one sequence. A step trains on `batch_size` sequences per device, times
+    `accumulation`, times devices. `loss` `token`: every trained token weighs the same; `sequence`: every row
+    does (LongAlign, reference section 7.1). `loss_chunk`: trained tokens whose logits are held at once (0:
+    all). `attention`: `packed`, each row for itself (see `attention`), or a name of transformers': `sdpa`,
+    `flash_attention_2`, `eager`.
 
     `precision`: `bf16` keeps float32 weights and computes in bf16, `bf16_weights` keeps weights in bf16 too
     (with an 8-bit optimiser or adapters), `fp32`; `auto` is the faster of `bf16` and `fp32` on this device
     (a processor without bf16 instructions emulates them, 50 times slower). `max_steps` 0 follows `epochs`.
     `eval_steps` and `save_steps` are optimiser steps. `patience`: evaluations without a better validation
-    loss before training ends (0: never). `stop_after_minutes` ends in a checkpoint that the next run goes
-    on from (0: no limit).
+    loss before training ends (0: never). `stop_after_minutes` ends in a checkpoint that the next run resumes
+    (0: no limit).
     """
 
+    objective: Literal["sft", "dpo", "policy"] = "sft"
+    dpo: DpoConfig = DpoConfig()
+    policy: PolicyConfig = PolicyConfig()
+    reference: Literal["start", "base"] = "start"
     run_name: str = "sft"
     runs_dir: str = "runs"
     on_existing: OnExisting = "resume"

@@ -1,6 +1,4 @@
-"""The model to train: where its folder is, its weights in the precision of the run, adapters, the special
-loss.
-"""
+"""The model to train: where its folder is, its weights in the precision of the run, and its adapters."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from src_models.convert.to_hf import to_hf
 from src_models.llama_server import find_model
 from src_models.peft_folder import read_peft
 from src_train.config import LoraConfig, TrainConfig
-from src_train.loss import learn_targets
+from src_train.logprobs import return_logprobs
 
 
 def model_folder(name: str) -> Path:
@@ -49,7 +47,9 @@ def _from_hub(name: str) -> Path:
 
 
 def load_model(folder: Path, config: TrainConfig) -> Any:
-    """The model for `SftTrainer`: in training mode, with `learn_targets` and, if asked for, adapters."""
+    """The model for `trainer.PackedTrainer`: in training mode, after `return_logprobs`, with adapters where
+    the run has them. Raises `UserError` for a folder that cannot be loaded.
+    """
     dtype = torch.bfloat16 if config.precision == "bf16_weights" or _frozen(config) else torch.float32
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -58,7 +58,7 @@ def load_model(folder: Path, config: TrainConfig) -> Any:
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"cannot load {folder}: {' '.join(str(error).split())[:300]}") from error
     model.config.use_cache = False
-    learn_targets(model, chunk=config.loss_chunk)
+    return_logprobs(model, chunk=config.loss_chunk)
     if config.lora is not None:
         model = _with_adapters(model, config.lora)
     return model.train()
@@ -72,7 +72,7 @@ def halve_adapter(file: Path) -> None:
 
 
 def _frozen(config: TrainConfig) -> bool:
-    """Whether the base weights are not learnt and may as well be held in bf16."""
+    """Whether the base weights are not trained and may as well be held in bf16."""
     return config.lora is not None and config.precision != "fp32"
 
 

@@ -1,61 +1,71 @@
-"""What a person sees while a model trains: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of training: steps, loss and speed on stderr, also while a step or an evaluation takes long."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from transformers import TrainerCallback
 
-from src_train.train_metrics import Watch
+from src_core.progress import PLAIN_EVERY, StepProgress
+from src_train.train_metrics import TrainingLog
 
-_SECONDS = 30.0  # between lines where there is no terminal
+_SHOWN = {"accuracy": "accuracy", "clip_share": "clipped", "kl": "KL"}
+"""Metrics of the objectives that are shown, by their names in the log."""
 
 
-class Bar(TrainerCallback):
-    """Steps, loss, validation loss, tokens per second, MFU, memory and the time that is left, on stderr."""
+class TrainingProgress(TrainerCallback):
+    """Steps, loss, validation loss, tokens per second, MFU, memory and the time left: a bar on a terminal,
+    elsewhere a line every `every` seconds. `stop` ends it, also after an error.
+    """
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-        self._console = Console(stderr=True)
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-        self._bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self._console)
-        self._task = self._bar.add_task("", total=None)
-        self._shown = 0.0
-        self._validation = ""
+    def __init__(self, log: TrainingLog, *, console: Console, every: float = PLAIN_EVERY) -> None:
+        self._log = log
+        self._console = console
+        self._every = every
+        self._progress: StepProgress | None = None
+        self._step = 0
+        self._figures = self._validation = ""
 
     def on_train_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:  # noqa: ARG002
-        """Begin where the run begins, which may be in the middle."""
-        self._bar.update(self._task, total=state.max_steps, completed=state.global_step)
-        if self._console.is_terminal:
-            self._bar.start()
+        """Begin at the step where the run begins, which is not 0 in a resumed run."""
+        self._progress = StepProgress(
+            self._console, unit="steps", total=state.max_steps, done=state.global_step, every=self._every
+        )
+
+    def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:  # noqa: ARG002
+        """Count the step; its figures come with the log."""
+        self._update(state.global_step, note=self._figures, quiet=True)
 
     def on_log(self, args: Any, state: Any, *_: Any, logs: dict[str, Any] | None = None, **__: Any) -> None:
         """The newest figures."""
         if logs and "eval_loss" in logs:
-            self._validation = f"  validation {logs['eval_loss']:.4f}"
+            self._validation = f", validation {logs['eval_loss']:.4f}"
         if not logs or "loss" not in logs:
             return
-        speed = self._watch.speed(args.device)
-        rate = f"  {speed['tokens_per_second']:,.0f} tokens/s" if "tokens_per_second" in speed else ""
-        share = f"  MFU {speed['mfu_percent']:.0f} %" if "mfu_percent" in speed else ""
-        memory = f"  {speed['peak_mib'] / 1024:.1f} GiB"
-        text = f"loss {logs['loss']:.4f}{self._validation}{rate}{share}{memory}"
-        self._bar.update(self._task, completed=state.global_step, description=text)
-        last = state.global_step >= state.max_steps
-        if not self._console.is_terminal and (last or time.monotonic() - self._shown > _SECONDS):
-            self._shown = time.monotonic()
-            self._console.print(f"step {state.global_step}/{state.max_steps}  {text}", highlight=False)
+        speed = self._log.speed(args.device)
+        parts = [f"loss {logs['loss']:.4f}{self._validation}"]
+        parts += [f"{label} {logs[name]:.3f}" for name, label in _SHOWN.items() if name in logs]
+        if "tokens_per_second" in speed:
+            parts += [f"{speed['tokens_per_second']:,.0f} tokens/s", f"MFU {speed['mfu_percent']:.0f} %"]
+        self._figures = ", ".join([*parts, f"{speed['peak_mib'] / 1024:.1f} GiB"])
+        self._update(state.global_step, note=self._figures)
+
+    def on_validation(self, done: int, total: int) -> None:
+        """`done` of `total` batches of the validation set were evaluated."""
+        validating = f"validating {done}/{total}, " if done < total else ""
+        self._update(self._step, note=f"{validating}{self._figures}", quiet=True)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
-        """Leave the bar as it is."""
-        self._bar.stop()
+        """The last step was counted."""
+        self.stop()
+
+    def stop(self) -> None:
+        """End the display."""
+        if self._progress is not None:
+            self._progress.stop()
+
+    def _update(self, step: int, *, note: str, quiet: bool = False) -> None:
+        self._step = step
+        if self._progress is not None:
+            self._progress.update(step, note=note, quiet=quiet)

@@ -1,12 +1,13 @@
-"""Conversation files as encoded rows, with everything that is wrong with them told before the first step."""
+"""Conversation files as encoded rows. What is wrong with them is reported before the first step."""
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,40 +15,93 @@ from src_core.chat_tokenizer import ChatTokenizer, Encoded, EncodeError
 from src_core.conversations import Conversation, plain_protocol, read_conversations
 from src_core.errors import UserError
 from src_core.protocols import load_protocol
+from src_core.protocols.base import Protocol
 from src_core.protocols.chat import Chat
 from src_core.protocols.records import ChatTurn, Layout, PromptStyle
 from src_train.config import DataFile
+from src_train.packing import REF_LOGPROBS, Values, loss_mask, pack
 
 _NAMED = 3  # rows named in a message
+T = TypeVar("T")
 
 
 class TrainRow(NamedTuple):
-    """One encoded conversation and where it came from (`file:place`)."""
+    """One encoded sequence and where it came from (`file:place`). `values`: further float32 values of each
+    token, by name (see `packing.join`). `format`: the protocol of its text, "" where the file does not say.
+    `policy_version`: of a rollout, the number of the weights that sampled it.
+    """
 
     place: str
     encoded: Encoded
+    values: Values = MappingProxyType({})
+    format: str = ""
+    policy_version: int | None = None
 
 
 class Rows(NamedTuple):
-    """The rows to train on, and the places and lengths of those that were dropped because they are too
-    long.
+    """The rows to train on, and the places and lengths of those that were dropped because they are too long.
+    `together` consecutive rows belong together (2: the chosen and the rejected side of a pair): they are
+    always packed and trained on in one.
     """
 
     rows: list[TrainRow]
     too_long: list[tuple[str, int]]
+    together: int = 1
 
     def lengths(self) -> list[int]:
         """Tokens of each row."""
         return [len(row.encoded.ids) for row in self.rows]
 
+    def packs(self, capacity: int) -> list[list[int]]:
+        """The rows (by index) of each sequence of at most `capacity` tokens; with 0 each sequence is what
+        belongs together and nothing else.
+        """
+        lengths = self.lengths()
+        units = [range(at, at + self.together) for at in range(0, len(lengths), self.together)]
+        sizes = [sum(lengths[at] for at in unit) for unit in units]
+        packs = pack(sizes, capacity) if capacity else [[number] for number in range(len(units))]
+        return [[at for number in one for at in units[number]] for one in packs]
+
+    def formats(self) -> set[str]:
+        """The protocols of the rows."""
+        return {row.format for row in self.rows}
+
     def digest(self) -> str:
-        """A hash of all ids and targets in their order: what two runs must agree on to be one."""
+        """A hash of all ids, loss masks and values in their order: what two runs must agree on to be one."""
         hashed = hashlib.sha256()
         for row in self.rows:
             hashed.update(len(row.encoded.ids).to_bytes(8, "little"))
             hashed.update(row.encoded.ids.tobytes())
             hashed.update(np.packbits(row.encoded.trainable).tobytes())
+            for name in sorted(row.values.keys() - {REF_LOGPROBS}):  # which follow from the rest
+                hashed.update(name.encode() + row.values[name].tobytes())
         return hashed.hexdigest()[:16]
+
+
+class Limit(NamedTuple):
+    """What becomes of rows with more than `max_length` tokens: dropped, or the run ends."""
+
+    max_length: int
+    drop: bool
+
+    def keeps(self, row: TrainRow, too_long: list[tuple[str, int]]) -> bool:
+        """Whether `row` is short enough; one to drop is added to `too_long`. Raises `UserError` for one that
+        ends the run.
+        """
+        length = len(row.encoded.ids)
+        if length <= self.max_length:
+            return True
+        if not self.drop:
+            raise UserError(
+                f"{row.place} has {length} tokens, more than max_length={self.max_length};"
+                " raise it or set on_long=drop"
+            )
+        too_long.append((row.place, length))
+        return False
+
+
+def no_progress() -> None:
+    """Called per row where nobody watches."""
 
 
 def read_rows(
@@ -58,57 +112,68 @@ def read_rows(
     max_length: int,
     drop_long: bool,
     seed: int,
+    on_row: Callable[[], None] = no_progress,
 ) -> Rows:
-    """All rows of `files`, encoded. Raises `UserError` naming file and row for one that cannot be trained
-    on, and for one with more than `max_length` tokens unless `drop_long`.
+    """All rows of `files`, encoded; `on_row` is called after each. Raises `UserError` naming file and row for
+    one that cannot be trained on, and for one with more than `max_length` tokens unless `drop_long`.
     """
     rows: list[TrainRow] = []
     too_long: list[tuple[str, int]] = []
+    limit = Limit(max_length, drop_long)
     for file in files:
-        for place, messages in _sampled(file, style, seed):
-            row = TrainRow(place, _encode(place, messages, encoder))
-            if len(row.encoded.ids) <= max_length:
+        for place, name, turns in _sampled(file, style, seed):
+            row = TrainRow(place, encode_at(place, turns, encoder), format=name)
+            if limit.keeps(row, too_long):
                 rows.append(row)
-            elif drop_long:
-                too_long.append((place, len(row.encoded.ids)))
-            else:
-                raise UserError(
-                    f"{place} has {len(row.encoded.ids)} tokens, more than max_length={max_length};"
-                    " raise it or set on_long=drop"
-                )
-    if not rows:
-        named = ", ".join(file.path for file in files)
-        raise UserError(
-            f"nothing to train on in {named}"
-            if named
-            else "nothing to train on; name files: train=[{path: …}]"
-        )
+            on_row()
+    require_rows(rows, files)
     return Rows(rows, too_long)
 
 
-def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[tuple[str, list[ChatTurn]]]:
-    """The samples to take of a file, laid out by the protocol of each row. The prompt style of the run is
-    that of the loop: plain conversations (general data, the reader's rows) get no system turn of it.
+def require_rows(rows: Sequence[TrainRow], files: Sequence[DataFile]) -> None:
+    """Raises `UserError` when there is nothing to train on."""
+    if rows:
+        return
+    named = ", ".join(file.path for file in files)
+    raise UserError(
+        f"nothing to train on in {named}" if named else "nothing to train on; name files: train=[{path: …}]"
+    )
+
+
+def draw(file: DataFile, items: Iterable[T], seed: int) -> Iterable[T]:
+    """`n` of the items of `file`, the same ones for every run with this seed, in their order; all for -1."""
+    if file.n < 0:
+        return items
+    read = list(items)
+    picked = random.Random(f"{seed}/{file.path}").sample(range(len(read)), min(file.n, len(read)))
+    return [read[at] for at in sorted(picked)]
+
+
+def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[tuple[str, str, list[ChatTurn]]]:
+    """The samples to take of a file: place, format, and turns as their protocol lays them out. The prompt
+    style of the run is that of the loop: plain conversations (general data, the reader's rows) do without
+    it.
     """
     conversations: Iterable[Conversation] = read_conversations(Path(file.path), default_format=file.format)
     if file.min_searches:
         conversations = (each for each in conversations if _searches(each) >= file.min_searches)
-    if file.n >= 0:
-        read = list(conversations)
-        draw = random.Random(f"{seed}/{file.path}")
-        picked = sorted(draw.sample(range(len(read)), min(file.n, len(read))))
-        conversations = [read[at] for at in picked]
-    for conversation in conversations:
+    for conversation in draw(file, conversations, seed):
         place = f"{file.path}:{conversation.place}"
         if conversation.problem:
             raise UserError(
-                f"{place} is no conversation of the format {conversation.format}: {conversation.problem}"
+                f"{place} cannot be trained on: no conversation of the format {conversation.format}: "
+                f"{conversation.problem}"
                 f"{_hint(conversation)}"
             )
-        protocol = load_protocol(conversation.format, None if conversation.format == Chat.name else style)
+        protocol = protocol_of(conversation.format, style)
         for number, sample in enumerate(protocol.samples(conversation.messages), start=1):
             several = protocol.layout is Layout.HISTORY_IN_USER_TURN
-            yield f"{place}, step {number}" if several else place, sample
+            yield f"{place}, step {number}" if several else place, conversation.format, sample
+
+
+def protocol_of(name: str, style: PromptStyle) -> Protocol:
+    """The protocol of a row. Raises `UserError` for an unknown one."""
+    return load_protocol(name, None if name == Chat.name else style)
 
 
 def _searches(conversation: Conversation) -> int:
@@ -121,19 +186,22 @@ def _hint(conversation: Conversation) -> str:
     return "; set format: chat for a file of plain conversations" if plain else ""
 
 
-def _encode(place: str, turns: list[ChatTurn], tokenizer: ChatTokenizer) -> Encoded:
+def encode_at(place: str, turns: Sequence[ChatTurn], encoder: ChatTokenizer) -> Encoded:
+    """Ids and loss mask of a conversation. Raises `UserError` naming `place` for one that the chat template
+    cannot carry.
+    """
     try:
-        return tokenizer.encode(turns)
+        return encoder.encode(turns)
     except (EncodeError, ValueError) as error:
         raise UserError(f"{place}: {error}") from error
 
 
 class LengthReport(NamedTuple):
-    """What the data check prints: rows, tokens, the share that is learnt, and how long rows are."""
+    """What the data check prints: rows, tokens, trained tokens, and the lengths of rows."""
 
     rows: int
     tokens: int
-    learnt: int
+    trained: int
     shortest: int
     median: int
     longest: int
@@ -143,11 +211,11 @@ class LengthReport(NamedTuple):
 def length_report(made: Rows) -> LengthReport:
     """Counts over all rows."""
     lengths = sorted(made.lengths())
-    learnt = sum(int(row.encoded.trainable.sum()) for row in made.rows)
+    trained = sum(int(loss_mask(row.encoded).sum()) for row in made.rows)
     return LengthReport(
         len(lengths),
         sum(lengths),
-        learnt,
+        trained,
         lengths[0],
         lengths[len(lengths) // 2],
         lengths[-1],

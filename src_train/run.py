@@ -1,53 +1,49 @@
-"""Supervised fine-tuning from one YAML: `bash scripts/train_sft.sh configs/train/….yaml [key=value …]`.
+"""Training from one YAML: `bash scripts/train.sh configs/train/….yaml [key=value …]`.
 
-The run directory holds the checkpoints, `log.jsonl`, `loss.png`, the manifest, and at the end `model/` (or
-`adapter/`) with the tokenizer. The same command goes on from the last whole checkpoint, with the batch that
-was next.
+The objective (`objective=sft`, `dpo` or `policy`) decides which rows are read and which loss is computed;
+everything else is the same. The run directory holds the checkpoints, `log.jsonl`, `loss.png`, the manifest,
+and at the end `model/` (or `adapter/`) with the tokenizer. The same command resumes from the last whole
+checkpoint, with the batch that was next.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
+from rich.console import Console
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 from transformers.utils.logging import disable_progress_bar
 
 from src_core.chat_tokenizer import ChatTokenizer
 from src_core.config import dump, load_config
 from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
-from src_models.files import TRAINING
 from src_models.machine import physical_cores
 from src_train.checks import print_check
 from src_train.config import TrainConfig
-from src_train.model import halve_adapter, load_model, model_folder
-from src_train.packing import pack
-from src_train.progress import Bar
-from src_train.rows import Rows, read_rows
+from src_train.data import Data, check_config, read_data
+from src_train.model import load_model, model_folder
+from src_train.objectives import needs_reference, objective_of
+from src_train.packing import loss_mask
+from src_train.progress import TrainingProgress
+from src_train.reference import with_reference
+from src_train.result import report, result_name, write_result
+from src_train.rows import Rows
 from src_train.speed import causal_pairs, faster_precision, matrix_rate, training_cost
-from src_train.train_metrics import Watch, plot_losses
-from src_train.trainer import Packs, SftTrainer, collator, last_whole_checkpoint
+from src_train.train_metrics import TrainingLog, plot_losses
+from src_train.trainer import PackedTrainer, Packs, collator, last_whole_checkpoint
 
-USAGE = "usage: bash scripts/train_sft.sh CONFIG.yaml [key=value …] [--check]"
+USAGE = "usage: bash scripts/train.sh CONFIG.yaml [key=value …] [--check]"
 LOG = "log.jsonl"
-
-
-class Data(NamedTuple):
-    """What a run learns from and is validated with."""
-
-    train: Rows
-    validation: Rows | None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -66,11 +62,14 @@ def main(arguments: Sequence[str]) -> int:
     with state.main_process_first():
         folder = model_folder(config.model)
     encoder = ChatTokenizer(folder, template=Path(config.chat_template) if config.chat_template else None)
-    data = read_data(config, encoder)
+    data = read_data(config, encoder, console=console_of(state))
     if state.is_main_process:
         print_check(data.train, encoder, config)
     if "--check" not in arguments:
         train(config, folder, encoder, data)
+    if state.num_processes > 1:  # a process that leaves the others' connections open may abort at its exit
+        state.wait_for_everyone()
+        state.destroy_process_group()
     return 0
 
 
@@ -80,35 +79,9 @@ def processes() -> PartialState:
     return PartialState(cpu=several and not torch.cuda.is_available())
 
 
-def check_config(config: TrainConfig) -> None:
-    """What single values cannot tell. Raises `UserError`."""
-    if config.pack_length and config.pack_length < config.max_length:
-        raise UserError(f"pack_length={config.pack_length} is below max_length={config.max_length}")
-    if config.validation and config.save_steps % config.eval_steps:
-        raise UserError("save_steps must be a multiple of eval_steps, so that the best checkpoint is on disk")
-    if config.patience and not config.validation:
-        raise UserError("patience needs validation files")
-    if (
-        config.precision == "bf16_weights"
-        and config.lora is None
-        and config.optimizer.startswith("adamw_torch")
-    ):
-        raise UserError(
-            "precision=bf16_weights with plain AdamW loses small updates to rounding; take an 8-bit optimiser"
-            " (optimizer=adamw_bnb_8bit), adapters (lora) or precision=bf16"
-        )
-
-
-def read_data(config: TrainConfig, encoder: ChatTokenizer) -> Data:
-    """All rows, encoded; see `rows.read_rows` for what is refused."""
-
-    def read(files: Any) -> Rows:
-        drop = config.on_long == "drop"
-        return read_rows(
-            files, encoder, config.prompt, max_length=config.max_length, drop_long=drop, seed=config.seed
-        )
-
-    return Data(read(config.train), read(config.validation) if config.validation else None)
+def console_of(state: PartialState) -> Console:
+    """Where progress is shown: stderr of the first process."""
+    return Console(stderr=True, quiet=not state.is_main_process)
 
 
 def train(config: TrainConfig, folder: Path, encoder: ChatTokenizer, data: Data) -> None:
@@ -123,62 +96,76 @@ def train(config: TrainConfig, folder: Path, encoder: ChatTokenizer, data: Data)
         run_dir = RunDir(path, config=settings, on_existing=config.on_existing)
     try:
         state.wait_for_everyone()
-        if (path / _result_name(config)).is_dir():
-            print(f"{path / _result_name(config)} is there already; nothing to do")  # noqa: T201
+        if (path / result_name(config)).is_dir():
+            print(f"{path / result_name(config)} is there already; nothing to do")  # noqa: T201
             return
         set_seed(config.seed)
-        trainer, watch = make_trainer(config, load_model(folder, config), encoder, data, path)
-        checkpoint = last_whole_checkpoint(path)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        write_result(trainer, watch, config, folder, path)
+        model = load_model(folder, config)
+        if needs_reference(config):
+            data = with_reference(data, model, config, folder=path, state=state, console=console_of(state))
+        trainer, log = make_trainer(config, model, encoder, data, path)
+        run_steps(trainer, log, path, console=console_of(state))
+        if log.out_of_time:
+            print("the time limit is reached; run the same command again to resume")  # noqa: T201
+        else:
+            write_result(trainer, config, folder, path, data)
         if run_dir is not None:
             plot_losses(path / LOG, path / "loss.png")
-            run_dir.write_manifest(report(trainer, watch, config, data))
+            run_dir.write_manifest(report(trainer, log, config, data))
     finally:
         if run_dir is not None:
             run_dir.close()
 
 
+def run_steps(trainer: PackedTrainer, log: TrainingLog, path: Path, *, console: Console) -> None:
+    """Train from the last whole checkpoint under `path`, else from the beginning."""
+    progress = TrainingProgress(log, console=console)
+    trainer.add_callback(progress)
+    trainer.on_validation = progress.on_validation
+    checkpoint = last_whole_checkpoint(path)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        progress.stop()
+
+
 def make_trainer(
     config: TrainConfig, model: Any, encoder: ChatTokenizer, data: Data, folder: Path
-) -> tuple[SftTrainer, Watch]:
+) -> tuple[PackedTrainer, TrainingLog]:
     """The trainer on packed (or single) rows."""
     packs = _packs(data.train, config)
     validation = None if data.validation is None else _packs(data.validation, config)
     arguments = training_arguments(config, folder, steps_per_epoch=_steps_per_epoch(len(packs), config))
-    trainer = SftTrainer(
+    trainer = PackedTrainer(
         model=model,
         args=arguments,
         train_dataset=packs,
         eval_dataset=validation,
         data_collator=collator(encoder.token_ids("\n")[0]),
+        objective=objective_of(config),
         by_length=not config.pack_length,
         callbacks=[EarlyStoppingCallback(config.patience)] if config.patience else None,
     )
     lengths = data.train.lengths()
     tokens = sum(lengths)
-    targets = sum(int(row.encoded.trainable.sum()) for row in data.train.rows)
+    trained = sum(int(loss_mask(row.encoded).sum()) for row in data.train.rows)
     compute = torch.float32 if config.precision == "fp32" else torch.bfloat16
-    watch = Watch(
+    log = TrainingLog(
         folder / LOG,
         cost=training_cost(model),
-        rate=matrix_rate(arguments.device, compute),
-        share=(targets / tokens, causal_pairs(lengths) / tokens),
+        matrix_rate=matrix_rate(arguments.device, compute),
+        per_token=(trained / tokens, causal_pairs(lengths) / tokens),
         minutes=config.stop_after_minutes,
         devices=arguments.world_size,
     )
-    trainer.count = watch.count
-    trainer.add_callback(watch)
+    trainer.on_batch = log.count_tokens
+    trainer.add_callback(log)
     trainer.remove_callback(PrinterCallback)
-    if trainer.is_world_process_zero():
-        trainer.add_callback(Bar(watch))
-    return trainer, watch
+    return trainer, log
 
 
 def _packs(made: Rows, config: TrainConfig) -> Packs:
-    lengths = made.lengths()
-    packs = pack(lengths, config.pack_length) if config.pack_length else [[at] for at in range(len(lengths))]
-    return Packs(made.rows, packs, per_sequence=config.loss == "sequence")
+    return Packs(made.rows, made.packs(config.pack_length), per_sequence=config.loss == "sequence")
 
 
 def _steps_per_epoch(packs: int, config: TrainConfig) -> int:
@@ -228,42 +215,6 @@ def training_arguments(config: TrainConfig, folder: Path, *, steps_per_epoch: in
         fsdp_config={"fsdp_version": 2} if config.fsdp else None,
         ddp_find_unused_parameters=False,
     )
-
-
-def write_result(trainer: SftTrainer, watch: Watch, config: TrainConfig, folder: Path, path: Path) -> None:
-    """Model or adapter with the tokenizer, in one step; nothing when the clock stopped the run."""
-    if watch.stopped_by_clock:
-        print("time is up; run the same command again to go on")  # noqa: T201
-        return
-    result = path / _result_name(config)
-    partial = result.with_name(result.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    trainer.save_model(str(partial))
-    if trainer.is_world_process_zero():
-        if config.lora is not None:
-            halve_adapter(partial / "adapter_model.safetensors")
-        AutoTokenizer.from_pretrained(folder).save_pretrained(partial)
-        trained = {"run": config.run_name, "prompt": dump(config.prompt)}
-        (partial / TRAINING).write_text(json.dumps(trained, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        partial.replace(result)
-        print(f"written: {result}")  # noqa: T201
-
-
-def report(trainer: SftTrainer, watch: Watch, config: TrainConfig, data: Data) -> dict[str, Any]:
-    """What the manifest says of the run."""
-    made = data.train
-    return {
-        "status": "stopped by the clock" if watch.stopped_by_clock else "finished",
-        "config": dump(config),
-        "data": {"rows": len(made.rows), "dropped": len(made.too_long), "digest": made.digest()},
-        "steps": trainer.state.global_step,
-        "best_validation_loss": trainer.state.best_metric,
-        "speed": watch.speed(trainer.args.device),
-    }
-
-
-def _result_name(config: TrainConfig) -> str:
-    return "model" if config.lora is None else "adapter"
 
 
 if __name__ == "__main__":

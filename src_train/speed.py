@@ -17,22 +17,23 @@ _PROBE = 384
 
 
 class Cost(NamedTuple):
-    """Floating-point operations of one forward and backward pass: `per_token` of the body, `per_target` of
-    the output matrix, and `per_pair` of attention, for each token and each one that it sees.
+    """Floating-point operations of one forward and backward pass: `per_token` of the body, `per_trained` of
+    the output matrix for each trained token, and `per_pair` of attention, for each token and each one that it
+    sees.
     """
 
     per_token: float
-    per_target: float
+    per_trained: float
     per_pair: float
 
-    def total(self, tokens: int, targets: int, pairs: int) -> float:
+    def total(self, tokens: int, trained: int, pairs: int) -> float:
         """Operations for a batch. Recomputing activations is not counted, as is usual for MFU."""
-        return self.per_token * tokens + self.per_target * targets + self.per_pair * pairs
+        return self.per_token * tokens + self.per_trained * trained + self.per_pair * pairs
 
 
 def training_cost(model: Any) -> Cost:
-    """6 operations per weight of the body and token (2 forward, 4 backward), 6 per entry of the output
-    matrix and target, 12 x layers x width per pair of attention. Adapters: gradients of frozen weights are
+    """6 operations per weight of the body and token (2 forward, 4 backward), 6 per entry of the output matrix
+    and trained token, 12 x layers x width per pair of attention. Adapters: gradients of frozen weights are
     not computed, 4 instead of 6.
     """
     head = model.get_output_embeddings().weight

@@ -1,5 +1,5 @@
-"""What a training run writes while it runs: `log.jsonl` with loss, rate and memory of each logged step, and
-the stop by the clock.
+"""What a training run records while it runs: `log.jsonl` with loss, speed and memory of each logged step, and
+the end at a time limit.
 """
 
 from __future__ import annotations
@@ -15,37 +15,47 @@ from transformers import TrainerCallback
 from src_train.speed import Cost, peak_memory
 
 
-class Watch(TrainerCallback):
-    """Appends a line per log to `path`. `rate` is the device's matrix rate, `share` the mean (targets,
-    pairs) per token of the data, so that operations can be told from tokens; the first step (warm-up) is
-    not timed.
+class TrainingLog(TrainerCallback):
+    """Appends a line per log to `path`. `matrix_rate` is the device's rate of matrix products in operations
+    per second, `per_token` the mean (trained tokens, pairs of attention) per token of the data, so that
+    operations can be computed from tokens; the first step (warm-up) is not timed. Training ends with a
+    checkpoint after `minutes` (0: no limit).
     """
 
     def __init__(
-        self, path: Path, *, cost: Cost, rate: float, share: tuple[float, float], minutes: float, devices: int
+        self,
+        path: Path,
+        *,
+        cost: Cost,
+        matrix_rate: float,
+        per_token: tuple[float, float],
+        minutes: float,
+        devices: int,
     ) -> None:
         self._path = path
-        self._per_token = cost.total(1, 0, 0) + share[0] * cost.per_target + share[1] * cost.per_pair
-        self._rate = rate * devices
+        self._operations = (
+            cost.total(1, 0, 0) + per_token[0] * cost.per_trained + per_token[1] * cost.per_pair
+        )
+        self._matrix_rate = matrix_rate * devices
         self._devices = devices
-        self._until = time.monotonic() + 60 * minutes if minutes else None
-        self._began: float | None = None
+        self._deadline = time.monotonic() + 60 * minutes if minutes else None
+        self._started: float | None = None
         self.tokens = 0
-        self._timed = 0
-        self.stopped_by_clock = False
+        self._timed_tokens = 0
+        self.out_of_time = False
 
-    def count(self, tokens: int) -> None:
+    def count_tokens(self, tokens: int) -> None:
         """Called for every batch of this device."""
         self.tokens += tokens
-        if self._began is not None:
-            self._timed += tokens
+        if self._started is not None:
+            self._timed_tokens += tokens
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:  # noqa: ARG002
-        """Start the clock after the first step; end the run when its time is up."""
-        if self._began is None:
-            self._began = time.perf_counter()
-        if self._until is not None and time.monotonic() > self._until:
-            self.stopped_by_clock = True
+        """Start timing after the first step; end the run at its time limit."""
+        if self._started is None:
+            self._started = time.perf_counter()
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            self.out_of_time = True
             control.should_save = True
             control.should_training_stop = True
         return control
@@ -61,10 +71,11 @@ class Watch(TrainerCallback):
     def speed(self, device: torch.device) -> dict[str, float]:
         """Tokens per second of all devices, MFU in per cent, and peak memory in MiB so far."""
         values: dict[str, float] = {"peak_mib": round(peak_memory(device) / 2**20, 1)}
-        if self._began is not None and self._timed:
-            per_second = self._timed * self._devices / max(time.perf_counter() - self._began, 1e-9)
+        if self._started is not None and self._timed_tokens:
+            seconds = max(time.perf_counter() - self._started, 1e-9)
+            per_second = self._timed_tokens * self._devices / seconds
             values["tokens_per_second"] = round(per_second, 1)
-            values["mfu_percent"] = round(100 * per_second * self._per_token / self._rate, 1)
+            values["mfu_percent"] = round(100 * per_second * self._operations / self._matrix_rate, 1)
         return values
 
 
@@ -84,7 +95,7 @@ def plot_losses(log: Path, picture: Path) -> None:
                 list(points), list(points.values()), label=label, marker="o" if key == "eval_loss" else None
             )
     axes.set_xlabel("optimiser step")
-    axes.set_ylabel("loss per learnt token (nats)")
+    axes.set_ylabel("loss")
     axes.legend()
     figure.tight_layout()
     figure.savefig(picture, dpi=120)

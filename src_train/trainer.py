@@ -1,26 +1,28 @@
-"""transformers' `Trainer` with this project's loss: a sum over targets, divided once by their global weight.
+"""transformers' `Trainer` with this project's losses: a sum, divided once for the whole optimiser step.
 
 Everything else is the library's: devices, precision, sharding, accumulation, schedules, checkpoints,
-trackers. The divisor is the summed weight of all targets of an optimiser step, over accumulation steps and
-devices, so that the gradient is the same however the batch is cut (`tests/test_train_model.py`; the history
-of getting this wrong: transformers #34191 and #35438, trl #2175).
+trackers. The divisor (weight of the trained tokens, or number of pairs) is summed over accumulation steps
+and devices, so that the gradient is the same however the batch is cut (`tests/test_train_model.py`; the
+history of getting this wrong: transformers #34191 and #35438, trl #2175).
 """
 
 from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from src_core.errors import UserError
+from src_train.logprobs import token_logprobs
+from src_train.objectives import LossSum, Objective, Sft
 from src_train.packing import collate, join
 from src_train.rows import TrainRow
 
@@ -44,50 +46,109 @@ class Packs(Dataset[dict[str, Any]]):
         return len(self._packs)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        rows = [self._rows[at].encoded for at in self._packs[index]]
-        return {**join(rows, per_sequence=self._per_sequence), "index": index}
+        rows = [self._rows[at] for at in self._packs[index]]
+        joined = join(
+            [row.encoded for row in rows],
+            per_sequence=self._per_sequence,
+            values=[row.values for row in rows],
+        )
+        return {**joined, "index": index}
 
     def lengths(self) -> list[int]:
         """Tokens of each pack."""
         return [sum(len(self._rows[at].encoded.ids) for at in pack) for pack in self._packs]
 
     def places(self, index: int) -> list[str]:
-        """Where the rows of a pack stand, as `file:place`."""
-        return [self._rows[at].place for at in self._packs[index]]
+        """Where the rows of a pack came from, as `file:place`, each once."""
+        return list(dict.fromkeys(self._rows[at].place for at in self._packs[index]))
 
 
 def collator(pad_id: int) -> Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]:
     """Turns packs into a batch of tensors; see `packing.collate`."""
 
     def make(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        indices = torch.tensor([item.pop("index") for item in items])
         batch = collate(items, pad_id=pad_id)
-        tensors = {key: torch.from_numpy(value) for key, value in batch.items()}
-        tensors["index"] = torch.tensor([item["index"] for item in items])
-        return tensors
+        return {**{key: torch.from_numpy(value) for key, value in batch.items()}, "index": indices}
 
     return make
 
 
-class SftTrainer(Trainer):
-    """See the module. The model must have been through `loss.learn_targets`."""
+class LengthOrder(Sampler[int]):
+    """Sequences of similar length together, in an order that depends on `seed` and epoch only, so that a
+    resumed run goes through it as the interrupted one would have. `size`: sequences of an optimiser step.
+    """
 
-    def __init__(self, *args: Any, by_length: bool = False, **kwargs: Any) -> None:
+    def __init__(self, lengths: Sequence[int], *, size: int, seed: int) -> None:
+        self._lengths, self._size, self._seed, self._epoch = list(lengths), size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed + self._epoch)
+        return iter(get_length_grouped_indices(self._lengths, self._size, generator=generator))
+
+
+class MetricSums:
+    """Sums of an objective's metrics over batches of this device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, torch.Tensor] = {}
+        self._items = torch.zeros(())
+
+    def add(self, made: LossSum) -> None:
+        """Add a batch."""
+        for name, value in made.metrics.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value
+        self._items = self._items.to(made.items.device) + made.items
+
+    def means(self, accelerator: Any) -> dict[str, float]:
+        """Means over the items of all devices; called on all of them."""
+        if not self._sums:
+            return {}
+        sums = torch.stack([self._items, *(value.float() for value in self._sums.values())])
+        items, *values = accelerator.reduce(sums, reduction="sum").tolist()
+        return dict(zip(self._sums, (value / max(items, 1e-9) for value in values), strict=True))
+
+
+class PackedTrainer(Trainer):
+    """See the module. The model must have been through `logprobs.return_logprobs`. `on_batch` is called with
+    the tokens of each training batch of this device, `on_validation` with the batches done and their number.
+    """
+
+    def __init__(self, *args: Any, objective: Objective, by_length: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.loss_is_scaled_for_ga = True  # by compute_loss
+        self.objective = objective
         self.by_length = by_length
-        self.count: Callable[[int], None] | None = None  # told the tokens of each batch
+        self._order: LengthOrder | None = None
+        self.on_batch: Callable[[int], None] | None = None
+        self.on_validation: Callable[[int, int], None] | None = None
+        self._metric_sums = MetricSums()
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
-        """The weight of all targets of an optimiser step, on all devices."""
-        weight = sum((batch["weights"].sum() for batch in batch_samples), torch.zeros(()))
-        return self.accelerator.gather(weight.to(device)).sum()
+        """What the loss of an optimiser step is divided by, on all devices."""
+        divisors = (self.objective.divisor(batch) for batch in batch_samples)
+        return self.accelerator.gather(sum(divisors, torch.zeros(())).to(device)).sum()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if not self.by_length:
             return super()._get_train_sampler(train_dataset)
-        generator = torch.Generator().manual_seed(self.args.data_seed or self.args.seed)
-        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(size, lengths=self.train_dataset.lengths(), generator=generator)
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        self._order = LengthOrder(
+            self.train_dataset.lengths(), size=size, seed=self.args.data_seed or self.args.seed
+        )
+        return self._order
+
+    def _run_epoch(self, *, epoch: int, **kwargs: Any) -> Any:
+        if self._order is not None:  # the library does not reach it in every set-up
+            self._order.set_epoch(epoch)
+        return super()._run_epoch(epoch=epoch, **kwargs)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -96,40 +157,55 @@ class SftTrainer(Trainer):
         factor.
         """
         index = inputs.pop("index")
-        outputs = model(**inputs)
-        if not torch.isfinite(outputs["loss"]):
+        tokens = token_logprobs(model, inputs)
+        made = self.objective.loss(tokens, inputs)
+        if not torch.isfinite(made.total):
             self._refuse_loss(index)
-        if self.count is not None and model.training:
-            self.count(int(inputs["input_ids"].numel()))
+        self._metric_sums.add(made)
+        if self.on_batch is not None and model.training:
+            self.on_batch(int(inputs["input_ids"].numel()))
         divisor = torch.clamp(num_items_in_batch, min=torch.finfo(torch.float32).tiny)
-        loss = outputs["loss"] / divisor * self.accelerator.num_processes
-        return (loss, outputs) if return_outputs else loss
+        loss = made.total / divisor * self.accelerator.num_processes
+        return (loss, {"logprobs": tokens.values}) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the means of the objective's metrics since the last log to the values of training steps."""
+        if "loss" in logs:
+            logs |= self._metric_sums.means(self.accelerator)
+            self._metric_sums = MetricSums()
+        super().log(logs, start_time)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> Any:
-        """The mean loss per target of the validation set, whatever the batches, also as perplexity."""
+        """The mean loss of the validation set, whatever the batches, with the objective's metrics; for
+        cross-entropy also as perplexity.
+        """
         del ignore_keys
         model = self._wrap_model(self.model, training=False)
         model.eval()
         sums = torch.zeros(2, device=self.args.device)
+        metrics = MetricSums()
+        batches = self.get_eval_dataloader(eval_dataset)
         with torch.no_grad():
-            for batch in self.get_eval_dataloader(eval_dataset):
+            for number, batch in enumerate(batches, start=1):
                 inputs = self._prepare_inputs(batch)
                 inputs.pop("index")
                 with self.compute_loss_context_manager():
-                    loss = model(**inputs)["loss"]
-                sums += torch.stack([loss.float(), inputs["weights"].sum().float()])
+                    made = self.objective.loss(token_logprobs(model, inputs), inputs)
+                metrics.add(made)
+                sums += torch.stack([made.total.float(), self.objective.divisor(inputs).float()])
+                if self.on_validation is not None:
+                    self.on_validation(number, len(batches))
         total = self.accelerator.reduce(sums, reduction="sum").tolist()
-        mean = total[0] / max(total[1], 1e-9)
-        metrics = {
-            f"{metric_key_prefix}_loss": mean,
-            f"{metric_key_prefix}_perplexity": math.exp(min(mean, 80.0)),
-        }
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        values = {"loss": total[0] / max(total[1], 1e-9), **metrics.means(self.accelerator)}
+        if isinstance(self.objective, Sft):
+            values["perplexity"] = math.exp(min(values["loss"], 80.0))
+        logs = {f"{metric_key_prefix}_{name}": value for name, value in values.items()}
+        self.log(logs)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, logs)
         model.train()
-        return metrics
+        return logs
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         try:
@@ -138,7 +214,7 @@ class SftTrainer(Trainer):
             if _is_full_disk(error):
                 raise UserError(
                     f"no space for a checkpoint in {self.args.output_dir}: {error}; free some and run the"
-                    " same command again, which goes on from the last whole checkpoint"
+                    " same command again, which resumes from the last whole checkpoint"
                 ) from error
             raise
         if self.args.should_save:

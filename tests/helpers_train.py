@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,9 +83,13 @@ def style(family: str, *, system: str = "") -> PromptStyle:
     )
 
 
-def write_rows(path: Path, rows: list[list[dict[str, str]]]) -> Path:
-    """A conversation file."""
-    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+def write_rows(path: Path, rows: list[list[dict[str, str]]], *, plain: Collection[int] = ()) -> Path:
+    """A conversation file; the rows whose numbers (from 0) are in `plain` are of the format `chat`."""
+    made = [
+        {**({"format": "chat"} if number in plain else {}), "messages": row}
+        for number, row in enumerate(rows)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in made))
     return path
 
 
@@ -101,6 +109,24 @@ def chains(count: int, *, seed: int = 1) -> list[list[dict[str, str]]]:
         ]
         steps.append(Step(len(steps) + 1, "Now I know it.", Finish(f"Ann {number}"), observation=None))
         made.append(ReaRag(PromptStyle()).turns(f"Who won race {number}?", steps))
+    return made
+
+
+def pair_rows(count: int, *, seed: int = 1) -> list[dict[str, Any]]:
+    """Preference pairs of different lengths: after one search, finishing is better than searching again."""
+    draw = random.Random(seed)
+    made = []
+    for number in range(count):
+        fill = " More." * draw.randrange(6)
+        seen = "It is " + "so " * draw.randrange(1, 20) + "."
+        first = Step(1, f"I need fact 1 of {number}.{fill}", Search(f"What is {number}?"), observation=seen)
+        end = Step(2, "Now I know it.", Finish(f"Ann {number}"), observation=None)
+        again = Step(2, "Once more.", Search(f"What else is {number}?"), observation=f"That is {seen}")
+        then = Step(3, "Known.", Finish(f"Ann {number}"), observation=None)
+        question = f"Who won race {number}?"
+        short = ReaRag().turns(question, [first, end])
+        long = ReaRag().turns(question, [first, again, then])
+        made.append({"format": "rearag", "prompt": short[:3], "chosen": short[3:], "rejected": long[3:]})
     return made
 
 
@@ -149,3 +175,51 @@ def train_settings(tmp_path: Path, folder: Path, **more: Any) -> Path:
     path = tmp_path / "train.yaml"
     path.write_text(json.dumps(values))  # JSON is YAML
     return path
+
+
+def write_json_rows(path: Path, rows: list[Any]) -> Path:
+    """Any rows, one per line."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def logged(run: Path, name: str) -> dict[int, float]:
+    """A value of a run's log, by step."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line[name] for line in lines if name in line}
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A process of this interpreter, on one thread."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def killed_run(*arguments: str) -> None:
+    """A run that is killed at the beginning of its fifth step."""
+    killed = python("-c", KILLED_AT_5, *arguments)
+    assert killed.returncode == -9, killed.stderr
+
+
+KILLED_AT_5 = """
+import os, signal, sys
+from transformers import TrainerCallback
+from src_train import run
+class Kill(TrainerCallback):
+    def on_step_begin(self, args, state, control, **_):
+        if state.global_step == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+make = run.make_trainer
+def with_kill(*args):
+    trainer, log = make(*args)
+    trainer.add_callback(Kill())
+    return trainer, log
+run.make_trainer = with_kill
+run.main(sys.argv[1:])
+"""

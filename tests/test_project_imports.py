@@ -21,7 +21,20 @@ MODULES = sorted(
 BEHIND_A_PACKAGE = frozenset(
     {
         f"src_train.{name}"
-        for name in ("attention", "loss", "model", "progress", "run", "speed", "train_metrics", "trainer")
+        for name in (
+            "attention",
+            "logprobs",
+            "losses",
+            "model",
+            "objectives",
+            "progress",
+            "reference",
+            "result",
+            "run",
+            "speed",
+            "train_metrics",
+            "trainer",
+        )
     }
 )
 HEAVY = ("torch", "transformers", "vllm", "faiss", "onnxruntime", "xllamacpp", "datasets", "numpy", "ray")

@@ -49,7 +49,7 @@ def valid_first_steps(folder: Path, rows: list[list[dict[str, str]]]) -> list[bo
     encoder = ChatTokenizer(folder)
     valid = []
     for row in rows:
-        prompt = encoder.token_ids(encoder.prompt(ReaRag(STYLE).messages(row[:1])))
+        prompt = encoder.prompt_ids(ReaRag(STYLE).lay_out(row[:1]))
         ids = torch.tensor([prompt])
         reply = model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=160, do_sample=False
@@ -69,8 +69,8 @@ def test_random_weights_learn_to_act(tmp_path: Path) -> None:
     write_rows(tmp_path / "train.jsonl", rows)
     assert main([str(path)]) == 0
     assert not any(valid_first_steps(folder, rows[:3]))
-    learnt = valid_first_steps(tmp_path / "runs/run/model", rows[:10])
-    assert sum(learnt) >= 9, learnt
+    valid = valid_first_steps(tmp_path / "runs/run/model", rows[:10])
+    assert sum(valid) >= 9, valid
 
 
 def test_training_goes_on_from_an_adapter(tmp_path: Path) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ from src_core.errors import UserError
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
 from src_train.packing import collate, join
-from tests.helpers_train import chains, model_folder, train_settings
+from tests.helpers_train import chains, killed_run, logged, model_folder, python, train_settings
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -27,11 +24,12 @@ pytest.importorskip("accelerate")
 from transformers import AutoModelForCausalLM  # noqa: E402
 
 from src_train.attention import PACKED, packed_attention, row_bounds  # noqa: E402
-from src_train.loss import chunked_nll, learn_targets  # noqa: E402
+from src_train.logprobs import chunked_logprobs, return_logprobs, token_logprobs  # noqa: E402
+from src_train.losses import weighted_nll  # noqa: E402
+from src_train.objectives import Sft  # noqa: E402
 from src_train.run import main  # noqa: E402
 
 STYLE = PromptStyle(observation_role="user", observation_template="Observation {n}: {observation}")
-QUIET = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def encoded(folder: Path) -> list[Encoded]:
     encoder = ChatTokenizer(folder)
-    return [encoder.encode(ReaRag(STYLE).messages(row)) for row in chains(6)]
+    return [encoder.encode(ReaRag(STYLE).lay_out(row)) for row in chains(6)]
 
 
 @pytest.fixture(params=[PACKED, "sdpa"])
@@ -68,11 +66,11 @@ def gradient(model: Any) -> Any:
 def loss_and_gradient(plain: Any, batches: list[dict[str, Any]], *, chunk: int = 0) -> tuple[float, Any]:
     """The summed loss of `batches` over their global weight, and its gradient."""
     model = copy.deepcopy(plain)
-    learn_targets(model, chunk=chunk)
+    return_logprobs(model, chunk=chunk)
     weight = sum(float(batch["weights"].sum()) for batch in batches)
     total = 0.0
     for batch in batches:
-        loss = model(**batch)["loss"] / weight
+        loss = Sft().loss(token_logprobs(model, batch), batch).total / weight
         loss.backward()
         total += float(loss.detach())
     return total, gradient(model)
@@ -88,7 +86,7 @@ def reference(folder: Path) -> Any:
 
 
 def logits(model: Any, batch: dict[str, Any]) -> Any:
-    """(sequences, longest, vocabulary), as `learn_targets` calls the model."""
+    """(sequences, longest, vocabulary), as `return_logprobs` calls the model."""
     return model(
         input_ids=batch["input_ids"],
         position_ids=batch["position_ids"],
@@ -172,7 +170,7 @@ def test_a_sequence_weighs_one_with_longaligns_rule(encoded: list[Encoded]) -> N
 
 def test_the_loss_is_the_librarys_own(folder: Path, plain: Any, encoded: list[Encoded]) -> None:
     ids = torch.from_numpy(encoded[0].ids.astype(np.int64))[None]
-    labels = torch.where(torch.from_numpy(encoded[0].targets)[None], ids, -100)
+    labels = torch.where(torch.from_numpy(encoded[0].trainable)[None], ids, -100)
     theirs = float(reference(folder)(input_ids=ids, labels=labels).loss.detach())
     ours, _ = loss_and_gradient(plain, [batch_of([[encoded[0]]])])
     assert ours == pytest.approx(theirs, abs=1e-5)
@@ -186,10 +184,12 @@ def test_chunks_change_neither_loss_nor_gradient(plain: Any, encoded: list[Encod
     assert float((chunked[1] - whole[1]).abs().max()) < 1e-6
 
 
-def test_a_batch_without_targets_has_a_loss_of_zero_and_reaches_the_head() -> None:
+def test_a_batch_without_trained_tokens_has_a_loss_of_zero_and_reaches_the_head() -> None:
     head = torch.nn.Linear(4, 9)
     states = torch.randn(0, 4, requires_grad=True)
-    loss = chunked_nll(states, head, torch.zeros(0, dtype=torch.long), torch.zeros(0), chunk=4)
+    logprobs = chunked_logprobs(states, head, torch.zeros(0, dtype=torch.long), chunk=4)
+    assert logprobs.shape == (0,)
+    loss = weighted_nll(logprobs, torch.zeros(0))
     loss.backward()
     assert float(loss) == 0
     assert head.weight.grad is not None
@@ -198,33 +198,21 @@ def test_a_batch_without_targets_has_a_loss_of_zero_and_reaches_the_head() -> No
 def test_no_gradient_comes_from_predicting_an_observation(plain: Any, folder: Path) -> None:
     """The loss has no derivative by logits whose next token is not the model's to write."""
     encoder = ChatTokenizer(folder)
-    row = encoder.encode(ReaRag(STYLE).messages(chains(1)[0]))
+    row = encoder.encode(ReaRag(STYLE).lay_out(chains(1)[0]))
     batch = batch_of([[row]])
     seen = logits(plain, batch)
     seen.retain_grad()
     losses = torch.nn.functional.cross_entropy(seen[0, :-1], batch["labels"][0, 1:], reduction="sum")
     losses.backward()
-    before_target = torch.zeros(len(row.ids), dtype=torch.bool)
-    before_target[:-1] = torch.from_numpy(row.trainable[1:])
+    before_trained = torch.zeros(len(row.ids), dtype=torch.bool)
+    before_trained[:-1] = torch.from_numpy(row.trainable[1:])
     reached = seen.grad[0].abs().sum(-1) > 0
-    assert torch.equal(reached, before_target)
-    assert 0 < int(before_target.sum()) < len(row.ids)
+    assert torch.equal(reached, before_trained)
+    assert 0 < int(before_trained.sum()) < len(row.ids)
 
 
 def losses(run: Path) -> dict[int, float]:
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return {line["step"]: line["loss"] for line in lines if "loss" in line}
-
-
-def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, **QUIET, **environment},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return logged(run, "loss")
 
 
 @pytest.mark.parametrize("pack_length", [600, 0])
@@ -234,8 +222,7 @@ def test_a_killed_run_goes_on_with_the_batch_that_was_next(
     """Uninterrupted and resumed losses are equal to the last bit."""
     path = str(train_settings(tmp_path, folder, pack_length=pack_length))
     assert main([path, "run_name=whole"]) == 0
-    killed = python("-c", KILLED_AT_5, path, "run_name=killed")
-    assert killed.returncode == -9, killed.stderr
+    killed_run(path, "run_name=killed")
     assert not (tmp_path / "runs/killed/model").exists()
     assert (tmp_path / "runs/killed/checkpoint-4/whole").exists()
     assert main([path, "run_name=killed"]) == 0
@@ -248,24 +235,6 @@ def test_a_killed_run_goes_on_with_the_batch_that_was_next(
     assert (tmp_path / "runs/whole/loss.png").stat().st_size > 1000
     said = json.loads((tmp_path / "runs/whole/model/training.json").read_text(encoding="utf-8"))
     assert (said["run"], said["prompt"]["observation_role"]) == ("whole", "user")
-
-
-KILLED_AT_5 = """
-import os, signal, sys
-from transformers import TrainerCallback
-from src_train import run
-class Kill(TrainerCallback):
-    def on_step_begin(self, args, state, control, **_):
-        if state.global_step == 4:
-            os.kill(os.getpid(), signal.SIGKILL)
-make = run.make_trainer
-def with_kill(*args):
-    trainer, watch = make(*args)
-    trainer.add_callback(Kill())
-    return trainer, watch
-run.make_trainer = with_kill
-run.main(sys.argv[1:])
-"""
 
 
 def test_bf16_trains_without_a_gpu(tmp_path: Path, folder: Path) -> None:

@@ -41,13 +41,13 @@ def read(
 
 
 def test_chains_and_general_rows_are_read_in_order(tmp_path: Path, encoder: ChatTokenizer) -> None:
-    rows = read(write_rows(tmp_path / "rows.jsonl", [*chains(3), GENERAL]), encoder)
+    rows = read(write_rows(tmp_path / "rows.jsonl", [*chains(3), GENERAL], plain=[3]), encoder)
     assert len(rows.rows) == 4
     assert rows.rows[3].place.endswith("rows.jsonl:line 4")
     assert rows.rows[3].encoded.trainable.sum() < rows.rows[0].encoded.trainable.sum()
     report = length_report(rows)
     assert (report.rows, report.tokens, report.dropped) == (4, sum(rows.lengths()), 0)
-    assert 0 < report.learnt < report.tokens
+    assert 0 < report.trained < report.tokens
 
 
 def test_a_published_array_reads_as_lines_do(tmp_path: Path, encoder: ChatTokenizer) -> None:
@@ -58,7 +58,7 @@ def test_a_published_array_reads_as_lines_do(tmp_path: Path, encoder: ChatTokeni
 
 
 def test_the_loops_system_turn_is_not_put_before_general_rows(tmp_path: Path, encoder: ChatTokenizer) -> None:
-    path = write_rows(tmp_path / "rows.jsonl", [chains(1)[0], GENERAL])
+    path = write_rows(tmp_path / "rows.jsonl", [chains(1)[0], GENERAL], plain=[1])
     with_system = read(path, encoder, prompt=style("qwen", system="Search step by step."))
     texts = [encoder.decode(row.encoded.ids.tolist()) for row in with_system.rows]
     assert "Search step by step." in texts[0]
@@ -99,8 +99,18 @@ BAD = {
 @pytest.mark.parametrize("kind", sorted(BAD))
 def test_a_bad_row_is_named(tmp_path: Path, encoder: ChatTokenizer, kind: str) -> None:
     messages, words = BAD[kind]
-    path = write_rows(tmp_path / "rows.jsonl", [chains(1)[0], messages])
+    path = write_rows(tmp_path / "rows.jsonl", [chains(1)[0], messages], plain=[1])
     with pytest.raises(UserError, match=rf"rows\.jsonl:line 2 cannot be trained on: .*{words}"):
+        read(path, encoder)
+
+
+def test_a_damaged_chain_is_an_error_and_never_general_data(tmp_path: Path, encoder: ChatTokenizer) -> None:
+    broken = [dict(turn) for turn in chains(1)[0]]
+    broken[1]["reasoning"] = broken[1]["reasoning"].replace("Action 1", "Then")
+    path = write_rows(tmp_path / "rows.jsonl", [chains(1)[0], broken])
+    with pytest.raises(
+        UserError, match=r"rows\.jsonl:line 2 .* format rearag: turn 2: cannot be read .*format: chat"
+    ):
         read(path, encoder)
 
 
@@ -132,7 +142,7 @@ def test_long_rows_end_the_run_or_are_left_out_by_name(tmp_path: Path, encoder: 
     assert dropped_note(read(path, encoder), 4000) == ""
 
 
-def test_nothing_to_train_on_is_told(tmp_path: Path, encoder: ChatTokenizer) -> None:
+def test_nothing_to_train_on_is_an_error(tmp_path: Path, encoder: ChatTokenizer) -> None:
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(UserError, match=r"nothing to train on in .*empty\.jsonl"):
         read(tmp_path / "empty.jsonl", encoder)
@@ -142,11 +152,11 @@ def test_nothing_to_train_on_is_told(tmp_path: Path, encoder: ChatTokenizer) -> 
         read(tmp_path / "none.jsonl", encoder)
 
 
-def test_the_shown_row_marks_what_is_learnt(tmp_path: Path, encoder: ChatTokenizer) -> None:
-    row = read(write_rows(tmp_path / "rows.jsonl", [GENERAL]), encoder).rows[0]
+def test_the_shown_row_marks_the_trained_tokens(tmp_path: Path, encoder: ChatTokenizer) -> None:
+    row = read(write_rows(tmp_path / "rows.jsonl", [GENERAL], plain=[0]), encoder).rows[0]
     text = coloured(row.encoded, encoder)
-    learnt = [text.plain[span.start : span.end] for span in text.spans if "green" in str(span.style)]
-    assert learnt == ["Hello there.<|im_end|>"]
+    trained = [text.plain[span.start : span.end] for span in text.spans if "green" in str(span.style)]
+    assert trained == ["Hello there.<|im_end|>"]
 
 
 def rows_of(lengths: Sequence[int]) -> list[Encoded]:
@@ -182,19 +192,20 @@ def test_a_joined_row_keeps_ids_and_starts_positions_anew(lengths: list[int], pe
         assert joined["input_ids"][part].tolist() == row.ids.tolist()
         assert joined["position_ids"][part].tolist() == list(range(len(row.ids)))
         assert joined["labels"][at] == IGNORED  # nothing comes before a row's first token
-        learnt = joined["labels"][part] != IGNORED
-        assert learnt[1:].tolist() == row.trainable[1:].tolist()
-        assert (joined["weights"][part] > 0).tolist() == learnt.tolist()
+        trained = joined["labels"][part] != IGNORED
+        assert trained[1:].tolist() == row.trainable[1:].tolist()
+        assert (joined["weights"][part] > 0).tolist() == trained.tolist()
         at = part.stop
 
 
-def test_padding_is_a_row_that_nobody_learns_from() -> None:
+def test_padding_is_a_row_that_is_not_trained() -> None:
     short, long = (join([row], per_sequence=False) for row in rows_of([3, 5]))
     batch = collate([short, long], pad_id=7)
     assert batch["input_ids"][0].tolist() == [*short["input_ids"].tolist(), 7, 7]
     assert batch["position_ids"][0].tolist() == [0, 1, 2, 0, 1]
     assert batch["labels"][0, 3:].tolist() == [IGNORED, IGNORED]
     assert batch["weights"][0, 3:].tolist() == [0, 0]
+    assert batch["row_numbers"].tolist() == [[0, 0, 0, -1, -1], [1, 1, 1, 1, 1]]
 
 
 def test_weights_of_a_row_sum_to_one_with_longaligns_rule() -> None:

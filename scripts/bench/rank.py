@@ -25,7 +25,9 @@ from src_core.chat_tokenizer import ChatTokenizer
 from src_core.config import load_config
 from src_core.errors import UserError, run_main
 from src_train.config import TrainConfig
+from src_train.logprobs import token_logprobs
 from src_train.model import load_model, model_folder
+from src_train.objectives import Sft
 from src_train.packing import collate, join
 from src_train.rows import TrainRow, read_rows
 from src_train.speed import faster_precision
@@ -54,7 +56,11 @@ def main() -> None:
     model = load_model(folder, config).eval()
     layers = list(lora_layers(model))
     table = Table(
-        "rank", "MB", "loss per target", "perplexity", title=f"{len(rows)} rows, {config.lora.start_from}"
+        "rank",
+        "MB",
+        "loss per trained token",
+        "perplexity",
+        title=f"{len(rows)} rows, {config.lora.start_from}",
     )
     full = [(a.detach().clone(), b.detach().clone()) for a, b in layers]
     for rank in ranks_down_from(config.lora.rank):
@@ -94,14 +100,15 @@ def cut_to(
 
 
 def mean_loss(model: Any, rows: list[TrainRow]) -> float:
-    """Nats per target token over all rows."""
+    """Nats per trained token over all rows."""
     total = weight = 0.0
     for row in rows:
         batch = collate([join([row.encoded], per_sequence=False)], pad_id=0)
         inputs = {name: torch.from_numpy(value) for name, value in batch.items()}
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-            total += float(model(**inputs)["loss"])
-        weight += float(inputs["weights"].sum())
+            made = Sft().loss(token_logprobs(model, inputs), inputs)
+        total += float(made.total)
+        weight += float(made.items)
     return total / weight
 
 

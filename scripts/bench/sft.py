@@ -37,7 +37,7 @@ VARIANTS = ("packed", "masked", "padded", "trl", "plain_loss")
 @config_class
 class Settings:
     """`layers`, `width`: a Llama of random weights with SmolLM2-135M's vocabulary. `batch`: rows per step;
-    the packed variant learns from the same rows in as many packs as they fill.
+    the packed variant trains on the same rows in as many packs as they fill.
     """
 
     layers: int = 8
@@ -48,21 +48,21 @@ class Settings:
     mean_tokens: int = 300
     spread: float = 0.6
     longest: int = 1024
-    learnt: float = 0.3
+    trained: float = 0.3
     threads: int = 2
     variant: str = ""
     bf16: bool = True
 
 
 def rows_of(settings: Settings) -> list[Encoded]:
-    """Random ids; lengths lognormal, a share of the tokens learnt."""
+    """Random ids; lengths lognormal, a share of the tokens trained."""
     draw = np.random.default_rng(1)
     center = np.log(settings.mean_tokens) - settings.spread**2 / 2
     lengths = draw.lognormal(center, settings.spread, settings.rows).astype(int).clip(16, settings.longest)
     return [
         Encoded(
             draw.integers(10, settings.vocabulary, size=length).astype(np.int32),
-            draw.random(length) < settings.learnt,
+            draw.random(length) < settings.trained,
         )
         for length in lengths
     ]
@@ -108,11 +108,12 @@ def model_of(settings: Settings) -> Any:
 def _ours(settings: Settings, rows: list[Encoded]) -> float:
     import torch
 
-    from src_train.loss import learn_targets
+    from src_train.logprobs import return_logprobs, token_logprobs
+    from src_train.objectives import Sft
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model_of(settings).to(device).train()
-    learn_targets(model, chunk=0 if settings.variant == "plain_loss" else 256)
+    return_logprobs(model, chunk=0 if settings.variant == "plain_loss" else 256)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     batches = [_batch(rows[at : at + settings.batch], settings) for at in range(0, len(rows), settings.batch)]
     began = 0.0
@@ -121,7 +122,8 @@ def _ours(settings: Settings, rows: list[Encoded]) -> float:
             began = time.perf_counter()
         inputs = {key: torch.from_numpy(value).to(device) for key, value in batch.items()}
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.bf16):
-            loss = model(**inputs)["loss"] / inputs["weights"].sum()
+            made = Sft().loss(token_logprobs(model, inputs), inputs)
+            loss = made.total / made.items
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

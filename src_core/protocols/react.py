@@ -37,6 +37,7 @@ class ReAct(Protocol):
     """See the module."""
 
     name: ClassVar[str] = "react"
+    needs_thought: ClassVar[bool] = True
     user_template: ClassVar[str] = "Question: {question}"
     observation_template: str = "Observation {n}: {observation}"
     stops = (*TURN_MARKS, "\nObservation")

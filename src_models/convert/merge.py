@@ -10,7 +10,6 @@ float32.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import shutil
 import sys
 import time
@@ -18,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from src_core.errors import UserError, run_main
-from src_models.files import TRAINING, bytes_in, require_space
+from src_core.trained_prompt import TRAINING
+from src_models.convert.packages import require_packages
+from src_models.files import bytes_in, require_space
 from src_models.peft_folder import PeftAdapter, read_peft, require_fit
 from src_models.safetensors_file import open_folder
 
@@ -42,12 +43,7 @@ def merge(adapter: Path, base: Path, out: Path) -> None:
     `out` exists, a package is missing or the disk is too small."""
     if out.exists():
         raise UserError(f"{out} exists; remove it or choose another folder")
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"{', '.join(missing)} must be installed; "
-            "VENV=.venv-train bash scripts/setup.sh requirements-train.txt does it"
-        )
+    require_packages(PACKAGES, command=f"src_models.convert.merge {adapter} {base} {out}")
     lora = read_peft(adapter)
     require_fit(lora, _with_output(base), model=str(base))
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ def find_base(folder: Path, *, cache: Path) -> Path:
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}; give a hub folder or an adapter folder")
     is_adapter = is_peft_folder(folder)
-    _ = read_peft(folder) if is_adapter else open_folder(folder)  # a damaged one is told as such
+    _ = read_peft(folder) if is_adapter else open_folder(folder)  # a damaged one is reported as such
     fetched = [file for name in load_catalog().models if (file := cache / f"{name}.gguf").is_file()]
     fitting = [file for file in fetched if _fits(folder, file, is_adapter=is_adapter)]
     if len(fitting) != 1:

@@ -2,14 +2,14 @@
 
     python -m src_models.convert.to_hf qwen2.5-coder-0.5b OUT_DIR  # a name of configs/models.yaml or a GGUF
 
-Needs torch, transformers, gguf and accelerate (scripts/vllm_cpu.sh installs them). The quantised weights are
-widened, not restored: the folder answers like the GGUF, not like the model that was quantised.
+Needs torch, transformers, gguf and accelerate (requirements-train.txt; `bash scripts/vllm_cpu.sh convert`
+too). The quantised weights are widened, not restored: the folder answers like the GGUF, not like the model
+that was quantised.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import shutil
 import sys
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from src_core.errors import UserError, run_main
+from src_models.convert.packages import require_packages
 from src_models.files import require_space
 from src_models.llama_server import find_model
 
@@ -32,11 +33,7 @@ def to_hf(gguf: Path, out: Path) -> None:
     the disk is too small or a package is missing."""
     if out.exists():
         raise UserError(f"{out} exists; remove it or choose another folder")
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"{', '.join(missing)} must be installed; run this through scripts/vllm_cpu.sh convert"
-        )
+    require_packages(PACKAGES, command=f"src_models.convert.to_hf {gguf} {out}")
     out.parent.mkdir(parents=True, exist_ok=True)
     require_space(out.parent, need=int(gguf.stat().st_size * BYTES_PER_GGUF_BYTE), what="the bf16 copy")
     built = out.with_name(out.name + ".tmp")

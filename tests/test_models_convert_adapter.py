@@ -27,6 +27,7 @@ from src_models.adapters import MARK_KEY, require_gguf_adapter, served_name, vll
 from src_models.convert.gguf_adapter import write_adapter
 from src_models.convert.gguf_model import write_model
 from src_models.convert.merge import merge
+from src_models.convert.packages import require_packages
 from src_models.convert.to_gguf import to_gguf
 from src_models.gguf_header import model_mark, read_gguf_header
 from src_models.peft_folder import read_peft
@@ -227,6 +228,14 @@ def test_flags_for_vllm(made: Made) -> None:
         vllm_flags("some/hub-name", made.base)
     with pytest.raises(UserError, match=r"rank of .* is 600, vLLM serves at most 512"):
         vllm_flags("some/hub-name", write_lora(made.tmp / "wide", "llama", rank=600, layers=1))
+
+
+def test_a_conversion_names_the_packages_and_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "peft" else object())
+    with pytest.raises(
+        UserError, match=r"^peft must be installed: .*python -m src_models\.convert\.merge a b"
+    ):
+        require_packages(["torch", "peft"], command="src_models.convert.merge a b")
 
 
 def test_merging_refuses_before_anything_is_loaded(made: Made) -> None:

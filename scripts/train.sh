@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Train a model: on conversations (objective: sft), preference pairs (dpo) or rollouts with advantages (policy).
+#   bash scripts/train.sh configs/train/smollm2-135m-cpu.yaml 'train=[{path: runs/NAME/conversations.train.jsonl}]'
+#   bash scripts/train.sh configs/train/dpo-smollm2-135m-cpu.yaml 'train=[{path: pairs.jsonl}]'
+#   bash scripts/train.sh CONFIG.yaml --check          look at the data and stop
+#   bash scripts/train.sh CONFIG.yaml learning_rate=1e-4 lora.rank=8      any setting of src_train/config.py
+#   NPROC=8 bash scripts/train.sh CONFIG.yaml          one process per GPU (FSDP with fsdp: true)
+# The first run makes .venv-train (VENV_TRAIN=… another folder, PYTHON=… another Python). The same command resumes a run
+# that was stopped. The result is runs/NAME/model (or adapter); serve it with MODEL=… or ADAPTER=… bash infer.sh.
+set -Eeuo pipefail
+CALLER=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+case ${1:---help} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/train.sh; exit ;; esac
+export VENV=${VENV_TRAIN:-.venv-train} TOKENIZERS_PARALLELISM=false
+NPROC=${NPROC:-1}
+arguments=()
+for argument in "$@"; do # a relative path to a config starts in the caller's folder
+  [[ $argument == *=* || $argument == -* || ! -f $CALLER/$argument ]] || argument=$CALLER/$argument
+  arguments+=("$argument")
+done
+# Activations are freed and asked for again thousands of times a step: glibc keeps them instead of giving them back.
+export MALLOC_ARENA_MAX=${MALLOC_ARENA_MAX:-1} MALLOC_MMAP_MAX_=${MALLOC_MMAP_MAX_:-0} \
+  MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-100000000000} MALLOC_TOP_PAD_=${MALLOC_TOP_PAD_:-268435456}
+bash scripts/setup.sh requirements-train.txt
+launch=("$VENV/bin/python")
+((NPROC == 1)) || launch+=(-m torch.distributed.run --standalone --nproc-per-node "$NPROC")
+exec "${launch[@]}" -m src_train.run "${arguments[@]}"

@@ -1,0 +1,166 @@
+"""Preference pairs as encoded rows.
+
+    {"format": "rearag", "prompt": [turns], "chosen": [turns], "rejected": [turns]}
+
+One per line, or a JSON array. Turns are those of the published schema (`src_core.conversations`):
+`content`, and `reasoning` of the assistant. Either side continues the prompt, begins with a turn of the
+assistant, and only its own turns are trained: the assistant's turns inside the prompt are context. A part
+may also be a conversation row, `{"format", "messages"}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from src_core.chat_tokenizer import ChatTokenizer, Encoded
+from src_core.conversations import plain_protocol, without_nulls
+from src_core.errors import UserError
+from src_core.protocols.base import Protocol
+from src_core.protocols.chat import Chat
+from src_core.protocols.records import ChatTurn, Layout, PromptStyle
+from src_core.rowfiles import RawRow, file_rows
+from src_train.config import DataFile
+from src_train.rows import (
+    Limit,
+    Rows,
+    TrainRow,
+    draw,
+    encode_at,
+    no_progress,
+    protocol_of,
+    require_rows,
+)
+
+SIDES = ("chosen", "rejected")
+_PARTS = ("prompt", *SIDES)
+
+Turns = list[dict[str, Any]]
+
+
+class Pair(NamedTuple):
+    """Two continuations of one prompt, in one format."""
+
+    format: str
+    prompt: Turns
+    chosen: Turns
+    rejected: Turns
+
+
+def read_pairs(
+    files: Sequence[DataFile],
+    encoder: ChatTokenizer,
+    style: PromptStyle,
+    *,
+    max_length: int,
+    drop_long: bool,
+    seed: int,
+    on_row: Callable[[], None] = no_progress,
+) -> Rows:
+    """All pairs of `files`: row 2k is the chosen side of pair k behind its prompt, row 2k + 1 the rejected
+    one. Raises `UserError` naming file and row for a pair that cannot be trained on, and for one with a side
+    of more than `max_length` tokens unless `drop_long`, which drops both sides.
+    """
+    rows: list[TrainRow] = []
+    too_long: list[tuple[str, int]] = []
+    limit = Limit(max_length, drop_long)
+    for place, raw in _drawn(files, seed):
+        found = parse_pair(raw)
+        if isinstance(found, str):
+            raise UserError(f"{place} cannot be trained on: {found}")
+        sides = encode_pair(place, found, encoder, style)
+        if all(limit.keeps(side, too_long) for side in sides):
+            rows.extend(sides)
+        on_row()
+    require_rows(rows, files)
+    return Rows(rows, too_long, together=2)
+
+
+def _drawn(files: Sequence[DataFile], seed: int) -> Iterator[tuple[str, RawRow]]:
+    for file in files:
+        for raw in draw(file, file_rows(Path(file.path)), seed):
+            yield f"{file.path}:{raw.place}", raw
+
+
+def parse_pair(raw: RawRow) -> Pair | str:
+    """The pair that a row of a file holds, or what is wrong with it. Raises nothing, whatever the row is."""
+    if raw.problem or not isinstance(raw.value, dict):
+        return raw.problem or "it is not an object with prompt, chosen and rejected"
+    turns = {part: _turns(raw.value.get(part)) for part in _PARTS}
+    for part in _PARTS:
+        if not turns[part]:
+            return f"{part} is not a list of turns"
+    formats = _formats(raw.value)
+    if len(formats) != 1:
+        return (
+            f"its parts have different formats: {', '.join(sorted(formats))}"
+            if formats
+            else "it has no format"
+        )
+    pair = Pair(formats.pop(), turns["prompt"], turns["chosen"], turns["rejected"])
+    return _pair_problem(pair) or pair
+
+
+def _turns(part: Any) -> Turns:
+    return without_nulls(part.get("messages") if isinstance(part, dict) else part)
+
+
+def _formats(value: dict[str, Any]) -> set[str]:
+    """The formats that a row or its parts name."""
+    parts = [value, *(value[part] for part in _PARTS if isinstance(value[part], dict))]
+    named = (part.get("format") for part in parts)
+    return {name for name in named if isinstance(name, str) and name}
+
+
+def _pair_problem(pair: Pair) -> str:
+    for name, side in zip(SIDES, (pair.chosen, pair.rejected), strict=True):
+        if not any(turn.get("role") == "assistant" for turn in side):
+            return f"{name} has no turn of the assistant"
+        if side[0].get("role") != "assistant":
+            return f"{name} begins with a turn of the {side[0].get('role')}, not of the assistant"
+        if problem := plain_protocol(Chat.name).check([*pair.prompt, *side]):
+            return f"prompt and {name}: {problem}"
+    if pair.chosen == pair.rejected:
+        return "chosen and rejected are the same"
+    return ""
+
+
+def encode_pair(
+    place: str, pair: Pair, encoder: ChatTokenizer, style: PromptStyle
+) -> tuple[TrainRow, TrainRow]:
+    """The two sides, each behind the prompt. Raises `UserError` naming `place` when the template cannot carry
+    a side, or does not begin both with the ids of the prompt that inference would send.
+    """
+    protocol = protocol_of(pair.format, style)
+    prompt = np.asarray(encoder.prompt_ids(protocol.lay_out(pair.prompt)), dtype=np.int32)
+    sides = []
+    for name, side in zip(SIDES, (pair.chosen, pair.rejected), strict=True):
+        encoded = encode_at(place, _laid_out(place, protocol, pair.prompt, side), encoder)
+        if not np.array_equal(encoded.ids[: len(prompt)], prompt):
+            raise UserError(
+                f"{place}: {name} does not share the prompt's prefix: the chat template writes the prompt"
+                " differently once the side follows"
+            )
+        trainable = encoded.trainable.copy()
+        trainable[: len(prompt)] = False
+        sides.append(TrainRow(place, Encoded(encoded.ids, trainable), format=pair.format))
+    if np.array_equal(sides[0].encoded.ids, sides[1].encoded.ids):
+        raise UserError(f"{place} cannot be trained on: chosen and rejected are the same tokens")
+    return sides[0], sides[1]
+
+
+def _laid_out(place: str, protocol: Protocol, prompt: Turns, side: Turns) -> list[ChatTurn]:
+    """Prompt and side as the model sees them. Raises `UserError` for a side of several steps in a format
+    that asks for each step anew.
+    """
+    if protocol.layout is not Layout.HISTORY_IN_USER_TURN:
+        return protocol.lay_out([*prompt, *side])
+    if sum(turn["role"] == "assistant" for turn in side) != 1:
+        raise UserError(
+            f"{place} cannot be trained on: the format {protocol.name} asks for each step anew, so a side is"
+            " one step"
+        )
+    return protocol.samples([*prompt, *side])[-1]

@@ -1,0 +1,72 @@
+"""What a run leaves behind: the model or adapter with its tokenizer, and the manifest's values."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from src_core.config import dump
+from src_core.trained_prompt import TRAINING
+from src_train.config import TrainConfig
+from src_train.data import Data
+from src_train.model import halve_adapter
+from src_train.train_metrics import TrainingLog
+from src_train.trainer import PackedTrainer
+
+
+def result_name(config: TrainConfig) -> str:
+    """The folder of the result in the run directory."""
+    return "model" if config.lora is None else "adapter"
+
+
+def write_result(trainer: PackedTrainer, config: TrainConfig, folder: Path, path: Path, data: Data) -> None:
+    """Write model or adapter, with the tokenizer of `folder`, into the run directory `path`: whole or not at
+    all.
+    """
+    result = path / result_name(config)
+    partial = result.with_name(result.name + ".partial")
+    if trainer.is_world_process_zero():
+        shutil.rmtree(partial, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()  # else a late process would remove what the first one has saved
+    trainer.save_model(str(partial))
+    if trainer.is_world_process_zero():
+        if config.lora is not None:
+            halve_adapter(partial / "adapter_model.safetensors")
+        AutoTokenizer.from_pretrained(folder).save_pretrained(partial)
+        record = json.dumps(training_record(config, data), indent=2, ensure_ascii=False)
+        (partial / TRAINING).write_text(record + "\n", "utf-8")
+        partial.replace(result)
+        print(f"written: {result}")  # noqa: T201
+
+
+def training_record(config: TrainConfig, data: Data) -> dict[str, Any]:
+    """What `training.json` says: run, objective, prompt, and the format where all rows have the same one
+    (read by `src_core.trained_prompt`).
+    """
+    formats = data.train.formats()
+    record = {"run": config.run_name, "objective": config.objective, "prompt": dump(config.prompt)}
+    return record | ({"format": formats.pop()} if len(formats) == 1 and "" not in formats else {})
+
+
+def report(trainer: PackedTrainer, log: TrainingLog, config: TrainConfig, data: Data) -> dict[str, Any]:
+    """What the manifest says of the run."""
+    made = data.train
+    versions = {row.policy_version for row in made.rows if row.policy_version is not None}
+    return {
+        "status": "stopped at the time limit" if log.out_of_time else "finished",
+        "config": dump(config),
+        "data": {
+            "rows": len(made.rows),
+            "dropped": len(made.too_long),
+            "digest": made.digest(),
+            "formats": sorted(made.formats() - {""}),
+            "policy_versions": sorted(versions),
+        },
+        "steps": trainer.state.global_step,
+        "best_validation_loss": trainer.state.best_metric,
+        "speed": log.speed(trainer.args.device),
+    }
