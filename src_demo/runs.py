@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from src_core.errors import BoundaryError, UserError
+from src_core.http_server import RequestError
 from src_core.types import Question, Step, Trajectory, question_id
 from src_demo.config import DemoConfig
 from src_demo.servers import ServerWatch, without_secrets
@@ -21,7 +22,6 @@ from src_demo.wire import Event, RunRequest, answer_event, draft_event, error_ev
 from src_infer.episode import failure_status
 from src_infer.methods import Method, load_method
 from src_infer.runtime import open_runtime
-from src_retrieval.wire import RequestError
 
 LOG = logging.getLogger("src_demo")
 

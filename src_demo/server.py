@@ -19,11 +19,11 @@ import uvicorn
 from src_core.config import load_config
 from src_core.endpoints import TOKEN_VARIABLE, make_model
 from src_core.errors import UserError, run_main
+from src_core.http_server import bind, start_listening
 from src_demo.app import DemoApp
 from src_demo.config import DemoConfig
 from src_infer.methods import load_method
 from src_infer.runtime import make_retriever
-from src_retrieval.server import bind, start_listening
 
 LOG = logging.getLogger("src_demo")
 CHECK = "--check"

@@ -18,6 +18,7 @@ from pydantic import Field
 from werkzeug.exceptions import HTTPException
 
 from src_core.config import config_class
+from src_core.http_server import RequestError
 from src_retrieval.batcher import Batcher
 from src_retrieval.cache import ResultCache
 from src_retrieval.corpus import Corpus
@@ -27,7 +28,6 @@ from src_retrieval.indexes import Ranked
 from src_retrieval.metrics import ServerMetrics
 from src_retrieval.wire import (
     Bounds,
-    RequestError,
     SearchRequest,
     batch_request,
     ids_request,

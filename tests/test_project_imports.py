@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "src_data": {"src_core", "src_tasks", "src_retrieval", "src_infer", "src_data"},
     "src_train": {"src_core", "src_models", "src_train"},
     "src_eval": {"src_core", "src_tasks", "src_eval"},
-    "src_demo": {"src_core", "src_tasks", "src_retrieval", "src_infer", "src_demo"},
+    "src_demo": {"src_core", "src_tasks", "src_infer", "src_demo"},
 }
 HEAVY = ("torch", "transformers", "vllm", "faiss", "onnxruntime", "xllamacpp", "datasets", "numpy", "ray")
 FORBIDDEN_CALLS = frozenset({"eval", "exec", "compile", "__import__"})

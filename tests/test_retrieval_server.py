@@ -23,12 +23,13 @@ from rich.console import Console
 from src_core.config import load_config
 from src_core.errors import RetrieverError
 from src_core.http_json import RetryPolicy
+from src_core.http_server import bind
 from src_retrieval.batcher import Batcher
 from src_retrieval.build import BuildConfig, build_index
 from src_retrieval.cache import ResultCache
 from src_retrieval.client import RetrieverClient
 from src_retrieval.indexes import Ranked
-from src_retrieval.server import ServerConfig, bind
+from src_retrieval.server import ServerConfig
 from src_retrieval.toy import ToyRetriever
 
 ROWS = 300
