@@ -24,10 +24,11 @@ choose_profile "$(laptop_profile)"
 [[ -f src_infer/methods/$METHOD.py ]] || die "there is no method '$METHOD' in src_infer/methods"
 
 lora=$(served_adapter)
+trained=$(trained_folder)
 run=("$VENV/bin/python" -m src_infer.run "configs/infer/$PROFILE.yaml" method="$METHOD" run_name="$RUN_NAME"
   n_questions="$N_QUESTIONS" question="$QUESTION" retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
   agent.url="http://$REARAG_HOST:$REARAG_PORT/v1" reader.url="http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
-  ${lora:+agent.model="$lora"} "${settings[@]}")
+  ${lora:+agent.model="$lora"} ${trained:+trained="$trained"} "${settings[@]}")
 if (( EMBEDDED )); then
   bash scripts/setup.sh requirements-local.txt
   "${run[@]}" --check # a mistake is reported before any download or server start

@@ -25,9 +25,11 @@ from tokenizers import Tokenizer
 
 from src_core.chat_template import ChatTemplate
 from src_core.errors import UserError
-from src_core.protocols.records import ChatTurn, Message
+from src_core.protocols.records import ChatTurn, Message, Segment
 
 _MARK = "\ue000{}\ue001"  # private use: no template and no tokenizer gives it a meaning
+
+_MORE = "\ue002"
 
 
 class EncodeError(ValueError):
@@ -79,6 +81,8 @@ class ChatTokenizer:
         special = (token.content for token in added if token.special)
         self._special = tuple(sorted(special, key=len, reverse=True))
         self._end = self._template.token("eos_token")
+        numbers = (self._tokenizer.token_to_id(token) for token in self._special)
+        self.special_ids = frozenset(number for number in numbers if number is not None)
         if self.decode([*self.text_ids("one"), *self.text_ids("two")]) != "onetwo":
             raise UserError(
                 f"the tokenizer in {folder} adds text to every piece that it encodes; token-exact training "
@@ -89,12 +93,6 @@ class ChatTokenizer:
     def vocabulary(self) -> int:
         """How many ids the tokenizer can give."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
-
-    @property
-    def special_ids(self) -> frozenset[int]:
-        """The ids of all special tokens."""
-        ids = (self._tokenizer.token_to_id(token) for token in self._special)
-        return frozenset(number for number in ids if number is not None)
 
     def prompt(self, messages: Sequence[Message]) -> str:
         """The text that inference sends to get the turn after `messages`."""
@@ -114,6 +112,17 @@ class ChatTokenizer:
         """The text of `ids`, special tokens included."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
 
+    def reply_text(self, ids: Sequence[int]) -> str:
+        """The text of a sampled reply, without the special tokens at its end."""
+        end = len(ids)
+        while end and ids[end - 1] in self.special_ids:
+            end -= 1
+        return self.decode(ids[:end])
+
+    def terminator(self, ids: Sequence[int]) -> int | None:
+        """The special token at the end of `ids`, None where there is none."""
+        return ids[-1] if ids and ids[-1] in self.special_ids else None
+
     def encode(self, turns: Sequence[ChatTurn]) -> Encoded:
         """Ids and loss mask of a whole conversation. Raises `EncodeError` when the template drops or
         rewrites a turn, or when nothing in it is trained.
@@ -131,12 +140,13 @@ class ChatTokenizer:
 
     def prompt_pieces(self, turns: Sequence[ChatTurn]) -> list[TokenPiece]:
         """As `prompt_ids`, in pieces. Raises `EncodeError`."""
-        growing = bool(turns) and turns[-1].role == "assistant"
-        texts = list(self._texts(turns, generation_prompt=not growing))
-        if growing:  # what stands behind the last segment would end the turn
-            while texts and not texts[-1].foreign:
-                texts.pop()
-        return self._joined(texts)
+        if not turns or turns[-1].role != "assistant":
+            return self._joined(self._texts(turns, generation_prompt=True))
+        # The turn goes on: a mark in place of what follows keeps the template from stripping its end.
+        more = turns[-1]._replace(segments=(*turns[-1].segments, Segment(_MORE, True)))
+        texts = list(self._texts([*turns[:-1], more], generation_prompt=False))
+        end = max(at for at, text in enumerate(texts) if text.text == _MORE)
+        return self._joined(texts[:end])
 
     def pieces(self, turns: Sequence[ChatTurn]) -> list[TokenPiece]:
         """A whole conversation in pieces, neighbours of one kind joined."""
@@ -145,7 +155,7 @@ class ChatTokenizer:
     def _joined(self, texts: Sequence[_Text] | Iterator[_Text]) -> list[TokenPiece]:
         made: list[TokenPiece] = []
         for text in texts:
-            ids = self.text_ids(text.text) if text.foreign else self.token_ids(text.text) if text.text else []
+            ids = self.text_ids(text.text) if text.foreign else self.token_ids(text.text)
             if made and made[-1].trained == text.trained:
                 made[-1].ids.extend(ids)
             elif ids:
@@ -178,8 +188,8 @@ class ChatTokenizer:
         content = messages[at]["content"].strip()
         if not whole.startswith(prompt) or content not in whole[len(prompt) :]:
             raise EncodeError(
-                f"the chat template in {self._folder} writes turn {at + 1} differently from its prompt, so that"
-                " training and inference would not see the same text"
+                f"the chat template in {self._folder} writes turn {at + 1} differently from its prompt, so"
+                " that training and inference would not see the same text"
             )
         begins = whole[len(prompt) :].partition(content)[0]
         if not text.endswith(begins):

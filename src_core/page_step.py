@@ -38,8 +38,8 @@ def page_step(step: Step, passages: Sequence[Any] = ()) -> dict[str, Any]:
 
 def page_scores(passage: Passage) -> dict[str, float]:
     """The scores of a passage by name, without those that are no number."""
-    score = page_number(passage.score)
-    return {} if score is None else {"score": score}
+    rounded = {name: page_number(score) for name, score in passage.scores.items()}
+    return {name: score for name, score in rounded.items() if score is not None}
 
 
 def page_usage(usage: Usage) -> list[int]:

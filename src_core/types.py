@@ -60,14 +60,14 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One corpus row. `contents` is the wire text, whose first line is the title when the corpus has
-    titles.
+    """One corpus row. `contents` is the wire text, whose first line is the title when the corpus has titles;
+    `scores` are named after what gave them (`retrieval`, `rerank`).
     """
 
     id: str
     title: str
     contents: str
-    score: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
 
     @property
     def text(self) -> str:

@@ -70,6 +70,7 @@ class RuntimeConfig:
     max_passage_chars: int = 2000
     answer_from: Literal["reader", "finish"] = "reader"
     in_flight: Annotated[int, Field(ge=1)] = 64
+    trained: str = ""
 
     def sampling(self, which: str) -> Sampling:
         """`agent`, `observe` or `final` sampling, at temperature 0 when `deterministic`."""

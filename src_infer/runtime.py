@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from src_core.endpoints import TOKEN_VARIABLE, make_model
+from src_core.endpoints import TOKEN_VARIABLE, make_model, make_tokenizer
 from src_core.http_json import RetryPolicy
 from src_core.llm import ChatModel, Endpoint, Sampling
 from src_core.protocols import protocol_class
 from src_core.protocols.base import Protocol
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
+from src_core.trained_prompt import require_trained_prompt
 from src_core.types import Passage, Question, Step
 from src_infer.config import RuntimeConfig
 from src_infer.episode import Limits
@@ -121,26 +122,26 @@ async def open_runtime(
 
 
 def make_protocol(config: RuntimeConfig) -> Protocol:
-    """The text format of the configuration with its prompts. Raises `UserError` for an unknown one."""
+    """The text format of the configuration with its prompts. Raises `UserError` for an unknown one, and
+    where the agent was trained with another prompt.
+    """
     style: PromptStyle = config.prompt.style()
     made = protocol_class(config.protocol)
-    return ReaRag(style, thinks=config.thinks) if made is ReaRag else made(style)
+    protocol = ReaRag(style, thinks=config.thinks) if made is ReaRag else made(style)
+    if config.trained:
+        require_trained_prompt(Path(config.trained), protocol)
+    return protocol
 
 
 def make_policy(config: RuntimeConfig, model: ChatModel) -> Policy:
     """The reasoning model with the format, prompt and sampling of the configuration."""
-    tokenizer = None
-    if config.agent.tokenizer:
-        from src_core.chat_tokenizer import ChatTokenizer  # numpy, which most runs do not need
-
-        tokenizer = ChatTokenizer(Path(config.agent.tokenizer))
     return Policy(
         model,
         make_protocol(config),
         sampling=config.sampling("agent"),
         prompt_tokens=config.prompt_tokens,
         constrain=config.constrain,
-        tokenizer=tokenizer,
+        tokenizer=make_tokenizer(config.agent.tokenizer),
     )
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from src_core.errors import UserError
 
 BLOCK = 1 << 20
+
+Report = Callable[[int], None]
+"""Called with the number of bytes that arrived so far for the file at hand."""
+
 TRAINING = "training.json"
 """Stands in a model or adapter that was trained here: the run's name and the prompt it was trained with."""
 

@@ -16,11 +16,12 @@ from pathlib import Path
 import uvicorn
 from a2wsgi import WSGIMiddleware
 
-from src_core.config import config_class, dump, load_config
+from src_core.config import config_class, load_config
 from src_core.errors import run_main
 from src_core.http_server import bind, start_listening
 from src_retrieval.app import AppOptions, SearchService, make_app
-from src_retrieval.engine import EngineConfig, OpenedIndex, open_engine
+from src_retrieval.engine import EngineConfig, open_engine
+from src_retrieval.identity import describe
 
 LOG = logging.getLogger("src_retrieval")
 TOKEN_VARIABLE = "REARAG_TOKEN"
@@ -44,9 +45,10 @@ def serve(config: ServerConfig) -> None:
     listener = bind(config.host, config.port)
     opened = open_engine(config)
     opened.engine.search(["warm up"], [1])
-    service = SearchService(opened, config.serving)
+    index = describe(opened)
+    service = SearchService(opened.engine, config.serving, identity=str(index["identity"]))
     token = os.environ.get(TOKEN_VARIABLE) or None
-    app = make_app(service, options=config.serving, index=describe(config, opened), token=token)
+    app = make_app(service, options=config.serving, index=index, token=token)
     wrapped = WSGIMiddleware(app, workers=config.workers)
     settings = uvicorn.Config(
         wrapped,
@@ -63,19 +65,6 @@ def serve(config: ServerConfig) -> None:
         uvicorn.Server(settings).run(sockets=[listener])
     finally:
         service.close()
-
-
-def describe(config: ServerConfig, opened: OpenedIndex) -> dict[str, object]:
-    """What `/health` tells about the index: enough to tell two indexes apart, no secrets, no vectors."""
-    manifest = opened.manifest
-    if manifest is None:
-        rows = len(opened.engine.corpus)
-        return {"rows": rows, "encoder": config.retrieval_method, "index": Path(config.index_path).name}
-    facts: dict[str, object] = dump(manifest)
-    for name in ("settings", "corpus_path", "build_seconds"):
-        facts.pop(name)
-    facts["type"] = str(config.type or manifest.type)
-    return facts
 
 
 def main() -> None:

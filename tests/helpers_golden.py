@@ -151,7 +151,7 @@ def plain_row(row: dict[str, Any]) -> dict[str, Any]:
                 "action": step["action"],
                 "observation": step["observation"],
                 "passages": [
-                    [passage["id"], passage["title"], passage["contents"], passage["score"]]
+                    [passage["id"], passage["title"], passage["contents"], passage["scores"].get("retrieval")]
                     for passage in step["passages"]
                 ],
                 "reply": step["reply"],

@@ -143,7 +143,7 @@ def _trajectory(number: int, draw: random.Random, searches: int, passages: int, 
 
 def _passage(name: str, prose: str, chars: int) -> Passage:
     text = f"Passage {name}\nIt stood in Gold town {name.split('-')[0]}; {prose}"
-    return Passage(f"p{name}", f"Passage {name}", text[:chars], 0.5)
+    return Passage(f"p{name}", f"Passage {name}", text[:chars], {"retrieval": 0.5})
 
 
 def _prose(draw: random.Random, chars: int) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import pytest
-
-from src_core.html_page import PARTS, fill_page, inert_json
+from src_core.html_page import PARTS, fill_page
 from src_core.page_step import page_number, page_scores, page_step
 from src_core.types import DirectAnswer, Finish, Passage, Search, Step, Usage
 
@@ -59,11 +57,10 @@ def test_a_direct_answer_has_its_sub_question() -> None:
     )
 
 
-@pytest.mark.parametrize("score", [None, math.inf, math.nan])
-def test_scores_that_are_no_numbers_are_left_out(score: float | None) -> None:
-    assert page_scores(Passage("p", "", "x", score)) == {}
-    assert page_number(score) is None
-    inert_json(page_scores(Passage("p", "", "x", 0.25)))
+def test_scores_keep_their_names_and_those_that_are_no_numbers_are_left_out() -> None:
+    scores = {"retrieval": 0.83126, "rerank": math.inf, "other": math.nan}
+    assert page_scores(Passage("p", "", "x", scores)) == {"retrieval": 0.8313}
+    assert [page_number(value) for value in (None, -math.inf, 2.0)] == [None, None, 2.0]
 
 
 def test_a_page_holds_the_shared_parts_before_its_own() -> None:

@@ -35,7 +35,8 @@ SECONDS = st.floats(0, 1e6, allow_nan=False)
 def trajectories(text: st.SearchStrategy[str]) -> st.SearchStrategy[Trajectory]:
     """Trajectories whose every text field is drawn from `text`."""
     usage = st.builds(Usage, COUNT, COUNT, COUNT)
-    passage = st.builds(Passage, text, text, text, st.none() | st.floats(-10, 10))
+    named = st.dictionaries(text, st.floats(-10, 10), max_size=2)
+    passage = st.builds(Passage, text, text, text, named)
     action = st.one_of(st.builds(Search, text), st.builds(Finish, text))
     texts = st.lists(text, max_size=3).map(tuple)
     step = st.builds(
@@ -235,3 +236,16 @@ def test_a_system_turn_of_a_conversation_stays_one_and_stands_for_that_of_the_st
 def test_a_turn_of_an_unknown_role_is_an_error_that_names_it(role: str | None) -> None:
     with pytest.raises(ValueError, match=f"unknown role {role!r}"):
         ReaRag(PromptStyle()).messages([*OWN_SYSTEM, {"role": role, "content": "x"}])
+
+
+def test_a_row_from_before_scores_had_names_is_read_without_its_score() -> None:
+    old = {"id": "p1", "title": "Emma", "contents": "Emma\nA novel.", "score": 0.5}
+    step = {"n": 1, "thought": "", "action": {"function": "search", "query": "who?"}, "passages": [old]}
+    row = {
+        "question": {"id": "q", "question": "who?"},
+        "steps": [step],
+        "answer": "",
+        "status": "finished",
+    }
+    (passage,) = trajectory_from_json(json.dumps(row)).steps[0].passages
+    assert passage == Passage("p1", "Emma", "Emma\nA novel.")

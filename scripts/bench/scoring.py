@@ -75,7 +75,9 @@ def _trajectory(at: int, draw: random.Random) -> Trajectory:
 
 def _search(n: int, at: int, draw: random.Random) -> Step:
     ids = draw.sample([f"p{at}", f"q{at}", "x1", "x2", "x3", "x4"], 3)
-    passages = tuple(Passage(name, _text(draw, 3), _text(draw, 90), draw.random()) for name in ids)
+    passages = tuple(
+        Passage(name, _text(draw, 3), _text(draw, 90), {"retrieval": draw.random()}) for name in ids
+    )
     query, reply = Search(_text(draw, 10)), _text(draw, 40)
     return Step(n, _text(draw, 30), query, observation=_text(draw, 15), passages=passages, reply=reply)
 

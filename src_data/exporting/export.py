@@ -173,7 +173,9 @@ def _provenance(kept: Path, validation_share: float) -> Iterator[bytes]:
                 "f1": token_f1(answer, golds) if golds else None,
                 "em": exact_match(answer, golds) if golds else None,
                 "documents": [[passage.id for passage in step.passages] for step in searches],
-                "scores": [[passage.score for passage in step.passages] for step in searches],
+                "scores": [
+                    [passage.scores.get("retrieval") for passage in step.passages] for step in searches
+                ],
                 "teacher": teacher_of(chain),
                 "chain": chain.provenance.get("chain"),
                 "made_by": {k: v for k, v in chain.provenance.items() if k not in ("teacher", "chain")},

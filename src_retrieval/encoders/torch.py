@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from src_core.errors import UserError
-from src_retrieval.encoder_spec import EncoderIdentity, Pooling, fingerprint, read_spec
-from src_retrieval.encoders import Device, EncoderOptions, FloatArray, in_length_order
+from src_retrieval.encoders.base import Advance, Device, Encoder, EncoderOptions, in_length_order
+from src_retrieval.encoders.spec import EncoderIdentity, Pooling, fingerprint, read_spec
+from src_retrieval.results import FloatArray
 
 WEIGHTS = ("*.safetensors", "*.json", "vocab.txt")
 
 
-class TorchEncoder:
+class TorchEncoder(Encoder):
     """A Hugging Face model folder as encoder."""
 
     def __init__(self, name: str, folder: Path, options: EncoderOptions) -> None:
@@ -40,7 +41,7 @@ class TorchEncoder:
         self.identity = EncoderIdentity(
             name, self._spec.family, self._spec.dim, "torch", fingerprint(folder, files)
         )
-        self._batch_size = options.batch_size
+        self.batch_size = options.batch_size
         self._query_length = min(options.query_max_length, self._spec.max_length)
         trust = options.trust_remote_code
         self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust)
@@ -54,17 +55,19 @@ class TorchEncoder:
         """Vectors of queries, [n, dim]."""
         return self._encode([self._spec.query_prefix + text for text in texts], self._query_length)
 
-    def encode_passages(self, texts: Sequence[str]) -> FloatArray:
+    def encode_passages(self, texts: Sequence[str], *, advance: Advance = lambda _: None) -> FloatArray:
         """Vectors of passages, [n, dim]."""
-        return self._encode([self._spec.passage_prefix + text for text in texts], self._spec.max_length)
+        texts = [self._spec.passage_prefix + text for text in texts]
+        return self._encode(texts, self._spec.max_length, advance)
 
-    def _encode(self, texts: list[str], max_length: int) -> FloatArray:
+    def _encode(self, texts: list[str], max_length: int, advance: Advance = lambda _: None) -> FloatArray:
         ids = self._tokenizer(texts, truncation=True, max_length=max_length)["input_ids"]
 
         def run(chosen: list[int]) -> FloatArray:
             return self._forward([ids[at] for at in chosen])
 
-        return in_length_order([len(row) for row in ids], self._spec.dim, self._batch_size, run)
+        lengths = [len(row) for row in ids]
+        return in_length_order(lengths, self._spec.dim, self.batch_size, run, advance=advance)
 
     def _forward(self, ids: list[list[int]]) -> FloatArray:
         """Pool in fp32 on the device; only [n, dim] crosses to the host."""

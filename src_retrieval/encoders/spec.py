@@ -1,10 +1,8 @@
-"""What a model family asks of its caller: prefixes, pooling, normalisation. Never guessed from how a
-path is spelt.
+"""What a model asks of its caller: prefixes, pooling, normalisation.
 
 Sources, in this order: `encoder.json` in the model folder (written when this project converts a model),
-then the setting `family:` together with the folder's own sentence-transformers files. The published
-system adds E5's prefixes only when the path contains "e5" (reference/rearag.md, section 2.7); a local
-copy under another name then silently loses quality.
+then the setting `family:` (see `src_models.families`) together with the folder's own sentence-transformers
+files.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from src_core.errors import UserError
+from src_models.families import FAMILIES
 
 
 class Pooling(StrEnum):
@@ -54,20 +53,6 @@ class EncoderIdentity:
     dim: int
     precision: str
     sha256: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Family:
-    pooling: Pooling
-    query_prefix: str
-    passage_prefix: str
-
-
-FAMILIES = {
-    "e5": _Family(Pooling.MEAN, "query: ", "passage: "),
-    "bge": _Family(Pooling.CLS, "Represent this sentence for searching relevant passages: ", ""),
-    "minilm": _Family(Pooling.MEAN, "", ""),
-}
 
 
 def read_spec(folder: Path, *, family: str) -> EncoderSpec:
@@ -113,7 +98,7 @@ def _spec_from_folder(folder: Path, family: str) -> EncoderSpec:
     defaults = FAMILIES[family]
     pooling = _json(folder / "1_Pooling" / "config.json")
     prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
-    mode = defaults.pooling
+    mode = Pooling(defaults.pooling)
     if pooling:
         mode = Pooling.CLS if pooling.get("pooling_mode_cls_token") else Pooling.MEAN
     return EncoderSpec(

@@ -7,16 +7,22 @@ ours writes postings to disk and sorts them by token in a second pass (a test co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from typing_extensions import override
 
+from src_core.config import config_class
 from src_core.errors import UserError
-from src_retrieval.indexes import NOTHING, Hits
+from src_core.progress import StepProgress, Steps
+from src_retrieval.layout import IndexLayout
+from src_retrieval.results import NOTHING, Hits
+from src_retrieval.sparse.base import SparseBackend, SparseIndex, Texts
 
 K1, B = 1.5, 0.75
 DOCS_PER_CHUNK = 2_000
@@ -25,10 +31,16 @@ TOKEN_MASK = (1 << 32) - 1
 DATA, INDICES, INDPTR = "data.csc.index.npy", "indices.csc.index.npy", "indptr.csc.index.npy"
 VOCAB, PARAMS = "vocab.index.json", "params.index.json"
 
-Advance = Callable[[int], None]
+DISK_PER_BYTE = 3
+"""Disk at the peak of a build, in units of the corpus."""
 
 
-class Bm25Index:
+@config_class
+class Bm25Options:
+    """None yet: k1 and b are fixed, as bm25s has them."""
+
+
+class Bm25Index(SparseIndex):
     """A built BM25 index, its postings mapped."""
 
     def __init__(self, folder: Path) -> None:
@@ -38,6 +50,7 @@ class Bm25Index:
             raise UserError(f"no BM25 index in {folder}; build it with type=bm25 or type=hybrid")
         self._index = bm25s.BM25.load(str(folder), mmap=True)
         self._rows: int = self._index.scores["num_docs"]
+        self.identity = {"kind": "bm25", "k1": self._index.k1, "b": self._index.b}
 
     def search(self, queries: Sequence[str], k: int) -> Hits:
         """The `k` best rows per query; rows that share no word with the query are left out."""
@@ -74,15 +87,17 @@ def tokenise(texts: Sequence[str]) -> list[list[str]]:
     return tokens
 
 
-def build_bm25(folder: Path, texts: Callable[[int, int], list[str]], count: int, advance: Advance) -> None:
+def build_bm25(folder: Path, texts: Texts, count: int, steps: Steps) -> None:
     """Write a BM25 index of `count` texts, where `texts(start, stop)` gives some of them."""
     folder.mkdir(parents=True, exist_ok=True)
     builder = _Builder(folder)
-    for start in range(0, count, DOCS_PER_CHUNK):
-        chunk = texts(start, min(start + DOCS_PER_CHUNK, count))
-        builder.add(start, tokenise(chunk))
-        advance(len(chunk))
-    builder.finish(count)
+    with steps("passages split into words", total=count) as progress:
+        for start in range(0, count, DOCS_PER_CHUNK):
+            chunk = texts(start, min(start + DOCS_PER_CHUNK, count))
+            builder.add(start, tokenise(chunk))
+            progress.advance(len(chunk))
+    with steps("word occurrences scored", total=builder.postings) as progress:
+        builder.finish(count, progress)
 
 
 class _Builder:
@@ -117,7 +132,12 @@ class _Builder:
         self._counts += seen
         self._lengths.append(lengths)
 
-    def finish(self, count: int) -> None:
+    @property
+    def postings(self) -> int:
+        """How many pairs of a word and a passage were added."""
+        return int(self._counts.sum())
+
+    def finish(self, count: int, progress: StepProgress) -> None:
         """Write the files of bm25s; PARAMS last, so that a killed build is not taken for a whole one."""
         for handle in self._files.values():
             handle.close()
@@ -126,7 +146,7 @@ class _Builder:
         self._vocabulary.setdefault("", words)
         df = self._counts[:words]
         indptr = np.concatenate([[0], np.cumsum(df), [int(df.sum())]]).astype(np.int64)
-        self._place(indptr, df, np.concatenate(self._lengths), count)
+        self._place(indptr, df, np.concatenate(self._lengths), count, progress)
         np.save(self._folder / INDPTR, indptr)
         (self._folder / VOCAB).write_bytes(orjson.dumps(self._vocabulary))
         for path in self._paths.values():
@@ -134,7 +154,12 @@ class _Builder:
         (self._folder / PARAMS).write_bytes(orjson.dumps(_params(count)))
 
     def _place(
-        self, indptr: NDArray[np.int64], df: NDArray[np.int64], lengths: NDArray[np.int32], count: int
+        self,
+        indptr: NDArray[np.int64],
+        df: NDArray[np.int64],
+        lengths: NDArray[np.int32],
+        count: int,
+        progress: StepProgress,
     ) -> None:
         """Score each posting and put it at its token's next free place."""
         total = int(indptr[-1])
@@ -160,6 +185,7 @@ class _Builder:
             data[places] = idf[tokens] * (tf / (tf + norms[docs]))
             indices[places] = docs
             free[present] += sizes
+            progress.advance(len(tokens))
         data.flush()
         indices.flush()
 
@@ -177,3 +203,33 @@ def _params(count: int) -> dict[str, Any]:
         "version": "0.3.16",
         "backend": "numpy",
     }
+
+
+class Bm25Backend(SparseBackend):
+    """BM25 in the folder `bm25` of an index."""
+
+    kinds = ("bm25",)
+    options = Bm25Options
+
+    def disk_need(self, corpus_bytes: int) -> int:
+        """See `SparseBackend.disk_need`."""
+        return corpus_bytes * DISK_PER_BYTE
+
+    @override
+    def build(
+        self, kind: str, layout: IndexLayout, texts: Texts, count: int, options: Any, steps: Steps
+    ) -> None:
+        """See `SparseBackend.build`."""
+        build_bm25(layout.bm25, texts, count, steps)
+
+    @override
+    def open(self, kind: str, layout: IndexLayout, options: Any) -> SparseIndex:
+        """See `SparseBackend.open`."""
+        return Bm25Index(layout.bm25)
+
+    def remove(self, layout: IndexLayout) -> None:
+        """See `SparseBackend.remove`."""
+        shutil.rmtree(layout.bm25, ignore_errors=True)
+
+
+BACKEND = Bm25Backend()

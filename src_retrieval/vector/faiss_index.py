@@ -9,49 +9,37 @@ reference/performance.md: section 1.3 (FAISS leaves BLAS unused below batch 167 
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src_core.config import config_class
 from src_core.errors import UserError
-from src_retrieval.encoders import FloatArray
-from src_retrieval.layout import DenseType, IndexLayout
+from src_retrieval.layout import IndexLayout
+from src_retrieval.results import Facts, FloatArray, Hits
+from src_retrieval.vector.base import VectorIndex, map_vectors
 
-BLAS_FROM_BATCH = 8
+BLAS_FROM_BATCH = 4
 BLAS_ALWAYS = 1
-NOTHING = -1
+END_BYTES = 1 << 20
 
 
-class Hits(NamedTuple):
-    """Rows int64 [queries, k] with scores float32 of the same shape, best first; -1 fills what was not
-    found.
-    """
+class DenseType(StrEnum):
+    """Kinds of FAISS index, all by inner product. `flat` is exact."""
 
-    rows: NDArray[np.int64]
-    scores: FloatArray
-
-
-class Ranked(NamedTuple):
-    """One result: a corpus row and its score."""
-
-    row: int
-    score: float
-
-
-class VectorIndex(Protocol):
-    """Vectors in, nearest rows out."""
-
-    def search(self, vectors: FloatArray, k: int) -> Hits:
-        """The `k` best rows for each of float32 [queries, dim]."""
-        ...
+    FLAT = "flat"
+    HNSW = "hnsw"
+    IVF = "ivf"
+    PQ = "pq"
 
 
 @config_class
@@ -102,10 +90,20 @@ def stock_blas_threshold() -> int:
     return int(load_faiss().cvar.distance_compute_blas_threshold)
 
 
-class FaissIndex:
-    """A FAISS index of any type. `keep` holds the arrays that the index only points at."""
+class FaissIndex(VectorIndex):
+    """A FAISS index of any kind. `keep` holds the arrays that the index only points at; `identity` the search
+    settings that decide its answers.
+    """
 
-    def __init__(self, index: Any, options: SearchOptions, *, keep: tuple[Any, ...] = ()) -> None:
+    def __init__(
+        self,
+        index: Any,
+        options: SearchOptions,
+        *,
+        keep: tuple[Any, ...] = (),
+        identity: Facts | None = None,
+    ) -> None:
+        self.identity = dict(identity or {})
         self._faiss = load_faiss()
         self._index = index
         self._options = options
@@ -120,20 +118,12 @@ class FaissIndex:
             # The OpenMP setting belongs to the calling thread, hence here and not at load.
             self._faiss.omp_set_num_threads(self._options.threads)
         if self._options.blas_switch:
-            # One matrix product serves the batch; a few queries are faster in the direct loop (114 : 39 q/s).
+            # One matrix product serves the batch; up to three are faster in the direct loop.
             batched = len(vectors) >= BLAS_FROM_BATCH
             threshold = BLAS_ALWAYS if batched else self._stock_threshold
             self._faiss.cvar.distance_compute_blas_threshold = threshold
         scores, rows = self._index.search(np.ascontiguousarray(vectors), min(k, self.rows))
         return Hits(rows, scores)
-
-
-def ranked(hits: Hits, query: int, k: int) -> list[Ranked]:
-    """The results of one query, without FAISS's -1 (which as a Python index would mean the last
-    document).
-    """
-    pairs = zip(hits.rows[query].tolist(), hits.scores[query].tolist(), strict=True)
-    return [Ranked(row, score) for row, score in pairs if row > NOTHING][:k]
 
 
 def open_dense(
@@ -143,27 +133,44 @@ def open_dense(
     faiss = load_faiss()
     if kind is DenseType.FLAT:
         vectors = map_vectors(layout.vectors, rows=rows, dim=dim)
-        return FaissIndex(flat_view(vectors), options, keep=(vectors,))
+        return FaissIndex(flat_view(vectors), options, keep=(vectors,), identity={"kind": kind})
     path = layout.faiss_file(kind)
     if kind is DenseType.IVF:
         with stdout_to_stderr():
             index = read_faiss(path, faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY)
         index.nprobe = min(options.ivf_nprobe, index.nlist)
-        return FaissIndex(index, options)
+        return FaissIndex(index, options, identity={"kind": kind, "ivf_nprobe": index.nprobe})
     index = read_faiss(path, faiss.IO_FLAG_MMAP_IFC)
     if kind is DenseType.HNSW:
         index.hnsw.efSearch = options.hnsw_ef
-        return FaissIndex(index, options)
+        return FaissIndex(index, options, identity={"kind": kind, "hnsw_ef": options.hnsw_ef})
     halves = map_vectors(layout.half_vectors, rows=rows, dim=dim, half=True)
     refiner = half_view(halves)
     refined = faiss.IndexRefine(index, refiner)
     refined.k_factor = options.pq_refine_factor
-    return FaissIndex(refined, options, keep=(index, refiner, halves))
+    known: Facts = {"kind": kind, "pq_refine_factor": options.pq_refine_factor}
+    return FaissIndex(refined, options, keep=(index, refiner, halves), identity=known)
 
 
 def open_faiss_file(path: Path, options: SearchOptions) -> FaissIndex:
     """A FAISS file made elsewhere (such as the published flat index of wiki18), memory-mapped."""
-    return FaissIndex(read_faiss(path, load_faiss().IO_FLAG_MMAP_IFC), options)
+    known: Facts = {"kind": "file", "file": path.name, "sha256_of_ends": digest_of_ends(path)}
+    return FaissIndex(read_faiss(path, load_faiss().IO_FLAG_MMAP_IFC), options, identity=known)
+
+
+def digest_of_ends(path: Path) -> str:
+    """A sha256 over the size, the first and the last MiB of a file: whole ones of 65 GB take minutes to
+    read.
+    """
+    if not path.is_file():
+        return ""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as handle:
+        digest.update(handle.read(END_BYTES))
+        handle.seek(max(0, size - END_BYTES))
+        digest.update(handle.read(END_BYTES))
+    return digest.hexdigest()
 
 
 def on_gpus(index: FaissIndex, options: SearchOptions) -> FaissIndex:
@@ -177,7 +184,8 @@ def on_gpus(index: FaissIndex, options: SearchOptions) -> FaissIndex:
     cloner = faiss.GpuMultipleClonerOptions()
     cloner.useFloat16 = True
     cloner.shard = True
-    return FaissIndex(faiss.index_cpu_to_all_gpus(index._index, co=cloner), options)
+    known: Facts = {**index.identity, "storage": "fp16"}
+    return FaissIndex(faiss.index_cpu_to_all_gpus(index._index, co=cloner), options, identity=known)
 
 
 def read_faiss(path: Path, flags: int) -> Any:
@@ -190,18 +198,6 @@ def read_faiss(path: Path, flags: int) -> Any:
         return load_faiss().read_index(str(path), flags)
     except RuntimeError as error:
         raise UserError(f"{path} is not a FAISS index that this version reads; rebuild it") from error
-
-
-def map_vectors(path: Path, *, rows: int, dim: int, half: bool = False) -> NDArray[Any]:
-    """A raw vector file as a read-only map [rows, dim]. Raises `UserError` when the size does not fit."""
-    dtype = np.float16 if half else np.float32
-    expected = rows * dim * np.dtype(dtype).itemsize
-    found = path.stat().st_size if path.is_file() else None
-    if found != expected:
-        raise UserError(
-            f"{path} has {found} bytes instead of {expected}; build the index again with overwrite=true"
-        )
-    return np.memmap(path, dtype=dtype, mode="r", shape=(rows, dim))
 
 
 def flat_view(vectors: NDArray[np.float32]) -> Any:

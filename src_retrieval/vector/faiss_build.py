@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src_core.config import config_class
 from src_core.errors import UserError
-from src_retrieval.indexes import load_faiss, stdout_to_stderr
-from src_retrieval.layout import DenseType, IndexLayout
+from src_core.progress import Steps
+from src_retrieval.layout import IndexLayout
+from src_retrieval.vector.base import Need
+from src_retrieval.vector.faiss_index import DenseType, load_faiss, stdout_to_stderr
 
 BLOCK_ROWS = 20_000
+HNSW_BLOCK_ROWS = 2_000
 SHARD_ROWS = 100_000
 MIN_TRAIN_ROWS = 1_000
 BASE_MEMORY = 1 << 30
@@ -39,28 +42,15 @@ class DenseOptions:
     seed: int = 0
 
 
-class Need(NamedTuple):
-    """Bytes."""
-
-    disk: int
-    memory: int
-
-
-Advance = Callable[[int], None]
-
-
 def build_dense(
     kind: DenseType,
     layout: IndexLayout,
     vectors: NDArray[np.float32],
     options: DenseOptions,
-    advance: Advance,
+    steps: Steps,
 ) -> None:
-    """Write the files of `kind` for float32 [rows, dim]; `advance` receives rows done. A flat index
-    needs none.
-    """
+    """Write the files of `kind` for float32 [rows, dim]. A flat index needs none."""
     if kind is DenseType.FLAT:
-        advance(len(vectors))
         return
     if kind is not DenseType.HNSW and len(vectors) < MIN_TRAIN_ROWS:
         raise UserError(
@@ -68,7 +58,7 @@ def build_dense(
             f"{len(vectors)}; use flat"
         )
     makers = {DenseType.HNSW: _build_hnsw, DenseType.IVF: _build_ivf, DenseType.PQ: _build_pq}
-    makers[kind](layout, vectors, options, advance)
+    makers[kind](layout, vectors, options, steps)
 
 
 def need_of(kind: DenseType, *, rows: int, dim: int, options: DenseOptions) -> Need:
@@ -108,21 +98,23 @@ def list_count(rows: int, wanted: int) -> int:
 
 
 def _build_hnsw(
-    layout: IndexLayout, vectors: NDArray[np.float32], options: DenseOptions, advance: Advance
+    layout: IndexLayout, vectors: NDArray[np.float32], options: DenseOptions, steps: Steps
 ) -> None:
     faiss = load_faiss()
     kind = faiss.ScalarQuantizer.QT_fp16
     index = faiss.IndexHNSWSQ(vectors.shape[1], kind, options.hnsw_m, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = options.hnsw_ef_construction
-    index.train(np.ascontiguousarray(vectors[:MIN_TRAIN_ROWS]))
-    for block in _blocks(vectors):
-        index.add(block)
-        advance(len(block))
-    _write(index, layout.faiss_file(DenseType.HNSW))
+    index.train(np.ascontiguousarray(vectors[:MIN_TRAIN_ROWS]))  # an instant: it learns the range of fp16
+    with steps("vectors added to the hnsw index", total=len(vectors)) as progress:
+        # The last rows of a graph cost most, so the blocks are small: a line of the log says how far it is.
+        for block in _blocks(vectors, rows=HNSW_BLOCK_ROWS):
+            index.add(block)
+            progress.advance(len(block))
+    _write(index, layout.faiss_file(DenseType.HNSW), steps)
 
 
 def _build_ivf(
-    layout: IndexLayout, vectors: NDArray[np.float32], options: DenseOptions, advance: Advance
+    layout: IndexLayout, vectors: NDArray[np.float32], options: DenseOptions, steps: Steps
 ) -> None:
     """Shards of bounded size, merged into one file of inverted lists that is mapped when searching."""
     faiss = load_faiss()
@@ -131,50 +123,60 @@ def _build_ivf(
     trained = faiss.index_factory(dim, f"IVF{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
     trained.by_residual = False
     trained.cp.seed = options.seed or trained.cp.seed
-    trained.train(_sample(vectors, max(options.train_rows, lists * 39), options.seed))
+    _train(trained, vectors, max(options.train_rows, lists * 39), options.seed, steps)
     shards: list[Path] = []
-    for start in range(0, rows, SHARD_ROWS):
-        shard = faiss.clone_index(trained)
-        for at in range(start, min(start + SHARD_ROWS, rows), BLOCK_ROWS):
-            stop = min(at + BLOCK_ROWS, start + SHARD_ROWS, rows)
-            shard.add_with_ids(np.ascontiguousarray(vectors[at:stop]), np.arange(at, stop, dtype=np.int64))
-            advance(stop - at)
-        shards.append(layout.root / f"ivf.shard{len(shards)}")
-        faiss.write_index(shard, str(shards[-1]))
-    _merge(trained, shards, layout)
+    with steps("vectors added to the ivf index", total=rows) as progress:
+        for start in range(0, rows, SHARD_ROWS):
+            shard = faiss.clone_index(trained)
+            for at in range(start, min(start + SHARD_ROWS, rows), BLOCK_ROWS):
+                stop = min(at + BLOCK_ROWS, start + SHARD_ROWS, rows)
+                block = np.ascontiguousarray(vectors[at:stop])
+                shard.add_with_ids(block, np.arange(at, stop, dtype=np.int64))
+                progress.advance(stop - at)
+            shards.append(layout.root / f"ivf.shard{len(shards)}")
+            faiss.write_index(shard, str(shards[-1]))
+    _merge(trained, shards, layout, steps)
 
 
-def _merge(trained: Any, shards: list[Path], layout: IndexLayout) -> None:
+def _train(index: Any, vectors: NDArray[np.float32], rows: int, seed: int, steps: Steps) -> None:
+    """One call of FAISS that takes minutes; lines of the log come from the heartbeat of the step."""
+    sample = _sample(vectors, rows, seed)
+    with steps(f"training on {len(sample):,} vectors"):
+        index.train(sample)
+
+
+def _merge(trained: Any, shards: list[Path], layout: IndexLayout, steps: Steps) -> None:
     from faiss.contrib.ondisk import merge_ondisk
 
     logging.getLogger("faiss.contrib.ondisk").setLevel(logging.WARNING)
     layout.ivf_lists.unlink(missing_ok=True)
-    with stdout_to_stderr():
+    with stdout_to_stderr(), steps(f"merging {len(shards)} parts of the ivf index"):
         merge_ondisk(trained, [str(shard) for shard in shards], str(layout.ivf_lists))
-    _write(trained, layout.faiss_file(DenseType.IVF))
+    _write(trained, layout.faiss_file(DenseType.IVF), steps)
     for shard in shards:
         shard.unlink()
 
 
-def _build_pq(
-    layout: IndexLayout, vectors: NDArray[np.float32], options: DenseOptions, advance: Advance
-) -> None:
+def _build_pq(layout: IndexLayout, vectors: NDArray[np.float32], options: DenseOptions, steps: Steps) -> None:
     """4-bit FastScan codes in FAISS's file, fp16 vectors beside it for refining."""
     faiss = load_faiss()
     parts = pq_parts(vectors.shape[1], options.pq_parts)
     index = faiss.index_factory(vectors.shape[1], f"PQ{parts}x4fs", faiss.METRIC_INNER_PRODUCT)
-    index.train(_sample(vectors, options.train_rows, options.seed))
-    with layout.half_vectors.open("wb") as halves:
+    _train(index, vectors, options.train_rows, options.seed, steps)
+    with (
+        layout.half_vectors.open("wb") as halves,
+        steps("vectors added to the pq index", total=len(vectors)) as progress,
+    ):
         for block in _blocks(vectors):
             index.add(block)
             halves.write(block.astype(np.float16).tobytes())
-            advance(len(block))
-    _write(index, layout.faiss_file(DenseType.PQ))
+            progress.advance(len(block))
+    _write(index, layout.faiss_file(DenseType.PQ), steps)
 
 
-def _blocks(vectors: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    for start in range(0, len(vectors), BLOCK_ROWS):
-        yield np.ascontiguousarray(vectors[start : start + BLOCK_ROWS])
+def _blocks(vectors: NDArray[np.float32], *, rows: int = BLOCK_ROWS) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, len(vectors), rows):
+        yield np.ascontiguousarray(vectors[start : start + rows])
 
 
 def _sample(vectors: NDArray[np.float32], count: int, seed: int) -> NDArray[np.float32]:
@@ -185,8 +187,9 @@ def _sample(vectors: NDArray[np.float32], count: int, seed: int) -> NDArray[np.f
     return np.ascontiguousarray(vectors[np.sort(chosen)])
 
 
-def _write(index: Any, path: Path) -> None:
+def _write(index: Any, path: Path, steps: Steps) -> None:
     """Write under another name, then rename: a killed build leaves no half index under the real name."""
     partial = path.with_name(path.name + ".tmp")
-    load_faiss().write_index(index, str(partial))
+    with steps(f"writing {path.name}"):
+        load_faiss().write_index(index, str(partial))
     partial.replace(path)

@@ -1,27 +1,23 @@
-"""An encoder over ONNX Runtime on CPU: no torch, int8 or fp32.
-
-Spinning of ONNX Runtime's threads is off: on a machine that also runs a language model, spinning
-threads take the cores that the others need, and the batcher waits between batches anyway.
-"""
+"""An encoder over ONNX Runtime on CPU: no torch, int8 or fp32."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from src_core.errors import UserError
-from src_retrieval.encoder_spec import EncoderIdentity, fingerprint, read_spec
-from src_retrieval.encoders import EncoderOptions, FloatArray, Precision, in_length_order, pool
+from src_retrieval.encoders.base import Advance, Encoder, EncoderOptions, Precision, in_length_order, pool
+from src_retrieval.encoders.spec import EncoderIdentity, fingerprint, read_spec
+from src_retrieval.onnx_session import open_session
+from src_retrieval.results import FloatArray
 
 MODEL_FILES = {Precision.INT8: "model.int8.onnx", Precision.FP32: "model.onnx"}
 ONNX_PARTS = ("model.onnx.data", "model.onnx_data")
 
 
-class OnnxEncoder:
+class OnnxEncoder(Encoder):
     """A BERT-like encoder with inputs int64 [batch, tokens] and output `last_hidden_state`."""
 
     def __init__(self, name: str, folder: Path, options: EncoderOptions) -> None:
@@ -36,11 +32,11 @@ class OnnxEncoder:
         self.identity = EncoderIdentity(
             name, self._spec.family, self._spec.dim, options.precision, fingerprint(folder, files)
         )
-        self._batch_size = options.batch_size
+        self.batch_size = options.batch_size
         self._query_length = min(options.query_max_length, self._spec.max_length)
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
-        self._session = _session(folder / model_file, options.threads)
+        self._session = open_session(folder / model_file, options.threads)
         self._inputs = {node.name for node in self._session.get_inputs()}
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
@@ -54,22 +50,25 @@ class OnnxEncoder:
         return self._encode(
             [self._spec.query_prefix + text for text in texts],
             self._query_length,
-            batch_size=1 if alone else self._batch_size,
+            batch_size=1 if alone else self.batch_size,
         )
 
-    def encode_passages(self, texts: Sequence[str]) -> FloatArray:
+    def encode_passages(self, texts: Sequence[str], *, advance: Advance = lambda _: None) -> FloatArray:
         """Vectors of passages, [n, dim]."""
         texts = [self._spec.passage_prefix + text for text in texts]
-        return self._encode(texts, self._spec.max_length, batch_size=self._batch_size)
+        return self._encode(texts, self._spec.max_length, batch_size=self.batch_size, advance=advance)
 
-    def _encode(self, texts: list[str], max_length: int, *, batch_size: int) -> FloatArray:
+    def _encode(
+        self, texts: list[str], max_length: int, *, batch_size: int, advance: Advance = lambda _: None
+    ) -> FloatArray:
         self._tokenizer.enable_truncation(max_length)
         ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
 
         def run(chosen: list[int]) -> FloatArray:
             return self._forward([ids[at] for at in chosen])
 
-        return in_length_order([len(row) for row in ids], self._spec.dim, batch_size, run)
+        lengths = [len(row) for row in ids]
+        return in_length_order(lengths, self._spec.dim, batch_size, run, advance=advance)
 
     def _forward(self, ids: list[list[int]]) -> FloatArray:
         tokens = np.zeros((len(ids), max(map(len, ids))), dtype=np.int64)
@@ -81,31 +80,3 @@ class OnnxEncoder:
         feed = {name: array for name, array in feed.items() if name in self._inputs}
         hidden: FloatArray = self._session.run(["last_hidden_state"], feed)[0]
         return pool(hidden, mask, self._spec)
-
-
-def physical_cores() -> int:
-    """Cores that this process may use; twice as many hardware threads do not make BERT faster."""
-    usable = os.sched_getaffinity(0)
-    siblings = set()
-    for cpu in usable:
-        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        siblings.add(path.read_text().strip() if path.is_file() else str(cpu))
-    return max(1, len(siblings))
-
-
-def _session(path: Path, threads: int) -> Any:
-    import onnxruntime as ort
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
-
-    # ONNX Runtime's errors share no base class of their own.
-    unusable = (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.NotImplemented)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or physical_cores()
-    options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except unusable as error:
-        raise UserError(f"{path} is not a usable ONNX model ({error}); fetch the model again") from error
