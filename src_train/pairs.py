@@ -131,14 +131,17 @@ def _pair_problem(pair: Pair) -> str:
 def encode_pair(
     place: str, pair: Pair, encoder: ChatTokenizer, style: PromptStyle
 ) -> tuple[TrainRow, TrainRow]:
-    """The two sides, each behind the prompt. Raises `UserError` naming `place` when the template cannot carry
-    a side, or does not begin both with the ids of the prompt that inference would send.
+    """The two sides, each behind the prompt. Raises `UserError` naming `place` for an unknown format, when
+    the template cannot carry a side, or when it does not begin both with the ids that inference would send.
     """
-    protocol = protocol_of(pair.format, style)
-    prompt = np.asarray(encoder.prompt_ids(protocol.lay_out(pair.prompt)), dtype=np.int32)
+    try:
+        protocol = protocol_of(pair.format, style)
+        prompt = np.asarray(encoder.prompt_ids(protocol.lay_out(pair.prompt)), dtype=np.int32)
+    except (UserError, ValueError) as error:
+        raise UserError(f"{place} cannot be trained on: {error}") from error
     sides = []
     for name, side in zip(SIDES, (pair.chosen, pair.rejected), strict=True):
-        encoded = encode_at(place, _laid_out(place, protocol, pair.prompt, side), encoder)
+        encoded = encode_at(place, _behind_prompt(place, protocol, pair.prompt, side), encoder)
         if not np.array_equal(encoded.ids[: len(prompt)], prompt):
             raise UserError(
                 f"{place}: {name} does not share the prompt's prefix: the chat template writes the prompt"
@@ -152,15 +155,13 @@ def encode_pair(
     return sides[0], sides[1]
 
 
-def _laid_out(place: str, protocol: Protocol, prompt: Turns, side: Turns) -> list[ChatTurn]:
-    """Prompt and side as the model sees them. Raises `UserError` for a side of several steps in a format
-    that asks for each step anew.
-    """
+def _behind_prompt(place: str, protocol: Protocol, prompt: Turns, side: Turns) -> list[ChatTurn]:
+    """The chat messages of a side behind its prompt."""
     if protocol.layout is not Layout.HISTORY_IN_USER_TURN:
         return protocol.lay_out([*prompt, *side])
-    if sum(turn["role"] == "assistant" for turn in side) != 1:
+    if len(side) > 1:
         raise UserError(
             f"{place} cannot be trained on: the format {protocol.name} asks for each step anew, so a side is"
-            " one step"
+            f" one turn of the assistant, not {len(side)} turns"
         )
-    return protocol.samples([*prompt, *side])[-1]
+    return [*protocol.lay_out(prompt), ChatTurn.of("assistant", side[0]["reasoning"], trained=True)]

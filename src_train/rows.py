@@ -78,6 +78,14 @@ class Rows(NamedTuple):
         return hashed.hexdigest()[:16]
 
 
+class _Sample(NamedTuple):
+    """What is trained on as one row: all of a conversation, or one step of it with its history."""
+
+    place: str
+    format: str
+    turns: list[ChatTurn]
+
+
 class Limit(NamedTuple):
     """What becomes of rows with more than `max_length` tokens: dropped, or the run ends."""
 
@@ -121,8 +129,9 @@ def read_rows(
     too_long: list[tuple[str, int]] = []
     limit = Limit(max_length, drop_long)
     for file in files:
-        for place, name, turns in _sampled(file, style, seed):
-            row = TrainRow(place, encode_at(place, turns, encoder), format=name)
+        for sample in _sampled(file, style, seed):
+            encoded = encode_at(sample.place, sample.turns, encoder)
+            row = TrainRow(sample.place, encoded, format=sample.format)
             if limit.keeps(row, too_long):
                 rows.append(row)
             on_row()
@@ -149,10 +158,9 @@ def draw(file: DataFile, items: Iterable[T], seed: int) -> Iterable[T]:
     return [read[at] for at in sorted(picked)]
 
 
-def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[tuple[str, str, list[ChatTurn]]]:
-    """The samples to take of a file: place, format, and turns as their protocol lays them out. The prompt
-    style of the run is that of the loop: plain conversations (general data, the reader's rows) do without
-    it.
+def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[_Sample]:
+    """The samples to take of a file, laid out by the protocol of each row. The prompt style of the run is
+    that of the loop: plain conversations (general data, the reader's rows) get no system turn of it.
     """
     conversations: Iterable[Conversation] = read_conversations(Path(file.path), default_format=file.format)
     if file.min_searches:
@@ -168,11 +176,13 @@ def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[tuple[st
         protocol = protocol_of(conversation.format, style)
         for number, sample in enumerate(protocol.samples(conversation.messages), start=1):
             several = protocol.layout is Layout.HISTORY_IN_USER_TURN
-            yield f"{place}, step {number}" if several else place, conversation.format, sample
+            yield _Sample(f"{place}, step {number}" if several else place, conversation.format, sample)
 
 
 def protocol_of(name: str, style: PromptStyle) -> Protocol:
-    """The protocol of a row. Raises `UserError` for an unknown one."""
+    """The protocol of a row, with the run's prompt style unless it is a plain conversation. Raises
+    `UserError` for an unknown one.
+    """
     return load_protocol(name, None if name == Chat.name else style)
 
 
@@ -186,12 +196,12 @@ def _hint(conversation: Conversation) -> str:
     return "; set format: chat for a file of plain conversations" if plain else ""
 
 
-def encode_at(place: str, turns: Sequence[ChatTurn], encoder: ChatTokenizer) -> Encoded:
+def encode_at(place: str, turns: Sequence[ChatTurn], tokenizer: ChatTokenizer) -> Encoded:
     """Ids and loss mask of a conversation. Raises `UserError` naming `place` for one that the chat template
     cannot carry.
     """
     try:
-        return encoder.encode(turns)
+        return tokenizer.encode(turns)
     except (EncodeError, ValueError) as error:
         raise UserError(f"{place}: {error}") from error
 

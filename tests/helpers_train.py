@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,12 +82,10 @@ def style(family: str, *, system: str = "") -> PromptStyle:
     )
 
 
-def write_rows(path: Path, rows: list[list[dict[str, str]]], *, plain: Collection[int] = ()) -> Path:
-    """A conversation file; the rows whose numbers (from 0) are in `plain` are of the format `chat`."""
-    made = [
-        {**({"format": "chat"} if number in plain else {}), "messages": row}
-        for number, row in enumerate(rows)
-    ]
+def write_rows(path: Path, rows: list[list[dict[str, str]]], *, plain: int = 0) -> Path:
+    """A conversation file, in which the last `plain` rows are plain conversations."""
+    formats = [{}] * (len(rows) - plain) + [{"format": "chat"}] * plain
+    made = ({**name, "messages": row} for name, row in zip(formats, rows, strict=True))
     path.write_text("".join(json.dumps(row) + "\n" for row in made))
     return path
 
@@ -124,8 +121,8 @@ def pair_rows(count: int, *, seed: int = 1) -> list[dict[str, Any]]:
         again = Step(2, "Once more.", Search(f"What else is {number}?"), observation=f"That is {seen}")
         then = Step(3, "Known.", Finish(f"Ann {number}"), observation=None)
         question = f"Who won race {number}?"
-        short = ReaRag().turns(question, [first, end])
-        long = ReaRag().turns(question, [first, again, then])
+        short = ReaRag(PromptStyle()).turns(question, [first, end])
+        long = ReaRag(PromptStyle()).turns(question, [first, again, then])
         made.append({"format": "rearag", "prompt": short[:3], "chosen": short[3:], "rejected": long[3:]})
     return made
 
