@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections import Counter
 from dataclasses import replace
@@ -261,20 +262,24 @@ def test_nothing_kept_is_an_empty_export(tmp_path: Path) -> None:
 
 
 def test_each_input_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: Counter[str] = Counter()
-    original = Path.open
+    reads: Counter[str] = Counter()
 
-    def counting(self: Path, *arguments: Any, **more: Any) -> Any:
-        opened[self.name] += "r" in (arguments[0] if arguments else more.get("mode", "r"))
-        return original(self, *arguments, **more)
+    def counting(module: str, name: str) -> None:
+        original = getattr(importlib.import_module(module), name)
+
+        def counted(path: Path) -> Any:
+            reads[path.name] += 1
+            return original(path)
+
+        monkeypatch.setattr(f"{module}.{name}", counted)
 
     run = run_of(tmp_path / "run", 20)
     done = finish_run(run, clean=FilterConfig(), export=ExportConfig(), protocol=ReaRag(STYLE))
     config = ExportConfig(
         validation_share=0.3, reader_passage_chars=100, general=(GeneralConfig(path=str(sharegpt(tmp_path))),)
     )
-    monkeypatch.setattr(Path, "open", counting)
+    counting("src_data.exporting.export", "read_filtered")
+    counting("src_data.exporting.general", "file_rows")
     report = export_run(done.paths, config, ReaRag(STYLE))
     assert report.general_train + report.general_validation == 30
-    assert opened[done.paths.kept.name] == 1
-    assert opened[Path(config.general[0].path).name] == 1
+    assert reads == {done.paths.kept.name: 1, Path(config.general[0].path).name: 1}
