@@ -416,7 +416,7 @@ def test_a_mistake_of_ours_is_an_event_without_its_traceback(
     async def broken(question: Any, runtime: Any) -> Any:
         raise KeyError("/root/secret/path")
 
-    monkeypatch.setattr("src_demo.runs.load_method", lambda name: Method(broken, None, "", True))
+    monkeypatch.setattr("src_demo.runs.load_method", lambda name, settings: Method(broken, None, "", True))
     events = asyncio.run(events_of(tmp_path))
     assert kinds(events) == ["run", "models", "error"]
     assert events[-1].data == {"sentence": "The run failed by an error in this server; see logs/demo.log."}
