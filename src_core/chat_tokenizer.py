@@ -104,7 +104,13 @@ class ChatTokenizer:
         return ids
 
     def text_ids(self, text: str) -> list[int]:
-        """The ids of plain text, in which special tokens are text too."""
+        """The ids of plain text, in which special tokens are text too. Raises `EncodeError` for text that is
+        no Unicode.
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise EncodeError("the text holds half a character (a lone surrogate)") from error
         ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids if text else []
         return ids
 
@@ -182,16 +188,17 @@ class ChatTokenizer:
         if not trained:
             yield _Text(text, False, False)
             return
-        messages = [turn.message() for turn in turns]
-        whole = self._template.render(messages[: at + 1], generation_prompt=False)
-        prompt = self.prompt(messages[:at])
-        content = messages[at]["content"].strip()
-        if not whole.startswith(prompt) or content not in whole[len(prompt) :]:
+        # A mark in place of the reply shows where it begins, whatever it says (it may be empty).
+        before = [turn.message() for turn in turns[:at]]
+        marked = {"role": turns[at].role, "content": _MARK.format(at)}
+        whole = self._template.render([*before, marked], generation_prompt=False)
+        prompt = self.prompt(before)
+        begins, found, _ = whole[len(prompt) :].partition(marked["content"])
+        if not whole.startswith(prompt) or not found:
             raise EncodeError(
                 f"the chat template in {self._folder} writes turn {at + 1} differently from its prompt, so"
                 " that training and inference would not see the same text"
             )
-        begins = whole[len(prompt) :].partition(content)[0]
         if not text.endswith(begins):
             raise EncodeError(
                 f"the chat template in {self._folder} writes turn {at + 1} differently once others follow, so"

@@ -46,7 +46,8 @@ def as_conversation(row: RawRow, *, default_format: str = PUBLISHED) -> Conversa
     """The conversation that a row of a file holds."""
     value = row.value if isinstance(row.value, dict) else {}
     turns = without_nulls(value.get("messages"))
-    name = value.get("format") or default_format
+    name = value.get("format")
+    name = default_format if name is None else name
     if row.problem or not isinstance(name, str):
         return Conversation(
             row.place, str(name), turns, row.problem or f"the format is no text: {name!r:.60}"

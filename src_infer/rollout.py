@@ -118,7 +118,8 @@ class _Open:
     def append(
         self, ids: Sequence[int], *, trainable: bool, logprobs: Sequence[float] = (), version: int = 0
     ) -> None:
-        if ids:
+        # A reply is a span even when it is empty: a retry drops the last span.
+        if ids or trainable:
             self.spans.append(Span(tuple(ids), trainable, tuple(logprobs), version))
 
     def sample(self) -> Sample:
@@ -189,7 +190,7 @@ class TokenWriter(StepWriter):
         if episode.status is Status.FINISHED:
             self._end_turn(episode.node.question, episode.steps)
         samples = [*self._closed, self._open.sample()]
-        return tuple(sample for sample in samples if any(span.trainable for span in sample.spans))
+        return tuple(sample for sample in samples if any(sample.trainable))
 
     def _chat(self, question: str, steps: Sequence[Step]) -> list[ChatTurn]:
         return self._protocol.lay_out(self._protocol.turns(question, steps))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from src_core.chat_tokenizer import ChatTokenizer, EncodeError
 from src_core.errors import UserError
 from src_core.protocols.rearag import ReaRag
-from src_core.protocols.records import PromptStyle
+from src_core.protocols.records import ChatTurn, PromptStyle
 from src_core.types import Finish, Search, Step
 from tests.helpers_train import FAMILIES, style, tokenizer_folder
 
@@ -137,6 +137,19 @@ def test_a_reply_without_special_token_behind_it_is_an_error(tmp_path: Path) -> 
     plain = style("qwen")
     with pytest.raises(EncodeError, match="no special token behind a reply"):
         ChatTokenizer(folder).encode(ReaRag(plain).lay_out(ReaRag(plain).turns("Who?", steps("Ann."))))
+
+
+@pytest.mark.parametrize("text", ["", " \n", "assistant", "<|im_start|>"])
+def test_a_reply_is_found_whatever_it_says(text: str, tmp_path: Path) -> None:
+    tokenizer = ChatTokenizer(tokenizer_folder(tmp_path, "qwen"))
+    made = [ChatTurn.of("user", "q"), ChatTurn.of("assistant", text, trained=True)]
+    assert learnt(tokenizer, made) == [f"{text}<|im_end|>"]
+
+
+def test_half_a_character_is_an_error(tmp_path: Path) -> None:
+    tokenizer = ChatTokenizer(tokenizer_folder(tmp_path, "qwen"))
+    with pytest.raises(EncodeError, match="half a character"):
+        tokenizer.prompt_ids([ChatTurn.of("user", "a\ud800b")])
 
 
 def test_what_a_folder_lacks_is_told(tmp_path: Path) -> None:

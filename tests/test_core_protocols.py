@@ -263,6 +263,27 @@ def test_a_stop_string_and_what_follows_it_are_no_part_of_the_reply(
     assert done.episode.status is Status.FINISHED
 
 
+@pytest.mark.parametrize("empty", ["\nObservation 1: invented", ""])
+def test_an_empty_reply_is_asked_for_again_with_the_whole_prompt(
+    empty: str, tokenizers: dict[str, ChatTokenizer], tmp_path: Path
+) -> None:
+    tokenizer, protocol = tokenizers["qwen"], protocol_for("rearag", "qwen")
+    good = as_written(protocol, tokenizer, ends=True)
+    done = played(protocol, tokenizer, tmp_path, [empty, *good])
+    assert done.episode.status is Status.FINISHED
+    assert [span.ids for span in done.discarded] == [()]
+    assert done.samples[0].ids == trained_on(protocol, tokenizer)[0].ids.tolist()
+
+
+def test_an_action_in_the_middle_of_a_thought_is_no_action() -> None:
+    parsed = load_protocol("react").parse("Thought 1: My action: look (again).\nAction 1: search[Paris]")
+    assert isinstance(parsed, ParsedStep)
+    assert parsed.action == Search("Paris")
+    named = load_protocol("react").parse("Thought 1: Hm.\nAction 1: lookup[Paris]")
+    assert isinstance(named, ParseError)
+    assert named.code == "unknown_function"
+
+
 def test_constraints_are_those_of_the_format() -> None:
     for name, protocol in protocols().items():
         assert protocol.constraint(Constrain.OFF, n=1) is None

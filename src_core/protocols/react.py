@@ -57,7 +57,8 @@ class ReAct(Protocol):
         self, text: str, *, think: str = "", functions: Sequence[str] = FUNCTIONS
     ) -> ParsedStep | ParseError:
         """The first step of a reply."""
-        body = re.search(r"action[ \t]*\d{0,4}[ \t]*:", text[:MAX_REPLY], re.IGNORECASE)
+        labels = _LABEL.finditer(text[:MAX_REPLY])
+        body = next((label for label in labels if label[1].lower() == "action"), None)
         call = _CALL.match(text[body.end() : MAX_REPLY]) if body else None
         if call and call[1].lower() not in ("search", "finish"):
             return ParseError("unknown_function", f"the function must be search or finish, not {call[1]!r}")
