@@ -250,7 +250,7 @@ class TokenWriter(StepWriter):
         self._open.replies.append(n)
         text = self._tokenizer.reply_text(reply.ids[:keep])
         thinking = split_think(text)
-        return Completion(thinking.said, reply.finish_reason, reply.usage, think=thinking.think)
+        return Completion(thinking.text, reply.finish_reason, reply.usage, think=thinking.think)
 
     def _before_stop(self, ids: Sequence[int]) -> int:
         """How many ids stand before a stop string that is no part of the reply."""

@@ -124,7 +124,7 @@ def test_doubles_are_dropped_and_the_limit_counts_questions(tmp_path: Path) -> N
     ("rows", "message"),
     [
         ([], "holds no row"),
-        ([{"question": "a"}, {"query": "b"}], "q.jsonl, line 2: no 'question'; mend or remove that row"),
+        ([{"question": "a"}, {"query": "b"}], "q.jsonl, line 2: no 'question'; correct or remove that row"),
         ([{"question": "  "}], "line 1: 'question' holds no word"),
         ([{"question": 5}], "line 1: 'question' must be text"),
         ([{"question": "a", "answers": {"x": 1}}], "line 1: an answer must be a text"),

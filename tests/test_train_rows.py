@@ -126,7 +126,9 @@ def test_plain_rows_of_a_file_that_is_said_to_hold_chains_are_named(
 def test_a_row_that_is_no_json_is_named(tmp_path: Path, encoder: ChatTokenizer) -> None:
     path = write_rows(tmp_path / "rows.jsonl", chains(1))
     path.write_text(path.read_text() + '{"messages": [\n')
-    with pytest.raises(UserError, match=r"line 2 cannot be trained on: no conversation of the format rearag: not valid JSON"):
+    with pytest.raises(
+        UserError, match=r"line 2 cannot be trained on: no conversation of the format rearag: not valid JSON"
+    ):
         read(path, encoder)
 
 

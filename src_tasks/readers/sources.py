@@ -241,11 +241,11 @@ def _unfolded(
 def _refuse(bad: BadRow, report: Report, on_bad_row: OnBadRow) -> None:
     report(bad)
     if on_bad_row is OnBadRow.FAIL:
-        raise UserError(f"{bad}; mend or remove that row, or set on_bad_row=skip")
+        raise UserError(f"{bad}; correct or remove that row, or set on_bad_row=skip")
 
 
 def _refuse_at_once(bad: BadRow) -> None:
-    raise UserError(f"{bad}; mend or remove that row")
+    raise UserError(f"{bad}; correct or remove that row")
 
 
 def _labelled(row: SourceRow, source: SourceConfig, unnamed: str) -> SourceRow:
