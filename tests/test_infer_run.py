@@ -258,7 +258,7 @@ def test_a_picture_is_made_of_a_row(tmp_path: Path) -> None:
     assert picture.startswith("<svg")
     assert "http" not in picture.replace("http://www.w3.org", "").replace("https://www.textualize.io", "")
     assert "written:" in done.stdout
-    assert "there is no number 9" in refused(finished("src_infer.picture", str(tmp_path / "runs/r"), "9"))
+    assert "there is no row 9" in refused(finished("src_infer.picture", str(tmp_path / "runs/r"), "9"))
 
 
 @pytest.mark.parametrize("method", ["closed_book", "rearag"])
