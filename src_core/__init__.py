@@ -1,1 +1,1 @@
-"""The vocabulary that every room speaks: types, actions, configuration, storage, the LLM client, errors."""
+"""What every package uses: types, actions, configuration, storage, the LLM client, errors."""

@@ -1,7 +1,7 @@
-"""A model's own chat template without transformers: what a completion endpoint is sent.
+"""A model's own chat template without transformers: it renders the text that a completion endpoint gets.
 
-Reads `chat_template.jinja`, or `chat_template` and the special tokens of `tokenizer_config.json`, as the hub
-lays a tokenizer out, and renders it in Jinja's sandbox with the names that templates expect
+Reads `chat_template.jinja`, or `chat_template` and the special tokens of `tokenizer_config.json` (the file
+layout of the Hugging Face hub), and renders it in Jinja's sandbox with the names that templates expect
 (`raise_exception`, `strftime_now`, `tojson`). Source: the chat-template chapter of the transformers
 documentation.
 """
@@ -24,8 +24,8 @@ _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 class ChatTemplate:
-    """The template of one tokenizer folder; `template` is a Jinja file to take instead of the folder's own.
-    Raises `UserError` when there is none or it is broken.
+    """The template of one tokenizer folder; `template` is a Jinja file that replaces the folder's template.
+    Raises `UserError` when there is no template or it is invalid.
     """
 
     def __init__(self, folder: Path, *, template: Path | None = None) -> None:
@@ -44,8 +44,8 @@ class ChatTemplate:
         self._tokens = {name: _token_text(config.get(name)) for name in _TOKENS if config.get(name)}
 
     def token(self, name: str) -> str:
-        """A special token by its key in `tokenizer_config.json` (`eos_token`), "" where the folder names
-        none.
+        """A special token by its key in `tokenizer_config.json` (`eos_token`), "" where the file has no such
+        key.
         """
         return self._tokens.get(name, "")
 
@@ -73,7 +73,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _template_text(folder: Path, config: dict[str, Any], template: Path | None) -> str:
-    """`template`, or the default one: a file of its own, one text, or the list's entry called `default`."""
+    """`template`, or the default one: the file `chat_template.jinja`, one text, or the list entry named
+    `default`.
+    """
     if template is not None:
         if not template.is_file():
             raise UserError(f"no such chat template: {template}")

@@ -1,16 +1,17 @@
-"""A model's chat template and tokenizer: conversations as token ids, with who wrote each token.
+"""A model's chat template and tokenizer: conversations as token ids, with a mask of the tokens that the model
+writes.
 
-The one tokenizer of the project: training, rollouts and scoring read the same ids. A rendered conversation
-is cut into pieces: what the template writes, and what turns hold. Pieces of the template are encoded with
+The project has this one tokenizer: training, rollouts and scoring use the same ids. A rendered conversation
+is cut into pieces: text of the template and text of the turns. Pieces of the template are encoded with
 special tokens; pieces of turns are encoded as plain text, so that a special token inside a question, a
-passage or a reply stays text. Each piece is encoded by itself and the ids are joined, which is what a
-rollout does too (sampled ids, then the ids that the environment inserts).
+passage or a reply stays text. Each piece is encoded separately and the ids are concatenated; a rollout does
+the same (sampled ids, then the ids that the environment inserts).
 
-Trained are the segments that the model writes, from where the template's prompt for that turn ends to the
+The loss covers the segments that the model writes, from the end of the template's prompt for that turn to the
 turn's terminator. Where a template writes no terminator (GLM-4), the model ends a turn by writing the token
-that opens the next one, and after the last turn the end-of-text token. How we differ from LongAlign
-(reference rearag.md section 7.1): it finds labels by planting marker tokens in the text, which changes the
-neighbours' tokenization; here markers only locate the turns, and the text that is encoded has none.
+that opens the next turn, and the last turn by the end-of-text token. How we differ from LongAlign (reference
+rearag.md section 7.1): it finds labels by inserting marker tokens into the text, which changes the
+tokenization around them; here markers only locate the turns, and the encoded text contains none.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ from src_core.chat_template import ChatTemplate
 from src_core.errors import UserError
 from src_core.protocols.records import ChatTurn, Message, Segment
 
-_MARK = "\ue000{}\ue001"  # private use: no template and no tokenizer gives it a meaning
+_MARK = "\ue000{}\ue001"  # private-use characters: no template and no tokenizer gives them a meaning
 
 _MORE = "\ue002"
 
 
 class EncodeError(ValueError):
-    """A conversation that this template cannot carry; the caller names row and file."""
+    """A conversation that this template cannot represent; the caller adds row and file to the message."""
 
 
 class Encoded(NamedTuple):
     """One conversation. `ids` (n,) int32 token ids; `trainable` (n,) bool, true where the loss is computed
-    (the prediction of that token at position i - 1).
+    (token i is predicted at position i - 1).
     """
 
     ids: npt.NDArray[np.int32]
@@ -46,7 +47,7 @@ class Encoded(NamedTuple):
 
 
 class TokenPiece(NamedTuple):
-    """The ids of one piece, and whether the model writes them."""
+    """The token ids of one piece, and whether the model writes them."""
 
     ids: list[int]
     trained: bool
@@ -70,7 +71,7 @@ class ChatTokenizer:
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise UserError(
-                f"no tokenizer.json in {folder}; a fast tokenizer is needed, as the hub lays it out"
+                f"no tokenizer.json in {folder}; a fast tokenizer in the hub's file layout is needed"
             )
         self._folder = folder
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(path))
@@ -91,7 +92,7 @@ class ChatTokenizer:
 
     @property
     def vocabulary(self) -> int:
-        """How many ids the tokenizer can give."""
+        """The number of ids that the tokenizer can return."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
     def prompt(self, messages: Sequence[Message]) -> str:
@@ -99,13 +100,13 @@ class ChatTokenizer:
         return self._template.render(messages, generation_prompt=True)
 
     def token_ids(self, text: str) -> list[int]:
-        """The ids of a rendered text, special tokens included; nothing is put in front of it or behind it."""
+        """The ids of a rendered text, special tokens included; no token is added at the start or the end."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     def text_ids(self, text: str) -> list[int]:
-        """The ids of plain text, in which special tokens are text too. Raises `EncodeError` for text that is
-        no Unicode.
+        """The ids of plain text; special tokens in it are encoded as text. Raises `EncodeError` for text
+        that is no Unicode.
         """
         try:
             text.encode()
@@ -126,12 +127,12 @@ class ChatTokenizer:
         return self.decode(ids[:end])
 
     def terminator(self, ids: Sequence[int]) -> int | None:
-        """The special token at the end of `ids`, None where there is none."""
+        """The special token at the end of `ids`, or None."""
         return ids[-1] if ids and ids[-1] in self.special_ids else None
 
     def encode(self, turns: Sequence[ChatTurn]) -> Encoded:
-        """Ids and loss mask of a whole conversation. Raises `EncodeError` when the template drops or
-        rewrites a turn, or when nothing in it is trained.
+        """Ids and loss mask of a whole conversation. Raises `EncodeError` when the template drops or rewrites
+        a turn, or when no token is trained.
         """
         pieces = self.pieces(turns)
         if not any(piece.trained for piece in pieces):
@@ -141,35 +142,38 @@ class ChatTokenizer:
         return Encoded(np.asarray(ids, dtype=np.int32), np.asarray(trained, dtype=np.bool_))
 
     def prompt_ids(self, turns: Sequence[ChatTurn]) -> list[int]:
-        """The ids that the next reply follows: a generation prompt, or the assistant's turn that goes on."""
+        """The ids before the next reply: up to the generation prompt, or up to the end of an unfinished
+        assistant turn.
+        """
         return [token for piece in self.prompt_pieces(turns) for token in piece.ids]
 
     def prompt_pieces(self, turns: Sequence[ChatTurn]) -> list[TokenPiece]:
         """As `prompt_ids`, in pieces. Raises `EncodeError`."""
         if not turns or turns[-1].role != "assistant":
             return self._joined(self._texts(turns, generation_prompt=True))
-        # The turn goes on: a mark in place of what follows keeps the template from stripping its end.
+        # The turn is unfinished: a marker after it keeps the template from stripping its trailing white
+        # space.
         more = turns[-1]._replace(segments=(*turns[-1].segments, Segment(_MORE, True)))
         texts = list(self._texts([*turns[:-1], more], generation_prompt=False))
         end = max(at for at, text in enumerate(texts) if text.text == _MORE)
         return self._joined(texts[:end])
 
     def pieces(self, turns: Sequence[ChatTurn]) -> list[TokenPiece]:
-        """A whole conversation in pieces, neighbours of one kind joined."""
+        """A whole conversation in pieces; adjacent pieces of one kind are joined."""
         return self._joined(self._texts(turns, generation_prompt=False))
 
     def _joined(self, texts: Sequence[_Text] | Iterator[_Text]) -> list[TokenPiece]:
-        made: list[TokenPiece] = []
+        pieces: list[TokenPiece] = []
         for text in texts:
             ids = self.text_ids(text.text) if text.foreign else self.token_ids(text.text)
-            if made and made[-1].trained == text.trained:
-                made[-1].ids.extend(ids)
+            if pieces and pieces[-1].trained == text.trained:
+                pieces[-1].ids.extend(ids)
             elif ids:
-                made.append(TokenPiece(ids, text.trained))
-        return made
+                pieces.append(TokenPiece(ids, text.trained))
+        return pieces
 
     def _texts(self, turns: Sequence[ChatTurn], *, generation_prompt: bool) -> Iterator[_Text]:
-        """What the template writes and what the turns hold, in order."""
+        """The text of the template and of the turns, in order."""
         between, contents = self._located(turns, generation_prompt=generation_prompt)
         for at, turn in enumerate(turns):
             trained = turn.segments[0].trained
@@ -182,7 +186,7 @@ class ChatTokenizer:
         yield _Text(between[-1], False, False)
 
     def _before(self, text: str, turns: Sequence[ChatTurn], at: int, *, trained: bool) -> Iterator[_Text]:
-        """What the template writes before turn `at`: what inference sends, then what the model has to
+        """The template's text before turn `at`: first what inference sends, then what the model has to
         write.
         """
         if not trained:
@@ -208,18 +212,19 @@ class ChatTokenizer:
         yield _Text(begins, True, False)
 
     def _terminator(self, behind: str, *, last: bool) -> tuple[str, str]:
-        """The special token that ends a reply, and the rest of what stands behind the reply."""
+        """The special token that ends a reply, and the rest of the text after the reply."""
         blank = len(behind) - len(behind.lstrip())
         token = next((token for token in self._special if behind[blank:].startswith(token)), None)
         if token is not None:
             return behind[: blank + len(token)], behind[blank + len(token) :]
         if behind.strip() or not self._end or not last:
-            raise EncodeError(f"the chat template in {self._folder} puts no special token behind a reply")
+            raise EncodeError(f"the chat template in {self._folder} puts no special token after a reply")
         return self._end, ""
 
     def _located(self, turns: Sequence[ChatTurn], *, generation_prompt: bool) -> tuple[list[str], list[str]]:
-        """What the template writes before, between and behind the turns, and what it makes of each turn's
-        text (some strip white space around it). Markers in place of the turns show where these are.
+        """The template's text before, between and after the turns, and each turn's text as the template
+        renders it (some templates strip white space around it). The turns are located by markers rendered in
+        their place.
         """
         marked = [{"role": turn.role, "content": _MARK.format(at)} for at, turn in enumerate(turns)]
         rest = self._template.render(marked, generation_prompt=generation_prompt)

@@ -1,8 +1,8 @@
 """One YAML -> one frozen, typed object: defaults < file < `key=value` overrides; an unknown key fails and is
 named.
 
-Config classes are pydantic dataclasses made with `config_class`, so that a misspelt key or a wrong type ends
-in one sentence. `dump` writes the resolved values back, which is what a run directory keeps.
+Config classes are pydantic dataclasses decorated with `config_class`; a misspelt key or a wrong type is a
+`UserError` of one sentence. `dump` returns the resolved values, which a run directory stores.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ def config_class(cls: type[T]) -> type[T]:
     """Class decorator: a frozen, keyword-only dataclass whose fields are validated and whose unknown keys
     fail.
     """
-    made = pydantic_dataclass(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid", strict=False))
-    return typing.cast("type[T]", made)
+    decorated = pydantic_dataclass(
+        cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid", strict=False)
+    )
+    return typing.cast("type[T]", decorated)
 
 
 def load_config(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
@@ -44,7 +46,7 @@ def load_config(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) 
 
 
 def build_config(cls: type[T], values: dict[str, Any], overrides: Sequence[str], *, where: str) -> T:
-    """As `load_config`, from values that were read already (and are changed by the overrides)."""
+    """As `load_config`, from values that are already loaded (`values` is modified by the overrides)."""
     for item in overrides:
         key, sign, text = item.partition("=")
         if not sign or not key:
@@ -82,8 +84,8 @@ def dump(config: Any) -> dict[str, Any]:
 
 
 def _is_text(cls: Any, keys: Sequence[str]) -> bool:
-    """Whether the dotted key names a plain text setting, whose value is taken as it stands (a question
-    may well contain `: ` or start with `[`).
+    """Whether the dotted key names a plain text setting, whose value is not parsed as YAML (a question may
+    contain `: ` or start with `[`).
     """
     hint: Any = cls
     for key in keys:
@@ -91,7 +93,7 @@ def _is_text(cls: Any, keys: Sequence[str]) -> bool:
         if section is None:
             return False
         hint = typing.get_type_hints(section).get(key)
-    # Text enumerations too: YAML would read `off` as False.
+    # Text enumerations are included: YAML would read `off` as False.
     return isinstance(hint, type) and issubclass(hint, str)
 
 

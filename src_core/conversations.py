@@ -2,9 +2,9 @@
 their protocol.
 
 A turn is `{"role": "user", "content"}`, `{"role": "assistant", "reasoning"}` or `{"role": "observation",
-"content"}` (the published schema, reference rearag.md section 6.5), in a JSON array or one row per line;
-keys that a hub export fills with null count as absent. Published files carry no `format`: whoever reads
-them says which one they have.
+"content"}` (the published schema, reference rearag.md section 6.5), in a JSON array or one row per line; keys
+that a hub export fills with null count as absent. Published files have no `format`: the caller passes it as
+`default_format`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ PUBLISHED = "rearag"
 
 
 class Conversation(NamedTuple):
-    """One row of a conversation file: where it stands, its format, its turns without null keys, and what is
-    wrong with it ("" when nothing is).
+    """One row of a conversation file: its place in the file, its format, its turns without null keys, and its
+    problem ("" for a valid row).
     """
 
     place: str
@@ -35,22 +35,22 @@ class Conversation(NamedTuple):
 
 
 def read_conversations(path: Path, *, default_format: str = PUBLISHED) -> Iterator[Conversation]:
-    """The conversations of a file, one at a time, each with the verdict of its protocol's check. Rows without
-    `format` have `default_format`. Raises `UserError` for a file that cannot be read; a bad row is a row with
-    its problem.
+    """The conversations of a file, one at a time, each checked by its protocol. Rows without `format` have
+    `default_format`. Raises `UserError` for a file that cannot be read; a bad row is returned with its
+    problem.
     """
     return (as_conversation(row, default_format=default_format) for row in file_rows(path))
 
 
 def as_conversation(row: RawRow, *, default_format: str = PUBLISHED) -> Conversation:
-    """The conversation that a row of a file holds."""
+    """The conversation in one row of a file."""
     value = row.value if isinstance(row.value, dict) else {}
     turns = without_nulls(value.get("messages"))
     name = value.get("format")
     name = default_format if name is None else name
     if row.problem or not isinstance(name, str):
         return Conversation(
-            row.place, str(name), turns, row.problem or f"the format is no text: {name!r:.60}"
+            row.place, str(name), turns, row.problem or f"the format is not a text: {name!r:.60}"
         )
     try:
         problem = plain_protocol(name).check(turns)
@@ -60,7 +60,9 @@ def as_conversation(row: RawRow, *, default_format: str = PUBLISHED) -> Conversa
 
 
 def without_nulls(messages: Any) -> list[dict[str, Any]]:
-    """The turns of a conversation without the keys that are null; empty when it is no list of turns."""
+    """The turns of a conversation without the keys that are null; empty when `messages` is not a list of
+    turns.
+    """
     if not isinstance(messages, list) or not all(isinstance(turn, dict) for turn in messages):
         return []
     return [{key: value for key, value in turn.items() if value is not None} for turn in messages]
@@ -68,7 +70,5 @@ def without_nulls(messages: Any) -> list[dict[str, Any]]:
 
 @cache
 def plain_protocol(name: str) -> Protocol:
-    """The protocol `name` without any prompt style of a run: for checks and for reading. Raises
-    `UserError`.
-    """
+    """The protocol `name` with its default prompt style: for checking and parsing. Raises `UserError`."""
     return load_protocol(name)

@@ -3,8 +3,8 @@ errors.
 
 `UserError` carries one sentence that says what is wrong and what to do; entry points print it and exit with
 status 2. `ModelError` and `RetrieverError` are raised by the HTTP clients once their retries are spent and
-are recorded on the sample, so that its siblings go on. Programming errors (TypeError, KeyError) are never
-caught.
+are recorded on the sample, so that the other samples continue. Programming errors (TypeError, KeyError) are
+never caught.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from collections.abc import Callable
 
 
 class UserError(Exception):
-    """A condition that the user can mend: the message says what is wrong and what to do, in one sentence."""
+    """A condition that the user can correct: the message says what is wrong and what to do, in one
+    sentence.
+    """
 
 
 class BoundaryError(Exception):
-    """A remote call that failed for good. `retryable` says whether the same call might succeed later."""
+    """A remote call that failed after all retries. `retryable` is true where the same call might succeed
+    later.
+    """
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
@@ -26,20 +30,20 @@ class BoundaryError(Exception):
 
 
 class ModelError(BoundaryError):
-    """An LLM server refused, broke off or timed out after all retries."""
+    """An LLM server refused a request, closed the connection or timed out, after all retries."""
 
 
 class ContextFullError(ModelError):
-    """The conversation no longer fits the model's context, however short its observations are cut."""
+    """The conversation does not fit the model's context, even with its observations cut to the minimum."""
 
 
 class RetrieverError(BoundaryError):
-    """The retriever refused, broke off or timed out after all retries."""
+    """The retriever refused a request, closed the connection or timed out, after all retries."""
 
 
 def run_main(main: Callable[[], int | None]) -> None:
-    """Run an entry point: exit 0 on success, 2 with one line on a `UserError`, 130 on Ctrl-C, loud
-    otherwise.
+    """Run an entry point: exit status 0 on success, 2 with one line on a `UserError`, 130 on Ctrl-C; any
+    other error is raised with its traceback.
     """
     try:
         code = main()
@@ -47,6 +51,6 @@ def run_main(main: Callable[[], int | None]) -> None:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: what was finished is saved; run the same command again to go on\n")
+        sys.stderr.write("interrupted: finished rows are saved; run the same command again to resume\n")
         sys.exit(130)
     sys.exit(code or 0)

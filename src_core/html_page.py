@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: its style, its script and its data are inside.
+"""One self-contained HTML file: it includes its style, its script and its data.
 
 What people and models wrote is data inside the page: JSON without a single `<`, put on screen as text only. A
 Content-Security-Policy allows the page's own script and style by their hashes and nothing else, so that even
@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-PARTS = Path(__file__).resolve().parent / "page"  # what all pages share
+PARTS = Path(__file__).resolve().parent / "page"  # shared by all pages
 _NOT_IN_A_SCRIPT = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
@@ -38,15 +38,15 @@ def fill_page(template: str, *, title: str, style: str, script: str, data: Any) 
     }
     pieces = template.split("{{")
     page = [pieces[0]]
-    for piece in pieces[1:]:  # one pass: a value that holds a placeholder is left alone
+    for piece in pieces[1:]:  # one pass: a placeholder inside a value is not replaced
         name, _, rest = piece.partition("}}")
         page.append(values[name] + rest)
     return "".join(page).encode("utf-8", "replace")
 
 
 def inert_json(value: Any) -> str:
-    """JSON that cannot end its script element or open a comment in it. Lone surrogates stay, as escapes; a
-    number that JSON does not know is a ValueError.
+    """JSON that cannot end its script element or open a comment in it. Lone surrogates are written as
+    escapes; NaN and infinity raise ValueError.
     """
     try:
         text = orjson.dumps(value).decode()

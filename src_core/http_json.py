@@ -1,8 +1,9 @@
-"""JSON over HTTP for all our clients: one bounded session, retries by predicate, one error type per boundary.
+"""JSON over HTTP for all clients: one session with a bounded connection pool, retries by status, one error
+type per client.
 
-Transport errors, time-outs, 408, 429 and 5xx are tried again with exponential back-off and jitter; other 4xx
-are final. Retries live here and nowhere else. `aiohttp` costs 79 us of CPU per request where the `openai`
-package costs 1.3 ms (reference/performance.md, section 2).
+Transport errors, time-outs, 408, 429 and 5xx are retried with exponential back-off and jitter; other 4xx are
+final. No other module retries. `aiohttp` costs 79 us of CPU per request where the `openai` package costs 1.3
+ms (reference/performance.md, section 2).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ CONNECT_SECONDS = 30
 
 @config_class
 class RetryPolicy:
-    """How often and how patiently a failing call is repeated; waits are seconds."""
+    """How often a failing call is repeated and how long it waits in between; waits are in seconds."""
 
     attempts: int = 5
     first_wait: float = 0.5
@@ -31,7 +32,9 @@ class RetryPolicy:
 
 
 class JsonHttp:
-    """Requests to one server. What fails for good is raised as `error`, the caller's boundary error."""
+    """Requests to one server. A request that fails after all retries raises `error`, the caller's boundary
+    error.
+    """
 
     def __init__(
         self,
@@ -56,9 +59,9 @@ class JsonHttp:
     async def request(
         self, method: str, path: str, body: Any = None, *, expect: type, attempts: int | None = None
     ) -> Any:
-        """The parsed reply to `body` (None sends none) at a path below the base URL, or at a whole URL of
-        the same server, after at most `attempts` tries (default: the policy's). A reply that is not JSON of
-        the type `expect` (dict or list) is a passing failure: half a reply looks like that.
+        """The parsed reply to `body` (None sends none) at a path below the base URL, or at a whole URL of the
+        same server, after at most `attempts` tries (default: the policy's). A reply that is not JSON of the
+        type `expect` (dict or list) is retried: a truncated reply looks like that.
         """
         data = None if body is None else to_json(body)
         call = (method, path if "://" in path else self.url + path, data, expect)
@@ -69,14 +72,16 @@ class JsonHttp:
             failed.append(error)
 
         async def attempt() -> Any:
-            if failed:  # the first attempt, whose outcome is known
+            if failed:  # the first attempt was made before the retry loop
                 raise failed.pop()
             return await self._once(*call)
 
         return await self._retrying(attempts or self._retry.attempts)(attempt)
 
     def _retrying(self, attempts: int) -> AsyncRetrying:
-        """Only built once a call has failed: around every call it was 40 % of the client's CPU time."""
+        """Built only after a call has failed: building it for every call took 40 % of the client's CPU
+        time.
+        """
         policy = self._retry
         return AsyncRetrying(
             stop=stop_after_attempt(attempts),

@@ -1,4 +1,4 @@
-"""What our HTTP servers share: the error of a bad request, and a listening socket."""
+"""Shared by the HTTP servers of the project: the error of a bad request, and a listening socket."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from src_core.errors import UserError
 
 
 class RequestError(Exception):
-    """A request that cannot be answered: HTTP status, a short name, and what to change."""
+    """A request that cannot be answered: the HTTP status, a short name of the error, and what to change."""
 
     def __init__(self, status: int, error: str, detail: str) -> None:
         super().__init__(detail)
@@ -19,9 +19,11 @@ class RequestError(Exception):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """The socket, bound but not yet listening, so that a port in use is known before minutes of loading."""
+    """The socket, bound but not yet listening: a port in use is reported before the model loads for
+    minutes.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the protocol is named; with it every reply waits 40 ms.
+    # asyncio disables Nagle's algorithm only where the protocol is given; with Nagle every reply waits 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -38,7 +40,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def start_listening(listener: socket.socket, port: int) -> None:
-    """Listen. Two servers loading at the same time can both bind the port; only one gets to listen."""
+    """Start listening. Two servers that load at the same time can both bind the port; only one can listen."""
     try:
         listener.listen(1024)
     except OSError as error:

@@ -17,8 +17,9 @@ from src_core.errors import UserError
 
 
 def read_jsonl(path: Path, *, torn_tail_ok: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield one object per non-blank line. A bad line is a `UserError` naming file and line number; only with
-    `torn_tail_ok` may the very last line be incomplete (an interrupted append), and is then skipped."""
+    """Yield one object per non-blank line. A bad line is a `UserError` naming file and line number. With
+    `torn_tail_ok` an incomplete last line (an interrupted append) is skipped.
+    """
     if not path.is_file():
         raise UserError(f"no such file: {path}; check the path")
     with path.open("rb") as handle:
@@ -31,7 +32,7 @@ def read_jsonl(path: Path, *, torn_tail_ok: bool = False) -> Iterator[dict[str, 
                 if torn_tail_ok and not line.endswith(b"\n"):
                     return
                 raise UserError(
-                    f"{path}, line {number}: not valid JSON ({error}); mend or remove that line"
+                    f"{path}, line {number}: not valid JSON ({error}); correct or remove that line"
                 ) from error
             if not isinstance(row, dict):
                 raise UserError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
@@ -39,9 +40,8 @@ def read_jsonl(path: Path, *, torn_tail_ok: bool = False) -> Iterator[dict[str, 
 
 
 class JsonlWriter:
-    """Appends whole lines. Opening repairs a torn tail (truncates to the last newline), so that the next
-    append can never be glued to half a row. `durable` calls fsync after each row: a row that was reported is
-    on disk.
+    """Appends whole lines. Opening truncates the file to its last newline, so that a row is never appended to
+    an incomplete line. `durable` calls fsync after each row: a row that was reported is on disk.
     """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
@@ -56,7 +56,7 @@ class JsonlWriter:
         self.write_many([line])
 
     def write_many(self, lines: Sequence[bytes]) -> None:
-        """Append rows with one sync. Disk full is a `UserError`, and what was half written is undone."""
+        """Append rows with one fsync. A full disk is a `UserError`, and a partial write is truncated."""
         start = os.fstat(self._fd).st_size
         data = b"".join(line + b"\n" for line in lines)
         try:
@@ -125,8 +125,8 @@ class LineSpool:
 
 
 def drop_torn_tail(path: Path) -> int:
-    """Cut an incomplete last line off `path`; returns how many bytes were dropped (0 when whole or
-    absent).
+    """Remove an incomplete last line from `path`. Returns the number of bytes removed (0 when the file is
+    complete or absent).
     """
     if not path.exists() or path.stat().st_size == 0:
         return 0
@@ -151,14 +151,15 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def rewrite_jsonl(path: Path, lines: Iterable[bytes]) -> None:
-    """Replace a JSONL file by `lines` (without newlines) atomically. They are written as they come and may be
-    read from the old file meanwhile."""
+    """Replace a JSONL file by `lines` (without newlines) atomically. The lines are written one by one; the
+    iterable may read the old file.
+    """
     _write_atomic(path, (line + b"\n" for line in lines))
 
 
 def write_json_array(path: Path, rows: Iterable[bytes]) -> None:
-    """Replace `path` by one JSON array of `rows` (each one JSON value without newlines), a row per line; as
-    atomic as `rewrite_jsonl`, and no more than one row is held.
+    """Replace `path` by one JSON array of `rows` (each one JSON value without newlines), a row per line;
+    atomic as `rewrite_jsonl`, with one row in memory at a time.
     """
     rewrite_jsonl(path, _array_lines(rows))
 

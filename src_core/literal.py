@@ -1,8 +1,8 @@
 """Read the first object literal in hostile text: JSON or Python-dict style, either quote, apostrophes inside.
 
-A small recursive-descent reader instead of `ast.literal_eval`: that one cannot mend an unescaped apostrophe
-(the fault the original's own worked example teaches, reference section 4), and can exhaust the stack. Ours is
-linear in the text, bounded in depth, and evaluates nothing.
+A recursive-descent parser instead of `ast.literal_eval`, which cannot repair an unescaped apostrophe (the
+original ReaRAG's example prompt contains one, reference section 4) and can exhaust the stack. This parser
+takes linear time, has bounded depth and evaluates nothing.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,18})?$")
 
 
 class LiteralError(ValueError):
-    """The text is not an object literal; the message says where reading stopped."""
+    """The text is not an object literal; the message gives the character at which parsing stopped."""
 
 
 class ReadObject(NamedTuple):
-    """The object and the names of the parse_fixes that were needed to read it."""
+    """The object and the names of the `parse_fixes` that were needed to parse it."""
 
     value: dict[str, Any]
     parse_fixes: tuple[str, ...]
@@ -57,7 +57,7 @@ class _Reader:
         self.parse_fixes: list[str] = []
 
     def object(self, depth: int) -> dict[str, Any]:
-        """A `{key: value, …}`; a missing last brace at the end of the text (or before a fence) is mended."""
+        """A `{key: value, …}`; a missing last brace at the end of the text (or before a fence) is added."""
         self._expect("{")
         found: dict[str, Any] = {}
         while True:
@@ -107,8 +107,8 @@ class _Reader:
         raise LiteralError("a string is not closed")
 
     def _closes(self) -> bool:
-        """A quote ends its string only when what follows can follow a string; else it is an apostrophe
-        inside.
+        """A quote ends its string only when the next character can follow a string; otherwise it is an
+        apostrophe in the string.
         """
         rest = _SPACE.match(self.text, self.at)
         after = rest.end() if rest else self.at
@@ -162,5 +162,5 @@ class _Reader:
 
 
 def _join_pair(pair: re.Match[str]) -> str:
-    """The one character that JSON writes as two escapes outside the basic plane."""
+    """The character outside the basic multilingual plane that JSON writes as two escapes."""
     return pair.group().encode("utf-16", "surrogatepass").decode("utf-16")

@@ -25,8 +25,8 @@ from src_core.types import Usage
 
 @config_class
 class Sampling:
-    """Decoding parameters of one kind of call. `seed` is combined with the question and step (see
-    `derive_seed`).
+    """Decoding parameters of one kind of call. `seed` is combined with the question id and the step number
+    (see `derive_seed`).
     """
 
     max_tokens: int = 1024
@@ -37,12 +37,11 @@ class Sampling:
 
 @config_class
 class Endpoint:
-    """Where a model is served. `model` may be left empty: then the server is asked for its only model.
+    """Where a model is served. With an empty `model` the first model that the server lists is used.
 
-    `engine` decides how a grammar is sent: `llama.cpp` (field `grammar`), `vllm` (field
-    `structured_outputs`). `api: completions` sends text that was rendered here with the chat template of
-    the `tokenizer` folder, for servers without a chat route. A `url` of `scripted:FILE` is the deterministic
-    fake.
+    `engine` selects the request field of a grammar: `grammar` for `llama.cpp`, `structured_outputs` for
+    `vllm`. `api: completions` sends text that the client renders with the chat template of the `tokenizer`
+    folder, for servers without a chat route. A `url` of `scripted:FILE` is the deterministic fake.
     """
 
     url: str = "http://127.0.0.1:9891/v1"
@@ -63,9 +62,9 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A reply: its text without the think block, why it ended (`stop`, `length`, …), what it cost, and the
-    think block of a reasoning model. `tokens` are those of the whole reply where log-probabilities were asked
-    for and the server gives them, else empty.
+    """A reply: its text without the think block, its finish reason (`stop`, `length`, …), its token usage,
+    and the think block of a reasoning model. `tokens` are the tokens of the whole reply where
+    log-probabilities were requested and the server returns them, else empty.
     """
 
     text: str
@@ -76,7 +75,7 @@ class Completion:
 
 
 class ChatModel(Protocol):
-    """What the loop needs of a language model."""
+    """The interface of a language model that the loop uses."""
 
     async def chat(
         self,
@@ -87,18 +86,18 @@ class ChatModel(Protocol):
         constraint: Constraint | None = None,
         logprobs: bool = False,
     ) -> Completion:
-        """One reply, with its tokens where `logprobs` asks for them. Raises `ModelError` once retries are
-        spent.
+        """One reply, with its tokens and their log-probabilities if `logprobs` is true. Raises `ModelError`
+        after all retries.
         """
         ...
 
     @property
     def name(self) -> str:
-        """What the server calls its model; empty before `ready`."""
+        """The server's name of its model; empty before `ready`."""
         ...
 
     async def ready(self) -> None:
-        """Check that the model can be asked. Raises `ModelError`."""
+        """Check that the server is up and serves the model. Raises `ModelError`."""
         ...
 
     async def close(self) -> None:
@@ -132,8 +131,8 @@ class HttpChatModel:
         constraint: Constraint | None = None,
         logprobs: bool = False,
     ) -> Completion:
-        """See `ChatModel.chat`. A last message of the assistant is continued; the reply is what
-        follows it.
+        """See `ChatModel.chat`. If the last message is the assistant's, the model continues it; the reply is
+        the continuation.
         """
         body: dict[str, Any] = {
             "model": self._model,
@@ -172,7 +171,7 @@ class HttpChatModel:
         return self._model
 
     async def ready(self) -> None:
-        """Ask the server which models it serves; without a configured name its first one is taken."""
+        """Request the server's list of models; without a configured name the first one is used."""
         listed = await self._http.request("GET", "/models", expect=dict, attempts=1)
         names = [str(row["id"]) for row in listed.get("data", []) if isinstance(row, dict) and "id" in row]
         if not names:
@@ -187,7 +186,9 @@ class HttpChatModel:
 
 
 def derive_seed(base: int | None, *parts: object) -> int | None:
-    """A 31-bit seed from a base seed and what it is for (question id, step, try); None stays None."""
+    """A 31-bit seed from a base seed and its use (question id, step, attempt); None if the base seed is
+    None.
+    """
     if base is None:
         return None
     blob = "\x1f".join([str(base), *map(str, parts)]).encode("utf-8", "surrogatepass")
@@ -195,7 +196,7 @@ def derive_seed(base: int | None, *parts: object) -> int | None:
 
 
 def _template(endpoint: Endpoint) -> ChatTemplate | None:
-    """The chat template that a completion endpoint needs; None for chat."""
+    """The chat template of a completion endpoint; None for a chat endpoint."""
     if endpoint.api == "chat":
         return None
     if not endpoint.tokenizer:
@@ -222,8 +223,8 @@ def _constraint_fields(constraint: Constraint | None, engine: str) -> dict[str, 
 
 
 def _completion(payload: Any) -> Completion:
-    """Read an OpenAI chat or completion reply; any other shape is a `ModelError`. Servers with a reasoning
-    parser send the think block apart (`reasoning_content`, in newer ones `reasoning`).
+    """Parse an OpenAI chat or completion reply; any other shape is a `ModelError`. Servers with a reasoning
+    parser send the think block in a separate field (`reasoning_content`, in newer servers `reasoning`).
     """
     try:
         choice = payload["choices"][0]
@@ -234,18 +235,22 @@ def _completion(payload: Any) -> Completion:
         usage = Usage(1, int(counts.get("prompt_tokens") or 0), int(counts.get("completion_tokens") or 0))
         reason = str(choice.get("finish_reason") or "")
         think = str(apart) or thinking.think
-        return Completion(thinking.said, reason, usage, think=think, tokens=_tokens(choice))
+        return Completion(thinking.text, reason, usage, think=think, tokens=_tokens(choice))
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"the server's reply has no choices[0].message: {type(error).__name__}") from error
 
 
 def _without_beginning(reply: Completion, begun: str) -> Completion:
-    """llama.cpp's reply to a message that it continues begins with that message's text; vLLM's does not."""
+    """The continuation without the text that it continues: llama.cpp's reply begins with that text, vLLM's
+    does not.
+    """
     return replace(reply, text=reply.text.removeprefix(begun)) if begun else reply
 
 
 def _tokens(choice: dict[str, Any]) -> tuple[Token, ...]:
-    """The tokens of a reply, in the shape of chat (`content`) or of completions (two lists); () for none."""
+    """The tokens of a reply in the shape of chat (`content`) or of completions (two lists); () where the
+    reply has none.
+    """
     found = choice.get("logprobs") or {}
     try:
         if found.get("content"):

@@ -1,13 +1,13 @@
-"""Token ids in, token ids out: what rollouts and scoring need of a server, beside chat.
+"""Token ids in, token ids out: the server routes that rollouts and scoring use besides chat.
 
-Nothing is tokenised twice: the prompt is a list of ids, the reply is the ids that were sampled with their
-natural log-probabilities under the model (temperature 1, no truncation of the distribution).
+No text is tokenised twice: the prompt is a list of ids, the reply is the sampled ids with their natural
+log-probabilities under the model (temperature 1, no truncation of the distribution).
 
-  - vLLM: `/v1/completions` with a token prompt, `return_token_ids`, and `prompt_logprobs` for scoring. -
-  llama.cpp (the embedded server): `/completion` with a token prompt and `return_tokens`. A continuation is
+  - vLLM: `/v1/completions` with a token prompt, `return_token_ids`, and `prompt_logprobs` for scoring.
+- llama.cpp (the embedded server): `/completion` with a token prompt and `return_tokens`. A continuation is
   scored by a grammar of token ids, which forces it; the reported log-probabilities are those before the
-  grammar. After a stop string the server keeps back the last tokens' log-probabilities, so these are scored
-  in a second call.
+  grammar. After a stop string the server does not return the log-probabilities of the last tokens, so these
+  are scored in a second call.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class TokenCompletion:
-    """A sampled reply: `ids` with end-of-text and stop-string tokens, `logprobs` one per id, `finish_reason`
-    (`stop`, `length`), cost.
+    """A sampled reply: `ids` with end-of-text and stop-string tokens, one log-probability per id in
+    `logprobs`, `finish_reason` (`stop`, `length`), token usage.
     """
 
     ids: tuple[int, ...]
@@ -36,8 +36,8 @@ class TokenCompletion:
 
 
 class TokenSampling(NamedTuple):
-    """How tokens are sampled: the whole distribution at `temperature`, at most `max_tokens`, until a string
-    of `stop`.
+    """How tokens are sampled: from the whole distribution at `temperature`, at most `max_tokens` tokens,
+    until a string of `stop`.
     """
 
     max_tokens: int
@@ -49,7 +49,7 @@ class TokenSampling(NamedTuple):
 
 @runtime_checkable
 class TokenModel(Protocol):
-    """A model that takes and gives token ids."""
+    """A model that takes and returns token ids."""
 
     async def generate_tokens(self, prompt: Sequence[int], *, sampling: TokenSampling) -> TokenCompletion:
         """The reply to a prompt of token ids. Raises `ModelError`."""
@@ -105,7 +105,7 @@ class VllmTokens:
 
 
 class LlamaCppTokens:
-    """The token routes of llama.cpp, which stand beside its OpenAI routes (without `/v1`)."""
+    """The token routes of llama.cpp; their paths have no `/v1`."""
 
     def __init__(self, http: JsonHttp) -> None:
         self._http = http
@@ -138,11 +138,11 @@ class LlamaCppTokens:
         reply = await self._ask(prompt, n_predict=len(continuation), temperature=0.0, grammar=forced)
         ids, logprobs = self._tokens(reply)
         if ids[: len(continuation)] != tuple(continuation) or len(logprobs) < len(continuation):
-            raise ModelError(f"{self._route} did not follow the continuation that was to be scored")
+            raise ModelError(f"{self._route} did not generate the continuation that was to be scored")
         return list(logprobs[: len(continuation)])
 
     async def _ask(self, prompt: Sequence[int], **settings: Any) -> Body:
-        # The server's default samplers cut the distribution (top_k 40, min_p 0.05).
+        # The server's default samplers truncate the distribution (top_k 40, min_p 0.05).
         whole = {"top_k": 0, "min_p": 0.0, "n_probs": 1, "return_tokens": True, "cache_prompt": True}
         body = {"prompt": list(prompt), **whole, **settings}
         reply: Body = await self._http.request("POST", self._route, body, expect=dict)

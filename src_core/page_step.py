@@ -1,4 +1,4 @@
-"""A step as the pages hold it: report, live page and data viewer draw it with `page/parts.js`."""
+"""A step as data of a page: report, live page and data viewer draw it with `page/parts.js`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from src_core.types import DirectAnswer, Passage, Search, Step, Usage
 
 
 def page_step(step: Step, passages: Sequence[Any] = ()) -> dict[str, Any]:
-    """The fields of a step. What is empty is left out, and so is the reply where thought and action say it
-    all. `passages` are in the form of the page; `parts.js` draws `{id, title, text, scores}`.
+    """The fields of a step. Empty fields are left out, and so is the reply where it holds no more than
+    thought and action. `passages` are in the form of the page; `parts.js` draws `{id, title, text, scores}`.
     """
     action = step.action
     fields = {
@@ -37,7 +37,7 @@ def page_step(step: Step, passages: Sequence[Any] = ()) -> dict[str, Any]:
 
 
 def page_scores(passage: Passage) -> dict[str, float]:
-    """The scores of a passage by name, without those that are no number."""
+    """The scores of a passage by name, without those that are not finite."""
     rounded = {name: page_number(score) for name, score in passage.scores.items()}
     return {name: score for name, score in rounded.items() if score is not None}
 
@@ -48,5 +48,5 @@ def page_usage(usage: Usage) -> list[int]:
 
 
 def page_number(value: float | None) -> float | None:
-    """Four decimals are enough to look at; None for what is not finite, which JSON does not know."""
+    """`value` rounded to four decimals; None where it is not finite, which JSON cannot express."""
     return round(value, 4) if value is not None and math.isfinite(value) else None

@@ -1,7 +1,6 @@
 """Modules found by name in one of our packages, or by the path of a file: methods and text formats.
 
-Only the package itself calls this for its own modules, so that no import between packages hides behind a
-name.
+A package calls this for its own modules only, so that every import between packages is an import statement.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ def plugin_names(package: str) -> list[str]:
 
 
 def load_plugin(package: str, name: str, *, known: Sequence[str], what: str) -> ModuleType:
-    """The module `name` of `package`, which must be among `known`, or the file of that path (it ends in
+    """The module `name` of `package`, which must be one of `known`, or the file at that path (it ends in
     `.py`). Raises `UserError` for an unknown name, with the known ones, and for a file that is not there.
     """
     if name.endswith(".py"):

@@ -1,5 +1,5 @@
 """Progress of long steps: a bar on a terminal; elsewhere (log files, pipes) a plain line every few seconds,
-also while nothing is finished, so that a log never stands still.
+also while no unit is finished.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PLAIN_EVERY = 10.0
 
 
 def count(value: float) -> str:
-    """Plain numbers with thousands separators."""
+    """A number with thousands separators."""
     return f"{value:,.0f}"
 
 
@@ -35,10 +35,10 @@ def mebibytes(value: float) -> str:
 
 
 class StepProgress:
-    """Progress of one step that has `total` units (None: not known yet), of which `done` were done before.
-    Without either, `unit` names what is being done, such as one long call of a library.
+    """Progress of one step of `total` units (None: not known yet), of which `done` were finished in an
+    earlier run. Without either, `unit` names the step, such as one long call of a library.
 
-    `show` writes a number of units. A context manager; `stop` ends it. Safe to call from several threads.
+    `show` formats a number of units. A context manager; `stop` ends the progress. Thread-safe.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class StepProgress:
             self.update(self._done + by)
 
     def skip(self, by: int = 1) -> None:
-        """`by` more units were done in an earlier run: they count, but not for the rate."""
+        """`by` more units were done in an earlier run: they count as done, but not in the rate."""
         with self._lock:
             self._first += by
             self.update(self._done + by, quiet=True)
@@ -81,7 +81,9 @@ class StepProgress:
     def update(
         self, done: int, *, total: int | None = None, note: str | None = None, quiet: bool = False
     ) -> None:
-        """`done` units are done, of `total` where that is known only now; `note` is shown behind the rate."""
+        """Set the number of units `done`, and `total` where it is known only now; `note` is shown after the
+        rate.
+        """
         with self._lock:
             self._done = done
             self._total = self._total if total is None else total
@@ -93,7 +95,7 @@ class StepProgress:
                 self._print()
 
     def stop(self) -> None:
-        """End the step: the bar is taken down, no line follows."""
+        """End the step: the bar is removed and no further line is printed."""
         self._ended.set()
         if self._bar:
             self._bar.stop()
@@ -141,7 +143,7 @@ class StepProgress:
         return f"{figures} {self._unit}, {self._rate_text()}{left}"
 
     def _phase(self) -> str:
-        """A step without countable units: its name and how long it has taken."""
+        """The line of a step without countable units: its name and its elapsed seconds."""
         return ", ".join(part for part in (self._unit, self._note) if part) + self._so_far()
 
     def _so_far(self) -> str:
@@ -149,8 +151,8 @@ class StepProgress:
 
 
 class Steps:
-    """Makes the progress of each step of a long command, all on one console: `with steps("rows read",
-    total=10) as progress`, or `with steps("training the index"):` where there is nothing to count.
+    """Builds the progress of each step of a long command, all on one console: `with steps("rows read",
+    total=10) as progress`, or `with steps("training the index"):` for a step without countable units.
     """
 
     def __init__(self, console: Console, *, every: float = PLAIN_EVERY) -> None:

@@ -1,10 +1,10 @@
-"""Rows out of files, one at a time: JSONL, JSON arrays (also inside an object, as TriviaQA's `{"Data":
-[...]}`), TSV and CSV tables with a header, each plain or `.gz`, and Parquet.
+"""Rows of files, one at a time: JSONL, JSON arrays (also inside an object, as TriviaQA's `{"Data": [...]}`),
+TSV and CSV tables with a header, each plain or `.gz`, and Parquet.
 
-Nothing is held but the row in hand: HotpotQA's training file is 560 MB of one JSON array, and some publishers
-ship several times that. A line or table row that cannot be read is handed on with its problem, for the caller
-to report; a file that breaks off (half a download, a damaged archive) is always a `UserError`, since what
-follows is lost.
+One row is in memory at a time: HotpotQA's training file is one JSON array of 560 MB, and some publishers ship
+several times that. A line or table row that cannot be read is returned with its problem, for the caller to
+report; a truncated file (an incomplete download, a damaged archive) is always a `UserError`, since the rest
+of its rows is lost.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PARQUET_ROWS = 256
 
 
 class RawRow(NamedTuple):
-    """A row as found. `place` is "line 7" or "row 7"; `problem` says why there is no value."""
+    """A row of a file. `place` is "line 7" or "row 7"; `problem` is the reason why there is no value."""
 
     place: str
     value: Any
@@ -38,9 +38,9 @@ class RawRow(NamedTuple):
 
 
 def file_rows(path: Path, *, columns: Sequence[str] = ()) -> Iterator[RawRow]:
-    """The rows of a local file, told apart by its name and first characters. `columns` are the names of a
-    table's columns where it has no header. Raises `UserError` for a file that is missing, broken off or of no
-    known kind.
+    """The rows of a local file, whose kind is detected from its name and first characters. `columns` are the
+    names of a table's columns where it has no header. Raises `UserError` for a file that is missing,
+    truncated or of no known kind.
     """
     if not path.is_file():
         raise UserError(f"no such file: {path}; check the path")
@@ -55,12 +55,12 @@ def file_rows(path: Path, *, columns: Sequence[str] = ()) -> Iterator[RawRow]:
             else:
                 yield from _json_rows(handle, path, kind)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path} is not a whole .gz file ({error}); fetch it again") from error
+        raise UserError(f"{path} is not a complete .gz file ({error}); download it again") from error
     except OSError as error:
         raise UserError(f"could not read {path}: {error.strerror}") from error
     except ijson.JSONError as error:
         raise UserError(
-            f"{path} cannot be read as JSON ({_first_line(error)}); fetch it again or mend it"
+            f"{path} cannot be read as JSON ({_first_line(error)}); download it again or correct it"
         ) from error
 
 
@@ -80,13 +80,13 @@ def first_cells(path: Path) -> list[str]:
 
 
 def _kind_of(path: Path) -> str:
-    """The suffix that says what a file is, below a `.gz`."""
+    """The suffix that gives the kind of a file, without a final `.gz`."""
     return Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, unpacked where need be, past a byte order mark."""
+    """The bytes of a file, decompressed if it ends in `.gz`, without a byte order mark."""
     opener = gzip.open if path.suffix.lower() == ".gz" else open
     with cast("BinaryIO", opener(path, "rb")) as handle:
         if handle.read(len(_BOM)) != _BOM:
@@ -133,7 +133,7 @@ def _array_rows(handle: BinaryIO, prefix: str) -> Iterator[RawRow]:
 
 
 def _is_row(line: bytes) -> bool:
-    """Whether a first line is a row by itself, and not (the opening of) an object around the rows."""
+    """Whether a first line is one row, and not (the start of) an object around the rows."""
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -142,7 +142,7 @@ def _is_row(line: bytes) -> bool:
 
 
 def _array_inside(handle: BinaryIO) -> str | None:
-    """Where the first list directly inside a JSON object is, as ijson's prefix of its items."""
+    """The ijson prefix of the items of the first list directly inside a JSON object."""
     for prefix, event, _ in ijson.parse(handle):
         if event == "start_array" and prefix and "." not in prefix:
             return f"{prefix}.item"
@@ -150,7 +150,7 @@ def _array_inside(handle: BinaryIO) -> str | None:
 
 
 def _text(handle: BinaryIO) -> io.TextIOWrapper:
-    """Bytes that are not UTF-8 become surrogates, which no text has otherwise."""
+    """The file as text. Bytes that are not UTF-8 become surrogates, which valid text never holds."""
     return io.TextIOWrapper(handle, encoding="utf-8", errors="surrogateescape", newline="")
 
 
@@ -198,12 +198,12 @@ def _parquet_rows(path: Path) -> Iterator[RawRow]:
                 yield RawRow(f"row {number}", row)
     except (ArrowException, OSError) as error:
         raise UserError(
-            f"{path} is not a whole Parquet file ({_first_line(error)}); fetch it again"
+            f"{path} is not a complete Parquet file ({_first_line(error)}); download it again"
         ) from error
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of an error's text (ijson hands some on as bytes)."""
+    """The first line of an error's text (ijson gives some texts as bytes)."""
     text = error.args[0] if error.args else ""
     plain = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     return next((line.strip() for line in plain.splitlines() if line.strip()), type(error).__name__)

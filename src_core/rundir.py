@@ -1,13 +1,12 @@
 """The run directory `runs/<name>/`: settings, rows, logs, and a manifest that explains the run.
 
-Kill -9 and rerun: rows are appended whole and synced, finished questions are skipped, failed ones are tried
-again, and the rewritten file holds every question once. `on_existing` says what happens to a directory that
-was used before:
+A run can be killed (`kill -9`) and started again: rows are appended whole and synced, finished questions are
+skipped, failed ones are retried, and the rewritten file holds every question once. `on_existing` says what
+happens to a directory that was used before:
 
-- `resume` (the default): go on where it stopped; one made with other settings is refused with three ways out
-- `resume_anyway`: go on although settings differ; the rows that are there stay
-- `clean`: delete everything but `logs/` and start over
-- `fail`: refuse
+- `resume` (the default): resume the run; a run with other settings is refused, and the message names three
+alternatives - `resume_anyway`: resume although settings differ; existing rows are kept - `clean`: delete
+everything but `logs/` and start over - `fail`: refuse
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ MANIFEST = "manifest.json"
 ROWS = "trajectories.jsonl"
 FAILED = "failed.jsonl"
 OnExisting = Literal["resume", "resume_anyway", "clean", "fail"]
-# Settings that may change between a run and its continuation: they do not change any row.
+# Settings that may change between a run and its resumption: they do not change any row.
 _FREE = frozenset({"run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps"})
 _PACKAGES: tuple[str, ...] = (
     "aiohttp",
@@ -66,14 +65,14 @@ class RunDir:
 
     def __init__(self, path: Path, *, config: dict[str, Any], on_existing: OnExisting = "resume") -> None:
         """Open or create (see above). Raises `UserError` when refused, in use by another process, or when the
-        folder cannot be made.
+        folder cannot be created.
         """
         self.path = path
         used = was_used(path, config=config, on_existing=on_existing)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot make {path}: {error.strerror}; choose another runs_dir") from error
+            raise UserError(f"cannot create {path}: {error.strerror}; choose another runs_dir") from error
         self._lock = _lock(path)
         if used and on_existing == "clean":
             _clean(path)
@@ -86,11 +85,11 @@ class RunDir:
         return self.path / ROWS
 
     def finished_ids(self, *, retry_statuses: frozenset[str], key: RowKey = question_of) -> set[str]:
-        """The keys of the rows on disk, after dropping a torn tail, rows whose key was there before and rows
-        whose status is to be tried again (those go to `failed.jsonl`).
+        """The keys of the rows on disk, after dropping a torn tail, rows with a repeated key and rows whose
+        status is to be retried (those go to `failed.jsonl`).
 
-        `key` tells two pieces of work apart: by default their questions; where a question has several chains,
-        for example their ids and numbers in one text. Only keys are held in memory.
+        `key` identifies a piece of work: by default its question id; where a question has several
+        trajectories, for example the id and the number in one text. Only keys are held in memory.
         """
         drop_torn_tail(self.rows)
         if not self.rows.is_file():
@@ -103,7 +102,8 @@ class RunDir:
                 failed += 1
             else:
                 kept.add(key(row))
-        if failed:  # before they leave the rows: an interruption in between may double them, never lose them
+        # Written before they leave the rows: an interruption in between may duplicate them, not lose them.
+        if failed:
             rows = (row for row in read_jsonl(self.rows) if row["status"] in retry_statuses)
             with JsonlWriter(self.path / FAILED) as writer:
                 while batch := [orjson.dumps(row) for row in islice(rows, _ROWS_PER_SYNC)]:
@@ -113,7 +113,9 @@ class RunDir:
         return kept
 
     def write_manifest(self, values: dict[str, Any]) -> None:
-        """Write `manifest.json` atomically: `values` plus where and with what the run was made."""
+        """Write `manifest.json` atomically: `values` plus the machine, the code and the package versions of
+        the run.
+        """
         manifest = {**values, "code": code_state(), "packages": package_versions(), "machine": machine()}
         write_atomic(self.path / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
 
@@ -133,7 +135,7 @@ def was_used(path: Path, *, config: dict[str, Any], on_existing: OnExisting) -> 
 
 
 def settings_fingerprint(config: dict[str, Any]) -> str:
-    """Hash of the settings that decide what rows look like."""
+    """Hash of the settings that determine the rows."""
     fixed = {key: value for key, value in config.items() if key not in _FREE}
     return hashlib.sha256(orjson.dumps(fixed, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
@@ -164,12 +166,12 @@ def package_versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """What the run ran on, without names of hosts or people."""
+    """The machine of the run, without names of hosts or people."""
     return {"platform": sys.platform, "machine": platform.machine(), "cores": os.cpu_count()}
 
 
 def _first_of_each(path: Path, *, retry_statuses: frozenset[str], key: RowKey) -> Iterator[bytes]:
-    """The lines of `path` to keep: the first row of each key among those that are not to be tried again."""
+    """The lines of `path` to keep: the first row of each key among those that are not to be retried."""
     seen: set[str] = set()
     for row in read_jsonl(path):
         if row["status"] not in retry_statuses and (name := key(row)) not in seen:
@@ -185,14 +187,14 @@ def _refuse_other_settings(path: Path, config: dict[str, Any]) -> None:
         key for key in {*before, *config} if key not in _FREE and before.get(key) != config.get(key)
     )
     raise UserError(
-        f"{path} was made with other settings ({', '.join(differing)}); {_ways_out('resume_anyway')}"
+        f"{path} was written with other settings ({', '.join(differing)}); {_ways_out('resume_anyway')}"
     )
 
 
-def _ways_out(going_on: OnExisting) -> str:
+def _ways_out(resume: OnExisting) -> str:
     return (
         "take another RUN_NAME, or start over with on_existing=clean, "
-        f"or go on with what is there with on_existing={going_on}"
+        f"or keep the rows that are there with on_existing={resume}"
     )
 
 
@@ -209,8 +211,8 @@ def _lock(path: Path) -> int:
 
 
 def _clean(path: Path) -> None:
-    """Empty a run directory but for the lock and the logs (of servers that may be running right now). The
-    settings go last: an interrupted clean-up never leaves rows without the settings they were made with.
+    """Empty a run directory except for the lock and the logs (of servers that may be running). The settings
+    are deleted last: after an interrupted clean-up no rows are left without their settings.
     """
     for entry in sorted(path.iterdir(), key=lambda entry: entry.name == CONFIG):
         if entry.name in (".lock", "logs"):

@@ -1,15 +1,15 @@
-"""The scripted model: an ordinary `ChatModel` chosen by `url: scripted:FILE`; running out of script is an
-error.
+"""The scripted model: a `ChatModel` selected by `url: scripted:FILE`; a request for which no reply is left is
+an error.
 
 The file is JSONL. Each row is `{"when": TEXT, "replies": [TEXT, …]}`: the first row whose `when` occurs in
 the last message that the user or the observation sent, or anywhere in the conversation with `"anywhere":
 true`, answers with its next reply. `"cycle": true` starts over at the end. Token counts are white-space
 words, so that usage is non-zero and exact. `"unsure": [WORD, …]` gives the row's replies log-probabilities
-where they are asked for: these words are unlikely (0.05), all others likely (0.95).
+where they are requested: these words have probability 0.05, all others 0.95.
 
-With a tokenizer it also takes and gives token ids: `when` is looked for in the whole decoded prompt,
-special tokens in a reply are tokens, a stop string ends the reply and belongs to it. `"likely": [TEXT, …]`
-are the continuations that `score_tokens` finds likely; all others are unlikely.
+With a tokenizer it also takes and returns token ids: `when` is searched in the whole decoded prompt, special
+tokens in a reply are tokens, a stop string ends the reply and is part of it. `"likely": [TEXT, …]` are the
+continuations that `score_tokens` scores as likely; all others are unlikely.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from src_core.protocols.records import Constraint, Message
 from src_core.think import split_think
 from src_core.types import Usage
 
-if TYPE_CHECKING:  # arrays of token ids, which most scripts do not need
+if TYPE_CHECKING:  # numpy, which most scripts do not need
     from src_core.chat_tokenizer import ChatTokenizer
 
 MAX_STOPS = 4
-"""What the chat API takes; servers refuse a request with more."""
+"""The maximal number of stop strings of the chat API; servers refuse a request with more."""
 _WORD = re.compile(r"\s*\S+")
 _LIKELY, _UNLIKELY = math.log(0.95), math.log(0.05)
 
 
 class ScriptedModel:
-    """Deterministic replies from a file; `calls` keeps every request for tests to look at."""
+    """Deterministic replies from a file; `calls` holds every request, for tests."""
 
     def __init__(self, path: Path, *, tokenizer: ChatTokenizer | None = None) -> None:
         self._rows = list(read_jsonl(path))
@@ -58,13 +58,13 @@ class ScriptedModel:
         self,
         messages: Sequence[Message],
         *,
-        sampling: Sampling,  # noqa: ARG002 - the protocol's argument; a script has no use for it
+        sampling: Sampling,  # noqa: ARG002 - an argument of the interface; a script does not use it
         stop: Sequence[str] = (),
         constraint: Constraint | None = None,  # noqa: ARG002
         logprobs: bool = False,
     ) -> Completion:
-        """The next scripted reply, cut at the first stop string as a server would; as there, more than
-        `MAX_STOPS` are refused.
+        """The next scripted reply, cut at the first stop string as a server does; more than `MAX_STOPS` are
+        refused, as by a server.
         """
         if len(stop) > MAX_STOPS:
             raise ModelError(
@@ -79,7 +79,7 @@ class ScriptedModel:
         usage = Usage(1, len(everything.split()), len(text.split()))
         thinking = split_think(text)
         tokens = _tokens(text, row["unsure"]) if logprobs and "unsure" in row else ()
-        return Completion(thinking.said, "stop", usage, think=thinking.think, tokens=tokens)
+        return Completion(thinking.text, "stop", usage, think=thinking.think, tokens=tokens)
 
     async def generate_tokens(self, prompt: Sequence[int], *, sampling: TokenSampling) -> TokenCompletion:
         """The next scripted reply as token ids (see `llm_tokens.TokenModel`)."""
@@ -92,13 +92,13 @@ class ScriptedModel:
         return TokenCompletion(kept, (_LIKELY,) * len(kept), reason, Usage(1, len(prompt), len(kept)))
 
     async def score_tokens(self, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:
-        """What the script says of a continuation (see `llm_tokens.TokenModel`)."""
+        """The scripted log-probabilities of a continuation (see `llm_tokens.TokenModel`)."""
         asked, text = (self._with_tokenizer().decode(ids) for ids in (prompt, continuation))
         likely = any(text in row.get("likely", ()) for row in self._rows if row["when"] in asked)
         return [_LIKELY if likely else _UNLIKELY] * len(continuation)
 
     def _next(self, everything: str, last: str) -> tuple[dict[str, Any], str]:
-        """The row that answers, and its next reply."""
+        """The row that matches, and its next reply."""
         for index, row in enumerate(self._rows):
             if row["when"] not in (everything if row.get("anywhere") else last):
                 continue
@@ -126,7 +126,7 @@ class ScriptedModel:
         """A script is always ready."""
 
     async def close(self) -> None:
-        """Nothing to release."""
+        """There is nothing to release."""
 
 
 def _tokens(text: str, unsure: Sequence[str]) -> tuple[Token, ...]:

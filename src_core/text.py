@@ -1,4 +1,4 @@
-"""Text that prompts are made of: slots filled in, passages as numbered lines, cuts at a word."""
+"""Text of prompts: filling slots, passages as numbered lines, cutting at a word."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NO_PASSAGE = "(no passage was found)"
 
 
 def fill(template: str, **slots: str) -> str:
-    """Put `slots` into `{name}` places in one pass, so that a slot's text is never scanned for slots."""
+    """Replace each `{name}` by its value in one pass, so that slots inside a value are not replaced."""
     parts = [template]
     for name, value in slots.items():
         parts = [piece for part in parts for piece in _split(part, "{" + name + "}", value)]
@@ -42,7 +42,7 @@ def shorten(text: str, max_chars: int) -> str:
 
 
 class _Done(str):
-    """A filled-in slot: never split again."""
+    """A filled-in slot, which is not split again."""
 
     __slots__ = ()
 

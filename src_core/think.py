@@ -1,4 +1,4 @@
-"""Think blocks of reasoning models, kept apart from what the loop parses, shows and trains on."""
+"""Think blocks of reasoning models, separated from the text that the loop parses, shows and trains on."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ CLOSE = "</think>"
 
 
 class Thinking(NamedTuple):
-    """A reply in two parts: what the model thought to itself, and what it said."""
+    """A reply in two parts: the think block and the text after it."""
 
     think: str
-    said: str
+    text: str
 
 
 def split_think(text: str) -> Thinking:
-    """Separate the think block at the head of a reply.
+    """Separate the think block at the start of a reply.
 
-    Some chat templates open the block themselves, so that a reply may begin inside it: everything before a
-    first `</think>` is thought. A block that was opened and never closed (the reply ran out of tokens) leaves
-    nothing said, which the parser then reports, rather than half a thought taken for an answer.
+    Some chat templates open the block themselves, so that a reply may begin inside it: everything before the
+    first `</think>` is the think block. A block that is not closed (the reply ran out of tokens) leaves an
+    empty text, which the parser reports as a failure.
     """
     before, closed, after = text.partition(CLOSE)
     if closed:
@@ -30,13 +30,13 @@ def split_think(text: str) -> Thinking:
     return Thinking("", text)
 
 
-def join_think(think: str, said: str, *, compact: bool = False) -> str:
-    """A reply with its think block in front: `split_think` undone (a block without anything said stays open).
-    The block has lines of its own, as the chat templates of reasoning models write it; `compact` writes it on
-    one line, as the tag formats do.
+def join_think(think: str, text: str, *, compact: bool = False) -> str:
+    """A reply with its think block in front, the inverse of `split_think` (a block without text after it
+    stays open). The block is on separate lines, as the chat templates of reasoning models write it; `compact`
+    writes it on one line, as the tag formats do.
     """
     if not think:
-        return said
+        return text
     if compact:
-        return f"{OPEN}{think}{CLOSE}\n{said}" if said else f"{OPEN}{think}"
-    return f"{OPEN}\n{think}\n{CLOSE}\n\n{said}" if said else f"{OPEN}\n{think}"
+        return f"{OPEN}{think}{CLOSE}\n{text}" if text else f"{OPEN}{think}"
+    return f"{OPEN}\n{think}\n{CLOSE}\n\n{text}" if text else f"{OPEN}\n{think}"

@@ -1,8 +1,8 @@
-"""The prompt that a model or adapter was trained with, compared with the one that it is asked with.
+"""Compares the prompt that a model or adapter was trained with and the prompt of the run.
 
 Training leaves `training.json` in the folder that it writes: `prompt` (the fields of `PromptStyle`) and
-`format` (the protocol of its rows, where all have one). A model that is asked in another way than it was
-trained answers worse without a word, so the difference is an error.
+`format` (the protocol of its rows, where all have one). A model answers worse, without any message, under a
+prompt other than its training prompt, so a difference is an error.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ TRAINING = "training.json"
 
 
 def require_trained_prompt(folder: Path, protocol: Protocol) -> None:
-    """Raises `UserError` where `folder` (or the GGUF file that was made of it and lies beside it) records a
-    format or a prompt that is not that of `protocol`, or its record is damaged. A folder without a record
-    passes.
+    """Raises `UserError` where `folder` (or the GGUF file that was converted from it and is beside it)
+    records a format or a prompt other than that of `protocol`, or its record is damaged. A folder without a
+    record passes.
     """
     record = _read(folder.with_suffix("") if folder.is_file() else folder)
     if record is None:
@@ -32,7 +32,7 @@ def require_trained_prompt(folder: Path, protocol: Protocol) -> None:
             f"{folder} was trained with the format {trained}, this run asks in {protocol.name}; "
             f"set protocol={trained}"
         )
-    # A template that is left open is the protocol's own.
+    # An empty template means the protocol's default.
     own = {"user_template": protocol.user_template, "observation_template": protocol.observation_template}
     for name, value in record["prompt"].items():
         trained = value or own.get(name, value)

@@ -1,5 +1,5 @@
-"""The records that flow between rooms. All frozen; all survive a JSON round trip (`to_json` /
-`trajectory_from_json`).
+"""The records that all packages exchange. All are frozen; a JSON round trip (`to_json` /
+`trajectory_from_json`) keeps all values.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pydantic import TypeAdapter
 
 class Status(StrEnum):
     """How an episode ended. The errors are retried on resume; `refused` is a question that a teacher or a
-    method cannot work on (its annotation gives no chain, no passages); every other value carries an answer.
+    method cannot process (its annotation gives no sub-questions or no passages); every other status comes
+    with an answer.
     """
 
     FINISHED = "finished"
@@ -33,8 +34,8 @@ class Status(StrEnum):
 
 
 def question_id(question: str, answers: tuple[str, ...], choices: tuple[str, ...] = ()) -> str:
-    """Content hash (16 hex digits) of a question, its gold answers and, where it has them, its choices:
-    stable under re-ordering of the input file.
+    """Content hash (16 hex digits) of a question, its gold answers and its choices (if any): independent of
+    the order of the input file.
     """
     blob = "\x1f".join([question.strip(), *sorted(answers)])
     if choices:
@@ -45,8 +46,8 @@ def question_id(question: str, answers: tuple[str, ...], choices: tuple[str, ...
 @dataclass(frozen=True, slots=True)
 class Question:
     """One question. `answers` are gold aliases (may be empty), `supporting` gold passage ids in the corpus,
-    `choices` the options of a multiple-choice question in the order of their letters (its `answers` are
-    texts of choices), `group` what it is reported under (subject, hops or category).
+    `choices` the options of a multiple-choice question in the order of their letters (its `answers` are texts
+    of choices), `group` the name under which it is reported (subject, hops or category).
     """
 
     id: str
@@ -61,7 +62,7 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Passage:
     """One corpus row. `contents` is the wire text, whose first line is the title when the corpus has titles;
-    `scores` are named after what gave them (`retrieval`, `rerank`).
+    `scores` are named after the stage that computed them (`retrieval`, `rerank`).
     """
 
     id: str
@@ -86,7 +87,7 @@ def title_of(contents: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of LLM calls as their servers reported them; adds with `+`."""
+    """Token counts of LLM calls as reported by the servers; `+` adds them."""
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -117,7 +118,7 @@ NO_USAGE = Usage()
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The action that asks the RAG engine a self-contained sub-query."""
+    """The action that sends a self-contained sub-query to the RAG engine."""
 
     query: str
     function: Literal["search"] = "search"
@@ -145,13 +146,13 @@ Action = Search | DirectAnswer | Finish
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One executed Thought / Action / Observation. `n` counts from 1; `observation` is None where nothing was
-    searched; `conclusion` is the intermediate answer that some formats draw after an observation.
+    """One executed Thought / Action / Observation. `n` counts from 1; `observation` is None for a step
+    without a search; `conclusion` is the intermediate answer that some formats have after an observation.
 
-    `reply` is the model's text as received but for its think block, which is `think`; `parse_fixes` names
-    what the parser mended, `parse_failures` counts malformed replies before it (each was retried within the
-    step's budget), `repeated` says that the query had been asked before in this episode, `seconds` is the
-    wall-clock time of the whole step.
+    `reply` is the model's text as received, without its think block, which is `think`; `parse_fixes` names
+    the repairs of the parser, `parse_failures` counts the malformed replies before it (each was retried
+    within the step's budget), `repeated` is true where the query was asked before in this episode, `seconds`
+    is the wall-clock time of the whole step.
     """
 
     n: int
@@ -171,9 +172,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """An episode on record: a failed question is a row with its status and `error`, never a crash or
-    silence.
-    """
+    """A recorded episode. A failed question is a row with its status and `error`."""
 
     question: Question
     steps: tuple[Step, ...]
@@ -186,7 +185,7 @@ class Trajectory:
 
     @property
     def searches(self) -> int:
-        """How many search actions were executed."""
+        """The number of executed search actions."""
         return sum(isinstance(step.action, Search) for step in self.steps)
 
 
@@ -195,9 +194,7 @@ _QUESTION = TypeAdapter(Question)
 
 
 def to_json(record: Any) -> bytes:
-    """One line of JSON (no newline) for any record of this module; lone surrogates are replaced, never
-    fatal.
-    """
+    """One line of JSON (no newline) for any record of this module; lone surrogates are replaced."""
     try:
         return orjson.dumps(record)
     except (TypeError, orjson.JSONEncodeError):
@@ -218,10 +215,14 @@ def _printable(value: Any) -> Any:
 
 
 def question_from_json(line: bytes | str) -> Question:
-    """Read back what `to_json` wrote for a question. Raises pydantic's ValidationError on anything else."""
+    """Parse the line that `to_json` wrote for a question. Raises pydantic's ValidationError on anything
+    else.
+    """
     return _QUESTION.validate_json(line)
 
 
 def trajectory_from_json(line: bytes | str) -> Trajectory:
-    """Read back what `to_json` wrote for a trajectory. Raises pydantic's ValidationError on anything else."""
+    """Parse the line that `to_json` wrote for a trajectory. Raises pydantic's ValidationError on anything
+    else.
+    """
     return _TRAJECTORY.validate_json(line)

@@ -1,1 +1,1 @@
-"""The loop: RAG engine, episode, one module per method, runner."""
+"""Inference: the RAG engine, the episode loop, one module per method, the runner."""

@@ -19,8 +19,8 @@ from src_infer.rag_engine import ObservationMode
 
 @config_class
 class PromptSettings:
-    """Which prompts the reasoning model gets. `system` names files in `configs/prompts` joined by `+` (""
-    = no system turn); the rest is `PromptStyle`.
+    """The prompts of the reasoning model. `system` names files in `configs/prompts`, joined by `+` ("" = no
+    system turn); the other fields are those of `PromptStyle`.
     """
 
     system: str = "agent_system"
@@ -30,7 +30,7 @@ class PromptSettings:
     legacy_actions: bool = False
 
     def style(self) -> PromptStyle:
-        """The renderer's style, with the prompt text read in."""
+        """The prompt style, with the text of the prompt files."""
         return PromptStyle(
             system=load_prompt(self.system),
             user_template=self.user_template,
@@ -42,8 +42,8 @@ class PromptSettings:
 
 @config_class
 class RuntimeConfig:
-    """What answers questions: models, retriever, prompts, decoding, limits. Defaults are the original
-    ReaRAG's where sane (reference rearag.md sections 3, 8 and 14.7).
+    """The parts that answer questions: models, retriever, prompts, decoding, limits. Defaults are those of
+    the original ReaRAG, except where they are defects (reference rearag.md sections 3, 8 and 14.7).
 
     `agent` writes the steps in the text format `protocol` (a name of `src_core/protocols` or the path of a
     file), `reader` answers sub-queries and the question from passages. `retriever` is a URL or `toy:CORPUS`
@@ -82,10 +82,10 @@ class RuntimeConfig:
 
 @config_class
 class InferConfig(RuntimeConfig):
-    """Everything a run needs. `method_settings` are the settings of the method (its `Settings` class).
-    `question` answers that one question instead of the file. `prompts_digest` is filled in at the start, so
-    that a run is not continued with other prompts; given, it must match. `on_existing` says what happens to
-    a run directory that was used before (`src_core.rundir`).
+    """All settings of a run. `method_settings` are the settings of the method (its `Settings` class). With
+    `question` the run answers that one question instead of the file. `prompts_digest` is filled in at the
+    start, so that a run is not resumed with other prompts; a given digest must match. `on_existing` says what
+    happens to a run directory that was used before (`src_core.rundir`).
     """
 
     method: str = "rearag"

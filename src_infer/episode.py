@@ -1,11 +1,11 @@
-"""The pure loop: `advance` makes one step from a prefix, `run_episode` advances until the end (ReaRAG,
-Algorithm 2 of the paper; reference rearag.md section 8).
+"""The pure loop: `advance` adds one step to a prefix, `run_episode` advances until the end (ReaRAG, Algorithm
+2 of the paper; reference rearag.md section 8).
 
-All I/O is passed in: a `StepWriter` writes the next step, `search` observes a query. A prefix is a `Node`:
-many branches may grow from one, each a trajectory. How we differ from the original: malformed replies are
-retried under a budget *per step* and never count as a step; only the first step of a reply is executed; a
-repeated query is answered with a notice; the caller always gets what was gathered, with a status that says
-how the episode ended.
+All I/O is passed in: a `StepWriter` writes the next step, `search` returns the observation of a query. A
+prefix is a `Node`; several nodes may continue one prefix, and the path to each leaf is a trajectory. How we
+differ from the original: malformed replies are retried under a budget *per step* and never count as a step;
+only the first step of a reply is executed; a repeated query is answered with a notice; the caller always gets
+the steps so far, with a status that says how the episode ended.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Limits:
     """When an episode stops. `max_tokens` counts prompt and completion tokens of the whole question (0: no
     cap).
 
-    `min_searches` holds back `finish` while fewer searches were made; it needs constrained decoding and is
-    ignored otherwise. `max_repeats` repeated queries end the search for more: from then on only `finish` is
-    allowed where decoding is constrained, and the loop stops one repeat later where it is not.
+    `min_searches` forbids `finish` until that many searches are done; it needs constrained decoding and is
+    ignored otherwise. After `max_repeats` repeated queries only `finish` is allowed where decoding is
+    constrained; where it is not, the loop stops one repeat later.
     """
 
     t_max: int = 15
@@ -41,7 +41,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A prefix: the question, or a step after another prefix. Prefixes are shared, never changed."""
+    """A prefix: the question, or a step after another prefix. Prefixes are shared and immutable."""
 
     question: str
     step: Step | None = None
@@ -58,13 +58,13 @@ class Node:
         return tuple(reversed(steps))
 
     def child(self, step: Step) -> Node:
-        """The prefix that goes on with `step`."""
+        """The prefix of this node followed by `step`."""
         return Node(self.question, step, self)
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a search returned: the text that the model reads, and the passages behind it."""
+    """The result of a search: the text that the model reads, and its passages."""
 
     text: str
     passages: tuple[Passage, ...] = ()
@@ -73,7 +73,7 @@ class Observation:
 
 @dataclass(slots=True)
 class Ledger:
-    """What an episode has cost so far, malformed replies included, and the codes of those replies."""
+    """The token usage of an episode so far with malformed replies, and the error codes of those."""
 
     usage: Usage = NO_USAGE
     parse_failures: list[str] = field(default_factory=list)
@@ -81,8 +81,8 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """The prefix at which an episode ended, and how it ended. `usage` also holds what malformed replies cost;
-    `parse_failures` are their codes.
+    """The prefix at which an episode ended, and how it ended. `usage` includes malformed replies;
+    `parse_failures` are their error codes.
     """
 
     node: Node
@@ -109,13 +109,13 @@ class StepWriter(ABC):
     async def generate(
         self, question: str, steps: Sequence[Step], *, n: int, attempt: int, functions: Sequence[str]
     ) -> Completion:
-        """The reply for step `n` after `steps`; `attempt` counts from 0; `functions` are those
-        allowed now.
+        """The reply for step `n` after `steps`; `attempt` counts from 0; `functions` are the functions that
+        are allowed now.
         """
 
     @abstractmethod
     def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
-        """The step in a reply. Raises nothing."""
+        """The step parsed from a reply. Raises nothing."""
 
     async def conclude(self, question: str, steps: Sequence[Step], *, n: int) -> Completion:
         """The conclusion after the observation of the last of `steps` (writers with `concludes`)."""
@@ -143,9 +143,9 @@ async def run_episode(
     on_step: OnStep | None = None,
     initial_query: str = "",
 ) -> Episode:
-    """Advance from the question to the end. Raises nothing of its own: boundary errors become the episode's
-    status. With `initial_query` the first step searches that, before the model is asked. `on_draft` is
-    called with a step before its search is made, `on_step` once it is whole.
+    """Advance from the question to the end. Boundary errors become the episode's status; nothing is raised
+    for them. With `initial_query` the first step searches that query, before the model writes a step.
+    `on_draft` is called with a step before its search runs, `on_step` once the step is complete.
     """
     node, ledger = Node(question), Ledger()
 
@@ -176,7 +176,7 @@ async def run_episode(
 
 
 def stop_status(node: Node, ledger: Ledger, limits: Limits) -> Status | None:
-    """How an episode that has reached `node` ends there; None while it goes on."""
+    """The status with which an episode ends at `node`; None while it continues."""
     steps = node.steps
     if steps and isinstance(steps[-1].action, Finish):
         return Status.FINISHED
@@ -197,9 +197,9 @@ async def advance(
     on_draft: OnStep | None = None,
     initial_query: str = "",
 ) -> Step | None:
-    """The next step after a prefix, with its observation and conclusion; None once its tries are spent on
-    malformed replies. What each call cost goes to `ledger` at once, so that it counts even when a later
-    call fails. Raises `BoundaryError`.
+    """The next step after a prefix, with its observation and conclusion; None if all its attempts were
+    malformed replies. The usage of each call is added to `ledger` at once, so that it counts even when a
+    later call fails. Raises `BoundaryError`.
     """
     steps = node.steps
     begun = time.perf_counter()
@@ -221,14 +221,12 @@ async def advance(
 
 
 def failure_status(error: BoundaryError) -> Status:
-    """The status of a row whose remote call failed for good."""
+    """The status of a row whose remote call failed after all retries."""
     return Status.RETRIEVER_ERROR if isinstance(error, RetrieverError) else Status.MODEL_ERROR
 
 
 def allowed_functions(steps: Sequence[Step], *, n: int, limits: Limits) -> tuple[str, ...]:
-    """Which functions step `n` may call: not `finish` below `min_searches`, `finish` alone at the
-    very end.
-    """
+    """The functions of step `n`: no `finish` below `min_searches`, only `finish` at the last step."""
     if n >= limits.t_max or _repeats(steps) >= max(limits.max_repeats, 1):
         return ("finish",)
     searches = sum(isinstance(step.action, Search) for step in steps)
@@ -238,7 +236,7 @@ def allowed_functions(steps: Sequence[Step], *, n: int, limits: Limits) -> tuple
 async def _draft(
     question: str, steps: Sequence[Step], *, writer: StepWriter, limits: Limits, ledger: Ledger
 ) -> Step | None:
-    """The next step without its observation, None once the step's tries are spent."""
+    """The next step without its observation, None if all attempts of the step were malformed."""
     n = len(steps) + 1
     functions = allowed_functions(steps, n=n, limits=limits)
     cost = NO_USAGE
@@ -267,8 +265,8 @@ async def _draft(
 
 
 async def _observe(draft: Step, steps: Sequence[Step], *, search: SearchFn) -> Step:
-    """The step with its observation: nothing where nothing is searched, a notice for a repeated
-    query, else what `search` returns.
+    """The step with its observation: None for an action without a search, a notice for a repeated query, else
+    the result of `search`.
     """
     if isinstance(draft.action, Finish | DirectAnswer):
         return draft
@@ -281,7 +279,7 @@ async def _observe(draft: Step, steps: Sequence[Step], *, search: SearchFn) -> S
 
 
 def _same_query(query: str, steps: Sequence[Step]) -> Step | None:
-    """The earlier, not itself repeated, step that asked the same thing (case and punctuation aside)."""
+    """The earlier step with the same query (ignoring case and punctuation) that is not itself repeated."""
     ours = _plain(query)
     for step in steps:
         if isinstance(step.action, Search) and not step.repeated and _plain(step.action.query) == ours:

@@ -1,8 +1,7 @@
-"""What the methods that work in steps share: their notation as a protocol, and the way from the loop to a
-row.
+"""Shared by the multi-step methods: their notation as a protocol, and the conversion of an episode to a row.
 
-`run_episode` is the loop for all of them, so that limits, malformed replies, repeated queries and failures
-at the boundary mean the same everywhere. Messages are plain turns of user and assistant.
+`run_episode` is the loop for all of them, so that limits, malformed replies, repeated queries and boundary
+errors are handled in the same way. Messages are plain turns of user and assistant.
 """
 
 from __future__ import annotations
@@ -40,30 +39,30 @@ from src_tasks.answers import NO_ANSWER, normalize_answer
 Turns = Callable[[str, Sequence[Step]], list[Turn]]
 """Question and steps as turns in the published schema."""
 Parse = Callable[[str, Sequence[str]], ParsedStep | ParseError]
-"""Reads a reply as a step, given the functions that are allowed now. Raises nothing."""
+"""Parses a reply as a step, given the functions that are allowed now. Raises nothing."""
 
 MAX_PASSAGES = 15
 
 
 class Evidence(StrEnum):
-    """What the final reader gets: each query with its observation, or all passages."""
+    """The evidence of the final reader: each query with its observation, or all passages."""
 
     SEARCHES = "searches"
     PASSAGES = "passages"
 
 
-def unread(_text: str, _functions: Sequence[str]) -> ParsedStep | ParseError:
-    """For replies that are not steps."""
+def no_steps(_text: str, _functions: Sequence[str]) -> ParsedStep | ParseError:
+    """The parser of replies that are not steps: always a `ParseError`."""
     return ParseError("no_steps", "such a reply is not a step")
 
 
 class Prompted(Protocol):
-    """The notation of one method: the transcript inside the user's turn, which no chat template rewrites.
+    """The notation of one method: the transcript is inside the user's turn, which no chat template rewrites.
 
-    `turns` gives question and steps in the published schema, whose observations alone are shortened where
-    room is short; they fill the slots of `template`: `{question}`, `{context}` (the observations),
-    `{thoughts}` (what the assistant said), `{transcript}` (both, in order) and further `slots`. `parse`
-    reads a reply, with its think block where `reads_think` says so (some models search while they think).
+    `turns` gives question and steps in the published schema, of which only observations are shortened to fit
+    the context; they fill the slots of `template`: `{question}`, `{context}` (the observations), `{thoughts}`
+    (the assistant's turns), `{transcript}` (both, in order) and further `slots`. `parse` parses a reply, with
+    its think block where `reads_think` says so (some models search while they think).
     """
 
     name = "prompted"
@@ -74,7 +73,7 @@ class Prompted(Protocol):
         template: str,
         *,
         turns: Turns,
-        parse: Parse = unread,
+        parse: Parse = no_steps,
         stops: tuple[str, ...] = READER_STOPS,
         reads_think: bool = False,
         **slots: str,
@@ -86,7 +85,7 @@ class Prompted(Protocol):
         self._reads_think = reads_think
 
     def render_step(self, step: Step) -> str:
-        """The thought; how a query is written is the method's own business (`turns`)."""
+        """The thought; each method writes queries in its own notation (`turns`)."""
         return step.thought
 
     def turns(self, question: str, steps: Sequence[Step]) -> list[Turn]:
@@ -102,47 +101,47 @@ class Prompted(Protocol):
 
     def render_history(self, turns: Sequence[Turn]) -> str:
         """The prompt with its slots filled in."""
-        said = [turn["reasoning"] for turn in turns if turn["role"] == "assistant"]
+        thoughts = [turn["reasoning"] for turn in turns if turn["role"] == "assistant"]
         seen = [turn["content"] for turn in turns if turn["role"] == "observation"]
         both = [turn.get("reasoning") or turn["content"] for turn in turns[1:]]
         return fill(
             self._template,
             question=turns[0]["content"],
             context="\n".join(seen) or NO_PASSAGE,
-            thoughts=" ".join(said) or "(none)",
+            thoughts=" ".join(thoughts) or "(none)",
             transcript="\n".join(both),
             **self._slots,
         )
 
 
 def reader_policy(runtime: Runtime, protocol: Protocol, *, logprobs: bool = False) -> Policy:
-    """The answer LLM as the model that writes the steps, with the run's sampling."""
+    """A policy whose model is the answer LLM, with the run's sampling."""
     return replace(
         runtime.policy, model=runtime.reader, protocol=protocol, constrain=Constrain.OFF, logprobs=logprobs
     )
 
 
 def agent_policy(runtime: Runtime, protocol: Protocol) -> Policy:
-    """The reasoning model with another notation."""
+    """A policy whose model is the reasoning model, with the notation `protocol`."""
     return replace(runtime.policy, protocol=protocol, constrain=Constrain.OFF)
 
 
-def user(text: str) -> Turn:
+def user_turn(text: str) -> Turn:
     """The turn that holds the question."""
     return {"role": "user", "content": text}
 
 
-def said(text: str) -> Turn:
-    """A turn of the model."""
+def assistant_turn(text: str) -> Turn:
+    """A turn written by the model."""
     return {"role": "assistant", "reasoning": text}
 
 
-def observed(text: str) -> Turn:
+def observation_turn(text: str) -> Turn:
     """A turn that may be shortened."""
     return {"role": "observation", "content": text}
 
 
-def gathered(steps: Sequence[Step]) -> list[Passage]:
+def all_passages(steps: Sequence[Step]) -> list[Passage]:
     """The passages of all steps, each once, the newest last, at most `MAX_PASSAGES` (IRCoT's own bound)."""
     found = unique_passages([passage for step in steps for passage in step.passages])
     return found[-MAX_PASSAGES:]
@@ -150,7 +149,7 @@ def gathered(steps: Sequence[Step]) -> list[Passage]:
 
 def passage_turns(passages: Sequence[Passage], runtime: Runtime) -> list[Turn]:
     """One turn per passage."""
-    return [observed(line) for line in passage_lines(passages, max_chars=runtime.max_passage_chars)]
+    return [observation_turn(line) for line in passage_lines(passages, max_chars=runtime.max_passage_chars)]
 
 
 def passage_search(runtime: Runtime) -> SearchFn:
@@ -174,7 +173,7 @@ async def answer_stepwise(
     answer_from: str = "finish",
     evidence: Evidence = Evidence.SEARCHES,
 ) -> Trajectory:
-    """One episode and its final answer, as a row. Raises nothing of its own."""
+    """One episode and its final answer, as a row. Boundary errors become the row's status."""
     begun = time.perf_counter()
     episode = await run_episode(
         question.question,
@@ -209,18 +208,18 @@ async def answer_stepwise(
 async def final_answer(
     question: Question, steps: Sequence[Step], runtime: Runtime, *, answer_from: str, evidence: Evidence
 ) -> ReaderReply:
-    """The short answer: from the evidence by the reader, or the `finish` argument (by setting, or as
-    fallback when the reader says nothing or abstains). Raises `ModelError`.
+    """The short answer: from the evidence by the reader, or the `finish` argument (by setting, or as fallback
+    when the reader's answer is empty or an abstention). Raises `ModelError`.
     """
     last = steps[-1].action if steps else None
     proposed = last.answer if isinstance(last, Finish) else ""
     if answer_from == "finish" and proposed:
         return ReaderReply(proposed, NO_USAGE)
     if evidence is Evidence.SEARCHES:
-        turns = [observed(block) for block in search_blocks(steps)]
+        turns = [observation_turn(block) for block in search_blocks(steps)]
         reply = await ask_reader(question, turns, runtime, prompt="final", between="\n\n", nothing=NO_SEARCH)
     else:
-        reply = await ask_reader(question, passage_turns(gathered(steps), runtime), runtime)
+        reply = await ask_reader(question, passage_turns(all_passages(steps), runtime), runtime)
     if proposed and normalize_answer(reply.text) in ("", NO_ANSWER):
         return ReaderReply(proposed, reply.usage)
     return reply
@@ -245,7 +244,7 @@ async def ask_reader(
         text = fill(template, context=context, question=question.question)
         return [{"role": "system", "content": system}, {"role": "user", "content": text}]
 
-    whole = [user(question.question), *turns]
+    whole = [user_turn(question.question), *turns]
     reply = await chat_within_context(
         runtime.reader,
         truncation_candidates(whole, max_chars=size_of(whole)),
@@ -257,11 +256,11 @@ async def ask_reader(
     return ReaderReply(reply.text.strip(), reply.usage)
 
 
-def asked(steps: Sequence[Step]) -> list[tuple[str, str]]:
+def queries_and_observations(steps: Sequence[Step]) -> list[tuple[str, str]]:
     """Query and observation of every search."""
     return [(step.action.query, step.observation or "") for step in steps if isinstance(step.action, Search)]
 
 
 def with_notes(trajectory: Trajectory, **notes: Any) -> Trajectory:
-    """The row with more provenance."""
+    """The row with `notes` added to its provenance."""
     return replace(trajectory, provenance={**trajectory.provenance, **notes})

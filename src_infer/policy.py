@@ -1,7 +1,7 @@
 """The policy: a model that writes steps in a protocol, within the model's context.
 
-`generate` asks for the reply to a question and its steps, `parse` reads it, `score` gives the
-log-probability of continuations. `episode.advance` makes steps of that.
+`generate` returns the reply to a question and its steps, `parse` parses it, `score` returns the
+log-probabilities of continuations. `episode.advance` builds steps from replies.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from src_core.types import Step
 from src_infer.episode import Node, StepWriter
 from src_infer.truncation import CHARS_PER_TOKEN, chat_within_context, size_of, truncation_candidates
 
-if TYPE_CHECKING:  # arrays of token ids, which most runs do not need
+if TYPE_CHECKING:  # numpy, which most runs do not need
     from src_core.chat_tokenizer import ChatTokenizer
 
 RETRY_TEMPERATURE = 0.7
-"""A malformed reply is asked for again at no less: at temperature 0 the same reply would come back."""
+"""The minimal temperature of the retry after a malformed reply: at temperature 0 the reply would be the same.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy(StepWriter):
-    """Makes steps for all questions of a run. A conversation is cut to `prompt_tokens` (see `truncation`).
+    """Writes the steps of all questions of a run. A conversation is cut to `prompt_tokens` tokens (see
+    `truncation`).
 
-    `tokenizer` is needed by `score` alone: the chat tokenizer of the model that is served. `logprobs` asks
-    for the log-probabilities of each reply.
+    `tokenizer` is needed by `score` only: the chat tokenizer of the served model. `logprobs` requests the
+    log-probabilities of each reply.
     """
 
     model: ChatModel
@@ -44,7 +46,7 @@ class Policy(StepWriter):
 
     @property
     def concludes(self) -> bool:
-        """Whether the protocol draws a conclusion after each observation."""
+        """Whether the model writes a conclusion after each observation."""
         return self.protocol.concludes
 
     async def generate(
@@ -57,14 +59,13 @@ class Policy(StepWriter):
         functions: Sequence[str] = FUNCTIONS,
         part: int = 0,
     ) -> Completion:
-        """The reply for step `n`, with the cost of all that it took; `part` tells several calls of one
-        attempt apart. Raises `ModelError`, `ContextFullError` when the server refuses the shortest form
-        too.
+        """The reply for step `n`, with the usage of all its calls; `part` numbers the calls of one attempt.
+        Raises `ModelError`, and `ContextFullError` when the server refuses the shortest form too.
         """
         protocol = self.protocol
         turns = protocol.turns(question, steps)
         whole = protocol.messages(turns)
-        # What the protocol adds to the turns: system prompt, tags, instructions.
+        # The characters that the protocol adds to the turns: system prompt, tags, instructions.
         around = sum(len(message["content"]) for message in whole) - size_of(turns)
         room = int(self.prompt_tokens * CHARS_PER_TOKEN) - around
         return await chat_within_context(
@@ -90,9 +91,9 @@ class Policy(StepWriter):
     async def score(
         self, node: Node, continuations: Sequence[str], *, written: str = ""
     ) -> list[list[float]]:
-        """The log-probabilities of the tokens of each continuation, as the next reply to the prefix `node`
-        or as what follows the beginning `written` of that reply. Raises `ModelError`, and `UserError` where
-        the model gives no token ids or no tokenizer is set.
+        """The log-probabilities of the tokens of each continuation, as the next reply to the prefix `node`,
+        or as the text after `written`, the beginning of that reply. Raises `ModelError`, and `UserError`
+        where the model returns no token ids or no tokenizer is set.
         """
         if self.tokenizer is None or not isinstance(self.model, TokenModel):
             raise UserError(
@@ -109,8 +110,8 @@ class Policy(StepWriter):
 def step_sampling(
     base: Sampling, question: str, steps: Sequence[Step], *, n: int, attempt: int, part: int = 0
 ) -> Sampling:
-    """How try `attempt` of step `n` is decoded: with a seed of its own (`part` tells several calls of one try
-    apart), and not greedily where the same reply would come back.
+    """The decoding of attempt `attempt` of step `n`: with its own seed (`part` numbers the calls of one
+    attempt), and not greedy in a retry, where the reply would be the same.
     """
     parts = (question, n, attempt, part) if part else (question, n, attempt)
     sampling = replace(base, seed=derive_seed(base.seed, *parts))

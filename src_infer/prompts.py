@@ -1,5 +1,5 @@
-"""Prompts are text files under `configs/prompts/`; slots are filled with `str.replace`, so hostile braces
-do nothing.
+"""Prompts are text files under `configs/prompts/`; slots are filled with `str.replace`, so that braces in
+hostile text have no effect.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def load_prompt(names: str) -> str:
 
 
 def prompts_digest() -> str:
-    """Hash of all prompt files: a run whose prompts were edited is not the same run any more."""
+    """Hash of all prompt files: a run is not resumed with edited prompts."""
     digest = hashlib.sha256()
     for path in sorted(PROMPTS.glob("*.txt")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -29,8 +29,8 @@ def prompts_digest() -> str:
 
 
 def pinned_digest(wanted: str) -> str:
-    """The digest of the prompt files as they are; a `wanted` one must match it ("" accepts any), else it is a
-    `UserError`.
+    """The digest of the current prompt files. Raises `UserError` where `wanted` differs from it ("" accepts
+    any).
     """
     digest = prompts_digest()
     if wanted not in ("", digest):
@@ -47,7 +47,7 @@ def searches_block(steps: Sequence[Step]) -> str:
 
 
 def search_blocks(steps: Sequence[Step]) -> list[str]:
-    """The blocks of a `searches_block`."""
+    """The blocks of `searches_block`, one per search."""
     return [
         f"Search query: {step.action.query}\nSearch result: {step.observation}"
         for step in steps

@@ -1,8 +1,8 @@
 """The RAG engine: a sub-query becomes an observation (ReaRAG, reference sections 0.2 and 3).
 
-`search` asks the retriever, then a reader LLM answers the sub-query from the passages only. How we differ:
-the documents behind every observation stay on record; identical passages are shown once; the observation can
-also be the passages themselves, or both. Answers of the retriever are kept by its server, not here.
+`search` queries the retriever, then a reader LLM answers the sub-query from the passages only. How we differ:
+the passages of every observation are recorded; identical passages are shown once; the observation can also be
+the passages themselves, or both. Results of the retriever are cached by its server, not here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ READER_STOPS = ("<|user|>", "<|endoftext|>", "<|assistant|>")
 
 
 class ObservationMode(StrEnum):
-    """What the reasoning model gets to read after a search."""
+    """The text that the reasoning model reads after a search."""
 
     READER = "reader"
     PASSAGES = "passages"
@@ -31,15 +31,15 @@ class ObservationMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReaderReply:
-    """A reader's text and its cost."""
+    """A reader's text and its token usage."""
 
     text: str
     usage: Usage
 
 
 class RagEngine:
-    """Observes sub-queries. `max_passage_chars` bounds each passage in the reader's prompt. `reader` may be
-    None where observations are the passages themselves.
+    """Returns observations of sub-queries. `max_passage_chars` bounds each passage in the reader's prompt, in
+    characters. `reader` may be None where observations are the passages themselves.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class RagEngine:
         self._max_chars = max_passage_chars
 
     async def observe(self, query: str, steps: Sequence[Step]) -> Observation:
-        """The observation for `query` after `steps`. In passage modes a passage that an earlier
-        observation already showed is named, not repeated. Raises `RetrieverError` or `ModelError`.
+        """The observation for `query` after `steps`. In passage modes a passage that an earlier observation
+        showed is listed by its title, not repeated. Raises `RetrieverError` or `ModelError`.
         """
         passages = await retrieve(self._retriever, query, self._top_k)
         parts: list[str] = []

@@ -1,14 +1,13 @@
 """Token-exact rollouts: an episode whose model takes and gives token ids, recorded as spans.
 
-A span is `(ids, trainable, logprobs, policy_version)`: what the policy sampled, with its log-probabilities,
-or what the environment inserted (prompt, turn ends, observations). Spans are only ever appended: the ids of
-a sample are the very ids that the model saw, nothing is tokenised twice, and an episode ends where it would
-have to shorten an observation (`RolloutLimits.max_tokens`) instead of changing what was written before.
-Where a protocol asks for each step anew (`history_in_user_turn`), every step is a sample of its own.
+A span is `(ids, trainable, logprobs, policy_version)`: tokens that the policy sampled, with their
+log-probabilities, or tokens that the environment inserted (prompt, turn ends, observations). Spans are only
+appended: the ids of a sample are the ids that the model saw, and no text is tokenised twice. An episode ends
+where it would have to shorten an observation (`RolloutLimits.max_tokens`); earlier spans are not changed.
+Where a protocol has one prompt per step (`history_in_user_turn`), every step is a separate sample.
 
 The loop is `episode.run_episode`; a rollout differs from a run only in its `StepWriter`. A malformed reply
-that is asked for again is dropped from the sample, but stays in `discarded`, so that a format reward can
-see it.
+that is retried is removed from the sample and kept in `discarded`, for a format reward.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ from src_infer.episode import Episode, Limits, SearchFn, StepWriter, run_episode
 
 
 class Span(NamedTuple):
-    """A stretch of token ids of one author. `logprobs` has one value per id where the policy sampled them,
-    and is empty where the environment inserted them; `policy_version` counts the updates of the weights
-    that sampled it.
+    """Consecutive token ids from one source. `logprobs` has one value per id where the policy sampled them,
+    and is empty where the environment inserted them; `policy_version` is the number of weight updates before
+    the span was sampled.
     """
 
     ids: tuple[int, ...]
@@ -43,9 +42,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sequence to train on. `steps` are the numbers of the steps that its trainable spans wrote, in
-    order.
-    """
+    """One sequence to train on. `steps` are the numbers of the steps in its trainable spans, in order."""
 
     spans: tuple[Span, ...]
     steps: tuple[int, ...]
@@ -100,8 +97,8 @@ async def rollout(
     seed: int | None = None,
     policy_version: int = 0,
 ) -> Rollout:
-    """One episode for one question. Boundary errors are its status, as in `run_episode`; a sample that is
-    full ends it as `budget_then_answered`.
+    """One episode for one question. Boundary errors become its status, as in `run_episode`; a full sample
+    ends it with the status `budget_then_answered`.
     """
     writer = TokenWriter(model, protocol, tokenizer, tokens=tokens, seed=seed, policy_version=policy_version)
     episode = await run_episode(question.question, writer=writer, search=search, limits=limits)
@@ -110,7 +107,7 @@ async def rollout(
 
 @dataclass(slots=True)
 class _Open:
-    """The sample that is being written: its spans, and how many assistant segments they hold."""
+    """The sample that is being written: its spans, and their number of assistant segments."""
 
     spans: list[Span] = field(default_factory=list)
     replies: list[int] = field(default_factory=list)
@@ -151,7 +148,7 @@ class TokenWriter(StepWriter):
 
     @property
     def concludes(self) -> bool:
-        """Whether the protocol draws a conclusion after each observation."""
+        """Whether the model writes a conclusion after each observation."""
         return self._protocol.concludes
 
     async def generate(
@@ -161,12 +158,12 @@ class TokenWriter(StepWriter):
         *,
         n: int,
         attempt: int,
-        functions: Sequence[str],  # noqa: ARG002 - a sampled token is never forbidden
+        functions: Sequence[str],  # noqa: ARG002 - sampling is not constrained
     ) -> Completion:
-        """The reply for step `n`: what the environment inserts is appended, then what the model samples.
-        Raises `ContextFullError` where the sample is full.
+        """The reply for step `n`: the environment's tokens are appended, then the tokens that the model
+        samples. Raises `ContextFullError` where the sample is full.
         """
-        if attempt:  # what was sampled before was malformed
+        if attempt:  # the reply before was malformed
             self.discarded.append(self._open.spans.pop())
             self._open.replies.pop()
         else:
@@ -196,7 +193,7 @@ class TokenWriter(StepWriter):
         return self._protocol.lay_out(self._protocol.turns(question, steps))
 
     def _insert(self, question: str, steps: Sequence[Step]) -> None:
-        """Append what stands between the last reply and the next one, or begin a sample with its prompt."""
+        """Append the tokens between the last reply and the next one, or begin a sample with its prompt."""
         turns = self._chat(question, steps)
         pieces = self._tokenizer.prompt_pieces(turns)
         anew = self._protocol.layout is Layout.HISTORY_IN_USER_TURN
@@ -218,12 +215,14 @@ class TokenWriter(StepWriter):
             self._append_after(trained[-1], [])
 
     def _append_after(self, written: TokenPiece, inserted: list[int]) -> None:
-        """Append the end of what the model should have written, if it did not write it, and what follows."""
+        """Append the terminator that the model should have written, if it did not, and the tokens
+        after it.
+        """
         end, sampled = self._tokenizer.terminator(written.ids), self._open.spans[-1]
         wrote = self._tokenizer.terminator(sampled.ids)
         if (
             wrote is not None and wrote != end
-        ):  # it ended its turn where the turn goes on, or with another token
+        ):  # it ended its turn where the turn continues, or with another token
             self._open.spans[-1] = sampled._replace(ids=sampled.ids[:-1], logprobs=sampled.logprobs[:-1])
         missing = [end] if end is not None and wrote != end else []
         self._open.append([*missing, *inserted], trainable=False)
@@ -250,10 +249,10 @@ class TokenWriter(StepWriter):
         self._open.replies.append(n)
         text = self._tokenizer.reply_text(reply.ids[:keep])
         thinking = split_think(text)
-        return Completion(thinking.said, reply.finish_reason, reply.usage, think=thinking.think)
+        return Completion(thinking.text, reply.finish_reason, reply.usage, think=thinking.think)
 
     def _before_stop(self, ids: Sequence[int]) -> int:
-        """How many ids stand before a stop string that is no part of the reply."""
+        """The number of ids before a stop string that is not part of the reply."""
         text = self._tokenizer.reply_text(ids)
         cuts = [at for mark in self._protocol.stops if (at := text.find(mark)) >= 0]
         if not cuts:

@@ -1,9 +1,9 @@
-"""Answer questions: `python -m src_infer.run configs/infer/cpu.yaml [key=value …]` (what `bash infer.sh`
-calls).
+"""Answer questions: `python -m src_infer.run configs/infer/cpu.yaml [key=value …]` (called by `bash
+infer.sh`).
 
-Writes `runs/<run_name>/`, prints a table and totals; with `question="…"` prints each step as it happens
-instead. With `--check` it only says what is wrong with the settings, the questions or the run directory:
-`infer.sh` asks that before it fetches or starts anything.
+Writes `runs/<run_name>/`, prints a table and totals; with `question="…"` it prints each step of that question
+instead. With `--check` it only reports errors in the settings, the questions or the run directory: `infer.sh`
+runs this before any download or server start.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from src_infer.runner import run_all
 from src_infer.runtime import Runtime, make_protocol, open_runtime
 from src_infer.show import (
     StepPrinter,
+    outcome_lines,
     report_console,
     results_table,
     totals_table,
-    verdict_lines,
 )
 from src_tasks.choices import asked_text
 from src_tasks.readers.sources import read_questions
@@ -47,7 +47,7 @@ RETRIED = frozenset(status.value for status in Status if status.retryable)
 
 
 class Prepared(NamedTuple):
-    """A run that can begin."""
+    """A run whose inputs are checked."""
 
     config: InferConfig
     method: Method
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def prepare(config: InferConfig) -> Prepared:
-    """All that can be refused without a server, and with nothing written. Raises `UserError`."""
+    """All checks that need no server and write no file. Raises `UserError`."""
     method = load_method(config.method, config.method_settings)
     config = replace(config, prompts_digest=pinned_digest(config.prompts_digest))
     make_protocol(config)
@@ -77,7 +77,7 @@ def prepare(config: InferConfig) -> Prepared:
 
 
 async def run(prepared: Prepared, err: Console, out: Console) -> int:
-    """One run: connect, answer what is not yet answered, write the manifest, print."""
+    """One run: connect, answer the questions that are not yet answered, write the manifest, print."""
     config, method, questions, folder = prepared
     live = bool(config.question) or config.show_steps
     printer = StepPrinter(out) if live else None
@@ -112,8 +112,8 @@ async def _answered(
     printer: StepPrinter | None,
     err: Console,
 ) -> Answered:
-    """Connect, answer what is not yet answered, write the manifest. A server that is not there becomes one
-    sentence with the way to start it.
+    """Connect, answer the questions that are not yet answered, write the manifest. A server that does not
+    answer is a `UserError` that names the command to start it.
     """
     opened = open_runtime(config, settings=method.settings, on_step=printer, needs_search=method.needs_search)
     async with AsyncExitStack() as stack:
@@ -121,7 +121,7 @@ async def _answered(
             runtime = await stack.enter_async_context(opened)
         except BoundaryError as error:
             raise UserError(
-                f"a server does not answer: {error}; 'bash deploy/status.sh' shows which run, "
+                f"a server does not answer: {error}; 'bash deploy/status.sh' shows which servers run, "
                 "and 'bash infer.sh' or the deploy scripts start them"
             ) from error
         rundir = RunDir(folder, config=dump(config), on_existing=config.on_existing)
@@ -144,7 +144,9 @@ async def _answer_all(
     runtime: Runtime,
     err: Console,
 ) -> list[Trajectory]:
-    """Answer what the run directory does not hold yet; all trajectories, in the order of the questions."""
+    """Answer the questions that the run directory does not hold yet. Returns all trajectories, in the order
+    of the questions.
+    """
     before = rundir.finished_ids(retry_statuses=RETRIED)
     todo = [question for question in questions if question.id not in before]
     if len(todo) < len(questions):
@@ -190,7 +192,7 @@ def _manifest(
 def _report(trajectories: Sequence[Trajectory], summary: dict[str, Any], *, live: bool, out: Console) -> None:
     """The table and totals, or the end of the one trajectory whose steps were printed live."""
     if live:
-        for line in verdict_lines(trajectories[0]):
+        for line in outcome_lines(trajectories[0]):
             out.print(line)
         return
     out.print(results_table(trajectories))

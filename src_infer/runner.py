@@ -1,7 +1,7 @@
-"""The asynchronous runner: many pieces of work in flight, one appended row each, resumable after kill -9.
+"""The asynchronous runner: many pieces of work in flight, one appended row each, resumable after `kill -9`.
 
-`in_flight` workers draw questions (or chains of questions) from one iterator; rows go through a single writer
-thread that syncs them in groups, so that disk latency never stalls the event loop.
+`in_flight` workers take questions (or trajectories to construct) from one iterator; a single writer thread
+appends rows and syncs them in groups, so that the event loop never waits for the disk.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ async def run_all(
 ) -> None:
     """Answer all of `todo`, at most `in_flight` at once, appending each trajectory to `rows` as it ends.
 
-    `on_row` is called once the row is on disk. Raises what the writer raises (`UserError` on a full disk)
-    after cancelling the rest; boundary errors are inside the rows.
+    `on_row` is called once the row is on disk. Raises the writer's error (`UserError` on a full disk) after
+    cancelling the rest; boundary errors are recorded in the rows.
     """
     queue: asyncio.Queue[Trajectory | None] = asyncio.Queue(maxsize=4 * in_flight)
     pending = iter(todo)
@@ -45,12 +45,12 @@ async def run_all(
             await asyncio.gather(*workers)
             await queue.put(None)
             await writer
-    except* Exception as failed:  # noqa: BLE001 - unwraps the group; nothing is swallowed
+    except* Exception as failed:  # noqa: BLE001 - unwraps the group; every error is raised
         raise failed.exceptions[0] from None
 
 
 async def _write(queue: asyncio.Queue[Trajectory | None], *, rows: Path, on_row: OnRow) -> None:
-    """Take all that is queued, write and sync it in a thread, report it."""
+    """Take all queued rows, write and sync them in a thread, report them."""
     with JsonlWriter(rows) as writer:
         ended = False
         try:
@@ -62,7 +62,7 @@ async def _write(queue: asyncio.Queue[Trajectory | None], *, rows: Path, on_row:
                     await _whole(asyncio.to_thread(writer.write_many, [to_json(row) for row in done]))
                 for row in done:
                     on_row(row)
-        except asyncio.CancelledError:  # an interrupted run keeps what was finished
+        except asyncio.CancelledError:  # an interrupted run keeps its finished rows
             writer.write_many([to_json(row) for row in _queued(queue) if row is not None])
             raise
 
@@ -72,7 +72,7 @@ def _queued(queue: asyncio.Queue[Trajectory | None]) -> list[Trajectory | None]:
 
 
 async def _whole(work: Awaitable[None]) -> None:
-    """Await `work` to its end even when cancelled: its thread goes on anyway and needs the file open."""
+    """Await `work` to its end even when cancelled: its thread continues anyway and needs the open file."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)

@@ -1,9 +1,8 @@
-"""The runtime of a run: models, retriever, prompts, limits and hooks, made from the configuration before a
-method runs. Fakes are ordinary values (`scripted:`, `toy:`).
+"""The runtime of a run: models, retriever, prompts, limits and hooks, built from the configuration before a
+method runs. Fakes are configuration values (`scripted:`, `toy:`).
 
-A method is a module in `src_infer/methods/` with `async def run(question, runtime) -> Trajectory` and,
-where it has settings of its own, a config class `Settings` (YAML key `method_settings`, found here as
-`settings`).
+A method is a module in `src_infer/methods/` with `async def run(question, runtime) -> Trajectory` and, where
+it has settings, a config class `Settings` (YAML key `method_settings`, found here as `settings`).
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ StepHook = Callable[[Question, Step], None]
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Shared by all questions of a run. `identity` says which index answers. `on_draft` is called after the
-    model wrote a step, before its search runs; `on_step` once the step is whole.
+    """Shared by all questions of a run. `identity` describes the retriever's index. `on_draft` is called
+    after the model wrote a step, before its search runs; `on_step` once the step is complete.
     """
 
     policy: Policy
@@ -64,11 +63,11 @@ class Runtime:
         return self._prompts[name]
 
     async def retrieve(self, query: str, top_k: int = 0) -> tuple[Passage, ...]:
-        """The `top_k` passages for a query (0: the run's). Raises `RetrieverError`."""
+        """The `top_k` best passages for a query (0: the run's `top_k`). Raises `RetrieverError`."""
         return await retrieve(self.retriever, query, top_k or self.top_k)
 
     def model_names(self) -> list[str]:
-        """What each distinct model server calls its model (the file for a script)."""
+        """The name of the model on each distinct model server (for a script, its file name)."""
         return [model.name for model in self.models]
 
 
@@ -83,7 +82,7 @@ async def open_runtime(
     needs_reader: bool = True,
     needs_search: bool = True,
 ) -> AsyncIterator[Runtime]:
-    """Connect, check, and close at the end. A model that is not needed is not asked for. Raises
+    """Connect, check, and close at the end. A model that is not needed is not connected. Raises
     `BoundaryError` for a server that does not answer.
     """
     async with AsyncExitStack() as opened:
@@ -100,7 +99,9 @@ async def open_runtime(
         )
         opened.push_async_callback(retriever.close)
         identity = await retriever_identity(retriever, config.retriever) if needs_search else {}
-        idle = make_model(config.agent, connections=1, token=token)  # in place of a model that nobody asks
+        idle = make_model(
+            config.agent, connections=1, token=token
+        )  # a placeholder for a model that is not used
         opened.push_async_callback(idle.close)
         agent, reader = models.get(config.agent, idle), models.get(config.reader, idle)
         yield Runtime(
@@ -126,8 +127,8 @@ def make_protocol(config: RuntimeConfig) -> Protocol:
     where the agent was trained with another prompt.
     """
     style: PromptStyle = config.prompt.style()
-    made = protocol_class(config.protocol)
-    protocol = ReaRag(style, thinks=config.thinks) if made is ReaRag else made(style)
+    format_class = protocol_class(config.protocol)
+    protocol = ReaRag(style, thinks=config.thinks) if format_class is ReaRag else format_class(style)
     if config.trained:
         require_trained_prompt(Path(config.trained), protocol)
     return protocol
@@ -168,7 +169,7 @@ def make_retriever(
 
 
 async def retriever_identity(retriever: Retriever, where: str) -> dict[str, Any]:
-    """Which index answers. Raises `RetrieverError` when the server does not."""
+    """The description of the retriever's index. Raises `RetrieverError` when the server does not answer."""
     if not isinstance(retriever, RetrieverClient):
         return {"retriever": where}
     found: dict[str, Any] = (await retriever.health()).get("index", {})

@@ -1,8 +1,7 @@
-"""What a person sees: steps in colour as they happen, the progress line, the table, the picture of a
-trajectory.
+"""Terminal output: coloured steps, the progress line, the table, and the picture of a trajectory.
 
-Model and corpus text is hostile: it is wrapped in `Text` objects, so that no markup or escape in it is
-obeyed.
+Model and corpus text is hostile: it is wrapped in `Text` objects, so that no markup or escape sequence in it
+is interpreted.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ _TABLE_ROWS = 120
 
 
 def report_console() -> Console:
-    """Standard output; 130 columns wide where there is no terminal to ask (a pipe would otherwise get 80)."""
+    """Standard output; 130 columns wide where it is no terminal (the default is 80)."""
     console = Console()
     return console if console.is_terminal else Console(width=130)
 
 
 class StepPrinter:
-    """Prints every step of every question the moment it is done."""
+    """Prints every step of every question as soon as it is complete."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -46,7 +45,7 @@ class StepPrinter:
 
 
 def step_lines(step: Step) -> list[Text]:
-    """Thought, action, observation, where it came from and what was concluded, as coloured lines."""
+    """Thought, action, observation, its passages and the conclusion, as coloured lines."""
     lines = []
     if step.thought:
         lines.append(_line(f"Thought {step.n}: ", "bold cyan", step.thought, "cyan"))
@@ -62,32 +61,32 @@ def step_lines(step: Step) -> list[Text]:
 
 
 def trajectory_lines(trajectory: Trajectory) -> list[Text]:
-    """A whole trajectory, from the question to the verdict."""
+    """A whole trajectory, from the question to its outcome."""
     lines = [_line("Question: ", "bold", trajectory.question.question, "bold")]
     for step in trajectory.steps:
         lines.extend(step_lines(step))
-    return lines + verdict_lines(trajectory)
+    return lines + outcome_lines(trajectory)
 
 
-def verdict_lines(trajectory: Trajectory) -> list[Text]:
+def outcome_lines(trajectory: Trajectory) -> list[Text]:
     """How a trajectory ended: answer, gold, status, error."""
     gold = trajectory.question.answers
     lines = [_line("Answer: ", "bold magenta", trajectory.answer or "(none)", "magenta")]
     if gold:
         lines.append(_line("Gold: ", "bold", " | ".join(gold), ""))
-    verdict = f"{trajectory.status.value}, {trajectory.searches} searches, {trajectory.seconds:.1f} s"
-    lines.append(_line("Status: ", "dim", verdict, "dim"))
+    outcome = f"{trajectory.status.value}, {trajectory.searches} searches, {trajectory.seconds:.1f} s"
+    lines.append(_line("Status: ", "dim", outcome, "dim"))
     if trajectory.error:
         lines.append(_line("Error: ", "bold red", trajectory.error, "red"))
     return lines
 
 
 def save_svg(trajectory: Trajectory, path: Path, *, title: str) -> None:
-    """A picture of one trajectory, made by the code that prints it."""
+    """A picture of one trajectory, drawn by the code that prints it."""
     console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True, highlight=False)
     for line in trajectory_lines(trajectory):
         console.print(line)
-    # The library's template fetches its font from a public server; a picture in a repository must not.
+    # The library's template loads its font from a public server; a picture in a repository must not.
     picture = re.sub(r"@font-face\s*\{.*?\}\s*", "", console.export_svg(title=title), flags=re.DOTALL)
     path.write_text(picture.replace("Fira Code", "DejaVu Sans Mono"), encoding="utf-8")
 
@@ -114,7 +113,7 @@ def results_table(trajectories: Sequence[Trajectory]) -> Table:
 
 
 def totals_table(totals: dict[str, Any]) -> Table:
-    """Means for all questions and per group; columns that would be empty are left out."""
+    """Means for all questions and per group; empty columns are left out."""
     whole = totals["all"]
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
         "questions": lambda row: str(row["questions"]),
@@ -141,12 +140,12 @@ def totals_table(totals: dict[str, Any]) -> Table:
 
 
 def number(value: float | None, digits: int) -> str:
-    """A figure with `digits` decimals, `-` for none."""
+    """A number with `digits` decimals, `-` for None."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def percent(value: float | None) -> str:
-    """A share in [0, 1] as per cent with one decimal, `-` for none."""
+    """A share in [0, 1] in per cent with one decimal, `-` for None."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 

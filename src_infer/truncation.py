@@ -1,5 +1,5 @@
 """Conversations that do not fit the model's context: observations are shortened, oldest first; turns stay
-whole and in order (the original ReaRAG cuts out the middle of the prompt, reference rearag.md section 8).
+complete and in order (the original ReaRAG cuts out the middle of the prompt, reference rearag.md section 8).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from src_core.text import shorten
 Render = Callable[[Sequence[Turn]], list[Message]]
 
 CHARS_PER_TOKEN = 3.0
-"""A cautious guess. Where it is not cautious enough (Chinese has fewer), the server shows it and the
-conversation is cut further; so what is sent for a question depends on nothing but that question, whatever
-else is in flight.
+"""A cautious estimate of characters per token. Where it is too high (Chinese text has fewer), the server
+refuses the conversation, which is then cut further; so the text that is sent depends only on the question,
+not on other questions in flight.
 """
 _SHRINK = 0.8
 _SHORT = (400, 160, 60)
@@ -38,8 +38,8 @@ async def chat_within_context(
     logprobs: bool = False,
 ) -> Completion:
     """The reply to the first of `forms` (see `truncation_candidates`) that fits the server's context, with
-    the cost of all that it took. Raises `ModelError`, `ContextFullError` when the server refuses the
-    shortest form too.
+    the usage of all calls. Raises `ModelError`, and `ContextFullError` when the server refuses the shortest
+    form too.
     """
     given: Completion | None = None
     for turns in forms:
@@ -53,7 +53,7 @@ async def chat_within_context(
                 raise
             continue
         given = replace(reply, usage=given.usage + reply.usage) if given else reply
-        # The prompt took more than its share of the context, and the reply ran out of what was left.
+        # The prompt took more than its share of the context, and the rest was too short for the reply.
         if reply.finish_reason != "length" or reply.usage.prompt_tokens <= prompt_tokens:
             break
     if given is None:
@@ -62,20 +62,20 @@ async def chat_within_context(
 
 
 def truncation_candidates(turns: Sequence[Turn], *, max_chars: int) -> Iterator[list[Turn]]:
-    """The turns cut to `max_chars`, then by a fifth more each time, down to their shortest form. Raises
-    `ContextFullError` as `fit_turns` does.
+    """The turns cut to `max_chars` characters, then by a fifth more each time, down to their shortest form.
+    Raises `ContextFullError` as `fit_turns` does.
     """
     fitted = fit_turns(turns, max_chars=max_chars)
     yield fitted
-    least = size_of(_shortened(turns, max_chars=0))  # after the first form, which is nearly always enough
+    least = size_of(_shortened(turns, max_chars=0))  # computed after the first form, which nearly always fits
     while (size := size_of(fitted)) > least:
         fitted = fit_turns(turns, max_chars=max(least, int(_SHRINK * size)))
         yield fitted
 
 
 def fit_turns(turns: Sequence[Turn], *, max_chars: int) -> list[Turn]:
-    """Shorten observations, oldest first, until the turns fit; turns stay whole and in order (the
-    original cuts out the middle of the prompt). Raises `ContextFullError` when even one-line observations do
+    """Shorten observations, oldest first, until the turns fit; turns stay complete and in order (the original
+    ReaRAG cuts out the middle of the prompt). Raises `ContextFullError` when even one-line observations do
     not fit.
     """
     fitted = _shortened(turns, max_chars=max_chars)
@@ -87,7 +87,7 @@ def fit_turns(turns: Sequence[Turn], *, max_chars: int) -> list[Turn]:
 
 
 def _shortened(turns: Sequence[Turn], *, max_chars: int) -> list[Turn]:
-    """The turns, shortened until they fit or nothing is left to shorten. Those given are not changed."""
+    """A copy of the turns, shortened until they fit or no observation can be shortened further."""
     fitted = list(turns)
     size = size_of(fitted)
     for length in _SHORT:
@@ -102,5 +102,5 @@ def _shortened(turns: Sequence[Turn], *, max_chars: int) -> list[Turn]:
 
 
 def size_of(turns: Sequence[Turn]) -> int:
-    """The characters of all turns."""
+    """The number of characters of all turns."""
     return sum(len(turn.get("reasoning") or turn.get("content") or "") for turn in turns)

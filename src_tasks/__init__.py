@@ -1,1 +1,1 @@
-"""What is asked and what is right: readers of question sets, answer normalisation, metrics, the LLM judge."""
+"""Questions and scores: readers of question sets, answer normalisation, metrics, rewards, the LLM judge."""

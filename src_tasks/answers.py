@@ -1,8 +1,8 @@
 """Normal forms of answers: the one place where "the same answer" is defined.
 
 Source: the SQuAD v1.1 evaluation (lower-case, strip ASCII punctuation, drop a/an/the, collapse spaces) as
-used by ReaRAG (reference section 9.1), DeepRAG (11.2) and FlashRAG (2.8). We differ where nothing would be
-left of a text: see `normal_form`.
+used by ReaRAG (reference section 9.1), DeepRAG (11.2) and FlashRAG (2.8). We differ for texts that the
+normalisation would empty: see `normal_form`.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ def squad_normalize(text: str) -> str:
 
 
 def normal_form(text: str) -> str:
-    """`squad_normalize`, or where that leaves nothing ("A", "The The", "!!!"), the text with its articles, or
-    with its punctuation too. It is "" for a blank text only, so that no answer equals an answer.
+    """`squad_normalize`; where that is empty ("A", "The The", "!!!"), the text with its articles, or with its
+    punctuation too. It is "" only for a blank text, so that a blank answer never equals another answer.
     """
     return squad_normalize(text) or " ".join(_bare(text).split()) or " ".join(text.lower().split())
 
 
 def normalize_answer(text: str) -> str:
     """`squad_normalize`; an abstention ("I do not know", "not given") becomes `noanswer`. For loops and
-    filters that must tell an answer from none, not for scores.
+    filters that must distinguish an answer from an abstention, not for scores.
     """
     plain = squad_normalize(text)
     return NO_ANSWER if _ABSTENTION.match(plain) else plain

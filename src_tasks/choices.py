@@ -1,8 +1,8 @@
-"""Multiple choice: how a question is asked, which choice a reply names, and whether it is the right one.
+"""Multiple choice: the text of a question, the choice that a reply names, and its accuracy.
 
-The protocol here is generation: the model reads the question with lettered choices and writes an answer.
-The other published one (the letter of highest log-probability) needs no text to be read: it hands the index
-of that letter to `choice_accuracy` itself.
+The protocol here is generation: the model reads the question with lettered choices and writes an answer. The
+other published protocol (the letter of highest log-probability) needs no parsing: its index goes to
+`choice_accuracy` directly.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ _LEAD = re.compile(
 )
 # "B", "(b)", "B.", "**B**"
 _LETTER = re.compile(r"[\s(\[*\"']*([A-Za-z])[\s)\].:*\"',;]*")
-# "(B) Paris", "[B] Paris", "B) Paris", "B: Paris", "B - Paris"; and "B. Paris", which may also be an initial.
+# "(B) Paris", "[B] Paris", "B) Paris", "B: Paris", "B - Paris"; and "B. Paris", where "B." may also be an
+# initial.
 _MARKED = re.compile(r"\s*(?:[(\[]([A-Za-z])[)\]]|([A-Za-z])\s*[):\]]|([A-Za-z])\s+-\s)\s*(\S.*)", re.DOTALL)
 _DOTTED = re.compile(r"\s*([A-Za-z])\.\s*(\S.*)", re.DOTALL)
 
 
 def asked_text(question: Question) -> str:
-    """The text that a model is asked: the question alone, or with its choices, one per line as `A. …`."""
+    """The text of a question for a model: the question alone, or with its choices, one per line as `A. …`."""
     return with_choices(question.question, question.choices)
 
 
@@ -59,15 +60,15 @@ def gold_choices(answers: Sequence[str], choices: Sequence[str]) -> frozenset[in
 
 
 def choice_accuracy(picked: int | None, golds: frozenset[int]) -> float:
-    """1.0 when the choice that was picked is right; none picked is 0.0. No golds is a ValueError."""
+    """1.0 when the picked choice is right, else 0.0, also for None. Raises `ValueError` without golds."""
     if not golds:
         raise ValueError("a multiple-choice question needs at least one right choice")
     return float(picked in golds)
 
 
 def _lettered(text: str, choices: Sequence[str]) -> set[int]:
-    """The choice of a letter with a text behind it. All that the two name where they disagree; none where the
-    letter may be an initial ("D. H. Lawrence").
+    """The choices named by a letter and the text after it: both where the two disagree; none where the letter
+    may be an initial ("D. H. Lawrence").
     """
     marked, dotted = _MARKED.fullmatch(text), _DOTTED.fullmatch(text)
     if marked is not None:
@@ -83,13 +84,13 @@ def _lettered(text: str, choices: Sequence[str]) -> set[int]:
 
 
 def _equal(text: str, choices: Sequence[str]) -> list[int]:
-    """The choices of this text, case and white space aside."""
+    """The choices equal to this text, ignoring case and white space."""
     plain = text.lower().split()
     return [at for at, choice in enumerate(choices) if choice.lower().split() == plain]
 
 
 def _alike(text: str, choices: Sequence[str]) -> list[int]:
-    """The choices of this text, else of this normal form (where "-1" and "1" are one)."""
+    """The choices equal to this text, else those of equal normal form (in which "-1" and "1" are equal)."""
     form = normal_form(text)
     found = [at for at, choice in enumerate(choices) if form and normal_form(choice) == form]
     return _equal(text, choices) or found

@@ -3,7 +3,7 @@
 The paper's rubric rates 1, 2 or 3 as `[[rating]]`; the score is (rating - 1) / 2. We differ in showing the
 judge the question too, and in a strict yes/no variant. Predictions are hostile input: they are fenced by a
 line that they cannot contain, and a verdict is read from the reply only, where the last one counts. A reply
-without a verdict is asked for once more; what still has none has no score.
+without a verdict is requested once more; a case without a verdict in both replies has no score.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from src_core.types import NO_USAGE, Usage
 
 
 class Rubric(StrEnum):
-    """How a judge grades: the three levels of the paper, or yes and no."""
+    """The scale of a judge: the three levels of the paper, or yes and no."""
 
     LEVELS = "judge_rubric"
     STRICT = "judge_strict"
@@ -35,8 +35,8 @@ class Rubric(StrEnum):
 
 @config_class
 class JudgeConfig:
-    """Who judges, and how. `endpoint` is any OpenAI-compatible server (or `scripted:FILE`); the environment
-    variable REARAG_TOKEN is its key. Verdicts are kept in `cache`, shared by all runs.
+    """The judge's model and settings. `endpoint` is any OpenAI-compatible server (or `scripted:FILE`); the
+    environment variable REARAG_TOKEN is its key. Verdicts are stored in `cache`, shared by all runs.
     """
 
     endpoint: Endpoint = Endpoint(url="http://127.0.0.1:9894/v1")
@@ -47,7 +47,7 @@ class JudgeConfig:
 
 
 PROMPTS = Path("configs/prompts/judge")
-MAX_PREDICTION = 4_000  # characters; what is longer is no short answer
+MAX_PREDICTION = 4_000  # characters; a longer prediction is not a short answer
 _KEPT_REPLY = 2_000
 _SLOT = re.compile(r"\{(question|golds|prediction|fence)\}")
 _MARKED = re.compile(r"\[\[\s*(\w+)\s*\]\]")
@@ -63,7 +63,7 @@ _AGAIN = "Give only the verdict in double square brackets: {values}"
 
 
 class Case(NamedTuple):
-    """What is judged: a question, its gold aliases, and the answer given."""
+    """A case for the judge: a question, its gold aliases, and the predicted answer."""
 
     question: str
     golds: tuple[str, ...]
@@ -72,7 +72,9 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A judge's word: `score` in [0, 1], or None where two replies held no verdict; the last reply; cost."""
+    """A judge's verdict: `score` in [0, 1], or None where two replies held no verdict; the last reply; token
+    usage.
+    """
 
     score: float | None
     reply: str
@@ -80,8 +82,8 @@ class Verdict:
 
 
 class Agreement(NamedTuple):
-    """How often two ways of calling answers right agree, and Cohen's kappa (None where chance alone would
-    agree everywhere).
+    """How often two ratings of answers as right or wrong agree, and Cohen's kappa (None where chance
+    agreement is 1).
     """
 
     both: int
@@ -106,7 +108,7 @@ class Judge:
         return self._model.name
 
     def key(self, case: Case) -> str:
-        """Content hash of all that decides the verdict: prompt, model, decoding and case."""
+        """Content hash of everything that determines the verdict: prompt, model, decoding and case."""
         parts = [self._template, self._model.name, dump(self._sampling), *case]
         blob = orjson.dumps(_encodable(parts), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(blob).hexdigest()[:24]
@@ -131,14 +133,14 @@ class Judge:
 
 
 def load_template(rubric: Rubric) -> str:
-    """The judge's prompt. Raises `UserError` when its file is not there or lacks a slot."""
+    """The judge's prompt. Raises `UserError` when its file is missing or lacks a slot."""
     path = PROMPTS / f"{rubric.value}.txt"
     if not path.is_file():
         raise UserError(f"no such prompt: {path}; restore it, or run from the repository's folder")
     text = path.read_text(encoding="utf-8").rstrip("\n")
     missing = {"question", "golds", "prediction", "fence"} - set(_SLOT.findall(text))
     if missing:
-        raise UserError(f"{path} has no slot {{{sorted(missing)[0]}}}; the judge would not see it")
+        raise UserError(f"{path} has no slot {{{sorted(missing)[0]}}}; the judge would not see its value")
     return text
 
 
@@ -159,7 +161,7 @@ def render(template: str, case: Case) -> str:
 
 def read_verdict(reply: Completion, rubric: Rubric) -> float | None:
     """The last verdict of a reply: `[[2]]`, or alone on its last line; None where the reply was cut off, or
-    where the last bracketed word is no verdict of this rubric.
+    where the last bracketed word is not a verdict of this rubric.
     """
     if reply.finish_reason == "length":
         return None
@@ -188,7 +190,7 @@ def agreement(first: Sequence[bool], second: Sequence[bool]) -> Agreement:
 
 
 def _encodable(parts: Sequence[object]) -> object:
-    """Lone surrogates, which a model can emit, are no JSON: hash their escaped form."""
+    """JSON cannot express lone surrogates, which a model can emit: hash their escaped form."""
     try:
         orjson.dumps(parts)
     except TypeError:

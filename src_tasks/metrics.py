@@ -1,10 +1,10 @@
-"""Answer metrics, each with its source; parity with the published scripts is tested to the last bit.
+"""Answer metrics, each with its source; tests check bitwise equality with the published scripts.
 
 Every metric takes the prediction and the gold aliases, is the maximum over the aliases, and lies in [0, 1].
-No golds is a ValueError: a metric that cannot be computed has no value. A blank prediction scores 0.0 in
-every metric. The published scripts call two answers equal when nothing is left of both ("The" and "A", or no
-answer and "The The"); here such texts are compared with their articles and punctuation
-(`src_tasks.answers.normal_form`), which is the only difference.
+Without golds it raises `ValueError`. A blank prediction scores 0.0 in every metric. The published scripts
+count two answers as equal when normalisation empties both ("The" and "A", or no answer and "The The"); here
+such texts are compared with their articles and punctuation (`src_tasks.answers.normal_form`), which is the
+only difference.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def em(prediction: str, golds: Sequence[str]) -> float:
 
 
 def f1(prediction: str, golds: Sequence[str]) -> float:
-    """Token F1 where a yes, no or noanswer on either side that is not met exactly scores 0 (HotpotQA's
-    `f1_score`, which FlashRAG, DRAGIN and DeepRAG took over).
+    """Token F1, but 0 where either side is yes, no or noanswer and the two differ (HotpotQA's `f1_score`,
+    also used by FlashRAG, DRAGIN and DeepRAG).
     """
     return answer_scores(prediction, golds)["f1"]
 
@@ -50,8 +50,8 @@ def squad_f1(prediction: str, golds: Sequence[str]) -> float:
 
 
 def cover_em(prediction: str, golds: Sequence[str]) -> float:
-    """Whether a gold's normal form is a substring of the prediction's (FlashRAG's `acc`: characters, so
-    "art" is covered by "party"). A gold like "The The" covers nothing but itself.
+    """Whether a gold's normal form is a substring of the prediction's (FlashRAG's `acc`: characters, so "art"
+    is covered by "party"). A gold like "The The" matches only itself.
     """
     return answer_scores(prediction, golds)["cover_em"]
 
@@ -65,7 +65,7 @@ def rouge_l(prediction: str, golds: Sequence[str]) -> float:
 
 def chinese_f1(prediction: str, golds: Sequence[str]) -> float:
     """F1 of Chinese words (LongBench's `qa_f1_zh_score`, as in the ReaRAG release): segmented by jieba, each
-    word lower-cased and freed of punctuation and white space. Needs the package `rjieba` (`UserError`).
+    word lower-cased and stripped of punctuation and white space. Needs the package `rjieba` (`UserError`).
     """
     _require(golds)
     ours = _chinese_words(prediction)
@@ -73,17 +73,21 @@ def chinese_f1(prediction: str, golds: Sequence[str]) -> float:
 
 
 def exact_match(prediction: str, golds: Sequence[str]) -> float:
-    """`em` where every way to abstain is the answer `noanswer`: what construction filters by, no score."""
+    """`em` where every abstention is the answer `noanswer`: for the filters of data construction, not for
+    scores.
+    """
     return em(_as_answer(prediction), [_as_answer(gold) for gold in golds])
 
 
 def token_f1(prediction: str, golds: Sequence[str]) -> float:
-    """`f1` where every way to abstain is the answer `noanswer`: what construction filters by, no score."""
+    """`f1` where every abstention is the answer `noanswer`: for the filters of data construction, not for
+    scores.
+    """
     return f1(_as_answer(prediction), [_as_answer(gold) for gold in golds])
 
 
 def chinese_scores(prediction: str, golds: Sequence[str]) -> dict[str, float]:
-    """`zh_f1` where a gold is Chinese, else nothing."""
+    """`zh_f1` where a gold is Chinese, else {}."""
     return {"zh_f1": chinese_f1(prediction, golds)} if any(map(_HAN.search, golds)) else {}
 
 
@@ -139,7 +143,7 @@ def _lcs_f(ours: Sequence[str], gold: Sequence[str]) -> float:
 
 
 def _f(shared: int, ours: int, gold: int) -> float:
-    """The harmonic mean in the published order of operations, so that not even the last bit differs."""
+    """The harmonic mean in the published order of operations, for bitwise equality."""
     if not shared:
         return 0.0
     precision, recall = shared / ours, shared / gold
@@ -157,7 +161,7 @@ def _bare(word: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _segmenter() -> Callable[[str], list[str]]:
-    """Imported where a Chinese gold turns up: its dictionary takes a moment to load."""
+    """Imported only for a Chinese gold: its dictionary takes time to load."""
     try:
         import rjieba
     except ImportError as error:

@@ -1,8 +1,8 @@
-"""When two texts ask the same question: what data construction compares questions by, training against
-evaluation, and chains against golds.
+"""Whether two texts ask the same question. Data construction uses it to compare training with evaluation
+questions, and trajectories with golds.
 
-Not for answers (`src_tasks.answers`), where possessives and hyphens count: this is laxer, since two different
-questions of one set are hardly ever this close.
+Not for answers (`src_tasks.answers`), where possessives and hyphens count: this comparison is laxer, since
+different questions of one set rarely differ in these alone.
 """
 
 from __future__ import annotations
@@ -40,5 +40,5 @@ def words_of(text: str) -> list[str]:
 
 
 def question_key(text: str) -> str:
-    """What two spellings of one question have in common."""
+    """A key that is equal for different spellings of one question."""
     return " ".join(words_of(text))

@@ -13,14 +13,16 @@ from functools import lru_cache
 
 
 def recall_at(ranking: Sequence[str], gold: Sequence[str], *, k: int | None = None) -> float:
-    """Share of gold ids among the first `k` of `ranking` (None: all of it). No gold ids is a ValueError."""
+    """Share of gold ids among the first `k` of `ranking` (None: all of it). Raises `ValueError` without gold
+    ids.
+    """
     wanted = _wanted(gold)
     return len(wanted.intersection(ranking[:k])) / len(wanted)
 
 
 def ndcg_at(ranking: Sequence[str], gold: Sequence[str], *, k: int) -> float:
     """Normalised discounted cumulative gain with binary gains and log2 discount (Järvelin and Kekäläinen
-    2002, as trec_eval's `ndcg_cut`); a repeated id counts once. No gold ids is a ValueError.
+    2002, as trec_eval's `ndcg_cut`); a repeated id counts once. Raises `ValueError` without gold ids.
     """
     wanted = _wanted(gold)
     ranks = (rank for rank, passage in enumerate(dict.fromkeys(ranking), start=1) if passage in wanted)
@@ -28,12 +30,12 @@ def ndcg_at(ranking: Sequence[str], gold: Sequence[str], *, k: int) -> float:
 
 
 def first_seen(searches: Iterable[Sequence[str]]) -> list[str]:
-    """All ids that the searches returned, each once, in the order in which they came up."""
+    """All ids that the searches returned, each once, in the order of their first occurrence."""
     return list(dict.fromkeys(passage for search in searches for passage in search))
 
 
 def per_search(searches: Sequence[Sequence[str]], gold: Sequence[str], *, k: int) -> list[dict[str, float]]:
-    """`recall@k` and `ndcg@k` of each search for itself."""
+    """`recall@k` and `ndcg@k` of each search."""
     return [
         {f"recall@{k}": recall_at(found, gold, k=k), f"ndcg@{k}": ndcg_at(found, gold, k=k)}
         for found in searches
@@ -41,9 +43,9 @@ def per_search(searches: Sequence[Sequence[str]], gold: Sequence[str], *, k: int
 
 
 def retrieval_scores(searches: Sequence[Sequence[str]], gold: Sequence[str], *, k: int) -> dict[str, float]:
-    """What a question's searches brought: `recall` over the whole trajectory, `recall@k` and `ndcg@k` of its
-    ranking, `all_found` (1.0 when no gold passage is missing), and `step_recall@k` and `step_ndcg@k`, the
-    means over its searches. Empty without gold passages; all 0.0 where nothing was searched.
+    """The retrieval metrics of a question's searches: `recall` over the whole trajectory, `recall@k` and
+    `ndcg@k` of its ranking, `all_found` (1.0 when no gold passage is missing), and `step_recall@k` and
+    `step_ndcg@k`, the means over its searches. Empty without gold passages; all 0.0 without a search.
     """
     if not gold:
         return {}

@@ -1,9 +1,9 @@
-"""Rewards of trajectories for reinforcement learning: pure functions of what is on record.
+"""Rewards of trajectories for reinforcement learning: pure functions of recorded values.
 
-Three terms, as in R3-RAG (reference r3rag.md, 1.9): the outcome, the format, and what each search found. They
-are kept apart; an objective adds them. Where R3-RAG asks a judge for the relevance of a search, these use
-gold passages; a judge's score in [0, 1] fits `r3rag_rewards` as well. A term that cannot be known is None and
-is to be left out and counted, never replaced by a number.
+Three terms, as in R3-RAG (reference r3rag.md, 1.9): the outcome, the format, and the passages that each
+search found. The terms are separate; an objective adds them. Where R3-RAG asks a judge for the relevance of a
+search, these use gold passages; a judge's score in [0, 1] fits `r3rag_rewards` as well. A term that cannot be
+computed is None; the caller leaves it out and counts it, and never replaces it by a number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from src_tasks.metrics import cover_em, em, f1
 
 
 class OutcomeMetric(StrEnum):
-    """What an outcome reward pays."""
+    """The metric of an outcome reward."""
 
     EM = "em"
     F1 = "f1"
@@ -29,16 +29,16 @@ _METRICS = {OutcomeMetric.EM: em, OutcomeMetric.F1: f1, OutcomeMetric.COVER_EM: 
 def outcome_reward(
     answer: str, golds: Sequence[str], *, metric: OutcomeMetric = OutcomeMetric.EM
 ) -> float | None:
-    """The metric of an answer in [0, 1]; None without golds. A blank answer earns 0. (R3-RAG compares raw
-    strings first and asks a judge then; normal forms replace the first.)
+    """The metric of an answer in [0, 1]; None without golds. The reward of a blank answer is 0. (R3-RAG first
+    compares raw strings, then asks a judge; here normal forms replace raw strings.)
     """
     return _METRICS[metric](answer, golds) if golds else None
 
 
 @config_class
 class FormatCosts:
-    """What deviations from a text format cost: `failure` each reply that could not be parsed (R3-RAG's
-    malformed step: 0.9), `fix` each repair that the parser made, up to `most` for one step.
+    """The penalties of deviations from a text format: `failure` for each reply that could not be parsed
+    (R3-RAG's malformed step: 0.9), `fix` for each repair of the parser, at most `most` for one step.
     """
 
     failure: float = 0.9
@@ -50,13 +50,15 @@ R3RAG_FORMAT = FormatCosts()
 
 
 def format_reward(*, failures: int, fixes: int = 0, costs: FormatCosts = R3RAG_FORMAT) -> float:
-    """The format term of one step, from -`costs.most` to 0: 0.0 for a reply that was parsed at once."""
+    """The format term of one step, from -`costs.most` to 0: 0.0 for a reply that was parsed without failure
+    or repair.
+    """
     return -min(costs.failure * failures + costs.fix * fixes, costs.most)
 
 
 def process_rewards(searches: Sequence[Sequence[str]], gold: Sequence[str]) -> list[float] | None:
     """One reward per search, in [0, 1]: the share of the gold passages that this search found first. Their
-    sum is the recall of the trajectory, so that neither repeated nor idle searches pay. `searches` hold
+    sum is the recall of the trajectory, so that searches without a new gold passage get 0. `searches` hold
     passage ids; None without gold passages.
     """
     wanted = set(gold)
@@ -72,7 +74,7 @@ def process_rewards(searches: Sequence[Sequence[str]], gold: Sequence[str]) -> l
 
 
 class Ending(StrEnum):
-    """How a trajectory ended: answered rightly or wrongly, not at all, or in a malformed step."""
+    """How a trajectory ended: with a right or a wrong answer, without an answer, or in a malformed step."""
 
     CORRECT = "correct"
     INCORRECT = "incorrect"
@@ -83,7 +85,8 @@ class Ending(StrEnum):
 @config_class
 class R3Rewards:
     """The numbers of R3-RAG as shipped (reference 1.9): factors on the relevance of searches by ending (1 +
-    gamma of the paper: 0.6, -0.2, -0.1, 0), and what the last step of an answer or a malformed step pays.
+    gamma of the paper: 0.6, -0.2, -0.1, 0), and the reward of the last step of an answer or of a malformed
+    step.
     """
 
     correct_factor: float = 1.6
@@ -104,8 +107,9 @@ def r3rag_rewards(
     *,
     numbers: R3Rewards = R3RAG,
 ) -> list[float]:
-    """One reward per step: `relevance` of each search in [0, 1] times the factor of the ending, then the last
-    step's own. A trajectory without an answer has no such step (`relevance` then covers all of its steps).
+    """One reward per step: `relevance` of each search in [0, 1] times the factor of the ending, then the
+    reward of the last step. A trajectory without an answer has no such step (`relevance` then covers all of
+    its steps).
     """
     factors = {
         Ending.CORRECT: numbers.correct_factor,

@@ -1,8 +1,8 @@
-"""The figures of an answered question: the table of a run and `src_eval` both take theirs from here.
+"""The scores of an answered question, used by the table of a run and by `src_eval`.
 
-A figure that does not apply (no golds, no gold passages) is absent, never 0. A question that failed, or whose
+A score that does not apply (no golds, no gold passages) is absent, not 0. A question that failed, or whose
 answer is blank, scores 0 in every answer metric. A multiple-choice question is right or wrong by the choice
-that its answer names, so that EM, F1 and `choice_accuracy` are one there.
+that its answer names, so that EM, F1 and `choice_accuracy` are equal there.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ RANK = 5
 """The k of recall@k and ndcg@k."""
 FAILED = frozenset({status.value for status in Status if status.retryable} | {Status.REFUSED.value})
 RETRIEVAL = tuple(retrieval_scores([], ["any"], k=RANK))
-"""The names of the figures that only a run with searches has."""
+"""The names of the scores that only a run with searches has."""
 Figures = dict[str, float]
 
 
 class Answered(NamedTuple):
-    """What is scored of a trajectory: its answer and status, the question's golds, choices and gold passages,
-    how many searches there were, and the ids of the passages of each step that searched or was given some
-    (`in_context` is, without a search).
+    """The scored parts of a trajectory: its answer and status, the question's golds, choices and gold
+    passages, the number of searches, and the ids of the passages of each step that has passages (a step of
+    `in_context` has some without a search).
     """
 
     answer: str
@@ -46,7 +46,7 @@ class Answered(NamedTuple):
 
 
 def score(trajectory: Trajectory) -> Figures:
-    """The figures of one trajectory."""
+    """The scores of one trajectory."""
     question = trajectory.question
     found = figures(
         Answered(
@@ -68,7 +68,8 @@ def score(trajectory: Trajectory) -> Figures:
 
 def figures(answered: Answered) -> Figures:
     """Answer metrics (`em`, `f1`, `cover_em`, `rouge_l`; for multiple choice `choice_accuracy`, `em`, `f1`
-    and `choice_unread`, 1.0 where an answer names no one choice), retrieval metrics, and `searches`.
+    and `choice_unread`, 1.0 where an answer does not name exactly one choice), retrieval metrics, and
+    `searches`.
     """
     found: Figures = {}
     if answered.golds and answered.choices:
@@ -80,7 +81,9 @@ def figures(answered: Answered) -> Figures:
 
 
 def group_of(question: Question) -> str:
-    """What a question is reported under; rows written before questions had a group say it in their meta."""
+    """The group under which a question is reported; older rows, whose questions have no group, hold it in
+    their meta.
+    """
     return question.group or group_of_meta(question.meta)
 
 
@@ -109,8 +112,8 @@ def totals(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
 
 
 def drop_retrieval(scores: Iterable[Figures]) -> None:
-    """Take the retrieval metrics from a run that never searched and was shown no gold passage; a question
-    that was not searched for in a run that does search has found nothing.
+    """Remove the retrieval metrics of a run without any search in which no gold passage was shown. In a run
+    with searches, a question without a search has a recall of 0.
     """
     held = list(scores)
     if any(one["searches"] or one.get("recall") for one in held):

@@ -135,7 +135,7 @@ def test_a_reply_without_special_token_behind_it_is_an_error(tmp_path: Path) -> 
         "{% if add_generation_prompt %}assistant: {% endif %}"
     )
     plain = style("qwen")
-    with pytest.raises(EncodeError, match="no special token behind a reply"):
+    with pytest.raises(EncodeError, match="no special token after a reply"):
         ChatTokenizer(folder).encode(ReaRag(plain).lay_out(ReaRag(plain).turns("Who?", steps("Ann."))))
 
 

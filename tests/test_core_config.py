@@ -132,7 +132,7 @@ def test_configurations_are_frozen_and_survive_dump() -> None:
     ("error", "code", "line"),
     [
         (UserError("do this"), 2, "error: do this\n"),
-        (KeyboardInterrupt(), 130, "interrupted: what was finished is saved"),
+        (KeyboardInterrupt(), 130, "interrupted: finished rows are saved"),
     ],
 )
 def test_entry_points_end_in_one_line(

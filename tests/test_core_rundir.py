@@ -78,7 +78,7 @@ def test_a_run_directory_belongs_to_one_process_at_a_time(tmp_path: Path) -> Non
 
 def test_a_run_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot make"):
+    with pytest.raises(UserError, match="cannot create"):
         RunDir(tmp_path / "file" / "r", config=CONFIG)
 
 

@@ -39,7 +39,7 @@ def test_split(text: str, think: str, said: str) -> None:
 
 @given(st.text(alphabet="ab <>/think\n", max_size=80))
 def test_what_was_said_is_a_tail_of_the_reply(text: str) -> None:
-    assert text.endswith(split_think(text).said)
+    assert text.endswith(split_think(text).text)
 
 
 def folder(tmp_path: Path, config: dict[str, object], template: str | None = None) -> Path:

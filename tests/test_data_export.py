@@ -137,7 +137,7 @@ def test_think_blocks_only_on_request_and_apart_from_the_step() -> None:
     text = with_think[1]["reasoning"]
     assert text.startswith("<think>\nHm, Verdi?\n</think>\n\nThought 1: ")
     assert split_think(text) == ("Hm, Verdi?", plain[1]["reasoning"])
-    assert parse_step(split_think(text).said) == parse_step(plain[1]["reasoning"])
+    assert parse_step(split_think(text).text) == parse_step(plain[1]["reasoning"])
     assert with_think[2:] == plain[2:]
 
 

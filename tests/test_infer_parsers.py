@@ -89,7 +89,7 @@ def test_tags_and_think_blocks() -> None:
 @given(st.text("ab \n", max_size=20), st.text("cd \n", max_size=20))
 def test_a_think_block_that_was_split_off_can_be_put_back(think: str, said: str) -> None:
     split = split_think(join_think(think, said))
-    assert (split.think, split.said.strip()) == (think.strip() if think else "", said.strip())
+    assert (split.think, split.text.strip()) == (think.strip() if think else "", said.strip())
 
 
 @given(st.text(st.sampled_from("the answer is:\\boxed{}<s>/[Query1]. \n*\t?Follow up"), max_size=400))

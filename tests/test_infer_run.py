@@ -244,7 +244,7 @@ def test_a_broken_input_file_is_named_with_its_line(tmp_path: Path, started: Cal
 def test_other_settings_in_a_used_directory_are_refused(tmp_path: Path) -> None:
     assert run(GPU, *scripted(tmp_path)).returncode == 0
     line = refused(run(GPU, *scripted(tmp_path), "limits.t_max=3"))
-    assert "was made with other settings (limits)" in line
+    assert "was written with other settings (limits)" in line
     assert run(GPU, *scripted(tmp_path), "limits.t_max=3", "on_existing=clean").returncode == 0
 
 
@@ -258,7 +258,7 @@ def test_a_picture_is_made_of_a_row(tmp_path: Path) -> None:
     assert picture.startswith("<svg")
     assert "http" not in picture.replace("http://www.w3.org", "").replace("https://www.textualize.io", "")
     assert "written:" in done.stdout
-    assert "there is no number 9" in refused(finished("src_infer.picture", str(tmp_path / "runs/r"), "9"))
+    assert "there is no row 9" in refused(finished("src_infer.picture", str(tmp_path / "runs/r"), "9"))
 
 
 @pytest.mark.parametrize("method", ["closed_book", "rearag"])

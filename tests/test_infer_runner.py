@@ -155,7 +155,7 @@ def test_an_interrupt_keeps_what_was_finished(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             _, err = await process.communicate()
             assert process.returncode == 130
-            assert err.decode().splitlines()[-1].startswith("interrupted: what was finished is saved")
+            assert err.decode().splitlines()[-1].startswith("interrupted: finished rows are saved")
             assert "Traceback" not in err.decode()
 
     asyncio.run(run())

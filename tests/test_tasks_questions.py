@@ -124,7 +124,7 @@ def test_doubles_are_dropped_and_the_limit_counts_questions(tmp_path: Path) -> N
     ("rows", "message"),
     [
         ([], "holds no row"),
-        ([{"question": "a"}, {"query": "b"}], "q.jsonl, line 2: no 'question'; mend or remove that row"),
+        ([{"question": "a"}, {"query": "b"}], "q.jsonl, line 2: no 'question'; correct or remove that row"),
         ([{"question": "  "}], "line 1: 'question' holds no word"),
         ([{"question": 5}], "line 1: 'question' must be text"),
         ([{"question": "a", "answers": {"x": 1}}], "line 1: an answer must be a text"),
@@ -132,7 +132,7 @@ def test_doubles_are_dropped_and_the_limit_counts_questions(tmp_path: Path) -> N
         ([{"question": "a", "context_ids": {"x": 1}}], "line 1: 'context_ids' must be"),
         ([{"question": "a", "golden_answers": ["Dun(mark|land)"]}], "line 1: the gold .* regular expression"),
         ([{"question": "a", "golden_answers": [4], "choices": ["x", "y"]}], "line 1: the gold 4 is none of"),
-        ([{"query": "a", "id": 1}], r"no layout known here \(keys: id, query\)"),
+        ([{"query": "a", "id": 1}], r"no known layout \(keys: id, query\)"),
     ],
 )
 def test_a_question_file_that_is_none_is_one_sentence(

@@ -1,7 +1,7 @@
 """An action as text, both directions: one object (JSON or a Python-repr dict) with `function` and
-`parameters`, or a call such as `search[…]`. Shared by the formats that write actions so.
+`parameters`, or a call such as `search[…]`. Shared by the formats that write actions this way.
 
-The reading is tolerant and bounded: it names every mend in `fixes`, raises nothing and evaluates nothing.
+Parsing is tolerant and bounded: it records every repair in `fixes`, raises nothing and evaluates nothing.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _read_call(body: str, call: re.Match[str], fixes: list[str]) -> Action | Par
 
 def _to_action(value: dict[str, Any], fixes: list[str]) -> Action | ParseError:
     """Turn a parsed object into an action. `name`/`type`/`arguments` and flat objects are accepted and
-    noted.
+    recorded in `fixes`.
     """
     name = value.get("function", value.get("name", value.get("type")))
     if isinstance(name, dict):  # OpenAI style: {"function": {"name": …, "arguments": {…}}}

@@ -1,12 +1,12 @@
-"""What a text format has to say about itself: the base of all protocols.
+"""The base class of all text formats (protocols).
 
-A protocol turns a question and its steps into turns (the published schema, reference rearag.md section
-6.5), lays turns out for a model, constrains and parses the reply, and checks a conversation. It knows
-nothing of models or servers. Inference, data export, training and rollouts all come through here, so that a
-model is trained on, asked with and parsed from the same text.
+A protocol turns a question and its steps into turns (the published schema, reference rearag.md section 6.5),
+lays turns out for a model, constrains and parses the reply, and checks a conversation. It does not depend on
+models or servers. Inference, data export, training and rollouts all use it, so that training, prompting and
+parsing work on the same text.
 
 How we differ from the original ReaRAG: its inference prompt (system turn, bare question) did not match its
-data (no system turn, `Question: …\\n\\nReasoning process with function call:`); here both are the same
+data (no system turn, `Question: …\\n\\nReasoning process with function call:`); here both use the same
 `PromptStyle`.
 """
 
@@ -38,9 +38,7 @@ from src_core.types import DirectAnswer, Finish, Passage, Step
 
 
 class Protocol(ABC):
-    """One text format. A module of `src_core/protocols` (or a file of the user's) names its class
-    `FORMAT`.
-    """
+    """One text format. A module of `src_core/protocols` (or a user's file) names its class `FORMAT`."""
 
     name: ClassVar[str]
     """The value of `format` in conversation rows."""
@@ -54,35 +52,35 @@ class Protocol(ABC):
     """Whether the model writes a conclusion after each observation, as part of the same step."""
     layout: Layout = Layout.TURNS
     stops: tuple[str, ...] = TURN_MARKS
-    """Strings at which a reply ends and which are no part of it. Servers take at most four, `closers`
+    """Strings at which a reply ends and which are not part of it. Servers accept at most four, `closers`
     included.
     """
     closers: tuple[str, ...] = ()
-    """Strings at which a reply ends and which belong to it, such as a closing tag."""
+    """Strings at which a reply ends and which are part of it, such as a closing tag."""
 
     def __init__(self, style: PromptStyle | None = None) -> None:
         self.style = style or PromptStyle()
 
     @abstractmethod
     def render_step(self, step: Step) -> str:
-        """What the model writes for a step, without observation and conclusion."""
+        """The text that the model writes for a step, without observation and conclusion."""
 
     @abstractmethod
     def parse(
         self, text: str, *, think: str = "", functions: Sequence[str] = FUNCTIONS
     ) -> ParsedStep | ParseError:
-        """Read the first step of a reply whose think block is `think`, given the functions that are allowed
-        now. Raises nothing and evaluates nothing.
+        """Parse the first step of a reply whose think block is `think`; `functions` are the functions that
+        are allowed now. Raises nothing and evaluates nothing.
         """
 
     def parse_trajectory(self, text: str) -> ReadTrajectory:
-        """Read a whole trajectory that stands in one text. Raises nothing."""
+        """Parse a whole trajectory from one text. Raises nothing."""
         return ReadTrajectory((), f"a trajectory in the format {self.name} is not one text", {})
 
     def constraint(
         self, kind: Constrain, *, n: int, functions: Sequence[str] = FUNCTIONS
     ) -> Constraint | None:
-        """What holds the reply for step `n` to the format and to `functions`; None for `off`. Raises
+        """The decoding constraint of step `n` for the format and `functions`; None for `off`. Raises
         `ValueError` where the format has no such constraint (`supports`).
         """
         if kind is Constrain.OFF:
@@ -99,8 +97,8 @@ class Protocol(ABC):
         return (self.style.user_template or self.user_template).replace("{question}", question)
 
     def read_question(self, content: str) -> str:
-        """The question in a user's turn, `render_question` undone; the whole text where its frame is
-        another.
+        """The question in a user's turn, the inverse of `render_question`; the whole text where the turn does
+        not match the template.
         """
         before, _, after = (self.style.user_template or self.user_template).partition("{question}")
         return content.removeprefix(before).removesuffix(after)
@@ -110,7 +108,7 @@ class Protocol(ABC):
         return passage_block(passages, max_chars=max_chars)
 
     def render_conclusion(self, step: Step) -> str:
-        """What the model writes after the observation of a step (formats with `concludes`)."""
+        """The text that the model writes after the observation of a step (formats with `concludes`)."""
         return step.conclusion
 
     def parse_conclusion(self, text: str) -> str:
@@ -121,53 +119,53 @@ class Protocol(ABC):
         """The conversation in the published schema: user `content`, assistant `reasoning`, observation
         `content`.
         """
-        made: list[Turn] = [{"role": "user", "content": self.render_question(question)}]
+        built: list[Turn] = [{"role": "user", "content": self.render_question(question)}]
         for step in steps:
-            made.append({"role": "assistant", "reasoning": self.render_step(step)})
+            built.append({"role": "assistant", "reasoning": self.render_step(step)})
             if step.observation is not None:
-                made.append({"role": "observation", "content": step.observation})
+                built.append({"role": "observation", "content": step.observation})
             if step.conclusion:
-                made.append({"role": "assistant", "reasoning": self.render_conclusion(step)})
-        return made
+                built.append({"role": "assistant", "reasoning": self.render_conclusion(step)})
+        return built
 
     def lay_out(self, turns: Sequence[Turn]) -> list[ChatTurn]:
         """The chat messages for turns in the published schema, with the style's system turn in front unless
-        the turns bring one of their own. Raises `ValueError` for an unknown role.
+        the turns begin with a system turn. Raises `ValueError` for an unknown role.
         """
         system = "" if any(turn["role"] == "system" for turn in turns) else self.style.system
-        made = [ChatTurn.of("system", system)] if system else []
+        built = [ChatTurn.of("system", system)] if system else []
         if self.layout is Layout.TURNS:
-            return made + self._one_message_per_turn(turns)
+            return built + self._one_message_per_turn(turns)
         if self.layout is Layout.GROWING_TURN:
-            return made + self._one_growing_message(turns)
-        return made + self._history_message(turns)
+            return built + self._one_growing_message(turns)
+        return built + self._history_message(turns)
 
     def messages(self, turns: Sequence[Turn]) -> list[Message]:
-        """As `lay_out`, as a chat server takes it; a growing turn is the last message."""
+        """As `lay_out`, in the form of the chat API; a growing turn is the last message."""
         return [turn.message() for turn in self.lay_out(turns)]
 
     def samples(self, turns: Sequence[Turn]) -> list[list[ChatTurn]]:
-        """What is trained on: the conversation, or, where each step is asked for anew, one sample per
+        """The training samples: the conversation, or, where each step has a prompt of its own, one sample per
         assistant turn.
         """
         if self.layout is not Layout.HISTORY_IN_USER_TURN:
             return [self.lay_out(turns)]
-        made = []
+        built = []
         for at, turn in enumerate(turns):
             if turn["role"] == "assistant":
-                made.append(
+                built.append(
                     [*self.lay_out(turns[:at]), ChatTurn.of("assistant", turn["reasoning"], trained=True)]
                 )
-        return made
+        return built
 
     def render_history(self, turns: Sequence[Turn]) -> str:
         """The user's turn that holds question and steps (layout `history_in_user_turn`)."""
         raise NotImplementedError(f"the format {self.name} does not keep its history in the user's turn")
 
     def check(self, turns: Any) -> str:
-        """What is wrong with the structure of a conversation, "" when nothing is: the user's question,
-        steps that can be read, each search followed by its observation, the end a `finish`. Raises nothing,
-        whatever `turns` is.
+        """The problem in the structure of a conversation, "" for a valid one: the user's question, steps that
+        can be parsed, an observation after each search, a `finish` at the end. Raises nothing for any
+        `turns`.
         """
         if not isinstance(turns, list) or not turns:
             return "no list of messages"
@@ -186,13 +184,15 @@ class Protocol(ABC):
         return ""
 
     def step_problem(self, parsed: ParsedStep, number: int) -> str:
-        """What a format demands of step `number` of a conversation beyond being readable, "" when all is
-        well.
+        """The problem of the parsed step `number` of a conversation under the format's further rules, "" for
+        none.
         """
         return ""
 
     def _step_problem(self, rows: Sequence[dict[str, Any]], number: int) -> tuple[str, int]:
-        """What is wrong with the step at the head of `rows`, and how many turns it takes (or where it is)."""
+        """The problem of the first step of `rows` ("" for none), and the number of turns that it takes; for a
+        problem, the offset of the turn.
+        """
         if rows[0].get("role") != "assistant":
             return "is not the assistant's", 0
         text = _text_of(rows[0], "reasoning")
@@ -220,24 +220,24 @@ class Protocol(ABC):
         return template.replace("{n}", str(n)).replace("{observation}", content)
 
     def _one_message_per_turn(self, turns: Sequence[Turn]) -> list[ChatTurn]:
-        made, n = [], 0
+        built, n = [], 0
         for turn in turns:
             role = turn["role"]
             if role == "assistant":
                 n += 1
-                made.append(ChatTurn.of(role, turn["reasoning"], trained=True))
+                built.append(ChatTurn.of(role, turn["reasoning"], trained=True))
             elif role == "observation":
-                made.append(
+                built.append(
                     ChatTurn.of(self.style.observation_role, self._observation_text(turn["content"], n))
                 )
             elif role in ("user", "system"):
-                made.append(ChatTurn.of(role, turn["content"]))
+                built.append(ChatTurn.of(role, turn["content"]))
             else:
                 raise ValueError(f"unknown role {role!r} of a turn; known are {', '.join(ROLES)}")
-        return made
+        return built
 
     def _one_growing_message(self, turns: Sequence[Turn]) -> list[ChatTurn]:
-        made, grown, n = [], list[Segment](), 0
+        built, grown, n = [], list[Segment](), 0
         for turn in turns:
             role = turn["role"]
             if role == "assistant":
@@ -246,10 +246,10 @@ class Protocol(ABC):
             elif role == "observation":
                 grown.append(Segment(self._observation_text(turn["content"], n), False))
             elif role in ("user", "system"):
-                made.append(ChatTurn.of(role, turn["content"]))
+                built.append(ChatTurn.of(role, turn["content"]))
             else:
                 raise ValueError(f"unknown role {role!r} of a turn; known are {', '.join(ROLES)}")
-        return [*made, ChatTurn("assistant", tuple(grown))] if grown else made
+        return [*built, ChatTurn("assistant", tuple(grown))] if grown else built
 
     def _history_message(self, turns: Sequence[Turn]) -> list[ChatTurn]:
         own = [ChatTurn.of("system", turn["content"]) for turn in turns if turn["role"] == "system"]

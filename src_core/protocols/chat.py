@@ -1,5 +1,5 @@
-"""Plain conversations: general data and the reader's questions. No steps, no actions; every turn of the
-assistant is trained on.
+"""Plain conversations: general data and the reader's questions. They have no steps and no actions; the loss
+covers every turn of the assistant.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Chat(Protocol):
         return ParseError("no_steps", "a plain conversation has no steps")
 
     def check(self, turns: Any) -> str:
-        """What keeps a conversation from being trained on, "" when nothing does."""
+        """The problem that makes a conversation unusable for training, "" for none."""
         if not isinstance(turns, list) or not turns:
             return "no list of messages"
         for number, turn in enumerate(turns, start=1):

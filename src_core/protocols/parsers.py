@@ -1,7 +1,7 @@
-"""Reading replies in other notations than the project's own: sentences, stated answers, boxes, tags.
+"""Parsers of replies in other notations than ReaRAG's: sentences, stated answers, boxes, tags.
 
 Model output is data: every function takes any text, raises nothing, reads a bounded part of it and evaluates
-nothing. "" or None says that something is not there; nothing is guessed.
+nothing. "" or None means that the text does not hold it; no value is guessed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SHORT_FORMS = frozenset(
     {"mr", "mrs", "ms", "dr", "st", "jr", "sr", "vs", "prof", "gen", "col", "lt", "sgt", "capt", "rev"}
     | {"inc", "ltd", "co", "ca", "e.g", "i.e", "u.s", "u.k"}
 )
-# Looked at, not consumed: a later statement on the same line may be the one that counts.
+# A lookahead: a later statement on the same line can still match.
 _AFTER_ANSWER = r"[ \t:*]{0,6}+(?=(?P<answer>\S[^\n]{0,1999}))"
 _STATED = re.compile(
     r"\bthe[ \t]{1,3}(?:final[ \t]{1,3}|short[ \t]{1,3})?answer(?:[ \t]{1,3}is\b|[ \t]{0,3}:)"
@@ -40,7 +40,7 @@ class Tag(NamedTuple):
 
 
 class Tagged(NamedTuple):
-    """What stood before a tag, and what it holds."""
+    """The text before a tag, and the text inside it."""
 
     before: str
     inside: str
@@ -52,8 +52,8 @@ def without_think_marks(text: str) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence on one line, without being led astray by initials and short forms. Text without an
-    end is one sentence.
+    """The first sentence on one line; initials and abbreviations do not end it. Text without a sentence end
+    is one sentence.
     """
     line = " ".join(text[:MAX_ARGUMENT].split())
     for end in _SENTENCE_END.finditer(line):
@@ -65,7 +65,9 @@ def first_sentence(text: str) -> str:
 
 
 def stated_answer(text: str) -> str:
-    """What follows "the answer is" or begins a line with "Answer:", to the end of its sentence; else ""."""
+    """The text after "the answer is", or after "Answer:" at the start of a line, up to the end of its
+    sentence; else "".
+    """
     for pattern in (_STATED, _LABELLED):
         for match in pattern.finditer(text[:MAX_REPLY]):
             if not _NEGATED.match(match["answer"]):
@@ -74,12 +76,12 @@ def stated_answer(text: str) -> str:
 
 
 def plain_answer(text: str) -> str:
-    """An answer on one line without the marks that models put around it."""
+    """An answer on one line without the markup that models put around it."""
     return " ".join(text.split()).strip('*_`"“” ').rstrip(".").strip('*_`"“” ')
 
 
 def boxed_answer(text: str) -> str:
-    """The content of the last `\\boxed{…}` with balanced braces; "" when there is none that closes."""
+    """The content of the last `\\boxed{…}` with balanced braces; "" where no box is closed."""
     text = text[:MAX_REPLY]
     at = text.rfind(_BOX)
     if at < 0:
@@ -93,8 +95,8 @@ def boxed_answer(text: str) -> str:
 
 
 def first_tagged(text: str, tag: Tag) -> Tagged | None:
-    """The first piece of text inside `tag`; one that is never closed runs to the end, since a stop string
-    is not part of a reply.
+    """The first text inside `tag`. A tag that is not closed extends to the end, since a stop string is not
+    part of a reply.
     """
     before, opened, rest = text[:MAX_REPLY].partition(tag.open)
     return Tagged(before, rest.partition(tag.close)[0]) if opened else None

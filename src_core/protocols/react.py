@@ -1,8 +1,8 @@
 """ReAct's format (Yao et al. 2023, arXiv 2210.03629): `Thought:` / `Action: search[…]` / `Observation:`,
-numbered or not, ended by `finish[…]` and, in logs, perhaps a note of the environment ("Episode finished,
-reward = True").
+numbered or not, ended by `finish[…]` and, in logs, optionally followed by a note of the environment ("Episode
+finished, reward = True").
 
-How we differ: only `search` and `finish` are actions; `lookup[…]` is named as unknown.
+How we differ: only `search` and `finish` are actions; `lookup[…]` is an unknown function.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from src_core.protocols.records import (
 from src_core.protocols.trajectory_text import Piece, read_pieces
 from src_core.types import Action, DirectAnswer, Search, Step
 
-# What every step of this notation has in common is no fix of this one.
+# ReAct's own notation always triggers these repairs of the ReaRAG parser; they are not recorded.
 _OWN_STYLE = frozenset({"call_style", "no_step_number", "no_fence"})
 _LABEL = re.compile(
     r"^[ \t]*(?:[*_#]{1,3}[ \t]*)?(thought|action|observation)[ \t]*\d{0,4}[ \t]*:[ \t]*(?:[*_]{1,2}[ \t]*)?",
@@ -69,7 +69,7 @@ class ReAct(Protocol):
         return ParsedStep(parsed.n, parsed.thought, parsed.action, fixes)
 
     def parse_trajectory(self, text: str) -> ReadTrajectory:
-        """All steps of a text."""
+        """All steps of one text."""
         return read_pieces(text, _pieces, _action)
 
     @staticmethod
@@ -89,7 +89,7 @@ def _pieces(text: str) -> Iterator[Piece]:
 
 
 def _action(body: str) -> Action | str:
-    """The action of a step, or what is wrong with it."""
+    """The action of a step, or its problem in words."""
     call = _CALL.match(body)
     if call and call[1].lower() not in ("search", "finish"):
         return f"unknown action {call[1]}"

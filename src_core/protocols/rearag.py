@@ -1,11 +1,11 @@
 """ReaRAG's format (reference rearag.md section 4): `Thought n: …`, `Action n: `, a fenced one-line object
-with `function` and `parameters`; observations are turns of their own.
+with `function` and `parameters`; each observation is a separate turn.
 
-We write JSON; `legacy_actions` writes the original's Python-repr dict. Only the first step of a reply
-counts: whatever follows an `Observation` label or a second `Thought` is invented by the model and dropped
-(noted in `parse_fixes`). `grammar` keeps this format (thought free, action fixed to its schema; llama.cpp
-takes GBNF as it is, vLLM's structured outputs take the same text); with `json_schema` the reply is one JSON
-object.
+We write JSON; `legacy_actions` writes the original's Python-repr dict. Only the first step of a reply is
+used: text after an `Observation` label or a second `Thought` is invented by the model and is dropped
+(recorded in `parse_fixes`). `grammar` constrains decoding to this format (the thought is free, the action
+follows its schema; llama.cpp and vLLM's structured outputs both take the GBNF text); with `json_schema` the
+reply is one JSON object.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from src_core.protocols.records import (
 )
 from src_core.types import Action, Step
 
-# Possessive: adjacent optional blanks would otherwise be tried in every split (cubic in a line of blanks).
+# Possessive quantifiers: otherwise adjacent optional blanks are tried in every split (cubic time in a line of
+# blanks).
 _LABEL = re.compile(
     r"^[ \t]*+(?P<mark>[*_#>-]{1,4}+[ \t]*+)?(?P<kind>thought|action|observation)[ \t]*+(?P<n>\d{1,4})?+"
     r"[ \t]*+(?:[*_]{1,2}+[ \t]*+)?[:：](?(mark)[ \t]*+[*_]{0,2})",
@@ -37,8 +38,8 @@ _LABEL = re.compile(
 
 
 class ReaRag(Protocol):
-    """See the module. `thinks`: the model thinks before it writes, and its think block may hold the word
-    `Observation`, so that replies do not end there.
+    """See the module. `thinks`: replies begin with a think block, which may hold the word `Observation`; that
+    word is then no stop string.
     """
 
     name: ClassVar[str] = "rearag"
@@ -50,7 +51,7 @@ class ReaRag(Protocol):
         self.stops = TURN_MARKS if thinks else (*TURN_MARKS, "\nObservation")
 
     def render_step(self, step: Step) -> str:
-        """One step, exactly as ReaRAG's data hold it."""
+        """One step, exactly as in ReaRAG's data."""
         return render_step(step.n, step.thought, step.action, legacy=self.style.legacy_actions)
 
     def parse(
@@ -86,12 +87,12 @@ FORMAT = ReaRag
 
 
 def render_step(n: int, thought: str, action: Action, *, legacy: bool = False) -> str:
-    """One step as text (note the blank after `Action n:`; no final newline)."""
+    """One step as text (with a blank after `Action n:` and no final newline)."""
     return f"Thought {n}: {thought}\nAction {n}: \n```\n{render_action(action, legacy=legacy)}\n```"
 
 
 def parse_step(text: str) -> ParsedStep | ParseError:
-    """Read the first step of a model reply. Never raises; every deviation that is mended is named in
+    """Parse the first step of a model reply. Raises nothing; every repaired deviation is recorded in
     `parse_fixes`.
     """
     fixes: list[str] = []
@@ -120,8 +121,8 @@ def parse_step(text: str) -> ParsedStep | ParseError:
 
 
 def step_grammar(*, n: int, functions: Sequence[str] = NAMES) -> str:
-    """GBNF for exactly one step, as `render_step` writes it. Thoughts are one paragraph of at most
-    four sentences: an unbounded thought is how a small model loses itself.
+    """GBNF for exactly one step, as `render_step` writes it. A thought is one paragraph of at most four
+    sentences: without a bound, small models write thoughts that do not end.
     """
     calls = " | ".join(f"call-{name}" for name in functions)
     rules = [

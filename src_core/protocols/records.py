@@ -1,4 +1,4 @@
-"""The records of all text formats: turns, messages, replies that were read, constraints, prompt style."""
+"""The records of all text formats: turns, messages, parsed replies, constraints, prompt style."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Message = dict[str, str]
 
 ROLES = ("system", "user", "assistant", "observation")
 FUNCTIONS = ("search", "direct_answer", "finish")
-"""The kinds of action that a step may have. A protocol without one of them ignores it."""
+"""The functions that a step may call. A protocol ignores a function that it does not have."""
 MAX_REPLY = 20_000
-"""Characters of a reply that are read."""
+"""Maximal characters of a reply that are parsed."""
 MAX_ARGUMENT = 2_000
-"""Characters of an action's argument."""
+"""Maximal characters of an action's argument."""
 TURN_MARKS = ("<|user|>", "<|observation|>", "<|assistant|>")
-"""Marks of another turn, at which a reply ends."""
+"""Markers of another turn, at which a reply ends."""
 
 
 class Layout(StrEnum):
     """How steps are laid out in chat messages."""
 
     TURNS = "turns"
-    """One assistant turn per step; an observation is a turn of its own."""
+    """One assistant turn per step; each observation is a separate turn."""
     GROWING_TURN = "growing_turn"
-    """One assistant turn that grows; observations stand inside it."""
+    """One assistant turn that grows; observations are inside it."""
     HISTORY_IN_USER_TURN = "history_in_user_turn"
-    """Each step is asked for anew; the steps before it stand inside the user's turn."""
+    """One prompt per step; the steps before it are inside the user's turn."""
 
 
 class Constrain(StrEnum):
@@ -47,7 +47,7 @@ class Constrain(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """What to send: either a GBNF `grammar` or a `schema` (exactly one is set)."""
+    """A decoding constraint: either a GBNF `grammar` or a JSON `schema` (exactly one is set)."""
 
     grammar: str | None = None
     schema: dict[str, Any] | None = None
@@ -55,8 +55,8 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class ParsedStep:
-    """The first step of a reply. `n` is the model's own number (None when it wrote none); `parse_fixes` names
-    every deviation from the format that was mended.
+    """The first step of a reply. `n` is the number that the model wrote (None if it wrote none);
+    `parse_fixes` names every deviation from the format that was repaired.
     """
 
     n: int | None
@@ -67,15 +67,15 @@ class ParsedStep:
 
 @dataclass(frozen=True, slots=True)
 class ParseError:
-    """Why a reply is not a step: a short reason from a closed set (`code`) and one sentence for people."""
+    """Why a reply is not a step: a short reason from a closed set (`code`) and one sentence."""
 
     code: str
     message: str
 
 
 class ReadTrajectory(NamedTuple):
-    """A whole trajectory read from text: the steps; what stopped the reading ("" when nothing did); notes for
-    provenance.
+    """A whole trajectory parsed from text: the steps; the problem at which parsing stopped ("" for none);
+    notes for provenance.
     """
 
     steps: tuple[Step, ...]
@@ -84,7 +84,7 @@ class ReadTrajectory(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A stretch of a message, and whether the model writes it (its tokens are trained on)."""
+    """A part of a message, and whether the model writes it (the loss covers its tokens)."""
 
     text: str
     trained: bool
@@ -107,17 +107,17 @@ class ChatTurn(NamedTuple):
         return ChatTurn(role, (Segment(text, trained),))
 
     def message(self) -> Message:
-        """As a chat server takes it."""
+        """The message in the form of the chat API."""
         return {"role": self.role, "content": self.content}
 
 
 @config_class
 class PromptStyle:
-    """How a conversation is put to a reasoning model.
+    """How a conversation is rendered for a reasoning model.
 
     `system` is the system turn's text ("" sends none). `observation_role` is the chat role of observations:
-    GLM-4 has a native `observation` role, other templates take `user`. `user_template` (with `{question}`)
-    and `observation_template` (with `{observation}` and the step's number `{n}`) are the protocol's own
+    GLM-4 has a native `observation` role, other templates use `user`. `user_template` (with `{question}`) and
+    `observation_template` (with `{observation}` and the step's number `{n}`) default to those of the protocol
     where they are "". Templates are filled with `str.replace`, never `format`, so that braces in a question
     are harmless. `legacy_actions` writes the original's Python-repr actions.
     """

@@ -1,8 +1,8 @@
-"""Formats of models that were trained by reinforcement to write their queries between tags: Search-R1 (arXiv
-2503.09516), R1-Searcher (2503.05592), ReSearch (2503.19470); reference r3rag.md, sections 3 to 5.
+"""Formats of models that were trained by reinforcement learning to write queries between tags: Search-R1
+(arXiv 2503.09516), R1-Searcher (2503.05592), ReSearch (2503.19470); reference r3rag.md, sections 3 to 5.
 
 How we differ from the releases: by default a reply is the assistant's turn and its documents are the next
-user turn, which every chat server can do; `layout: growing_turn` goes on inside one assistant turn as the
+user turn, which every chat server can do; `layout: growing_turn` continues inside one assistant turn as the
 releases do.
 """
 
@@ -37,8 +37,8 @@ _BOXED = re.compile(r"\\boxed\{(.*)\}", re.DOTALL)
 
 
 class SearchR1(Protocol):
-    """The dialect of Search-R1; the other two differ in their tags, in how a document is shown and in the box
-    around an answer.
+    """The dialect of Search-R1; the other two differ in their tags, in the format of a document and in the
+    box around an answer.
     """
 
     name: ClassVar[str] = "search_r1"
@@ -50,7 +50,7 @@ class SearchR1(Protocol):
     def __init__(self, style: PromptStyle | None = None, *, layout: Layout = Layout.TURNS) -> None:
         super().__init__(style or PromptStyle(observation_role="user"))
         self.layout = layout
-        # Four strings in all are what servers take.
+        # Servers accept at most four stop strings.
         self.stops = TURN_MARKS[:2]
         self.closers = (self.query.close, ANSWER.close)
         around = "\n\n" if layout is Layout.GROWING_TURN else ""
@@ -65,14 +65,14 @@ class SearchR1(Protocol):
         if isinstance(step.action, DirectAnswer):
             raise ValueError(f"{self.name} has no tag for a direct answer")
         if isinstance(step.action, Search):
-            said = f"{self.query.open} {step.action.query} {self.query.close}"
+            written = f"{self.query.open} {step.action.query} {self.query.close}"
         else:
             answer = f"\\boxed{{{step.action.answer}}}" if self.boxed else step.action.answer
-            said = f"{ANSWER.open} {answer} {ANSWER.close}"
-        return join_think(step.thought, said, compact=True)
+            written = f"{ANSWER.open} {answer} {ANSWER.close}"
+        return join_think(step.thought, written, compact=True)
 
     def render_documents(self, passages: Sequence[Passage], *, max_chars: int) -> str:
-        """The documents as the dialect shows them."""
+        """The documents in the dialect's format."""
         lines = [
             fill(self.document, n=str(n), title=item.title, text=shorten(item.text, max_chars))
             for n, item in enumerate(passages, start=1)
@@ -133,7 +133,7 @@ def _pieces(text: str) -> Iterator[Piece]:
     at = 0
     for match in _TAG.finditer(text):
         between = _OPENING.sub(" ", text[at : match.start()]).strip()
-        if between:  # words outside of any tag are part of what the model says
+        if between:  # words outside of any tag are part of the thought
             yield Piece("thought", between)
         yield Piece(kinds[match[1]], match[0] if kinds[match[1]] == "action" else match[2].strip())
         at = match.end()
@@ -144,7 +144,7 @@ def _pieces(text: str) -> Iterator[Piece]:
 
 def _action(body: str) -> Action | str:
     match = _TAG.fullmatch(body)
-    assert match is not None  # the pieces are made so
+    assert match is not None  # `_pieces` yields actions that match
     inner = match[2].strip()
     if match[1] == "answer":
         boxed = _BOXED.fullmatch(inner)

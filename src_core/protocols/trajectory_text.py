@@ -1,6 +1,7 @@
 """A whole trajectory in one text: pieces (thought, action, observation) in order become steps.
 
-What cannot be read is a problem that is named, with the steps before it, never a guess. Nothing here raises.
+Text that cannot be parsed is reported as a problem, with the steps before it; no step is guessed. Nothing
+here raises.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from src_core.protocols.records import ReadTrajectory
 from src_core.types import Action, Finish, Step
 
 MAX_TRAJECTORY = 200_000
-"""Characters of a trajectory; a longer one is not read."""
+"""Maximal characters of a trajectory; a longer one is not parsed."""
 _REWARD = re.compile(r"episode finished,?\s*reward\s*=\s*(true|false|\d{1,6}(?:\.\d{1,6})?)", re.IGNORECASE)
 
 
@@ -28,8 +29,8 @@ class Piece(NamedTuple):
 def read_pieces(
     text: str, pieces: Callable[[str], Iterable[Piece]], action_of: Callable[[str], Action | str]
 ) -> ReadTrajectory:
-    """Steps out of thoughts, actions and observations in order. Thoughts before one action are joined; what
-    follows `finish` is dropped and noted.
+    """Steps from thoughts, actions and observations in order. Consecutive thoughts before one action are
+    joined; text after `finish` is dropped and recorded in the notes.
     """
     if len(text) > MAX_TRAJECTORY:
         return ReadTrajectory((), f"longer than {MAX_TRAJECTORY} characters", {})
@@ -58,7 +59,7 @@ def read_pieces(
 
 
 def _after_finish(text: str) -> dict[str, Any]:
-    """What an environment said after the end: its reward, or that something was dropped."""
+    """The notes for the text after the end: the environment's reward, or that text was dropped."""
     reward = _REWARD.search(text)
     if not reward:
         return {"dropped_after_finish": True} if text else {}

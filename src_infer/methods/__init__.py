@@ -1,4 +1,4 @@
-"""Methods, one module each, found by name, or a file of the user's, found by its path."""
+"""Methods, one module each, found by name; a user's file is found by its path."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from src_infer.runtime import Runtime
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method's coroutine, its settings (None where it has none), what it does in one sentence, and
-    whether it needs the retriever (`NEEDS_SEARCH = False` in its module says no).
+    """A method's coroutine, its settings (None where it has none), its description in one sentence, and
+    whether it needs the retriever (not with `NEEDS_SEARCH = False` in its module).
     """
 
     run: Callable[[Question, Runtime], Awaitable[Trajectory]]
@@ -41,8 +41,8 @@ def load_method(name: str, settings: dict[str, Any] | None = None) -> Method:
     declared = getattr(module, "Settings", None)
     if declared is None and settings:
         raise UserError(f"the method {name} has no settings; remove method_settings ({', '.join(settings)})")
-    made = None
+    built = None
     if declared is not None:
-        made = build_config(declared, dict(settings or {}), (), where=f"method_settings of {name}")
+        built = build_config(declared, dict(settings or {}), (), where=f"method_settings of {name}")
     summary = " ".join((module.__doc__ or "").split("\n\n", 1)[0].split())
-    return Method(run, made, summary, getattr(module, "NEEDS_SEARCH", True))
+    return Method(run, built, summary, getattr(module, "NEEDS_SEARCH", True))

@@ -1,12 +1,12 @@
-"""FLARE: write ahead; where a sentence holds an unlikely token, retrieve with its likely part and write it
-again (Jiang et al. 2023, arXiv 2305.06983; the direct variant with a masked query).
+"""FLARE: generate the next sentence; if it holds an unlikely token, retrieve with its likely part and
+generate it again (Jiang et al. 2023, arXiv 2305.06983; the direct variant with a masked query).
 
 The first retrieval is made with the question; the newest passages replace the older ones. A sentence that was
-written again is kept, whatever its probabilities, so that the loop moves on. How we differ: sentences come
-from the prompt that IRCoT uses, so that the two differ in when they search and with what; one threshold
-(`confidence`, 0.2 as in FlashRAG) decides on searching and on what is left out of the query. A
-server that returns no log-probabilities makes every new sentence count as unlikely: then each is searched
-for, and `provenance["sentences_without_logprobs"]` says how many there were.
+generated again is kept for any probabilities, so that the loop advances. How we differ: sentences come from
+the prompt that IRCoT uses, so that the two methods differ only in the time and the text of their queries; one
+threshold (`confidence`, 0.2 as in FlashRAG) decides both whether to search and which words are left out of
+the query. With a server that returns no log-probabilities every new sentence counts as unlikely and is
+searched for; `provenance["sentences_without_logprobs"]` is the number of such sentences.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from src_infer.multi_step import (
     Evidence,
     Prompted,
     answer_stepwise,
+    assistant_turn,
     passage_search,
     passage_turns,
     reader_policy,
-    said,
-    user,
+    user_turn,
     with_notes,
 )
 from src_infer.runtime import Runtime
@@ -44,7 +44,7 @@ MAX_SENTENCES = 10
 
 @config_class
 class Settings:
-    """A sentence with a token less likely than `confidence` is searched for."""
+    """A sentence with a token of a probability below `confidence` is searched for."""
 
     confidence: Annotated[float, Field(ge=0, le=1)] = 0.2
 
@@ -68,8 +68,8 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
 
 @dataclass(slots=True)
 class _Ahead(StepWriter):
-    """Writes ahead for one question. A reply of the loop is the last of several calls, whose sentences are in
-    `kept`. `blind` counts sentences that came without probabilities.
+    """Generates the sentences of one question. One step of the loop may take several calls; their sentences
+    are in `kept`. `blind` counts sentences without probabilities.
     """
 
     runtime: Runtime
@@ -83,9 +83,9 @@ class _Ahead(StepWriter):
         *,
         n: int,
         attempt: int,
-        functions: Sequence[str],  # noqa: ARG002 - a prompt cannot forbid one
+        functions: Sequence[str],  # noqa: ARG002 - a prompt cannot forbid a function
     ) -> Completion:
-        """Write sentences until one is unlikely, states the answer, says nothing or nothing new."""
+        """Generate sentences until one is unlikely, states the answer, is empty or is a repetition."""
         self.kept = []
         notation = Prompted(self.runtime.prompt("next_sentence"), turns=self._turns, stops=SENTENCE_STOPS)
         policy = reader_policy(self.runtime, notation, logprobs=True)
@@ -94,7 +94,9 @@ class _Ahead(StepWriter):
             reply = await policy.generate(question, steps, n=n, attempt=attempt, part=part)
             usage += reply.usage
             sentence = first_sentence(reply.text)
-            written_again = part == 0 and n > 2  # step 1 is the initial_query, step 2 the first look ahead
+            written_again = (
+                part == 0 and n > 2
+            )  # step 1 is the initial query, step 2 the first generated sentence
             old = sentence in self.kept or any(sentence in step.thought for step in steps)
             if old or stated_answer(reply.text) or not (written_again or self._sure(sentence, reply.tokens)):
                 break
@@ -102,7 +104,7 @@ class _Ahead(StepWriter):
         return replace(reply, usage=usage)
 
     def parse(self, reply: Completion, _functions: Sequence[str]) -> ParsedStep | ParseError:
-        """The answer, or a search with what is likely of the sentence that was not."""
+        """The answer, or a search with the likely part of the unlikely sentence."""
         sentence, answer = first_sentence(reply.text), stated_answer(reply.text)
         if answer:
             action = make_action("finish", answer)
@@ -115,7 +117,11 @@ class _Ahead(StepWriter):
 
     def _turns(self, text: str, steps: Sequence[Step]) -> list[Turn]:
         thoughts = [*(step.thought for step in steps if step.thought), *self.kept]
-        return [user(text), *passage_turns(steps[-1].passages, self.runtime), *map(said, thoughts)]
+        return [
+            user_turn(text),
+            *passage_turns(steps[-1].passages, self.runtime),
+            *map(assistant_turn, thoughts),
+        ]
 
     def _sure(self, sentence: str, tokens: Sequence[Token]) -> bool:
         own = tokens_of(sentence, tokens)
@@ -124,8 +130,8 @@ class _Ahead(StepWriter):
 
 
 def likely_part(sentence: str, tokens: Sequence[Token], confidence: float) -> str:
-    """The sentence without the words that hold an unlikely token; the whole one where nothing else is left or
-    known.
+    """The sentence without the words that hold an unlikely token; the whole sentence where no word is left or
+    no token is known.
     """
     own = tokens_of(sentence, tokens)
     text = "".join(token.text for token in own)
@@ -137,7 +143,7 @@ def likely_part(sentence: str, tokens: Sequence[Token], confidence: float) -> st
 
 
 def tokens_of(sentence: str, tokens: Sequence[Token]) -> list[Token]:
-    """The tokens that make up the sentence; [] when they do not hold it as it is (other white space, a
+    """The tokens of the sentence; [] when their text does not contain it exactly (other white space, a
     character that is split over tokens).
     """
     start = "".join(token.text for token in tokens).find(sentence) if sentence else -1

@@ -2,11 +2,11 @@
 one call (ReaRAG, section 4.1; reference section 9.2).
 
 The row's `context_ids` name them; they are fetched from the retriever by id, so that every method reads the
-same texts. A row that names its gold passages only (`gold_ids`) gets them among what is retrieved with the
-question, ten in all, in an order drawn from its id: how HotpotQA's distractor setting was made (Yang et al.
-2018, section 3). `provenance["context"]` says which it was. How we differ from a long-context baseline:
-nothing is padded with distractors of other questions, and passages are cut to `max_passage_chars` like
-everywhere else. A question with neither is a row that says so (`refused`).
+same texts. A row with only `gold_ids` gets its gold passages and passages retrieved with the question, ten in
+all, in a random order seeded by its id: this is how HotpotQA's distractor setting was built (Yang et al.
+2018, section 3). `provenance["context"]` records which case applied. How we differ from a long-context
+baseline: no distractors of other questions are added, and passages are cut to `max_passage_chars` as in all
+methods. A question without either key is a row with the status `refused`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from src_infer.multi_step import ask_reader, passage_turns, with_notes
 from src_infer.runtime import Runtime
 
 DISTRACTOR_SETTING = 10
-"""Passages of a question in HotpotQA's distractor setting."""
+"""The number of passages of a question in HotpotQA's distractor setting."""
 NO_CONTEXT = (
     "the question has no 'context_ids' and no 'gold_ids': in_context needs a question file whose rows name "
     "the passages that ship with them"
@@ -27,7 +27,7 @@ NO_CONTEXT = (
 
 
 async def run(question: Question, runtime: Runtime) -> Trajectory:
-    """One call, no search; the passages stay on record with the answer's step."""
+    """One call, no search; the passages are recorded with the answer's step."""
     begun = time.perf_counter()
     shipped = question.meta.get("context_ids")
     if not shipped and not question.supporting:
@@ -53,8 +53,8 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
 
 
 async def _gold_and_distractors(question: Question, runtime: Runtime) -> list[Passage]:
-    """The gold passages among retrieved ones. Raises `RetrieverError`, also for a gold one that is not
-    there.
+    """The gold passages among retrieved ones. Raises `RetrieverError`, also for a gold passage that the
+    corpus lacks.
     """
     gold = await runtime.retriever.passages(list(question.supporting))
     known = {passage.id for passage in gold}

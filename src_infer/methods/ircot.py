@@ -2,7 +2,7 @@
 a reader answers from all passages (Trivedi et al. 2023, arXiv 2212.10509).
 
 The first retrieval is made with the question. How we differ: the prompt is an instruction with one short
-example, not 20 demonstrations; what is repeated ends the loop as in `run_episode`; the newest passages stand
+example, not 20 demonstrations; repeated queries end the loop as in `run_episode`; the newest passages are
 last and the 15 newest are kept (the paper stops collecting at 15).
 """
 
@@ -16,13 +16,13 @@ from src_core.types import Question, Step, Trajectory
 from src_infer.multi_step import (
     Evidence,
     Prompted,
+    all_passages,
     answer_stepwise,
-    gathered,
+    assistant_turn,
     passage_search,
     passage_turns,
     reader_policy,
-    said,
-    user,
+    user_turn,
 )
 from src_infer.rag_engine import READER_STOPS
 from src_infer.runtime import Runtime
@@ -34,8 +34,8 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
     """The interleaved loop, then the reader."""
 
     def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
-        thoughts = [said(step.thought) for step in steps if step.thought]
-        return [user(text), *passage_turns(gathered(steps), runtime), *thoughts]
+        thoughts = [assistant_turn(step.thought) for step in steps if step.thought]
+        return [user_turn(text), *passage_turns(all_passages(steps), runtime), *thoughts]
 
     notation = Prompted(runtime.prompt("next_sentence"), turns=turns, parse=parse, stops=SENTENCE_STOPS)
     return await answer_stepwise(

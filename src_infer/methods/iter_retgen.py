@@ -1,9 +1,8 @@
 """Iter-RetGen: retrieve, write an answer, retrieve again with question and answer, for a fixed number of
 rounds (Shao et al. 2023, arXiv 2305.15294).
 
-Each round reads
-the passages of its own retrieval alone. How we differ: `limits.t_max` also bounds the rounds; a last text
-that states no answer is asked for again, and then left to the reader.
+Each round reads only the passages of its own retrieval. How we differ: `limits.t_max` also bounds the rounds;
+a last text that states no answer is requested again, and then the reader answers.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from src_infer.multi_step import (
     passage_search,
     passage_turns,
     reader_policy,
-    user,
+    user_turn,
 )
 from src_infer.runtime import Runtime
 
@@ -35,16 +34,16 @@ QUERY_CHARS = 500
 
 @config_class
 class Settings:
-    """`iterations` are the searches (3 as in FlashRAG; the paper gains little after 2)."""
+    """`iterations` is the number of searches (3 as in FlashRAG; the paper reports little gain after 2)."""
 
     iterations: Annotated[int, Field(ge=1)] = 3
 
 
 async def run(question: Question, runtime: Runtime) -> Trajectory:
-    """All rounds; the last one's answer."""
+    """All rounds; the answer is that of the last round."""
 
     def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
-        return [user(text), *passage_turns(steps[-1].passages, runtime)]
+        return [user_turn(text), *passage_turns(steps[-1].passages, runtime)]
 
     def parse(reply: str, functions: Sequence[str]) -> ParsedStep | ParseError:
         text = shorten(reply, QUERY_CHARS)

@@ -1,4 +1,4 @@
-"""Naive RAG: one retrieval with the question as it stands, one answer from its passages."""
+"""Naive RAG: one retrieval with the unchanged question, one answer from its passages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from src_infer.runtime import Runtime
 
 
 async def run(question: Question, runtime: Runtime) -> Trajectory:
-    """One search, recorded as a step so that its passages stay on record, then one call."""
+    """One search, recorded as a step with its passages, then one call."""
     begun = time.perf_counter()
     draft = Step(n=1, thought="", action=Search(question.question))
     if runtime.on_draft:

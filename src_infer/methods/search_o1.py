@@ -1,12 +1,13 @@
-"""Search-o1: a reasoning model searches in the middle of its reasoning; it reads the documents itself, apart,
-and only what helps goes back into the reasoning (Li et al. 2025, arXiv 2501.05366; reference section 11).
+"""Search-o1: a reasoning model searches during its reasoning; it reads the documents in a separate call, and
+only the helpful information is inserted into the reasoning (Li et al. 2025, arXiv 2501.05366; reference
+section 11).
 
-Queries stand between begin/end_search_query marks, what was found between begin/end_search_result marks, the
-answer in the last `\\boxed{}`. A repeated query, and one beyond `search_limit`, gets a notice
-instead of a search; `limits.t_max` bounds the turns (15 in the release). How we differ: our retriever with
-`top_k` passages instead of a web search with 10 pages; the transcript stands inside the user's turn, so that
-no chat template drops the reasoning; a reply with neither query nor box is asked for again, and then the
-reader answers. A reading without its marker counts as nothing found, as in the release, and
+Queries are between begin/end_search_query marks, results between begin/end_search_result marks, the answer is
+in the last `\\boxed{}`. A repeated query, and a query beyond `search_limit`, gets a notice instead of a
+search; `limits.t_max` bounds the turns (15 in the release). How we differ: our retriever with `top_k`
+passages instead of a web search with 10 pages; the transcript is inside the user's turn, so that no chat
+template drops the reasoning; a reply with neither query nor box is requested again, and then the reader
+answers. A document reading without its marker counts as "nothing found", as in the release;
 `provenance["readings_without_marker"]` counts them.
 """
 
@@ -28,18 +29,18 @@ from src_infer.multi_step import (
     Prompted,
     agent_policy,
     answer_stepwise,
-    asked,
-    observed,
+    assistant_turn,
+    observation_turn,
     passage_turns,
-    said,
-    user,
+    queries_and_observations,
+    user_turn,
     with_notes,
 )
 from src_infer.runtime import Runtime
 
 QUERY = Tag("<|begin_search_query|>", "<|end_search_query|>")
 RESULT = Tag("<|begin_search_result|>", "<|end_search_result|>")
-STOPS = (*TURN_MARKS[:2], QUERY.close, RESULT.open)  # servers take four
+STOPS = (*TURN_MARKS[:2], QUERY.close, RESULT.open)  # servers accept four
 NOTHING_FOUND = "No helpful information found."
 LIMIT_NOTICE = "The limit of searches is reached: no search was made. Answer with what is known."
 _FOUND = re.compile(r"final information\b[ \t*:]{0,8}", re.IGNORECASE)
@@ -62,14 +63,17 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
 
 
 def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
-    """The reasoning so far; results are what may be shortened."""
-    made = [user(text)]
+    """The reasoning so far; only the results may be shortened."""
+    transcript = [user_turn(text)]
     for step in steps:
         if isinstance(step.action, Search):
             query = f"{QUERY.open}{step.action.query}{QUERY.close}\n{RESULT.open}"
-            made += [said(f"{step.thought}\n{query}".lstrip()), observed(step.observation or "")]
-            made.append(said(RESULT.close))
-    return made
+            transcript += [
+                assistant_turn(f"{step.thought}\n{query}".lstrip()),
+                observation_turn(step.observation or ""),
+            ]
+            transcript.append(assistant_turn(RESULT.close))
+    return transcript
 
 
 def parse(text: str, _functions: Sequence[str]) -> ParsedStep | ParseError:
@@ -95,15 +99,19 @@ class _DocumentReader:
     unmarked: int = 0
 
     async def search(self, query: str, steps: Sequence[Step]) -> Observation:
-        """Retrieve, and let the model say what of it helps. Raises `RetrieverError` or `ModelError`."""
-        made = sum(isinstance(step.action, Search) and not step.repeated for step in steps)
-        if made >= self.runtime.settings.search_limit:
+        """Retrieve, and let the model extract the helpful information. Raises `RetrieverError` or
+        `ModelError`.
+        """
+        searches = sum(isinstance(step.action, Search) and not step.repeated for step in steps)
+        if searches >= self.runtime.settings.search_limit:
             return Observation(LIMIT_NOTICE)
         passages = await self.runtime.retrieve(query)
 
         def turns(text: str, before: Sequence[Step]) -> list[Turn]:
-            found = [said(f"{earlier}: {answer}") for earlier, answer in asked(before)]
-            return [user(text), *found, *passage_turns(passages, self.runtime)]
+            found = [
+                assistant_turn(f"{earlier}: {answer}") for earlier, answer in queries_and_observations(before)
+            ]
+            return [user_turn(text), *found, *passage_turns(passages, self.runtime)]
 
         prompt = self.runtime.prompt("search_o1_documents")
         reader = agent_policy(self.runtime, Prompted(prompt, turns=turns, stops=TURN_MARKS, query=query))

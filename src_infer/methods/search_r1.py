@@ -1,12 +1,12 @@
-"""Search-R1 and its kin: models that were trained by reinforcement to write their queries between tags
-(Search-R1, arXiv 2503.09516; R1-Searcher, 2503.05592; ReSearch, 2503.19470; reference r3rag.md, sections 3
-to 5).
+"""Search-R1 and similar models, which were trained by reinforcement learning to write queries between tags
+(Search-R1, arXiv 2503.09516; R1-Searcher, 2503.05592; ReSearch, 2503.19470; reference r3rag.md, sections 3 to
+5).
 
-`protocol` chooses the tags and `layout` how turns are laid out (`src_core.protocols.search_r1`); serve the
-checkpoint as the agent. The documents come back whole, no reader reads them. How we differ from the
-releases: the prompts are ours (`configs/prompts/<protocol>.txt`: put a checkpoint's own text there to ask
-it as it was trained); a malformed reply is asked for again instead of answered with a correction, and then
-the reader answers.
+`protocol` selects the tags and `layout` the layout of turns (`src_core.protocols.search_r1`); serve the
+checkpoint as the agent. The observation is the documents themselves; no reader reads them. How we differ from
+the releases: the prompts are ours (`configs/prompts/<protocol>.txt`: replace that text by a checkpoint's own
+to use its training prompt); a malformed reply is requested again instead of answered with a correction, and
+then the reader answers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Settings:
 
 
 async def run(question: Question, runtime: Runtime) -> Trajectory:
-    """Tagged replies until an answer."""
+    """Tagged replies until one holds an answer."""
     settings: Settings = runtime.settings
     style = PromptStyle(user_template=runtime.prompt(settings.protocol), observation_role="user")
     protocol = DIALECTS[settings.protocol](style, layout=Layout(settings.layout))

@@ -1,11 +1,12 @@
-"""SearChain: the model plans a chain of queries with its own answers; each is checked against the retriever,
-corrected or completed, and from there the chain is written anew (Xu et al. 2024, arXiv 2304.14732).
+"""SearChain: the model plans a chain of queries with its own answers; each is checked against the retriever
+and corrected or completed, and then the rest of the chain is generated again (Xu et al. 2024, arXiv
+2304.14732).
 
-Checked queries are the steps, in order; what the model itself answered is the step's thought. An answer that
-the observation holds, or on which the passages say nothing, stands, and the next query of the same chain is
-checked without another call. How we differ: the RAG engine's observation stands for the paper's reader with
-its confidence threshold; the tree of chains is the path that was taken (its branches come from corrections,
-which never go back).
+Checked queries are the steps, in order; the model's own answer is the step's thought. An answer that the
+observation contains, or on which the passages say nothing, is kept, and the next query of the same chain is
+checked without another call. How we differ: the RAG engine's observation replaces the paper's reader with its
+confidence threshold; of the tree of chains only the path that was taken is recorded (its branches come from
+corrections, which never go back).
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from src_core.protocols.parsers import plain_answer
 from src_core.protocols.records import MAX_REPLY, ParsedStep, ParseError, Turn, make_action
 from src_core.types import NO_USAGE, Question, Search, Step, Trajectory
 from src_infer.episode import StepWriter
-from src_infer.multi_step import Prompted, answer_stepwise, observed, reader_policy, said, user
+from src_infer.multi_step import (
+    Prompted,
+    answer_stepwise,
+    assistant_turn,
+    observation_turn,
+    reader_policy,
+    user_turn,
+)
 from src_infer.policy import Policy
 from src_infer.runtime import Runtime
 from src_tasks.answers import NO_ANSWER, normalize_answer
@@ -33,7 +41,7 @@ _LABEL = re.compile(
 
 
 class Node(NamedTuple):
-    """A query of a chain, the model's own answer ("" when it left it open), and the chain after it."""
+    """A query of a chain, the model's own answer ("" for an unsolved query), and the chain after it."""
 
     query: str
     own: str
@@ -41,7 +49,7 @@ class Node(NamedTuple):
 
 
 class _Label(NamedTuple):
-    """A labelled line of a chain: what it is, what it says, where it ends."""
+    """A labelled line of a chain: its kind, its text, and the offset of its end."""
 
     kind: str
     text: str
@@ -49,14 +57,16 @@ class _Label(NamedTuple):
 
 
 async def run(question: Question, runtime: Runtime) -> Trajectory:
-    """Plan, check, correct, until a chain ends in a final answer."""
+    """Plan, check and correct, until a chain ends in a final answer."""
     notation = Prompted(runtime.prompt("searchain"), turns=turns, parse=parse)
     writer = _ChainWriter(reader_policy(runtime, notation))
     return await answer_stepwise(question, runtime, writer=writer, search=runtime.rag.observe)
 
 
 class _ChainWriter(StepWriter):
-    """Writes a chain, and checks it query by query without another call while it stands."""
+    """Writes a chain, and checks it query by query; no call is made until an answer is corrected or
+    completed.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -77,12 +87,12 @@ class _ChainWriter(StepWriter):
 
 def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
     """The checked part of the chain."""
-    made = [user(text)]
+    transcript = [user_turn(text)]
     for step in steps:
         if isinstance(step.action, Search):
-            made.append(said(f"[Query {step.n}]: {step.action.query}"))
-            made.append(observed(f"[Answer {step.n}]: {_checked(step)}"))
-    return made
+            transcript.append(assistant_turn(f"[Query {step.n}]: {step.action.query}"))
+            transcript.append(observation_turn(f"[Answer {step.n}]: {_checked(step)}"))
+    return transcript
 
 
 def parse(text: str, _functions: Sequence[str]) -> ParsedStep | ParseError:
@@ -100,7 +110,7 @@ def parse(text: str, _functions: Sequence[str]) -> ParsedStep | ParseError:
 
 
 def first_node(text: str) -> Node | None:
-    """The first query of a chain that stands before any final answer."""
+    """The first query of a chain that comes before any final answer."""
     labels = _labels(text)
     at = next((k for k, label in enumerate(labels) if label.kind != "answer"), len(labels))
     if at == len(labels) or labels[at].kind != "query":
@@ -127,8 +137,8 @@ def _final(text: str) -> str | None:
 
 
 def _rest(step: Step) -> str:
-    """The chain after the last checked query, "" when that was corrected or completed, or nothing is left:
-    then the chain has to be written anew.
+    """The chain after the last checked query, "" when that query was corrected or completed, or was the last:
+    then the chain has to be generated again.
     """
     node = first_node(step.reply)
     if node is None or not node.own or not (_says_nothing(step) or _agrees(step, node.own)):
@@ -137,7 +147,7 @@ def _rest(step: Step) -> str:
 
 
 def _checked(step: Step) -> str:
-    """What counts as the answer of a checked query."""
+    """The answer of a checked query."""
     node = first_node(step.reply)
     return node.own if node is not None and node.own and _says_nothing(step) else step.observation or ""
 

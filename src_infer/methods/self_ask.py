@@ -1,9 +1,9 @@
 """Self-Ask: the model asks itself follow-up questions, a search answers each, until it states the final
 answer (Press et al. 2023, arXiv 2210.03350).
 
-An intermediate answer is the observation of the RAG engine, as the paper's variant with a search engine has
-it. How we differ: an instruction with one short example, not four demonstrations; the transcript stands
-inside the user's turn; the final answer is the model's own, the reader's only where the model states none.
+An intermediate answer is the observation of the RAG engine, as in the paper's variant with a search engine.
+How we differ: an instruction with one short example, not four demonstrations; the transcript is inside the
+user's turn; the final answer is the model's own, and the reader's only where the model states none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from collections.abc import Sequence
 from src_core.protocols.parsers import stated_answer
 from src_core.protocols.records import MAX_REPLY, ParsedStep, ParseError, Turn, make_action
 from src_core.types import Question, Step, Trajectory
-from src_infer.multi_step import Prompted, answer_stepwise, asked, observed, reader_policy, said, user
+from src_infer.multi_step import (
+    Prompted,
+    answer_stepwise,
+    assistant_turn,
+    observation_turn,
+    queries_and_observations,
+    reader_policy,
+    user_turn,
+)
 from src_infer.rag_engine import READER_STOPS
 from src_infer.runtime import Runtime
 
@@ -33,14 +41,17 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
 
 def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
     """The transcript, in the notation that the model is asked to keep."""
-    made = [user(text)]
-    for query, observation in asked(steps):
-        made += [said(f"Follow up: {query}"), observed(f"Intermediate answer: {observation}")]
-    return made
+    transcript = [user_turn(text)]
+    for query, observation in queries_and_observations(steps):
+        transcript += [
+            assistant_turn(f"Follow up: {query}"),
+            observation_turn(f"Intermediate answer: {observation}"),
+        ]
+    return transcript
 
 
 def parse(text: str, _functions: Sequence[str]) -> ParsedStep | ParseError:
-    """The first follow-up question, or the final answer when none stands before it."""
+    """The first follow-up question, or the final answer when no question comes before it."""
     text = text[:MAX_REPLY]
     follow_up = _FOLLOW_UP.search(text)
     answer = stated_answer(text[: follow_up.start()] if follow_up else text)

@@ -1,4 +1,4 @@
-"""What the readers share: a bad row as an error, answers as texts, passages with content-hash ids."""
+"""Shared by the readers: the error of a bad row, answers as texts, passages with content-hash ids."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class RowError(ValueError):
 
 
 def text_at(row: JsonRow, *keys: str) -> str:
-    """The stripped text under the first of `keys` that is present. Raises `RowError` when it is missing, no
-    text or blank.
+    """The stripped text under the first of `keys` that is present. Raises `RowError` when it is missing, not
+    a text, or blank.
     """
     value = next((row[key] for key in keys if row.get(key) is not None), None)
     if value is None:
@@ -65,8 +65,8 @@ def alias_texts(*values: Any) -> tuple[str, ...]:
 
 
 def gold_texts(*values: Any) -> tuple[str, ...]:
-    """`alias_texts` where a list may also be written as text, as JSON or as Python prints it (tables and
-    careless copies have such cells); any other text is an answer, brackets included.
+    """`alias_texts` where a list may also be written as text, as JSON or as Python prints it (tables and some
+    copies have such cells); any other text is an answer, brackets included.
     """
     return alias_texts(*map(_listed, values))
 
@@ -114,7 +114,7 @@ def records(value: Any, what: str) -> list[JsonRow]:
 
 
 def clean_title(title: str) -> str:
-    """A title as a corpus gives it back: one line, without surrounding double quotes
+    """A title in the form of a corpus: one line, without surrounding double quotes
     (`src_core.types.title_of`), so that titles of annotations and of retrieved passages can be compared.
     """
     return title_of(" ".join(title.split()) + "\n")
@@ -122,7 +122,7 @@ def clean_title(title: str) -> str:
 
 def make_passage(title: str, text: str) -> Passage | None:
     """A passage with the content hash of title and text as its id; white space is collapsed, so that the same
-    paragraph of two releases is one passage. None where there is no text to find.
+    paragraph of two releases is one passage. None where the text is blank.
     """
     body = " ".join(text.split())
     if not body:
@@ -145,15 +145,15 @@ def make_row(
     meta: JsonRow | None = None,
     answerable: bool = True,
 ) -> SourceRow:
-    """The row that all readers end in. Empty values of `meta` are left out; `group` is made from them where
-    none is given.
+    """The row that all readers return. Empty values of `meta` are left out; `group` is derived from `meta`
+    where none is given.
     """
     kept: dict[str, Passage] = {passage.id: passage for passage in passages if passage is not None}
     values = {"dataset": dataset, **(meta or {})}
     values = {key: value for key, value in values.items() if value not in (None, "", [])}
     if not answerable:
         values["answerable"] = False
-    made = Question(
+    record = Question(
         id=question_id(question, tuple(answers), tuple(choices)),
         question=question,
         answers=tuple(answers),
@@ -162,11 +162,11 @@ def make_row(
         group=group or group_of_meta(values),
         meta=values,
     )
-    return SourceRow(made, tuple(kept.values()))
+    return SourceRow(record, tuple(kept.values()))
 
 
 def ids_of_titles(passages: Sequence[Passage | None], titles: Sequence[str]) -> list[str]:
-    """The ids of the passages that carry one of `titles`, in the order of the titles."""
+    """The ids of the passages with one of `titles`, in the order of the titles."""
     return [
         passage.id
         for title in titles
@@ -182,8 +182,8 @@ def unique(values: Iterator[str] | Sequence[str]) -> list[str]:
 
 def own_hops(row: JsonRow) -> list[SubQuestion]:
     """The row's own `decomposition`, a list of `{"question", "answer" or "answers", "title"}` or of
-    questions. An answer may be missing (StrategyQA) or a sentence (2WikiMultihopQA's paraphrases), and stays
-    so.
+    questions. An answer may be missing (StrategyQA) or a sentence (2WikiMultihopQA's paraphrases) and is not
+    changed.
     """
     value = row.get("decomposition")
     if isinstance(value, list):

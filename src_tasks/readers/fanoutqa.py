@@ -31,7 +31,7 @@ MAX_DEPTH = 16
 def parse_fanoutqa(row: JsonRow) -> SourceRow:
     """A FanOutQA row. A list or an object is one answer in parts, not a list of aliases: it becomes one text,
     and the parts are kept in `meta["answer_parts"]`. The tree of sub-questions is flattened, children before
-    the question that they serve.
+    their parent question.
     """
     answer = row.get("answer")
     hops = list(_hops(row.get("decomposition"), 0))

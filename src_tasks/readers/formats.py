@@ -1,7 +1,6 @@
-"""The layouts of published question sets, and which one a row has.
+"""The layouts of published question sets, and the detection of a row's layout.
 
-Questions that their set marks as unanswerable come with `meta["answerable"] = False` (and may have no
-answers).
+Questions that their set marks as unanswerable have `meta["answerable"] = False` (and may have no answers).
 """
 
 from __future__ import annotations
@@ -30,8 +29,9 @@ from src_tasks.readers.triviaqa import parse_triviaqa
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One layout: how to read a row, where its question stands (`question_keys`: rows of evaluation files
-    need not have an answer), how one record unfolds into several rows, and how to tell such a record.
+    """One layout: the function that reads a row, the keys of its question (`question_keys`; rows of
+    evaluation files need no answer), the function that unfolds one record into several rows, and the test for
+    such a record.
     """
 
     parse: Callable[[JsonRow], SourceRow]
@@ -82,7 +82,7 @@ def _is_plain(row: JsonRow) -> bool:
     return "question" in row
 
 
-# In the order of detection: the more telling layouts come first, `plain` fits nearly everything.
+# In the order of detection: the more specific layouts come first, `plain` fits nearly every row.
 FORMATS: dict[str, Format] = {
     "mmlu": Format(parse_mmlu, _has(*MMLU_COLUMNS)),
     "iirc": Format(parse_iirc, _has("questions", "text", "title"), unfold=unfold_iirc),
@@ -105,5 +105,5 @@ FORMATS: dict[str, Format] = {
 
 
 def detect(row: JsonRow) -> str | None:
-    """The name of the first format that `row` fits, None where nothing fits."""
+    """The name of the first format that `row` fits, None where none fits."""
     return next((name for name, layout in FORMATS.items() if layout.fits(row)), None)

@@ -1,5 +1,5 @@
-"""Layouts that are no one set's own: FlashRAG's JSONL, plain question/answer rows, and annotated rows of
-several sets in one layout ("project").
+"""Layouts that several sets use: FlashRAG's JSONL, plain question/answer rows, and annotated rows of several
+sets in one layout ("project").
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def parse_flashrag(row: JsonRow) -> SourceRow:
     choices = choice_texts(row.get("choices"))
     golds = golds_of(row, choices)
     if golds and not choices and all(map(_PATTERN.search, golds)):
-        raise RowError(f"the gold {golds[0]!r} is a regular expression; list the answers that it stands for")
+        raise RowError(f"the gold {golds[0]!r} is a regular expression; list the answers that it matches")
     found = annotation(metadata)
     return make_row(
         text_at(row, "question"),
@@ -67,16 +67,16 @@ def parse_flashrag(row: JsonRow) -> SourceRow:
 def parse_plain(row: JsonRow) -> SourceRow:
     """`{"question", "answer"}` as ReaRAG's builder takes it (reference 6.2), or `answers` or
     `golden_answers`, with `choices` where the question has them (the gold is then an index, a letter or a
-    text) and `supporting_ids`; what else the row says is kept.
+    text) and `supporting_ids`; other keys of the row are kept in `meta`.
     """
     return _own_row(row, dataset=optional_text(row, "dataset"))
 
 
 def parse_project(row: JsonRow) -> SourceRow:
     """Annotated rows in one layout for all sets: `{"id", "dataset", "split", "question", "answers",
-    "supporting_titles", "gold_ids", ...}` and where there are such, `type`, `level`, `supporting_facts`,
-    `evidences`, `facts`, and `decomposition` as `[{"question", "answer" or "answers", "title"}]`. `gold_ids`
-    name rows of the corpus that goes with the file; there are no passages in the rows.
+    "supporting_titles", "gold_ids", ...}` and optionally `type`, `level`, `supporting_facts`, `evidences`,
+    `facts`, and `decomposition` as `[{"question", "answer" or "answers", "title"}]`. `gold_ids` name rows of
+    the corpus that goes with the file; there are no passages in the rows.
     """
     found = annotation({key: row.get(key) for key in ("supporting_facts", "evidences")})
     titles = _texts(row.get("supporting_titles"), "supporting_titles")
@@ -121,7 +121,7 @@ def _own_row(row: JsonRow, *, dataset: str, more: JsonRow | None = None) -> Sour
 
 
 def _ids(value: Any, what: str) -> list[str]:
-    """Ids of passages, which some corpora number."""
+    """Ids of passages as texts (some corpora use numbers)."""
     value = [] if value is None else value
     if not isinstance(value, list) or not all(isinstance(item, str | int) for item in value):
         raise RowError(f"{what!r} must be a list of passage ids")

@@ -37,7 +37,7 @@ from src_tasks.readers.rows import SourceRow, decomposition_meta
 
 
 class Annotation(NamedTuple):
-    """The passages of a row and what its supporting facts and evidences say about them."""
+    """The passages of a row with its supporting facts and evidences."""
 
     passages: tuple[Passage | None, ...]
     supporting: tuple[str, ...]

@@ -11,8 +11,8 @@ HUB = "hub:"
 
 
 def hub_rows(name: str, *, subset: str, split: str) -> Iterator[RawRow]:
-    """The rows of a set on the Hugging Face hub, streamed; sets that need code of their own are refused by
-    the package. Raises `UserError` when `datasets` is not installed or the set cannot be had.
+    """The rows of a set on the Hugging Face hub, streamed; the package refuses sets that need custom code.
+    Raises `UserError` when `datasets` is not installed or the set cannot be loaded.
     """
     try:
         import datasets

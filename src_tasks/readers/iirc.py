@@ -5,7 +5,7 @@ questions.
 [{"passage": "main" or a linked title, "text", "indices"}], "answer": {"type": "span" | "value" | "binary" |
 "none", "answer_spans": [{"text", "passage", ...}], "answer_value", "answer_unit"}, "question_links"}]}`;
 checked against the reader of https://github.com/StonyBrookNLP/ircot. The passages of a row are the article's
-opening and the annotated snippets of linked pages; the full linked pages are a file of their own
+opening and the annotated snippets of linked pages; the full linked pages are in a separate file
 (`context_articles.json`).
 """
 
@@ -38,8 +38,8 @@ def unfold_iirc(article: JsonRow) -> list[JsonRow]:
 
 
 def parse_iirc(row: JsonRow) -> SourceRow:
-    """A question that `unfold_iirc` made. Several spans are one answer in parts (joined by ", "), not aliases
-    of each other. Type `none` means that Wikipedia does not say: the row comes marked as unanswerable.
+    """A question returned by `unfold_iirc`. Several spans are one answer in parts (joined by ", "), not
+    aliases of each other. Type `none` means that Wikipedia has no answer: the row is marked as unanswerable.
     """
     article = row["article"]
     name = optional_text(article, "title")

@@ -1,8 +1,8 @@
-"""Questions with choices: MMLU's tables, and how any row says which of its choices is right.
+"""Questions with choices: MMLU's tables, and the right choices of any row.
 
 MMLU (https://github.com/hendrycks/test, `data/{dev,val,test}/SUBJECT_{dev,val,test}.csv`): one table per
 subject without a header, `question, A, B, C, D, letter`. The hub's `cais/mmlu` has `{"question", "subject",
-"choices": [...], "answer": index}`, which is read as plain rows are.
+"choices": [...], "answer": index}`, which is read as a plain row.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SPLIT = re.compile(r"_(?:dev|val|test|auxiliary_train)$")
 
 
 def parse_mmlu(row: JsonRow) -> SourceRow:
-    """A row of an MMLU table. `subject` is added by the caller, who knows the file's name."""
+    """A row of an MMLU table. `subject` is added by the caller from the file's name."""
     choices = choice_texts([row.get(letter) for letter in _LETTERS])
     return make_row(
         text_at(row, "question"),
@@ -55,7 +55,7 @@ def choice_texts(value: Any) -> tuple[str, ...]:
 
 def gold_of_choices(value: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
     """The texts of the right choices. A gold is an index from 0, the text of a choice, or a letter. Raises
-    `RowError` for a gold that is none of the choices; no gold at all gives ().
+    `RowError` for a gold that is none of the choices. Without a gold the result is ().
     """
     values = value if isinstance(value, list | tuple) else [] if value is None else [value]
     return tuple(dict.fromkeys(_right_choice(gold, choices) for gold in values if gold not in (None, "")))

@@ -1,4 +1,4 @@
-"""Where question sets are had: what a missing file's error says. No set is shipped with this repository but
+"""The download pages of question sets, for the error of a missing file. This repository ships no set except
 the sample world.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from src_core.errors import UserError
 
 FLASHRAG = "hub:RUC-NLPIR/FlashRAG_datasets"
-# By how the words of a file's name begin.
+# Keys are the beginnings of words in a file's name.
 PUBLISHERS = {
     "hotpot": "HotpotQA is at https://hotpotqa.github.io",
     "2wiki": "2WikiMultihopQA is at https://github.com/Alab-NII/2wikimultihop",
@@ -29,8 +29,8 @@ PUBLISHERS = {
 
 
 def missing_file(path: Path, setting: str = "") -> UserError:
-    """What to say of a question file that is not there: which, where such a file is had, what to change ("":
-    the caller knows no name of the setting).
+    """The error of a missing question file: its path, where such a file can be downloaded, and the setting to
+    change ("": not known to the caller).
     """
     words = re.split(r"[^a-z0-9]+", f"{path.parent.name} {path.name}".lower())
     home = next((text for name, text in PUBLISHERS.items() for word in words if word.startswith(name)), "")

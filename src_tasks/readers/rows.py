@@ -1,6 +1,4 @@
-"""What the readers of question sets yield: a question, its annotated sub-questions, and the passages it came
-with.
-"""
+"""The records of the readers of question sets: a question, its annotated sub-questions, and its passages."""
 
 from __future__ import annotations
 
@@ -14,7 +12,8 @@ from src_core.types import Passage, Question
 @dataclass(frozen=True, slots=True)
 class SubQuestion:
     """One annotated hop. `question` may refer to the answer of an earlier hop as `#1`, `#2`, …; `answers` are
-    the aliases of its answer; `title` is the passage that holds it ("" where the set does not say).
+    the aliases of its answer; `title` is that of the passage that holds it ("" where the set does not name
+    it).
     """
 
     question: str
@@ -24,7 +23,7 @@ class SubQuestion:
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """One row of a published question set. `passages` are those that came with it, gold ones and distractors;
+    """One row of a published question set. `passages` are the passages in the row, gold ones and distractors;
     their ids are content hashes, so that the same passage of two rows is one passage.
     """
 
@@ -33,7 +32,7 @@ class SourceRow:
 
 
 def decomposition(question: Question) -> tuple[SubQuestion, ...]:
-    """The annotated hops of a question, in order; empty where its set ships none."""
+    """The annotated hops of a question, in order; empty where its set has none."""
     return tuple(
         SubQuestion(hop["question"], tuple(hop["answers"]), hop.get("title", ""))
         for hop in question.meta.get("decomposition", ())

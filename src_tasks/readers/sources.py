@@ -1,9 +1,9 @@
-"""Question sets as configured: a file, a folder of tables or a set of the hub, read row by row.
+"""Reads question sets row by row: a file, a folder of tables, or a set of the hub.
 
     for row in read_source(SourceConfig(path="hotpot_train_v1.1.json"), report=bad.append): ...
     questions = read_questions("hotpot_dev_distractor_v1.json", limit=500)
 
-A malformed row is never silent: it goes to `report`, and with `on_bad_row: fail` also ends the reading.
+Every malformed row is passed to `report`; with `on_bad_row: fail` it also ends the reading.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LOOK_AT = 20
 
 
 class OnBadRow(StrEnum):
-    """What a malformed row does: end the run with one sentence, or be reported and left out."""
+    """The effect of a malformed row: it ends the run with an error, or it is reported and left out."""
 
     FAIL = "fail"
     SKIP = "skip"
@@ -46,10 +46,9 @@ class OnBadRow(StrEnum):
 @config_class
 class SourceConfig:
     """One question set. `path` is a file, a folder of CSV tables (MMLU's, one per subject), or
-    `hub:owner/name` with `subset` and `split`. `format` is a name of `FORMATS`, or `auto` to tell it by the
-    keys of each row. `name` replaces the set's name in
-    `meta["dataset"]`. `n` questions are sampled from it (-1: all) by `mixture.mix`; reading alone ignores it.
-    `aliases` is 2WikiMultihopQA's `id_aliases.json`.
+    `hub:owner/name` with `subset` and `split`. `format` is a name of `FORMATS`, or `auto` to detect it from
+    the keys of each row. `name` replaces the set's name in `meta["dataset"]`. `n` questions are sampled from
+    it (-1: all) by `mixture.mix`; reading alone ignores it. `aliases` is 2WikiMultihopQA's `id_aliases.json`.
     """
 
     path: str
@@ -75,12 +74,12 @@ def _source_of_path(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
 
-# In a file of settings a bare path will do for a source.
+# In a file of settings a path alone is accepted as a source.
 SourceSetting = Annotated[SourceConfig, BeforeValidator(_source_of_path)]
 
 
 class BadRow(NamedTuple):
-    """A row that could not be used: where it is ("line 7", "row 7, question 2") and why."""
+    """A row that could not be used: its place ("line 7", "row 7, question 2") and the reason."""
 
     path: str
     place: str
@@ -96,11 +95,11 @@ Report = Callable[[BadRow], None]
 def read_source(
     source: SourceConfig, *, report: Report, on_bad_row: OnBadRow = OnBadRow.FAIL
 ) -> Iterator[SourceRow]:
-    """Every row of a set in its order, those included that the set marks as unanswerable
+    """Every row of a set in its order, including rows that the set marks as unanswerable
     (`meta["answerable"]`).
 
-    `report` is called with each malformed row, which a row without golds is too; with `on_bad_row` `fail` a
-    `UserError` follows. Raises `UserError` also for a file that cannot be read or whose layout is not known.
+    `report` is called with each malformed row and each row without golds; with `on_bad_row` `fail` a
+    `UserError` follows. Also raises `UserError` for a file that cannot be read or whose layout is unknown.
     """
     for place, row in _rows(source, "", report=report, on_bad_row=on_bad_row):
         if not row.question.answers and row.question.meta.get("answerable") is not False:
@@ -113,8 +112,8 @@ def read_questions(
     source: str | Path | SourceConfig, *, limit: int = -1, setting: str = "questions"
 ) -> list[Question]:
     """The first `limit` questions of a set (-1: all), each once, with the golds that `read_source` finds;
-    here a question may be without any. Raises `UserError` naming file and row for a malformed row, and for a
-    file that is missing or holds no question (`setting` is what the user then has to change).
+    here a question may have none. Raises `UserError` naming file and row for a malformed row, and for a file
+    that is missing or holds no question (`setting` names the setting that the user then has to change).
     """
     if not isinstance(source, SourceConfig):
         source = _checked(str(source))
@@ -147,7 +146,7 @@ def _checked(path: str) -> SourceConfig:
 def _rows(
     source: SourceConfig, setting: str, *, report: Report, on_bad_row: OnBadRow
 ) -> Iterator[tuple[BadRow, SourceRow]]:
-    """Each row, behind its place (as a `BadRow` whose reason is still open)."""
+    """Each row with its place (a `BadRow` with an empty reason)."""
     aliases = _load_aliases(Path(source.aliases)) if source.aliases else None
     for file in _files_of(source, setting):
         for where, name, row in _unfolded(file, report=report, on_bad_row=on_bad_row):
@@ -158,16 +157,16 @@ def _rows(
                     raise UserError(f"{file.path} is read as {name}; aliases belong to 2wikimultihopqa")
                 parse = partial(parse_2wiki, aliases=aliases)
             try:
-                made = parse(row)
+                parsed = parse(row)
             except RowError as error:
                 _refuse(place._replace(reason=str(error)), report, on_bad_row)
                 continue
-            yield place, made
+            yield place, parsed
 
 
 def _files_of(source: SourceConfig, setting: str) -> Iterator[SourceConfig]:
-    """The source itself, or one for each table of a folder. Raises `UserError` for a path that leads
-    nowhere.
+    """The source itself, or one for each table of a folder. Raises `UserError` for a path that does not
+    exist.
     """
     path = Path(source.path)
     if source.path.startswith(HUB) or path.is_file():
@@ -198,7 +197,7 @@ def _with_subject(rows: Iterator[RawRow], subject: str) -> Iterator[RawRow]:
 
 
 def _common_format(source: SourceConfig, head: list[RawRow]) -> str:
-    """The format that most of the first rows fit: what a row that fits none is read as."""
+    """The format that most of the first rows fit; rows that fit no format are read as this one."""
     if source.format != AUTO:
         return source.format
     objects = [raw.value for raw in head if isinstance(raw.value, dict)]
@@ -206,7 +205,7 @@ def _common_format(source: SourceConfig, head: list[RawRow]) -> str:
     if not votes:
         keys = ", ".join(sorted(map(str, objects[0]))) if objects else "none, its rows are no objects"
         raise UserError(
-            f"{source.path} has no layout known here (keys: {keys}); set format to one of "
+            f"{source.path} has no known layout (keys: {keys}); set format to one of "
             f"{', '.join(sorted(FORMATS))}, or rewrite its rows as {{'question': …, 'answers': […]}}"
         )
     return votes.most_common(1)[0][0]
@@ -215,7 +214,7 @@ def _common_format(source: SourceConfig, head: list[RawRow]) -> str:
 def _unfolded(
     source: SourceConfig, *, report: Report, on_bad_row: OnBadRow
 ) -> Iterator[tuple[str, str, JsonRow]]:
-    """(place, format, row) for every row that is an object, articles taken apart into their questions."""
+    """(place, format, row) for every row that is an object; articles are unfolded into their questions."""
     rows = _raw_rows(source)
     head = list(itertools.islice(rows, _LOOK_AT))
     if not head:
@@ -241,15 +240,15 @@ def _unfolded(
 def _refuse(bad: BadRow, report: Report, on_bad_row: OnBadRow) -> None:
     report(bad)
     if on_bad_row is OnBadRow.FAIL:
-        raise UserError(f"{bad}; mend or remove that row, or set on_bad_row=skip")
+        raise UserError(f"{bad}; correct or remove that row, or set on_bad_row=skip")
 
 
 def _refuse_at_once(bad: BadRow) -> None:
-    raise UserError(f"{bad}; mend or remove that row")
+    raise UserError(f"{bad}; correct or remove that row")
 
 
 def _labelled(row: SourceRow, source: SourceConfig, unnamed: str) -> SourceRow:
-    """`row` with the name of its set (`unnamed` where nothing says it) and its split."""
+    """`row` with the name of its set (`unnamed` where neither row nor source names it) and its split."""
     meta = row.question.meta
     labels = {
         "dataset": source.name or meta.get("dataset") or unnamed,

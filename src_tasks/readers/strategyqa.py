@@ -3,7 +3,7 @@
 `{"qid", "term", "description", "question", "answer": true | false, "facts": [...], "decomposition":
 [question, ...], "evidence": [per annotator: [per step: [["Title-3", ...] | "operation" | "no_evidence",
 ...]]]}`; checked against the publisher's own reader (https://github.com/eladsegal/strategyqa). Hub copies
-hold `facts` as one text and drop the decomposition. The evidence paragraphs are a file of their own.
+hold `facts` as one text and drop the decomposition. The evidence paragraphs are in a separate file.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ columns.
 A row of the files: `{"Question", "QuestionId", "QuestionSource", "Answer": {"Value", "Aliases",
 "NormalizedAliases", "HumanAnswers" (some), "Type", ...}, "EntityPages", "SearchResults"}`; of the hub:
 `{"question", "question_id", "question_source", "answer": {"value", "aliases", ...}}`. Evidence documents are
-whole pages in files of their own, found and not annotated: they are neither passages nor supporting titles
+whole pages in separate files, retrieved and not annotated: they are neither passages nor supporting titles
 here.
 """
 
@@ -17,14 +17,14 @@ _ANSWER_KEYS = ("Value", "value", "Aliases", "aliases", "HumanAnswers")
 
 
 def parse_triviaqa(row: JsonRow) -> SourceRow:
-    """A TriviaQA row. The normalised aliases are left out: answer matching normalises by itself."""
+    """A TriviaQA row. The normalised aliases are left out: answer matching normalises answers."""
     answer = row.get("Answer", row.get("answer"))
     if answer is None:
         raise RowError("no 'Answer' (a test file ships none)")
     if not isinstance(answer, dict):
         raise RowError(f"'Answer' must be an object, found {type(answer).__name__}")
     golds = alias_texts(*(answer.get(key) for key in _ANSWER_KEYS))
-    # The hub's test split says <unk> where there is no answer.
+    # The hub's test split has <unk> where there is no answer.
     return make_row(
         text_at(row, "Question", "question"),
         tuple(gold for gold in golds if gold != "<unk>"),
