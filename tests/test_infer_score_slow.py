@@ -1,14 +1,10 @@
-"""Scoring continuations with real weights: the embedded server says what the model says, wherever it is
-asked.
-
-`REARAG_VLLM_URL=http://127.0.0.1:9972/v1` (a server of the same weights: `bash scripts/vllm_cpu.sh convert
-smollm2-135m DIR`, then `serve DIR --port 9972`) compares the two engines as well.
+"""Scoring continuations with real weights: the embedded server says what the model says.
+`scripts/bench/score.py` compares it with vLLM.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,18 +116,3 @@ def test_plausible_continuations_score_higher(embedded: str, folder: Path) -> No
     found = [sum(values) / len(values) for values in scores(policy(embedded, folder, engine="llama.cpp"))]
     assert found[0] > found[1] > found[3]
     assert found[2] > found[3]
-
-
-@pytest.mark.skipif("REARAG_VLLM_URL" not in os.environ, reason="no vLLM server is named by REARAG_VLLM_URL")
-def test_vllm_and_the_embedded_server_agree(embedded: str, folder: Path) -> None:
-    """The weights are the same but for rounding (Q4_1 in integers, widened to bf16)."""
-    ours = scores(policy(embedded, folder, engine="llama.cpp"))
-    theirs = scores(policy(os.environ["REARAG_VLLM_URL"], folder, engine="vllm"))
-    assert [len(one) for one in ours] == [len(one) for one in theirs]
-    differences = [
-        abs(a - b) for one, two in zip(ours, theirs, strict=True) for a, b in zip(one, two, strict=True)
-    ]
-    mean = sum(differences) / len(differences)
-    assert mean < 0.15, f"{len(differences)} tokens, mean difference {mean:.3f} nat"
-    order = [sorted(range(4), key=lambda at: sum(found[at]) / len(found[at])) for found in (ours, theirs)]
-    assert order[0] == order[1]
