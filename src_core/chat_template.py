@@ -38,7 +38,7 @@ class ChatTemplate:
         environment.globals["raise_exception"] = _raise
         environment.globals["strftime_now"] = time.strftime
         try:
-            self._template = environment.from_string(_template_text(folder, config, template))
+            self._template = environment.from_string(_chosen_template(folder, config, template))
         except TemplateError as error:
             raise UserError(f"the chat template in {folder} is broken: {error}") from error
         self._tokens = {name: _token_text(config.get(name)) for name in _TOKENS if config.get(name)}
@@ -72,21 +72,27 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def _template_text(folder: Path, config: dict[str, Any], template: Path | None) -> str:
-    """`template`, or the default one: the file `chat_template.jinja`, one text, or the list entry named
-    `default`.
+def template_text(folder: Path, config: dict[str, Any]) -> str:
+    """The default chat template of a hub folder: the file `chat_template.jinja`, or one text or the list
+    entry named `default` in `config`, its tokenizer's configuration; "" where there is none.
     """
-    if template is not None:
-        if not template.is_file():
-            raise UserError(f"no such chat template: {template}")
-        return template.read_text(encoding="utf-8")
     own = folder / "chat_template.jinja"
     if own.is_file():
         return own.read_text(encoding="utf-8")
     found = config.get("chat_template")
     if isinstance(found, list):
         found = next((entry["template"] for entry in found if entry.get("name") == "default"), None)
-    if not isinstance(found, str):
+    return found if isinstance(found, str) else ""
+
+
+def _chosen_template(folder: Path, config: dict[str, Any], template: Path | None) -> str:
+    """`template`, or the folder's own. Raises `UserError` where there is none."""
+    if template is not None:
+        if not template.is_file():
+            raise UserError(f"no such chat template: {template}")
+        return template.read_text(encoding="utf-8")
+    found = template_text(folder, config)
+    if not found:
         raise UserError(f"the tokenizer in {folder} has no chat template; use the chat endpoint instead")
     return found
 

@@ -33,6 +33,10 @@ class Status(StrEnum):
         return self in (Status.MODEL_ERROR, Status.RETRIEVER_ERROR)
 
 
+RETRIED = frozenset(status.value for status in Status if status.retryable)
+"""The statuses, as rows hold them, of what a resumed run tries again."""
+
+
 def question_id(question: str, answers: tuple[str, ...], choices: tuple[str, ...] = ()) -> str:
     """Content hash (16 hex digits) of a question, its gold answers and its choices (if any): independent of
     the order of the input file.

@@ -30,8 +30,9 @@ from src_core.config import config_class, dump, load_config
 from src_core.errors import UserError, run_main
 from src_core.progress import StepProgress
 from src_core.rundir import RunDir
+from src_core.types import RETRIED
 from src_data.config import DataConfig
-from src_data.construction.construct import RETRIED, chain_key, missing_chains
+from src_data.construction.construct import chain_key, missing_chains
 from src_data.construction.shard_maker import Job, Shard, ShardMaker, ShardReport, cut_shards
 from src_data.construction.shards import merge_shards
 from src_data.run import Made, run_from

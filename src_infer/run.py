@@ -24,7 +24,7 @@ from src_core.config import dump, load_config
 from src_core.errors import BoundaryError, UserError, run_main
 from src_core.progress import StepProgress
 from src_core.rundir import RunDir, was_used
-from src_core.types import Question, Status, Trajectory, question_id, trajectory_from_json
+from src_core.types import RETRIED, Question, Trajectory, question_id, trajectory_from_json
 from src_infer.config import InferConfig
 from src_infer.episode import failure_status
 from src_infer.methods import Method, load_method
@@ -43,7 +43,6 @@ from src_tasks.readers.sources import read_questions
 from src_tasks.scores import totals
 
 CHECK = "--check"
-RETRIED = frozenset(status.value for status in Status if status.retryable)
 
 
 class Prepared(NamedTuple):

@@ -32,7 +32,7 @@ from src_models.files import Report, sha256_of
 META_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
 POLL_SECONDS = 0.2
-SNAPSHOT_FILES = ("*.json", "*.txt", "*.safetensors", "*.model", "1_Pooling/*")
+SNAPSHOT_FILES = ("*.json", "*.txt", "*.jinja", "*.safetensors", "*.model", "1_Pooling/*")
 
 Watch = Callable[[], None]
 

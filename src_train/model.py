@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from src_core.errors import UserError
 from src_models.convert.to_hf import to_hf
+from src_models.hub import snapshot
 from src_models.llama_server import find_model
 from src_models.peft_folder import read_peft
 from src_train.config import LoraConfig, TrainConfig
@@ -27,23 +28,12 @@ def model_folder(name: str) -> Path:
     if folder.exists():
         raise UserError(f"{name} has no config.json; give a folder as the hub lays it out")
     if "/" in name:
-        return _from_hub(name)
+        return snapshot(name)
     gguf = find_model(name)
     widened = gguf.with_name(f"{gguf.stem}-bf16")
     if not widened.exists():
         to_hf(gguf, widened)
     return widened
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model"]))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"no model {name}: neither a folder nor on the hub ({type(error).__name__})"
-        ) from error
 
 
 def load_model(folder: Path, config: TrainConfig) -> Any:

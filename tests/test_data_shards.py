@@ -20,9 +20,10 @@ from test_data_run import CONFIG, read_and_think, rows, settings_for, start
 
 from src_core.errors import UserError
 from src_core.rundir import RunDir
+from src_core.types import RETRIED
 from src_data import ray_job
 from src_data.config import load_data_config
-from src_data.construction.construct import RETRIED, chain_key, missing_chains
+from src_data.construction.construct import chain_key, missing_chains
 from src_data.construction.shard_maker import Job, Shard, ShardMaker, ShardReport, cut_shards
 from src_data.construction.shards import SHARDS, finished_in_shard, merge_shards, shard_file
 from src_data.run import mixed_questions, prepare, run

@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any, NamedTuple
 
 from src_core.rundir import RunDir
-from src_core.types import Finish, Question, Status, Trajectory
+from src_core.types import RETRIED, Finish, Question, Status, Trajectory
 from src_data.teachers import Teacher
 from src_infer.episode import run_episode
 from src_infer.runner import run_all
 from src_infer.runtime import Runtime
 from src_tasks.choices import asked_text
-
-RETRIED = frozenset(status.value for status in Status if status.retryable)
 
 
 class Chain(NamedTuple):

@@ -18,7 +18,8 @@ import orjson
 
 from src_core.jsonl import JsonlWriter, read_jsonl
 from src_core.rundir import RunDir
-from src_data.construction.construct import RETRIED, chain_key
+from src_core.types import RETRIED
+from src_data.construction.construct import chain_key
 
 SHARDS = "shards"
 _ROWS_PER_SYNC = 64

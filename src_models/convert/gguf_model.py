@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from src_core.chat_template import template_text
 from src_core.errors import UserError
 from src_models.convert.gguf_names import Array, Layout, layout_of
 from src_models.convert.gguf_write import QUANTISABLE, Entry, Tensor, fitting, write_gguf
@@ -179,17 +180,8 @@ def _changes(folder: Path, *, kind: str) -> dict[str, Entry]:
     found = [Entry("general.quantization_version", 2, GGUFValueType.UINT32)]
     if kind in FILE_TYPES:
         found.append(Entry("general.file_type", FILE_TYPES[kind], GGUFValueType.UINT32))
-    template = _chat_template(folder)
+    config = folder / "tokenizer_config.json"
+    template = template_text(folder, json.loads(config.read_bytes()) if config.is_file() else {})
     if template:
         found.append(Entry("tokenizer.chat_template", template, GGUFValueType.STRING))
     return {entry.key: entry for entry in found}
-
-
-def _chat_template(folder: Path) -> str:
-    """The chat template of a hub folder, empty when it has none: a file of its own, or in the tokenizer's
-    configuration (older ones)."""
-    file, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
-    found = json.loads(config.read_bytes()).get("chat_template") if config.is_file() else ""
-    return found if isinstance(found, str) else ""
