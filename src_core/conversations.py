@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from src_core.errors import UserError
+from src_core.plugins import is_file
 from src_core.protocols import load_protocol
 from src_core.protocols.base import Protocol
 from src_core.rowfiles import RawRow, file_rows
@@ -36,9 +37,10 @@ class Conversation(NamedTuple):
 
 def read_conversations(path: Path, *, default_format: str = PUBLISHED) -> Iterator[Conversation]:
     """The conversations of a file, one at a time, each checked by its protocol. Rows without `format` have
-    `default_format`. Raises `UserError` for a file that cannot be read; a bad row is returned with its
-    problem.
+    `default_format`. Raises `UserError` for a file that cannot be read and for an unknown `default_format`; a
+    bad row is returned with its problem.
     """
+    default_format = plain_protocol(default_format).name
     return (as_conversation(row, default_format=default_format) for row in file_rows(path))
 
 
@@ -48,15 +50,27 @@ def as_conversation(row: RawRow, *, default_format: str = PUBLISHED) -> Conversa
     turns = without_nulls(value.get("messages"))
     name = value.get("format")
     name = default_format if name is None else name
-    if row.problem or not isinstance(name, str):
-        return Conversation(
-            row.place, str(name), turns, row.problem or f"the format is not a text: {name!r:.60}"
-        )
+    if row.problem:
+        return Conversation(row.place, str(name), turns, row.problem)
     try:
-        problem = plain_protocol(name).check(turns)
+        problem = row_protocol(name).check(turns)
     except UserError as error:
         problem = str(error)
-    return Conversation(row.place, name, turns, problem)
+    return Conversation(row.place, str(name), turns, problem)
+
+
+def row_protocol(name: Any) -> Protocol:
+    """The protocol that a row of a file names. Raises `UserError` for an unknown one, and for the path of a
+    file: data must not choose what code is run.
+    """
+    if not isinstance(name, str):
+        raise UserError(f"the format is no text: {name!r:.60}")
+    if is_file(name):
+        raise UserError(
+            f"a row names the file {name!r:.120} as its format; name the format of that file in the rows, "
+            "and the file in the settings"
+        )
+    return plain_protocol(name)
 
 
 def without_nulls(messages: Any) -> list[dict[str, Any]]:

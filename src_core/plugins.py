@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -24,13 +25,19 @@ def plugin_names(package: str) -> list[str]:
 
 def load_plugin(package: str, name: str, *, known: Sequence[str], what: str) -> ModuleType:
     """The module `name` of `package`, which must be one of `known`, or the file at that path (it ends in
-    `.py`). Raises `UserError` for an unknown name, with the known ones, and for a file that is not there.
+    `.py`). Raises `UserError` for an unknown name, with the known ones, and for a file that is not there or
+    cannot be loaded.
     """
-    if name.endswith(".py"):
+    if is_file(name):
         return _from_file(Path(name), what)
     if name not in known:
         raise UserError(f"no {what} {name!r}; there are: {', '.join(known)}")
     return importlib.import_module(f"{package}.{name}")
+
+
+def is_file(name: str) -> bool:
+    """Whether a name is the path of a file. Only settings may name files, never data: the file is run."""
+    return name.endswith(".py")
 
 
 def _from_file(path: Path, what: str) -> ModuleType:
@@ -46,7 +53,13 @@ def _from_file(path: Path, what: str) -> ModuleType:
     sys.modules[key] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except Exception as error:
         del sys.modules[key]
-        raise
+        lines = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+        ]
+        at = f", line {lines[-1]}" if lines else ""
+        raise UserError(
+            f"{path}{at}: the {what} cannot be loaded ({type(error).__name__}: {error})"
+        ) from error
     return module

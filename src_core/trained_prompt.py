@@ -21,9 +21,11 @@ TRAINING = "training.json"
 
 def require_trained_prompt(folder: Path, protocol: Protocol) -> None:
     """Raises `UserError` where `folder` (or the GGUF file that was converted from it and is beside it)
-    records a format or a prompt other than that of `protocol`, or its record is damaged. A folder without a
-    record passes.
+    records a format or a prompt other than that of `protocol`, its record is damaged, or there is no such
+    folder. A folder without a record passes.
     """
+    if not folder.exists():
+        raise UserError(f"trained={folder}: there is no such folder; name that of the model or adapter")
     record = _read(folder.with_suffix("") if folder.is_file() else folder)
     if record is None:
         return

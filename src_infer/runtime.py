@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from src_core.endpoints import TOKEN_VARIABLE, make_model, make_tokenizer
+from src_core.errors import UserError
 from src_core.http_json import RetryPolicy
 from src_core.llm import ChatModel, Endpoint, Sampling
 from src_core.protocols import protocol_class
@@ -123,12 +124,17 @@ async def open_runtime(
 
 
 def make_protocol(config: RuntimeConfig) -> Protocol:
-    """The text format of the configuration with its prompts. Raises `UserError` for an unknown one, and
-    where the agent was trained with another prompt.
+    """The text format of the configuration with its prompts. Raises `UserError` for an unknown one, for one
+    that has no steps or not the constraint that is asked for, and where the agent was trained with another
+    prompt.
     """
     style: PromptStyle = config.prompt.style()
     format_class = protocol_class(config.protocol)
     protocol = ReaRag(style, thinks=config.thinks) if format_class is ReaRag else format_class(style)
+    if "finish" not in protocol.functions:
+        raise UserError(f"the format {protocol.name} has no steps; set protocol= to one that has")
+    if config.constrain not in protocol.supports:
+        raise UserError(f"the format {protocol.name} has no {config.constrain.value}; set constrain=off")
     if config.trained:
         require_trained_prompt(Path(config.trained), protocol)
     return protocol

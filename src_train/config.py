@@ -19,7 +19,7 @@ class DataFile:
     """A file of training rows: conversations (`conversations.train.jsonl`, a published ReaRAG file),
     preference pairs or rollouts, as the objective wants. `n` of its rows are drawn with the run's seed (-1:
     all); of conversations only those with at least `min_searches` observations. `format` is that of rows
-    which name none, as published conversations do.
+    which name none, as published conversations do; where the rows' format is a file of the user's, its path.
     """
 
     path: str

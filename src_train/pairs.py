@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src_core.chat_tokenizer import ChatTokenizer, Encoded
-from src_core.conversations import plain_protocol, without_nulls
+from src_core.conversations import plain_protocol, row_protocol, without_nulls
 from src_core.errors import UserError
 from src_core.protocols.base import Protocol
 from src_core.protocols.chat import Chat
@@ -81,6 +81,7 @@ def read_pairs(
 
 def _drawn(files: Sequence[DataFile], seed: int) -> Iterator[tuple[str, RawRow]]:
     for file in files:
+        plain_protocol(file.format)  # a file of the user's, whose rows name its format
         for raw in draw(file, file_rows(Path(file.path)), seed):
             yield f"{file.path}:{raw.place}", raw
 
@@ -135,7 +136,7 @@ def encode_pair(
     the template cannot carry a side, or when it does not begin both with the ids that inference would send.
     """
     try:
-        protocol = protocol_of(pair.format, style)
+        protocol = protocol_of(row_protocol(pair.format).name, style)
         prompt = np.asarray(encoder.prompt_ids(protocol.lay_out(pair.prompt)), dtype=np.int32)
     except (UserError, ValueError) as error:
         raise UserError(f"{place} cannot be trained on: {error}") from error

@@ -11,9 +11,11 @@ from helpers_chains import chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.conversations import plain_protocol, read_conversations, without_nulls
+from src_core.conversations import as_conversation, plain_protocol, read_conversations, without_nulls
+from src_core.errors import UserError
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
+from src_core.rowfiles import RawRow
 
 PUBLISHED = ReaRag(PromptStyle(legacy_actions=True)).turns('What\'s "this"?', chain().steps)
 
@@ -69,3 +71,39 @@ JSON_VALUES = st.recursive(
 @given(JSON_VALUES)
 def test_the_structural_check_takes_any_value(value: Any) -> None:
     assert plain_protocol("rearag").check(value)
+
+
+TURNS = [
+    {"role": "user", "content": "Question: Who?"},
+    {"role": "assistant", "reasoning": "SAY Ann"},
+]
+
+
+@pytest.mark.parametrize("name", [0, "", False, [], {}, 3, ["chat"]])
+def test_only_a_row_without_a_format_has_the_default_one(name: object) -> None:
+    found = as_conversation(RawRow("line 1", {"format": name, "messages": TURNS}), default_format="chat")
+    assert "format" in found.problem
+    assert not as_conversation(RawRow("", {"format": None, "messages": TURNS}), default_format="chat").problem
+
+
+def test_a_row_does_not_choose_what_code_is_run(tmp_path: Path) -> None:
+    trap = tmp_path / "trap.py"
+    trap.write_text(f"from pathlib import Path\nPath({str(tmp_path / 'run')!r}).touch()\n")
+    row = {"format": str(trap), "messages": TURNS}
+    assert "names the file" in as_conversation(RawRow("line 1", row)).problem
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps(row) + "\n")
+    assert [each.problem.partition(" ")[0] for each in read_conversations(rows)] == ["a"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_rows_name_the_format_of_a_file_that_the_settings_name(tmp_path: Path) -> None:
+    file = "tests/data/toy_protocol.py"
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({**row, "messages": TURNS}) + "\n" for row in ({}, {"format": "toy"})))
+    assert [(each.format, each.problem) for each in read_conversations(rows, default_format=file)] == [
+        ("toy", ""),
+        ("toy", ""),
+    ]
+    with pytest.raises(UserError, match="no format 'nope'"):
+        read_conversations(rows, default_format="nope")

@@ -76,3 +76,21 @@ def test_the_profile_of_the_shipped_adapters_asks_as_they_were_trained(adapter: 
     make_protocol(load_config(InferConfig, Path("configs/infer/small.yaml"), [trained]))
     with pytest.raises(UserError, match="was trained with"):
         make_protocol(load_config(InferConfig, Path("configs/infer/cpu.yaml"), [trained]))
+
+
+def test_a_folder_that_is_not_there_is_no_folder_without_a_record(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such folder"):
+        require_trained_prompt(tmp_path / "misspelt", ReaRag(STYLE))
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        (["protocol=chat"], "the format chat has no steps"),
+        (["protocol=react", "constrain=grammar"], "the format react has no grammar; set constrain=off"),
+        (["protocol=search_r1", "constrain=json_schema"], "the format search_r1 has no json_schema"),
+    ],
+)
+def test_a_format_that_cannot_do_what_is_asked_is_refused(settings: list[str], match: str) -> None:
+    with pytest.raises(UserError, match=match):
+        make_protocol(load_config(InferConfig, None, settings))

@@ -37,7 +37,9 @@ def read(tmp_path: Path, rows: list[Any], encoder: ChatTokenizer, family: str = 
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings: dict[str, Any] = {"max_length": 4000, "drop_long": False, "seed": 1, **more}
-    files = [DataFile(path=str(path), n=settings.pop("n", -1))]
+    files = [
+        DataFile(path=str(path), n=settings.pop("n", -1), format=settings.pop("default_format", "rearag"))
+    ]
     return read_pairs(files, encoder, style(family), **settings)
 
 
@@ -126,7 +128,7 @@ def test_a_side_may_continue_the_turn_of_its_prompt(
         (right[:2], right[2:3], protocol.turns("Who won?", [ends[0]])[1:], "The first."),  # FIND against SAY
     ]
     for prompt, chosen, rejected, context in shapes:
-        row = {"format": GROWING, "prompt": prompt, "chosen": chosen, "rejected": rejected}
+        row = {"format": protocol.name, "prompt": prompt, "chosen": chosen, "rejected": rejected}
         rows = read(tmp_path, [row], encoder, family)
         ids = encoder.prompt_ids(protocol.lay_out(prompt))
         for side, made in zip((chosen, rejected), rows.rows, strict=True):
@@ -142,14 +144,16 @@ def test_a_side_is_one_turn_where_each_step_is_asked_anew(
     tmp_path: Path, encoder: ChatTokenizer, family: str
 ) -> None:
     file = tmp_path / "anew.py"
-    file.write_text(ANEW)
+    file.write_text(ANEW.replace("anew", f"anew_{family}"))
     row = pair_rows(1)[0]
-    short = {**row, "format": str(file), "chosen": row["chosen"][:1], "rejected": row["rejected"][:1]}
-    rows = read(tmp_path, [short], encoder, family)
+    short = {**row, "format": f"anew_{family}", "chosen": row["chosen"][:1], "rejected": row["rejected"][:1]}
+    rows = read(tmp_path, [short], encoder, family, default_format=str(file))
     for side, made in zip(("chosen", "rejected"), rows.rows, strict=True):
         assert short[side][0]["reasoning"] in trained_text(encoder, made)
         assert "So far: 3 turns." in encoder.decode(made.encoded.ids.tolist())
     with pytest.raises(UserError, match="asks for each step anew, so a side is one turn"):
+        read(tmp_path, [{**row, "format": f"anew_{family}"}], encoder, family)
+    with pytest.raises(UserError, match="a row names the file"):
         read(tmp_path, [{**row, "format": str(file)}], encoder, family)
 
 
@@ -159,6 +163,7 @@ from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import Layout
 
 class FORMAT(ReaRag):
+    name = "anew"
     layout = Layout.HISTORY_IN_USER_TURN
 
     def render_history(self, turns):

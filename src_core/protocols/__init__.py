@@ -8,11 +8,13 @@ A new format is one module here, or a file of the user's that is given by its pa
 from __future__ import annotations
 
 from src_core.errors import UserError
-from src_core.plugins import load_plugin, plugin_names
+from src_core.plugins import is_file, load_plugin, plugin_names
 from src_core.protocols.base import Protocol
 from src_core.protocols.records import PromptStyle
 
 _NO_FORMATS = frozenset({"action_text", "base", "parsers", "records", "trajectory_text"})
+_FROM_FILES: dict[str, type[Protocol]] = {}
+"""Formats of files that the settings named, by their names."""
 _DIALECTS = {"r1_searcher": "search_r1", "research": "search_r1"}
 
 
@@ -22,14 +24,23 @@ def protocol_names() -> list[str]:
 
 
 def protocol_class(name: str) -> type[Protocol]:
-    """The class of a format, by its name or by the path of its file. Raises `UserError` for an
-    unknown one.
+    """The class of a format, by its name or by the path of its file; once a file was loaded, its format is
+    also found by its name. Raises `UserError` for an unknown one.
     """
+    if name in _FROM_FILES:
+        return _FROM_FILES[name]
     known = protocol_names()
     module = load_plugin(__name__, _DIALECTS.get(name, name), known=known, what="format")
     found = module.DIALECTS[name] if name in _DIALECTS else getattr(module, "FORMAT", None)
     if not (isinstance(found, type) and issubclass(found, Protocol)):
         raise UserError(f"the module of the format {name!r} names no class FORMAT that is a Protocol")
+    if is_file(name):
+        own = getattr(found, "name", None)
+        if not isinstance(own, str) or not own or own in known or _FROM_FILES.get(own, found) is not found:
+            raise UserError(
+                f"the class FORMAT in {name} needs a `name` that no other format has, not {own!r:.60}"
+            )
+        _FROM_FILES[own] = found
     return found
 
 

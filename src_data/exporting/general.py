@@ -19,10 +19,10 @@ import orjson
 from pydantic import Field
 
 from src_core.config import config_class
-from src_core.conversations import PUBLISHED, plain_protocol, without_nulls
+from src_core.conversations import as_conversation, without_nulls
 from src_core.jsonl import LineSpool
 from src_core.protocols.chat import Chat
-from src_core.rowfiles import file_rows
+from src_core.rowfiles import RawRow, file_rows
 from src_data.filters.leaks import find_leak
 
 Turns = list[dict[str, Any]]
@@ -124,10 +124,10 @@ def _convert(row: Any) -> GeneralRow:
     if not turns:
         return _unusable("no conversation")
     if any("reasoning" in turn for turn in turns):
-        name = str(row.get("format") or PUBLISHED)
-        if plain_protocol(name).check(turns):
-            return _unusable(f"not a conversation of the format {name}")
-        return GeneralRow(Row(name, turns), "")
+        found = as_conversation(RawRow("", {**row, "messages": turns}))
+        if found.problem:
+            return _unusable(f"not a conversation of the format {found.format}")
+        return GeneralRow(Row(found.format, turns), "")
     plain = [_plain_turn(turn) for turn in turns]
     if any(role is None or not text.strip() for role, text in plain):
         return _unusable("a turn without known role or text")
