@@ -1,10 +1,10 @@
-"""Kept chains as training data, in the published schema (reference section 6.5, 14.1).
+"""Kept trajectories as training data, in the published schema (reference section 6.5, 14.1).
 
 `conversations.json` holds all of them and nothing else; `conversations.train.jsonl` and
-`conversations.validation.jsonl` the same rows on two sides, with general data mixed in; `provenance.jsonl`
-says line by line where each row of `conversations.json` comes from (the original dropped id, gold, score
-and source). The texts come from the protocol, as those of inference do; each row names it (`format`). All
-files are streamed and replaced in one step; the same chains, settings and seed give the same bytes.
+`conversations.validation.jsonl` the same rows in two parts, with general data mixed in; line i of
+`provenance.jsonl` is the origin of row i of `conversations.json` (the original dropped id, gold, score and
+source). The texts are rendered by the protocol, as in inference; each row names it (`format`). All files are
+streamed and replaced in one step; the same trajectories, settings and seed give the same bytes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ExportConfig:
 
 
 class ExportReport(NamedTuple):
-    """The files and how many rows each side got; `train` and `validation` count chains only."""
+    """The files and the number of rows of each side; `train` and `validation` count trajectories only."""
 
     conversations: Path
     train_file: Path
@@ -77,8 +77,8 @@ class ExportReport(NamedTuple):
 
 
 def export_run(paths: FilterPaths, config: ExportConfig, protocol: Protocol) -> ExportReport:
-    """Write the four files for the kept chains of a run. Raises `UserError` for general data that cannot be
-    read and for a full disk.
+    """Write the four files for the kept trajectories of a run. Raises `UserError` for general data that
+    cannot be read and for a full disk.
     """
     whole = paths.conversations
     files: dict[Side, Path] = {
@@ -94,7 +94,7 @@ def export_run(paths: FilterPaths, config: ExportConfig, protocol: Protocol) -> 
     rewrite_jsonl(provenance, _provenance(paths.kept, config.validation_share))
 
     def rows(side: Side) -> Iterator[Row]:
-        """A side's chains, each with the reader's rows behind it."""
+        """The trajectories of a side, each followed by its reader rows."""
         for chain in _chains(paths.kept):
             if side_of(chain.question.id, config.validation_share) == side:
                 yield row(chain)
@@ -127,7 +127,7 @@ def export_run(paths: FilterPaths, config: ExportConfig, protocol: Protocol) -> 
 
 
 def chain_turns(chain: Trajectory, protocol: Protocol, *, include_think: bool = False) -> Turns:
-    """A chain in the published schema; with `include_think`, think blocks in front of the thoughts."""
+    """A trajectory in the published schema; with `include_think`, think blocks in front of the thoughts."""
     turns: Turns = [dict(turn) for turn in protocol.turns(asked_text(chain.question), chain.steps)]
     if include_think:
         replies = (turn for turn in turns if turn["role"] == "assistant")
@@ -138,8 +138,8 @@ def chain_turns(chain: Trajectory, protocol: Protocol, *, include_think: bool = 
 
 
 def side_of(key: str, validation_share: float) -> Side:
-    """The side of a question (by its id) or general conversation (by its content hash): a hash, so that it
-    depends on nothing else. A larger share only ever moves rows from train to validation.
+    """The side of a question (by its id) or general conversation (by its content hash): it depends on the
+    hash only. A larger share only moves rows from train to validation.
     """
     place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
     return "validation" if place < validation_share else "train"
@@ -154,8 +154,8 @@ def _line(row: Row) -> bytes:
 
 
 def _provenance(kept: Path, validation_share: float) -> Iterator[bytes]:
-    """Where each conversation comes from, in their order. `documents` has one list of passage ids per
-    observation; what the teacher noted about itself (model, seed, …) stands under `made_by`.
+    """The origin of each conversation, in their order. `documents` has one list of passage ids per
+    observation; the teacher's own notes (model, seed, …) are under `made_by`.
     """
     for number, chain in enumerate(_chains(kept)):
         question, golds, answer = chain.question, chain.question.answers, finish_answer(chain.steps)
@@ -195,7 +195,7 @@ def _general(counts: Iterable[GeneralCount], config: ExportConfig) -> Iterator[t
 def _merged(
     ours: Iterator[Row], n_ours: int, theirs: Iterator[Row], n_theirs: int, *, seed: str
 ) -> Iterator[Row]:
-    """Both streams as one, every interleaving equally likely; each keeps its own order."""
+    """Both streams merged, every interleaving equally likely; each stream keeps its order."""
     draw = random.Random(seed)
     while n_ours or n_theirs:
         if draw.random() * (n_ours + n_theirs) < n_ours:
