@@ -1,10 +1,11 @@
 """Data construction: question sets -> trajectories of a teacher -> filtered, exported, traceable
 conversations.
 
-At the top is what a person calls, as `python -m src_data.X`: `run` builds training data (`ray_job` does so
-on several nodes), `postprocess` filters and exports a run again, `convert_trajectories` brings in
-trajectories made elsewhere, `view` shows them, `corpus_from` makes a corpus of the passages that questions
-came with. Their settings are in `config` or on their first page. The packages do the work, in this order:
-`sampling`, `annotated_teacher`, `teachers`, `construction`, `filters`, `exporting`; `convert_trajectories`
-and `viewing` stand beside them. No package imports what is at the top, `config` apart.
+The top-level modules are entry points, run as `python -m src_data.X`: `run` builds training data (`ray_job`
+does so on several nodes), `postprocess` filters and exports a run again, `convert_trajectories` converts
+trajectories from other sources, `view` shows them, `corpus_from` builds a corpus from the passages of
+question files. Their settings are in `config` or in the module itself. The packages do the work, in this
+order: `sampling`, `annotated_teacher`, `teachers`, `construction`, `filters`, `exporting`;
+`convert_trajectories` and `viewing` are separate from this sequence. No package imports a top-level module
+except `config`.
 """

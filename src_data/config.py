@@ -25,7 +25,7 @@ from src_tasks.readers.sources import OnBadRow, SourceSetting
 
 @config_class
 class PatientEndpoint(Endpoint):
-    """An endpoint of construction: long replies, long runs."""
+    """An endpoint of construction, with time-outs for long replies and long runs."""
 
     timeout: float = 500.0
     retry: RetryPolicy = RetryPolicy(attempts=8)
@@ -41,7 +41,7 @@ class ConstructionLimits(Limits):
 
 @config_class
 class ConstructionRuntime(RuntimeConfig):
-    """What makes trajectories: the teacher is `agent`, with the teacher's prompt, decoding and limits."""
+    """The runtime of construction: the teacher is `agent`, with the teacher's prompt, decoding and limits."""
 
     agent: PatientEndpoint = PatientEndpoint(url="http://127.0.0.1:9894/v1")
     reader: PatientEndpoint = PatientEndpoint(url="http://127.0.0.1:9893/v1")
@@ -56,12 +56,12 @@ class ConstructionRuntime(RuntimeConfig):
 
 @config_class
 class BuildConfig:
-    """How trajectories are made (section `build_conv`).
+    """How trajectories are constructed (section `build_conv`).
 
     `input_files` are paths, `hub:` names, or mappings of `SourceConfig`; the first `n_sample` of the mixed
     questions are taken (-1: all). `teacher` is `llm` or `decomposition` (follows the annotation of a
-    question); `n_chains` trajectories are made per question. `runtime` is the runtime of inference, with a
-    teacher in it.
+    question); `n_chains` trajectories are constructed per question. `runtime` is the runtime of inference,
+    with the teacher as its agent.
     """
 
     input_files: tuple[SourceSetting, ...]
@@ -75,7 +75,7 @@ class BuildConfig:
     runtime: ConstructionRuntime = ConstructionRuntime()
 
     def mix_config(self) -> MixConfig:
-        """What to mix the questions from."""
+        """The settings of the question mixture."""
         return MixConfig(
             sources=self.input_files,
             evaluation=self.evaluation_files,
@@ -89,13 +89,15 @@ class BuildConfig:
         return self.runtime.observation_mode is not ObservationMode.PASSAGES
 
     def needs_llm(self) -> bool:
-        """Whether any LLM has a part. The decomposition teacher over passages needs the retriever alone."""
+        """Whether any LLM is needed. The decomposition teacher with passages as observations needs only the
+        retriever.
+        """
         return self.teacher == "llm" or self.needs_reader()
 
 
 @config_class
 class DataConfig:
-    """Everything that `bash data_construct.sh` needs; `prompts_digest` as in `InferConfig`."""
+    """All settings of `bash data_construct.sh`; `prompts_digest` as in `InferConfig`."""
 
     run_name: str = "data"
     runs_dir: str = "runs"
@@ -107,7 +109,7 @@ class DataConfig:
 
 
 def load_data_config(path: Path, overrides: list[str]) -> tuple[DataConfig, list[str]]:
-    """The configuration, and notes on what was taken without effect. Raises `UserError` as `load_config`."""
+    """The configuration, and notes on keys without effect. Raises `UserError` as `load_config`."""
     values = read_yaml(path)
     section: Any = values.get(SECTION)
     notes: list[str] = []

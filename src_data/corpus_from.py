@@ -1,11 +1,11 @@
-"""The passages that come with question rows -> one corpus for an index.
+"""Builds one corpus for an index from the passages in question files.
 
     bash scripts/make_corpus.sh corpus=data/mine/corpus.jsonl hotpot_train_v1.1.json musique_ans_train.jsonl
 
-The paper retrieves from the documents of its questions, gold ones and distractors; this makes that corpus. A
-passage is one row `{"id", "contents"}`, its id the content hash that `Question.supporting` of the same rows
-names. The same passage of several rows or sets is written once. Memory holds one row and eight bytes (in a
-Python integer) per passage; the file appears under its name when it is whole.
+The paper retrieves from the documents of its questions, gold ones and distractors; this module builds that
+corpus. A passage is one row `{"id", "contents"}`, its id the content hash that `Question.supporting` of the
+same rows names. The same passage of several rows or sets is written once. Memory holds one row and one 8-byte
+hash (a Python integer) per passage; the file gets its name when it is complete.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TELL_EVERY = 100
 
 @config_class
 class CorpusConfig:
-    """Where the corpus goes and which question sets it is made from."""
+    """The file of the corpus and the question sets that it is built from."""
 
     corpus: str
     sources: tuple[SourceSetting, ...]
@@ -42,8 +42,8 @@ class CorpusConfig:
 
 @dataclasses.dataclass(slots=True)
 class CorpusCount:
-    """What was read and written: `passages` counts those of all rows, `written` the different ones, `gold`
-    the different ones that a question names as supporting.
+    """Counts of the corpus: `passages` in all rows, `written` distinct passages, `gold` distinct passages
+    that a question names as supporting.
     """
 
     rows: int = 0
@@ -60,9 +60,9 @@ class CorpusCount:
 
 
 def make_corpus(config: CorpusConfig, *, console: Console) -> CorpusCount:
-    """Write the corpus and return the counts. Raises `UserError` for a file that is there already, for a
-    source whose rows have no passages, and for a malformed row with `on_bad_row` `fail`; no file is left
-    then.
+    """Write the corpus and return the counts. Raises `UserError` for a file that exists already, for a source
+    whose rows have no passages, and for a malformed row with `on_bad_row` `fail`; the file is then not
+    written.
     """
     path = Path(config.corpus)
     _check(config, path)
@@ -83,7 +83,7 @@ def make_corpus(config: CorpusConfig, *, console: Console) -> CorpusCount:
 
 
 class _Writer:
-    """Appends passages that are new and counts."""
+    """Appends new passages and counts them."""
 
     def __init__(self, handle: BinaryIO, console: Console) -> None:
         self.count = CorpusCount()
@@ -93,7 +93,7 @@ class _Writer:
         self._gold: set[int] = set()
 
     def add(self, row: SourceRow) -> None:
-        """Write the passages of a row that were not there before."""
+        """Write the passages of a row that are not yet in the file."""
         self.count.rows += 1
         gold = frozenset(row.question.supporting)
         for passage in row.passages:
@@ -107,7 +107,7 @@ class _Writer:
         self.count.written, self.count.gold = len(self._seen), len(self._gold)
 
     def note(self, bad: BadRow) -> None:
-        """Tell of a malformed row and count it."""
+        """Report a malformed row and count it."""
         self.count.malformed += 1
         self._console.print(f"malformed: {bad}", markup=False, soft_wrap=True)
 
@@ -118,7 +118,7 @@ def _check(config: CorpusConfig, path: Path) -> None:
     if any(Path(source.path).resolve() == path.resolve() for source in config.sources):
         raise UserError(f"{path} is one of the sources; choose another name for the corpus")
     if path.exists() and not config.overwrite:
-        raise UserError(f"{path} exists; choose another name or give overwrite=true")
+        raise UserError(f"{path} exists; choose another name or set overwrite=true")
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""The key names of the original's `data_config.yaml` (reference rearag.md section 6.1), translated into
-this project's settings, so that a file of the original works unchanged.
+"""The key names of the original's `data_config.yaml` (reference rearag.md section 6.1), translated into this
+project's settings, so that a file of the original works unchanged.
 
-Three of its keys have no effect here; they are taken with a note (`SUPERSEDED`).
+Three of its keys have no effect here;
+they are accepted with a note (`SUPERSEDED`).
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from typing import Any, NamedTuple
 SECTION = "build_conv"
 SUPERSEDED = {
     "output_dir": "a run is kept in runs_dir/run_name",
-    "output_file": "chains are kept in trajectories.jsonl of the run directory",
-    "save_batch_size": "every chain is on disk as soon as it ends",
+    "output_file": "trajectories are in trajectories.jsonl of the run directory",
+    "save_batch_size": "every trajectory is on disk as soon as it ends",
 }
 """Keys of the original's `build_conv` section that have no effect here, and why."""
 Translated = dict[str, Any]
 
 
 class _Key(NamedTuple):
-    """Where a key of the original goes, and what becomes of its value."""
+    """The new name of a key of the original, and the conversion of its value."""
 
     path: str
     value: Callable[[Any], Any] = lambda value: value
@@ -52,21 +53,21 @@ _KEYS = {
 def translate_section(section: Translated) -> tuple[Translated, list[str]]:
     """The section `build_conv` in this project's names, and notes on keys without effect."""
     notes = [f"{SECTION}.{key} has no effect: {SUPERSEDED[key]}" for key in SUPERSEDED if key in section]
-    made = {key: value for key, value in section.items() if key not in SUPERSEDED and key not in _KEYS}
+    translated = {key: value for key, value in section.items() if key not in SUPERSEDED and key not in _KEYS}
     for key in _KEYS.keys() & section.keys():
-        place: Any = made.setdefault("runtime", {})
+        place: Any = translated.setdefault("runtime", {})
         *path, last = _KEYS[key].path.split(".")
         for name in path:
             place = place.setdefault(name, {})
         place[last] = _KEYS[key].value(section[key])
-    return made, notes
+    return translated, notes
 
 
 def translate_overrides(overrides: Sequence[str]) -> list[str]:
     """`key=value` settings in this project's names."""
-    made = []
+    translated = []
     for item in overrides:
         name, sign, value = item.partition("=")
         key = _KEYS.get(name.removeprefix(f"{SECTION}.")) if name.startswith(f"{SECTION}.") else None
-        made.append(f"{SECTION}.runtime.{key.path}{sign}{key.value(value)}" if key else item)
-    return made
+        translated.append(f"{SECTION}.runtime.{key.path}{sign}{key.value(value)}" if key else item)
+    return translated

@@ -1,7 +1,7 @@
-"""What follows construction and import alike: clean, export, count.
+"""The stages after construction or conversion: filter, export, count.
 
-`python -m src_data.postprocess RUN_DIR [key=value …]` does it again for a run with other settings, for
-example `clean_conv.min_f1=0.8` or `export.validation_share=0.1`; chains are not made anew.
+`python -m src_data.postprocess RUN_DIR [key=value …]` repeats them for a run with other settings, for example
+`clean_conv.min_f1=0.8` or `export.validation_share=0.1`; no trajectory is constructed again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from src_infer.show import report_console
 
 @config_class
 class FinishConfig:
-    """The sections of `src_data/data_config.yaml` that need no teacher, and how conversations are put."""
+    """The sections of `src_data/data_config.yaml` that need no teacher, and the prompt style of
+    conversations.
+    """
 
     clean_conv: FilterConfig = FilterConfig()
     export: ExportConfig = ExportConfig()
@@ -36,7 +38,7 @@ class FinishConfig:
 
 
 class Finished(NamedTuple):
-    """What was written and counted."""
+    """The written files and the counts."""
 
     paths: FilterPaths
     export: ExportReport
@@ -44,8 +46,8 @@ class Finished(NamedTuple):
 
 
 def finish_run(run_dir: Path, *, clean: FilterConfig, export: ExportConfig, protocol: Protocol) -> Finished:
-    """Clean a run's chains, export what is kept, write `yield.json` and `yield.md` beside it. Raises
-    `UserError` when there are no chains or no space.
+    """Filter a run's trajectories, export the kept ones, write `yield.json` and `yield.md`. Raises
+    `UserError` when there are no trajectories or no space.
     """
     paths = filter_run(run_dir, clean, protocol)
     report = export_run(paths, export, protocol)
@@ -55,7 +57,7 @@ def finish_run(run_dir: Path, *, clean: FilterConfig, export: ExportConfig, prot
 
 
 def print_finished(done: Finished, console: Console) -> None:
-    """The yield table and where the files are."""
+    """Print the filter report and the paths of the files."""
     console.print(report_table(done.filter_report))
     export = done.export
     general = f" and {export.general_train:,} general" if export.general else ""
@@ -67,15 +69,15 @@ def print_finished(done: Finished, console: Console) -> None:
         console.print(Text(f"{export.reader:,} rows for the reader's role among them"), soft_wrap=True)
     for count in export.general:
         skipped = ", ".join(f"{n:,} {problem}" for problem, n in sorted(count.skipped.items()))
-        told = f"{count.path}: {count.taken:,} of {count.usable:,} taken" + (
+        line = f"{count.path}: {count.taken:,} of {count.usable:,} taken" + (
             f"; {skipped}" if skipped else ""
         )
-        console.print(Text(told), soft_wrap=True)
+        console.print(Text(line), soft_wrap=True)
     console.print(Text(f"written: {export.conversations}, {done.paths.rejected}"), soft_wrap=True)
 
 
 def main() -> None:
-    """Read the command line, do it, print the table."""
+    """Read the command line, run the stages, print the table."""
     if len(sys.argv) < 2 or "=" in sys.argv[1]:
         raise UserError("usage: python -m src_data.postprocess RUN_DIR [key=value ...]")
     config = load_config(FinishConfig, None, sys.argv[2:])

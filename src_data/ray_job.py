@@ -1,14 +1,14 @@
 """Data construction beyond one node: `python -m src_data.ray_job src_data/data_config.yaml [ray.key=value …]
-[key=value …]` (what `bash scripts/construct_ray.sh` calls).
+[key=value …]` (called by `bash scripts/construct_ray.sh`).
 
-The run of `src_data.run`, but the missing chains are cut into shards that a Ray Data job hands to actors
-(`construction.shard_maker`), on all nodes of a cluster. Every chain is on disk as soon as it ends. A shard
-whose node dies is made again elsewhere, from where its file ends; of a job whose driver dies, the next run
-(also a plain `bash data_construct.sh`) takes over the files.
+As `src_data.run`, but the missing trajectories are cut into shards that a Ray Data job assigns to actors
+(`construction.shard_maker`) on all nodes of a cluster. Every trajectory is on disk as soon as it ends. The
+shard of a dead node is resumed on another node; after the driver died, the next run (also a plain `bash
+data_construct.sh`) merges the files.
 
-Assumed: the repository, at one path, and the run directory lie on a file system that all nodes share; every
-node reaches the LLM and retriever servers under the URLs of the settings, and has the access token, if there
-is one, in the environment that `ray start` saw.
+Assumptions: the repository (at the same path) and the run directory are on a file system that all nodes
+share; every node reaches the LLM and retriever servers under the URLs of the settings, and has the access
+token, if there is one, in the environment that `ray start` saw.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from src_data.config import DataConfig
 from src_data.construction.construct import chain_key, missing_chains
 from src_data.construction.shard_maker import Job, Shard, ShardMaker, ShardReport, cut_shards
 from src_data.construction.shards import merge_shards
-from src_data.run import Made, run_from
+from src_data.run import Construction, run_from
 from src_data.sampling.mixture import Mixture
 from src_data.teachers import Teacher
 from src_infer.runtime import Runtime
 
 PREFIX = "ray."
-# An actor waits for servers; and where a node died the others must have room for its actors.
+# An actor mostly waits for servers, and after a node died the other nodes must have room for its actors.
 _CPUS_PER_ACTOR = 0.1
 
 
@@ -49,8 +49,9 @@ _CPUS_PER_ACTOR = 0.1
 class RayConfig:
     """`address` of a cluster's head (`host:port`, or `auto`); "" starts Ray on this machine, on loopback.
 
-    `actors` in all (0: one per node), each with `in_flight` chains at once (0: `build_conv.num_workers`).
-    `object_store_mb` is that of a Ray started here; only questions and counts go through it.
+    `actors` is their total number (0: one per node), each with `in_flight` trajectories at once (0:
+    `build_conv.num_workers`). `object_store_mb` is the object store size in MB of a Ray started here; only
+    questions and counts go through it.
     """
 
     address: str = ""
@@ -61,7 +62,7 @@ class RayConfig:
 
 
 def main() -> int:
-    """Split off the settings of this module; the rest is a run like any other."""
+    """Separate the settings of this module; the rest is handled as by `src_data.run`."""
     given = sys.argv[1:]
     mine = [argument.removeprefix(PREFIX) for argument in given if argument.startswith(PREFIX)]
     settings = load_config(RayConfig, None, mine)
@@ -73,7 +74,7 @@ def main() -> int:
 
 @dataclass(frozen=True, slots=True)
 class RayMaker:
-    """Makes chains on a Ray cluster (a `Maker`)."""
+    """Constructs trajectories on a Ray cluster (a `Maker`)."""
 
     settings: RayConfig
 
@@ -83,12 +84,12 @@ class RayMaker:
         mixture: Mixture,
         rundir: RunDir,
         *,
-        teacher: Teacher,  # noqa: ARG002 - the protocol's argument
+        teacher: Teacher,  # noqa: ARG002 - an argument of the interface
         runtime: Runtime,  # noqa: ARG002
         err: Console,
-    ) -> Made:
-        """Make what is missing and merge it into the rows. That `runtime` was opened shows that the servers
-        answer; the actors open their own.
+    ) -> Construction:
+        """Construct the missing trajectories and merge them into the rows. The open `runtime` shows that the
+        servers answer; the actors open their own.
         """
         build = config.build_conv
         progress = StepProgress(err, unit="chains", total=len(mixture) * build.n_chains)
@@ -119,10 +120,10 @@ class RayMaker:
         lost = sum(len(shard["numbers"]) for shard in shards) - merge_shards(rundir)
         if lost > 0:
             raise UserError(
-                f"{lost} chains did not reach {rundir.path}; let runs_dir be on a file system that all nodes "
-                "share, and run this again"
+                f"{lost} trajectories did not reach {rundir.path}; set runs_dir to a folder on a file system "
+                "that all nodes share, and run this again"
             )
-        return total.made(self.settings)
+        return total.construction(self.settings)
 
 
 @dataclass(slots=True)
@@ -139,18 +140,18 @@ class _Total:
         self.shards += 1
         self.failed += report.failed
 
-    def made(self, settings: RayConfig) -> Made:
+    def construction(self, settings: RayConfig) -> Construction:
         how = {**dump(settings), "nodes_at_start": self.nodes, "shards": self.shards}
-        return Made(self.failed, {"ray": how})
+        return Construction(self.failed, {"ray": how})
 
 
 async def _on_ray(
     shards: list[Shard], job: Job, *, settings: RayConfig, on_report: Callable[[ShardReport], None]
 ) -> int:
-    """Have all shards made; returns how many nodes there were."""
+    """Run all shards. Returns the number of nodes."""
     try:
         return await asyncio.to_thread(_make_all, shards, job, settings=settings, on_report=on_report)
-    finally:  # also what ends the thread when the run is interrupted
+    finally:  # this also ends the thread when the run is interrupted
         import ray
 
         ray.shutdown()
@@ -159,13 +160,14 @@ async def _on_ray(
 def _make_all(
     shards: list[Shard], job: Job, *, settings: RayConfig, on_report: Callable[[ShardReport], None]
 ) -> int:
-    """The Ray Data job. A dead actor is restarted on a node that lives, its shards are given to it again."""
+    """The Ray Data job. A dead actor is restarted on a live node and gets its shards again."""
     nodes = _connect(settings)
     import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what matters is raised
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised
     ray.data.DataContext.get_current().enable_progress_bars = False
-    # A shard waits for its slowest chain, about three times the mean: until then others must fill its places.
+    # A shard waits for its slowest trajectory, about three times the mean: other shards use its free slots
+    # meanwhile.
     at_once = 1 + -(-3 * job.config.runtime.in_flight // settings.chains_per_shard)
     pool = ray.data.ActorPoolStrategy(
         size=min(settings.actors or nodes, len(shards)),
@@ -186,12 +188,14 @@ def _make_all(
 
 
 def _connect(settings: RayConfig) -> int:
-    """Join the cluster, or start one here; returns its number of nodes."""
-    # All of them are read when ray is imported. A call after the end of Ray must not start another one.
+    """Join the cluster, or start one here. Returns its number of nodes."""
+    # Ray reads these variables when it is imported. A call after the end of Ray must not start another one.
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_AUTO_CONNECT": "0"}
     local: dict[str, Any] = {}
     if not settings.address:
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # else all its ports are open to the network
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = (
+            "0"  # otherwise all its ports are open to the network
+        )
         local = {"include_dashboard": False, "object_store_memory": settings.object_store_mb * 2**20}
     import ray
 

@@ -1,9 +1,9 @@
-"""Build training data: `python -m src_data.run src_data/data_config.yaml [key=value …]` (what
-`bash data_construct.sh` calls).
+"""Build training data: `python -m src_data.run src_data/data_config.yaml [key=value …]` (called by `bash
+data_construct.sh`).
 
-With `--check` it only says what is wrong with the settings, the question files or the run directory.
-Stages: mix the questions, make the chains (resumed where an earlier run stopped), clean, export, report. All
-of it lands in `runs/<run_name>/`.
+With `--check` it only reports errors in the settings, the question files or the run directory. Stages: mix
+the questions, construct the missing trajectories, filter, export, report. All files are in
+`runs/<run_name>/`.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ from src_infer.show import report_console
 
 CHECK = "--check"
 NO_LLM = "servers: retriever"
-"""What `--check` prints where no LLM has a part; data_construct.sh then starts none."""
+"""The line that `--check` prints where no LLM is needed; data_construct.sh then starts none."""
 
 
 class Prepared(NamedTuple):
-    """A run that can begin."""
+    """A run whose inputs are checked."""
 
     config: DataConfig
     mixture: Mixture
     folder: Path
 
 
-class Made(NamedTuple):
-    """How the making went: chains that failed at a boundary, and what the manifest says about it."""
+class Construction(NamedTuple):
+    """The result of construction: trajectories with a boundary error, and values for the manifest."""
 
     failed: int
     how: dict[str, Any]
 
 
 class Maker(Protocol):
-    """Makes the chains that the run directory does not hold yet."""
+    """Constructs the trajectories that the run directory does not hold yet."""
 
     async def __call__(
         self,
@@ -69,17 +69,17 @@ class Maker(Protocol):
         teacher: Teacher,
         runtime: Runtime,
         err: Console,
-    ) -> Made:
+    ) -> Construction:
         """Append them to the rows of `rundir`."""
 
 
 def main() -> int:
-    """Chains in this process."""
+    """Construct trajectories in this process."""
     return run_from(sys.argv[1:], maker=make_chains)
 
 
 def run_from(arguments: list[str], *, maker: Maker) -> int:
-    """Read the command line, build, report. Exit status 1 when a chain failed at a boundary."""
+    """Read the command line, build, report. Exit status 1 when a trajectory has a boundary error."""
     given = [argument for argument in arguments if argument != CHECK]
     if not given or "=" in given[0]:
         raise UserError(f"usage: python -m src_data.run CONFIG.yaml [{CHECK}] [key=value ...]")
@@ -95,7 +95,7 @@ def run_from(arguments: list[str], *, maker: Maker) -> int:
 
 
 def prepare(config: DataConfig, err: Console | None = None) -> Prepared:
-    """All that can be refused without a server, and with nothing written. Raises `UserError`."""
+    """All checks that need no server and write no file. Raises `UserError`."""
     config = replace(config, prompts_digest=pinned_digest(config.prompts_digest))
     make_protocol(config.build_conv.runtime)
     folder = Path(config.runs_dir) / config.run_name
@@ -111,8 +111,8 @@ async def make_chains(
     teacher: Teacher,
     runtime: Runtime,
     err: Console,
-) -> Made:
-    """Make what is not there yet, all in this process (a `Maker`)."""
+) -> Construction:
+    """Construct the missing trajectories, all in this process (a `Maker`)."""
     build = config.build_conv
     progress = StepProgress(err, unit="chains", total=len(mixture) * build.n_chains)
     failed = 0
@@ -137,7 +137,7 @@ async def make_chains(
         )
     finally:
         progress.stop()
-    return Made(failed, {})
+    return Construction(failed, {})
 
 
 async def run(prepared: Prepared, err: Console, out: Console, *, maker: Maker = make_chains) -> int:
@@ -149,8 +149,8 @@ async def run(prepared: Prepared, err: Console, out: Console, *, maker: Maker = 
         try:
             begun = time.time()
             write_atomic(rundir.path / "mixture.json", mixture.report.json())
-            merge_shards(rundir)  # of a Ray job (`ray_job`) that was interrupted
-            made = await maker(config, mixture, rundir, teacher=teacher, runtime=runtime, err=err)
+            merge_shards(rundir)  # from an interrupted Ray job (`ray_job`)
+            construction = await maker(config, mixture, rundir, teacher=teacher, runtime=runtime, err=err)
             done = finish_run(
                 rundir.path,
                 clean=config.clean_conv,
@@ -158,11 +158,11 @@ async def run(prepared: Prepared, err: Console, out: Console, *, maker: Maker = 
                 protocol=runtime.policy.protocol,
             )
             summary = _manifest(config, done.filter_report, teacher=teacher, runtime=runtime, begun=begun)
-            rundir.write_manifest({**summary, **made.how})
+            rundir.write_manifest({**summary, **construction.how})
         finally:
             rundir.close()
     print_finished(done, out)
-    return int(made.failed > 0)
+    return int(construction.failed > 0)
 
 
 def mixed_questions(config: BuildConfig, err: Console | None = None) -> Mixture:
@@ -181,13 +181,13 @@ def mixed_questions(config: BuildConfig, err: Console | None = None) -> Mixture:
 
 
 async def _opened(config: BuildConfig, stack: AsyncExitStack) -> tuple[Teacher, Runtime]:
-    """Teacher and runtime; a server that is not there becomes one sentence with the way to start it."""
+    """Teacher and runtime. A server that does not answer is a `UserError` that names the start command."""
     try:
         return await stack.enter_async_context(open_construction(config))
     except BoundaryError as error:
         raise UserError(
-            f"a server does not answer: {error}; 'bash deploy/status.sh' shows which run; start them with "
-            "deploy/deploy_rag_engine.sh and deploy/deploy_async.sh, or take PROFILE=cpu"
+            f"a server does not answer: {error}; 'bash deploy/status.sh' shows which servers run; start "
+            "them with deploy/deploy_rag_engine.sh and deploy/deploy_async.sh, or take PROFILE=cpu"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Look at chains: `python -m src_data.view PATH [key=value …]` (what `bash scripts/view_data.sh` calls).
+"""Show chains: `python -m src_data.view PATH [key=value …]` (called by `bash scripts/view_data.sh`).
 
 PATH is a run directory, `kept.jsonl`, `rejected.jsonl`, `trajectories.jsonl`, `conversations.json` or any
 published conversation file. Prints one conversation in colour; with `html=FILE` writes a page of many.
@@ -27,9 +27,10 @@ from src_infer.show import report_console, trajectory_lines
 
 @config_class
 class ViewConfig:
-    """Which chains: `id` (a question's), `text` (anywhere in the question), `reason` (`kept` or a reason of
-    the yield table), `source`, `teacher`; "" is any. `n` of those, the first ones, or drawn with `seed` when
-    it is not 0; n 0 prints one and puts up to 1,000 on a page.
+    """The selection of chains: `id` (of the question), `text` (anywhere in the question), `reason` (`kept` or
+    a reason of the yield table), `source`, `teacher`; "" accepts any. `n` of the matching ones are shown: the
+    first ones, or a random sample with `seed` when it is not 0; `n` 0 prints one and puts up to 1,000 on a
+    page.
     """
 
     id: str = ""
@@ -51,7 +52,7 @@ def main() -> None:
     config = load_config(ViewConfig, None, sys.argv[2:])
     found = choose(read_entries(path), config, n=config.n or (1000 if config.html else 1))
     if not found:
-        raise UserError(f"no chain in {path} is like that; try fewer conditions")
+        raise UserError(f"no trajectory in {path} matches; use fewer conditions")
     console = report_console()
     if config.html:
         n = write_page(Path(config.html), found, title=config.title or path.resolve().name)
@@ -62,7 +63,9 @@ def main() -> None:
 
 
 def choose(entries: Iterator[Entry], config: ViewConfig, *, n: int) -> list[Entry]:
-    """The first `n` entries that fit, or `n` drawn at random in their order; never more than `n` are held."""
+    """The first `n` matching entries, or `n` of them drawn at random in their order; at most `n` are in
+    memory.
+    """
     fitting = (entry for entry in entries if fits(entry, config))
     if not config.seed:
         return list(islice(fitting, n))
@@ -90,8 +93,8 @@ def fits(entry: Entry, config: ViewConfig) -> bool:
 
 
 def print_entry(entry: Entry, console: Console) -> None:
-    """One conversation in colour, with where it comes from and its result; control characters are not
-    obeyed.
+    """Print one conversation in colour, with its origin and its result; control characters are not
+    interpreted.
     """
     console.rule(style="dim")
     if entry.chain is None:

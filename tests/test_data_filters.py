@@ -276,7 +276,7 @@ def test_the_original_keys_say_where(tmp_path: Path) -> None:
 
 
 def test_nothing_to_clean_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no chains to clean"):
+    with pytest.raises(UserError, match="no trajectories to filter"):
         filter_run(tmp_path, FilterConfig(), ReaRag(STYLE))
     paths = clean(tmp_path)
     assert paths.kept.read_bytes() == paths.rejected.read_bytes() == b""

@@ -198,5 +198,5 @@ def test_parquet(tmp_path: Path) -> None:
     assert len(made) == 300
     assert made[-1] == read(written(tmp_path, [HOTPOTQA]))[0]
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(UserError, match="not a whole Parquet file"):
+    with pytest.raises(UserError, match="not a complete Parquet file"):
         read(str(path))

@@ -261,7 +261,7 @@ def test_the_job_around_its_makers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(ray_job, "_on_ray", on_ray)
     if not shared:
-        with pytest.raises(UserError, match="12 chains did not reach"):
+        with pytest.raises(UserError, match="12 trajectories did not reach"):
             asyncio.run(run_job())
         return
     assert asyncio.run(run_job()) == 0

@@ -17,7 +17,7 @@ _SINGLE_HOP = frozenset({"nq", "triviaqa", "popqa", "webquestions"})
 
 
 def decompose(question: Question) -> Decomposition | NoDecomposition:
-    """The hops that the most detailed annotation of `question` gives, with its supporting titles; or why
+    """The hops from the most detailed annotation of `question`, with its supporting titles; or the reason why
     there are none.
     """
     found = _decompose(question)
@@ -26,8 +26,8 @@ def decompose(question: Question) -> Decomposition | NoDecomposition:
 
 
 def _decompose(question: Question) -> Decomposition | NoDecomposition:
-    """Evidence triples before sub-questions (their answers are values, not sentences), those before
-    supporting facts; single-hop sets need none.
+    """Evidence triples are used before sub-questions (their answers are values, not sentences), and
+    sub-questions before supporting facts; single-hop sets need no annotation.
     """
     if question.meta.get("evidences"):
         return decompose_evidences(question)

@@ -1,6 +1,6 @@
-"""What a decomposition teacher follows: the hops of a question with their annotated answers, from the
-annotation that its set ships (MuSiQue's sub-questions, 2Wiki's evidence triples, HotpotQA's supporting facts,
-a single fact).
+"""The plan of a decomposition teacher: the hops of a question with their annotated answers, from the
+annotation in its set (MuSiQue's sub-questions, 2Wiki's evidence triples, HotpotQA's supporting facts, a
+single fact).
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 NO_CLAUSE = "the answer to"
-"""How `as_clause` begins for a question without a question word in front."""
+"""The beginning of `as_clause` for a question that does not start with a question word."""
 _REFERENCE = re.compile(r"#(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One fact to look up. `queries` are wordings of the same question, the first is asked first; `#k` in
-    them and in `goal` is the answer of hop k (from 1). `answers` are aliases of what should be found;
-    `goal` names the fact as a noun phrase ("the director of Jaws") or, with `indirect`, as an indirect
-    question ("who directed Jaws"). `title` names the passage that states the fact, for a hop without
+    """One fact to look up. `queries` are wordings of the same question, in the order in which they are
+    searched; `#k` in them and in `goal` is the answer of hop k (from 1). `answers` are aliases of what should
+    be found; `goal` names the fact as a noun phrase ("the director of Jaws") or, with `indirect`, as an
+    indirect question ("who directed Jaws"). `title` names the passage that states the fact, for a hop without
     annotated answers.
     """
 
@@ -32,9 +32,9 @@ class Hop:
 
 
 class Kind(StrEnum):
-    """How the hops lead to the answer: the last one holds it, their values are compared, or the question is
-    itself the only query. With `GATHER` the only hop is the question too, but the passages that answer it
-    are looked up one by one (`src_data.annotated_teacher.gather`).
+    """How the hops give the answer: the last hop has it, their values are compared, or the question is the
+    only query. With `GATHER` the question is also the only hop, but the passages that answer it are searched
+    one by one (`src_data.annotated_teacher.gather`).
     """
 
     CHAIN = "chain"
@@ -45,9 +45,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
-    """The hops of one question, in the order in which they are asked, and the gold answer they lead to.
-    `compared` are the hops (from 1) whose values a comparison weighs. `titles` are the supporting passages'
-    where the set names them: only a fact that one of those states counts as found.
+    """The hops of one question, in the order of their searches, and the gold answer. `compared` are the hops
+    (from 1) whose values are compared. `titles` are those of the supporting passages where the set names
+    them: a fact counts as found only if one of these passages states it.
     """
 
     hops: tuple[Hop, ...]
@@ -65,8 +65,8 @@ class NoDecomposition:
 
 
 def resolve(text: str, found: Sequence[str]) -> str:
-    """`text` with every `#k` replaced by what hop k found. A reference beyond `found` is a ValueError: the
-    hops are out of order.
+    """`text` with every `#k` replaced by what hop k found. Raises `ValueError` for a reference beyond
+    `found`: the hops are out of order.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -84,16 +84,14 @@ def references(text: str) -> frozenset[int]:
 
 
 def as_question(text: str) -> str:
-    """A sub-question as a person would type it: one space between words, a capital in front, a question mark
-    behind.
-    """
+    """A sub-question in normal spelling: single spaces, a capital in front, a question mark at the end."""
     plain = " ".join(text.split()).rstrip(" ?.!,")
     plain = re.sub(r"\s+(['’]s\b)", r"\1", plain)
     return f"{plain[:1].upper()}{plain[1:]}?" if plain else ""
 
 
 def bare_title(title: str) -> str:
-    """A title without its bracketed disambiguation."""
+    """A title without its disambiguation in brackets."""
     return re.sub(r"\s*\([^)]*\)$", "", title).strip()
 
 

@@ -1,9 +1,9 @@
 """Steps for a question whose annotation only names its supporting passages (HotpotQA without a description
 that can be cut out): search the question itself, then every supporting passage that an observation mentions
-and none has shown, until one states the answer.
+and that is not yet retrieved, until one states the answer.
 
-Retrieval decides which passage comes first, not the annotation: a title is searched for only once the
-question or an observation has named it, so that no query holds more than a reader could know.
+The order of the passages follows retrieval, not the annotation: a title is searched only after the question
+or an observation has named it, so that no query uses unobserved information.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def next_gather_step(decomposition: Decomposition, steps: Sequence[Step], *, key
     wanted = _mentioned(missing, question, steps)
     asked = [step.action.query for step in steps if isinstance(step.action, Search)]
     for name in map(bare_title, wanted):
-        if name not in asked:  # the name alone: more words would only draw other passages
+        if name not in asked:  # the name alone: more words would retrieve other passages
             return thought_templates.next_gather_thought(list(shown), name, key=key), Search(name)
     return "The passages that would tell the answer cannot be found, so I stop here.", Finish(NOT_FOUND)
 
 
 def _shown(titles: Sequence[str], steps: Sequence[Step]) -> dict[str, Passage]:
-    """The supporting passages that were retrieved, by title, in the order in which they were."""
+    """The supporting passages that were retrieved, by title, in the order of retrieval."""
     named = {normalize_answer(title): title for title in titles}
     found: dict[str, Passage] = {}
     for passage in (passage for step in steps for passage in step.passages):
@@ -54,9 +54,9 @@ def _shown(titles: Sequence[str], steps: Sequence[Step]) -> dict[str, Passage]:
 def _answer_quotes(
     decomposition: Decomposition, steps: Sequence[Step], shown: dict[str, Passage], *, complete: bool
 ) -> list[str]:
-    """The sentences that state the answer: that of a supporting passage which mentions it, or, for a yes or
-    no and for one of two titles, the one of each passage that is nearest to the question. Empty until all
-    supporting passages were retrieved.
+    """The sentences that state the answer: the sentence of a supporting passage that mentions it, or, where
+    the answer is yes, no or one of two titles, the sentence of each passage that is most similar to the
+    question. Empty until all supporting passages were retrieved.
     """
     observed = "\n".join(step.observation or "" for step in steps)
     answer = normalize_answer(decomposition.answer)

@@ -1,4 +1,4 @@
-"""HotpotQA's supporting facts as hops. The set ships no sub-questions, so they are cut out of the question:
+"""HotpotQA's supporting facts as hops. The set has no sub-questions, so they are cut out of the question:
 
 - bridge: a description that holds the named supporting title ("the woman who portrayed Corliss Archer in the
   film Kiss and Tell") is asked for first, the hidden title is what must be found, and the question with the
@@ -69,8 +69,8 @@ def _whole(question: Question) -> Hop:
 
 
 def _bridge(question: Question, *, named: str, hidden: str) -> Decomposition | None:
-    """Hop 1 finds the hidden title from its description, hop 2 asks the rest about it. None where there is no
-    second question or no description can be cut out.
+    """Hop 1 finds the hidden title from its description, hop 2 asks the rest of the question about it. None
+    where there is no second question or no description can be cut out.
     """
     bridge = bare_title(hidden)
     if normalize_answer(bridge) in map(normalize_answer, question.answers):
@@ -117,7 +117,7 @@ def _describes(match: re.Match[str]) -> bool:
 
 
 def _comparison(question: Question, titles: Sequence[str]) -> Decomposition | None:
-    """Either title is asked for the property that the question weighs."""
+    """One hop for each title, which asks for the property that the question compares."""
     lower = question.question.lower()
     ordered = sorted(titles, key=lambda title: lower.find(bare_title(title).lower()))
     weighed = property_of(_without(titles, question.question))
@@ -136,7 +136,7 @@ def _comparison(question: Question, titles: Sequence[str]) -> Decomposition | No
 
 
 def _without(titles: Sequence[str], text: str) -> str:
-    """The question without its titles: "Colorado State University" does not weigh states."""
+    """The question without its titles: "Colorado State University" does not mean that states are compared."""
     for title in titles:
         text = re.sub(re.escape(bare_title(title)), " ", text, flags=re.IGNORECASE)
     return text

@@ -1,8 +1,8 @@
-"""What does an observation show of a passage, and does it mention an annotated value? In any spelling: names,
-dates, numbers, and countries by their adjectives.
+"""The part of a passage that an observation shows, and whether it mentions an annotated value in any
+spelling: names, dates, numbers, and countries by their adjectives.
 
 Annotations and passages spell one value differently ("June 9, 1956" and "9 June 1956", "India" and "Indian");
-a plain substring test would call half of the good observations misses.
+a substring test would miss half of the correct observations.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _TOO_SHORT = 3
 """Aliases below this length ("NO" for Norway, "it" for Italy) occur in any text, unless they are numbers."""
 
 _BEGINNING = 25
-"""Characters by which a passage is recognised in an observation."""
+"""The number of characters by which a passage is recognised in an observation."""
 
 _LISTINGS = ("[1] ", "(shown before")
-"""How observations begin that are passages."""
+"""The beginning of observations that are passages."""
 
 
 def find_mention(text: str, values: Sequence[str]) -> str | None:
@@ -32,8 +32,8 @@ def find_mention(text: str, values: Sequence[str]) -> str | None:
 
 
 def shown_part(passage: Passage, observation: str) -> str:
-    """What an observation shows of a passage: its text up to where it was cut off, nothing where it lists
-    others, all its contents where the observation is a reader's reply.
+    """The part of a passage that an observation shows: its text up to the cut, nothing where the observation
+    lists other passages, all its contents where the observation is a reader's reply.
     """
     text = " ".join(passage.text.split())
     at = observation.find(text[:_BEGINNING])

@@ -1,4 +1,4 @@
-"""Which property a comparison question compares, by its words, and how that is asked of one title."""
+"""The property that a comparison question compares, found by its words, and its query about one title."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 class Property(NamedTuple):
     """`words` is searched in the question, without case. `goal` names the property as a noun; `queries` ask
-    for it, `{s}` standing for the title, the first one first.
+    for it, with `{s}` for the title, in the order of their use.
     """
 
     words: str
@@ -16,7 +16,7 @@ class Property(NamedTuple):
     queries: tuple[str, ...]
 
 
-# The first that fits is taken: narrow words come before wide ones.
+# The first match is used: specific words come before general ones.
 PROPERTIES = (
     Property(
         r"\b(older|younger|born (first|earlier|later|last)|oldest)\b(?! (magazine|band|company))",
@@ -99,6 +99,6 @@ PROPERTIES = (
 
 
 def property_of(question: str) -> Property | None:
-    """The property that a comparison question compares, None where its words name none."""
+    """The property that a comparison question compares, None where its words match no property."""
     lower = question.lower()
     return next((found for found in PROPERTIES if re.search(found.words, lower)), None)

@@ -1,4 +1,4 @@
-"""The sentence of a passage that a thought quotes: what was shown of it, cut to a length."""
+"""The sentence of a passage that a thought quotes, from the part that was shown, cut to a maximal length."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def answer_quote(passage: Passage, answers: Sequence[str], observed: str) -> str
 
 
 def nearest_quote(passage: Passage, asked: str, observed: str) -> str:
-    """The sentence of what `observed` shows of a passage that shares most words with the question, its title
-    aside; the first of several, "" where nothing is shown.
+    """The sentence, in the part of a passage that `observed` shows, that shares most words with the question
+    (words of the title do not count); the first of several, "" where nothing is shown.
     """
     words = {*normalize_answer(asked).split()} - {*normalize_answer(passage.title).split()}
     shared = {quote: len(words & {*normalize_answer(quote).split()}) for quote in _quotes(passage, observed)}

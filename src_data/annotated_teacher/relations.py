@@ -67,7 +67,7 @@ _OTHER = {
 
 
 def wording(relation: str) -> Wording:
-    """How to ask for a relation; one that is not listed is asked by its name."""
+    """The wording for a relation; an unlisted relation is queried by its name."""
     name = " ".join(relation.lower().split())
     if name in _WHO:
         noun, query = _WHO[name]

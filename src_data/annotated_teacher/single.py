@@ -1,4 +1,4 @@
-"""A question of one fact (NQ, TriviaQA, PopQA, …): one hop, which teaches to stop after one search."""
+"""A question about one fact (NQ, TriviaQA, PopQA, …): one hop, an example of stopping after one search."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LAST_WORD = re.compile(r"^(who|when|where)\b", re.IGNORECASE)
 
 
 def decompose_single(question: Question) -> Decomposition | NoDecomposition:
-    """The question itself as the only hop; a second wording states what kind of thing is sought."""
+    """The question itself as the only hop; a second wording names the type of the answer."""
     if not question.answers:
         return NoDecomposition("no_answer")
     query = as_question(question.question)

@@ -1,10 +1,10 @@
-"""A teacher that needs no LLM: it follows the annotated decomposition of a question, queries the real RAG
-engine and reacts to what it observes.
+"""A teacher that needs no LLM: it follows the annotated decomposition of a question, queries the RAG engine
+and reacts to its observations.
 
 Each call replays the steps so far against the hops: a hop counts as answered when the observation mentions
-its annotated answer; otherwise the hop is asked again in other words, with a thought that says so; after
-the last wording the trajectory finishes with `NOT_FOUND`, which the filters reject. Nothing is used that
-was not observed: a query refers to earlier answers only once an observation has shown them.
+its annotated answer; otherwise the hop is searched again in other words, with a thought that says so; after
+the last wording the trajectory finishes with `NOT_FOUND`, which the filters reject. No unobserved information
+is used: a query refers to an earlier answer only after an observation has shown it.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _VALUE_CHARS = 240
 
 
 class Progress(NamedTuple):
-    """What the hops found so far, in order, and how often the next hop was asked without success."""
+    """The answers of the hops so far, in order, and the number of failed searches of the next hop."""
 
     found: tuple[str, ...]
     tries: int
 
 
 class DecompositionTeacher:
-    """See the module. Deterministic: question, chain number and step decide every word. `protocol` is the
-    text format of the steps.
+    """See the module. Deterministic: every word depends on question, trajectory number and step only.
+    `protocol` is the text format of the steps.
     """
 
     name = "decomposition"
@@ -51,12 +51,12 @@ class DecompositionTeacher:
         return None
 
     def refuses(self, question: Question) -> str | None:
-        """Why the annotation of `question` gives no hops, None where it does."""
+        """The reason why the annotation of `question` gives no hops, None where it gives some."""
         decomposition = decompose(question)
         return decomposition.reason if isinstance(decomposition, NoDecomposition) else None
 
     def writer(self, question: Question, chain: int) -> StepWriter:
-        """The step writer for one chain; a later chain uses other wordings of queries and thoughts."""
+        """The step writer for one trajectory; a later one uses other wordings of queries and thoughts."""
         decomposition = decompose(question)
         if isinstance(decomposition, NoDecomposition):
             raise ValueError(f"refused: {decomposition.reason}")
@@ -74,7 +74,7 @@ class _Writer(StepWriter):
 
     async def generate(
         self,
-        question: str,  # noqa: ARG002 - the decomposition was made from it
+        question: str,  # noqa: ARG002 - the decomposition is built from it
         steps: Sequence[Step],
         *,
         n: int,
@@ -90,14 +90,14 @@ class _Writer(StepWriter):
         )
 
     def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
-        """What was written, read back."""
+        """The written step, parsed."""
         return self._protocol.parse(reply.text, think=reply.think, functions=functions)
 
 
 def next_step(
     decomposition: Decomposition, steps: Sequence[Step], *, key: str, chain: int
 ) -> tuple[str, Action]:
-    """The thought and action that follow `steps`. `key` picks the wording of the thought."""
+    """The thought and action that follow `steps`. `key` selects the wording of the thought."""
     if decomposition.kind is Kind.GATHER:
         return next_gather_step(decomposition, steps, key=key)
     found, tries = replay(decomposition, steps)
@@ -170,7 +170,7 @@ def _observed(hop: Hop, step: Step, titles: Sequence[str]) -> str | None:
 
 def _sentence(observation: str, supporting: Sequence[Passage], *, must: bool) -> str | None:
     """The first sentence of the passage that states the fact where the observation shows passages, else of
-    the reader's reply. None when such a passage is a `must` and was not retrieved.
+    the reader's reply. None where `must` is true and no such passage was retrieved.
     """
     if must and not supporting:
         return None

@@ -1,7 +1,7 @@
-"""The thoughts of the decomposition teacher: several wordings each, filled with what was observed.
+"""The thoughts of the decomposition teacher: several wordings each, filled with observed values.
 
-A hash of question, trajectory number and step picks the wording: the same data come out every time, and a
-second trajectory of a question reads differently.
+A hash of question, trajectory number and step selects the wording: the data are reproducible, and a second
+trajectory of a question has other wordings.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ def final_thought_with_quotes(quotes: Sequence[str], answer: str, *, key: str) -
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a passage, each with its full stop. One ends at a full stop that is not an initial's
-    or an abbreviation's of a few letters.
+    """The sentences of a passage, each with its full stop. A sentence ends at a full stop that does not
+    follow an initial or a short abbreviation.
     """
     plain = " ".join(text.split())
     ends = [0, *(match.end() for match in _SENTENCE_END.finditer(plain)), len(plain)]
@@ -147,10 +147,10 @@ def sentences(text: str) -> list[str]:
 
 
 def known(decomposition: Decomposition, number: int, found: Sequence[str]) -> str:
-    """What hop `number` (from 1) found, as a sentence without its full stop."""
+    """The answer of hop `number` (from 1), as a sentence without its full stop."""
     hop: Hop = decomposition.hops[number - 1]
     value = found[number - 1].rstrip(".")
-    if not hop.answers:  # nothing annotated: the observation speaks for itself
+    if not hop.answers:  # no annotated answer: the sentence of the observation is used
         return value
     goal = resolve(hop.goal, found)
     asked = hop.indirect and not goal.startswith(NO_CLAUSE)
@@ -158,8 +158,8 @@ def known(decomposition: Decomposition, number: int, found: Sequence[str]) -> st
 
 
 def _reason(first: str, second: str, answer: str) -> str:
-    """Why the answer follows from two values, "" where that is not plain: which of two years is earlier, or
-    whether the values are alike in a question of yes or no.
+    """Why the answer follows from two values, "" where it is not clear: the reason names the earlier of two
+    years, or whether the values are equal in a yes/no question.
     """
     years = [_YEAR.findall(value) for value in (first, second)]
     if all(len(found) == 1 for found in years) and years[0] != years[1]:
@@ -180,7 +180,7 @@ def _choose(choices: Sequence[str], key: str) -> str:
 
 
 def _fill(template: str, **slots: str) -> str:
-    """Fill `{name}`, and `{name_lower}` with the sentence as it stands inside another one."""
+    """Fill `{name}`, and `{name_lower}` with the sentence in the form that it has inside another one."""
     inside = {f"{name}_lower": _small(value) for name, value in slots.items()}
     return fill(template, **slots, **inside)
 

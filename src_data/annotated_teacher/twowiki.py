@@ -20,7 +20,7 @@ Triple = Sequence[str]
 
 def decompose_evidences(question: Question) -> Decomposition | NoDecomposition:
     """One hop per triple. There are none when a subject is neither in the question nor found by an earlier
-    hop: its query could not be understood by itself.
+    hop: its query would not be self-contained.
     """
     triples = question.meta.get("evidences") or ()
     if not triples or not question.answers:
@@ -41,7 +41,7 @@ def decompose_evidences(question: Question) -> Decomposition | NoDecomposition:
 
 
 def _subject(name: str, before: Sequence[Triple], question: Question) -> str | None:
-    """How to name the subject: `#k` when hop k found it, else as the question spells it out."""
+    """The name of the subject: `#k` when hop k found it, else its spelling in the question."""
     for number, triple in enumerate(before, start=1):
         if _same_name(triple[2], name):
             return f"#{number}"
@@ -58,8 +58,8 @@ def _compared(triples: Sequence[Triple]) -> tuple[int, ...]:
 
 
 def _same_name(one: str, other: str) -> bool:
-    """Equal but for a bracketed disambiguation, or one letter in ten ("Despinis eton 39" for the title
-    "Despoinis eton 39"), or one is the other with a further name ("Kanye" for "Kanye West").
+    """Equal except for a disambiguation in brackets, or for one letter in ten ("Despinis eton 39" for the
+    title "Despoinis eton 39"), or one is the other with a further name ("Kanye" for "Kanye West").
     """
     left, right = normalize_answer(bare_title(one)), normalize_answer(bare_title(other))
     if not left or not right:
@@ -69,7 +69,9 @@ def _same_name(one: str, other: str) -> bool:
 
 
 def _occurs(name: str, text: str) -> bool:
-    """Word by word, with the text's possessives ("Wellington's") as they are or without their ending."""
+    """Whether all words of `name` occur in order, with possessives in the text ("Wellington's") unchanged or
+    without their ending.
+    """
     ours = normalize_answer(name)
     texts = (normalize_answer(text), normalize_answer(_POSSESSIVE.sub(" ", text)))
     return bool(ours) and any(f" {ours} " in f" {theirs} " for theirs in texts)

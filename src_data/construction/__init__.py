@@ -1,4 +1,4 @@
-"""Makes the chains that a run lacks: the teacher, the RAG engine and the limits (`build`) go through the
-episode of inference (`construct`), in one process or in shards that several processes take (`shard_maker`,
+"""Constructs the missing trajectories of a run: the teacher, the RAG engine and the limits (`build`) run the
+episode of inference (`construct`), in one process or in shards for several processes (`shard_maker`,
 `shards`).
 """

@@ -1,8 +1,9 @@
-"""Make chains: the episode of inference with a teacher behind it (Algorithm 1; reference section 6.3).
+"""Construct trajectories: the episode of inference with a teacher as its step writer (Algorithm 1; reference
+section 6.3).
 
-How we differ from the original: retries have a budget per step; chains in flight are asynchronous; a failed
-chain is a row that the next run tries again; ids are content hashes; every row says who made it, from which
-documents, at what cost.
+How we differ from the original: retries have a budget per step; many trajectories run asynchronously; a
+failed trajectory is a row that the next run retries; ids are content hashes; every row records its teacher,
+its documents and its token usage.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from src_tasks.choices import asked_text
 
 
 class Chain(NamedTuple):
-    """One piece of work: chain number `number` (from 0) of a question."""
+    """One piece of work: trajectory `number` (from 0) of a question."""
 
     question: Question
     number: int
@@ -34,7 +35,7 @@ class Chain(NamedTuple):
 
 
 def chain_key(row: dict[str, Any]) -> str:
-    """The identity of a chain on disk, as `Chain.key`."""
+    """The identity of a trajectory on disk, as `Chain.key`."""
     return f"{row['question']['id']}/{row['provenance']['chain']}"
 
 
@@ -48,8 +49,8 @@ async def construct(
     in_flight: int,
     on_row: Callable[[Trajectory | None], None],
 ) -> None:
-    """Make the chains that `rundir` does not hold yet. `on_row` is called for each that is on disk, with None
-    for one of an earlier run.
+    """Construct the trajectories that `rundir` does not hold yet. `on_row` is called for each one that is on
+    disk, with None for one of an earlier run.
     """
     done = rundir.finished_ids(retry_statuses=RETRIED, key=chain_key)
     todo = missing_chains(questions, done=done, n_chains=n_chains, on_done=lambda: on_row(None))
@@ -63,7 +64,7 @@ async def construct(
 def missing_chains(
     questions: Iterable[Question], *, done: Set[str], n_chains: int, on_done: Callable[[], None]
 ) -> Iterator[Chain]:
-    """The chains whose keys are not in `done`; `on_done` is called for each of the others."""
+    """The trajectories whose keys are not in `done`; `on_done` is called for each of the others."""
     for question in questions:
         for number in range(n_chains):
             chain = Chain(question, number)
@@ -74,8 +75,8 @@ def missing_chains(
 
 
 async def make_chain(chain: Chain, teacher: Teacher, runtime: Runtime) -> Trajectory:
-    """One chain. Its answer is the `finish` argument, which is what is trained on; a chain without `finish`
-    has none. A question that the teacher refuses is a row with the reason as its error.
+    """One trajectory. Its answer is the `finish` argument, as in training; without `finish` it has no answer.
+    A question that the teacher refuses is a row with the reason as its error.
     """
     provenance: dict[str, Any] = {
         "teacher": teacher.name,
@@ -84,7 +85,7 @@ async def make_chain(chain: Chain, teacher: Teacher, runtime: Runtime) -> Trajec
     }
     reason = teacher.refuses(chain.question)
     if reason is not None:
-        await asyncio.sleep(0)  # a run of refusals must not hold up the event loop
+        await asyncio.sleep(0)  # many refusals in a row must not block the event loop
         return Trajectory(chain.question, (), "", Status.REFUSED, error=reason, provenance=provenance)
     begun = time.perf_counter()
     episode = await run_episode(

@@ -1,7 +1,7 @@
-"""Makes the chains of shards, in a process of its own with a runtime of its own: an actor of `ray_job`.
+"""Constructs the trajectories of shards in a separate process with its own runtime: an actor of `ray_job`.
 
-Nothing here knows of Ray. Calls may come from several threads at once: all chains share one event loop and
-one limit, so that the slow last chains of a shard overlap with the next shard.
+This module does not depend on Ray. Several threads may call it at once: all trajectories share one event loop
+and one limit, so that the slow last trajectories of a shard overlap with the next shard.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from src_infer.runner import run_all
 
 T = TypeVar("T")
 Shard = dict[str, Any]
-"""`shard` (its number), `questions` (JSON, one for each chain), `numbers` (of the chains)."""
+"""`shard` (its number), `questions` (JSON, one for each trajectory), `numbers` (of the trajectories)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every maker needs. `root` is the repository and `run_dir` the run directory, the same on all
-    nodes; `config.runtime.in_flight` chains are in flight in each maker.
+    """The settings of every maker. `root` is the repository and `run_dir` the run directory, the same on all
+    nodes; `config.runtime.in_flight` trajectories are in flight in each maker.
     """
 
     root: str
@@ -44,7 +44,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class ShardReport:
-    """How a shard went: `error` is what a person must mend (a full disk), "" for none."""
+    """The result of a shard: `error` is a problem that the user must correct (a full disk), "" for none."""
 
     shard: int
     made: int = 0
@@ -54,7 +54,7 @@ class ShardReport:
 
 
 def cut_shards(chains: Iterable[Chain], size: int) -> Iterator[Shard]:
-    """`chains` in their order, `size` to a shard."""
+    """`chains` in their order, `size` per shard."""
     rest = iter(chains)
     number = 0
     while part := list(islice(rest, size)):
@@ -67,13 +67,13 @@ def cut_shards(chains: Iterable[Chain], size: int) -> Iterator[Shard]:
 
 
 class ShardMaker:
-    """Teacher and runtime that take shards."""
+    """A teacher and a runtime that process shards."""
 
     def __init__(self, job: Job) -> None:
         """Connect. Raises `UserError` when the prompts on this node are not those of the run, `BoundaryError`
         when a server does not answer.
         """
-        os.chdir(job.root)  # relative paths of the settings start in the repository
+        os.chdir(job.root)  # relative paths in the settings are relative to the repository
         pinned_digest(job.prompts_digest)
         self._run_dir = Path(job.run_dir)
         self._loop = asyncio.new_event_loop()
@@ -84,12 +84,13 @@ class ShardMaker:
         self._gate = asyncio.Semaphore(self._in_flight)
 
     def __call__(self, shard: Shard) -> dict[str, Any]:
-        """Make what nobody made yet of `shard`; each finished chain is on disk at once. Returns the fields of
-        a `ShardReport`.
+        """Construct the missing trajectories of `shard`; each finished one is on disk at once. Returns the
+        fields of a `ShardReport`.
         """
         try:
             return asdict(self._wait(self._make(shard)))
-        except UserError as error:  # a value, since the other process could not tell it from a defect
+        except UserError as error:
+            # A value: the other process could not distinguish the exception from a defect.
             return asdict(ShardReport(int(shard["shard"]), error=str(error)))
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
-"""Chains of one run from several processes: each writes to a file of its own, below `shards/` of the run
+"""Trajectories of one run from several processes: each writes to a separate file below `shards/` of the run
 directory, and the files are merged into `trajectories.jsonl`.
 
-All processes see the run directory; on several nodes it lies on a file system that they share. A file has one
-writer and only grows, so that nothing depends on locks across nodes. The same chain in several files (a node
-was given up for dead and its shard made again) is harmless: the first one wins.
+All processes see the run directory; on several nodes it is on a shared file system. A file has one writer and
+only grows, so that no locks across nodes are needed. The same trajectory may be in several files (a node was
+considered dead and its shard was run again): the first one is used.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _ROWS_PER_SYNC = 64
 
 
 def shard_file(run_dir: Path, shard: int, maker: str) -> Path:
-    """Where `maker` (a name that nobody else has) puts the chains of shard number `shard`."""
+    """The file in which `maker` (a unique name) writes the trajectories of shard number `shard`."""
     return run_dir / SHARDS / f"{shard:06d}-{maker}.jsonl"
 
 
 def finished_in_shard(run_dir: Path, shard: int) -> set[str]:
-    """The keys of the chains that anybody finished in this shard: a retried one goes on from there."""
+    """The keys of the finished trajectories of this shard, from all makers: a retried shard skips them."""
     files = (run_dir / SHARDS).glob(f"{shard:06d}-*.jsonl")
     return {chain_key(row) for row in _rows(files) if row["status"] not in RETRIED}
 
 
 def merge_shards(rundir: RunDir) -> int:
-    """Move the rows of all shard files to the rows of the run, each key once; returns how many that were.
+    """Move the rows of all shard files to the rows of the run, each key once. Returns their number.
 
-    A chain that failed in one file and came out in another counts as made. Interrupted at any moment, the
-    next call finds the same rows: a file is deleted when its rows are on disk.
+    A trajectory that failed in one file and succeeded in another counts as finished. After an interruption
+    the next call finds the same rows: a file is deleted only when its rows are on disk.
     """
     files = sorted((rundir.path / SHARDS).glob("*.jsonl"))
     if not files:
@@ -54,7 +54,7 @@ def merge_shards(rundir: RunDir) -> int:
             writer.write_many(batch)
             added += len(batch)
     for path, size in zip(files, sizes, strict=True):
-        if path.stat().st_size == size:  # else a maker that was given up for dead still writes
+        if path.stat().st_size == size:  # else a maker that was considered dead still writes
             path.unlink()
     with suppress(OSError):  # not empty
         (rundir.path / SHARDS).rmdir()
@@ -62,8 +62,8 @@ def merge_shards(rundir: RunDir) -> int:
 
 
 def _first_of_each(files: list[Path], held: set[str]) -> Iterator[bytes]:
-    """The lines of chains that are not `held`. A failed one stands for its chain only when no file has a
-    better one.
+    """The lines of trajectories that are not `held`. A failed row is used only when no file has a successful
+    one.
     """
     good = {chain_key(row) for row in _rows(files) if row["status"] not in RETRIED}
     taken = set(held)
@@ -75,6 +75,6 @@ def _first_of_each(files: list[Path], held: set[str]) -> Iterator[bytes]:
 
 
 def _rows(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    """The whole rows; of a killed writer the last line may be torn."""
+    """The complete rows; the last line of a killed writer may be incomplete."""
     for path in files:
         yield from read_jsonl(path, torn_tail_ok=True)

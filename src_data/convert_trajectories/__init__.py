@@ -1,3 +1,3 @@
-"""Trajectories made elsewhere become chains like our own: their notation is read into steps (`notations`),
-their golds are looked up, and each row becomes a trajectory (`chains`).
+"""Converts trajectories from other sources: their notation is parsed into steps, their golds are looked up,
+and each row becomes a trajectory (`chains`).
 """

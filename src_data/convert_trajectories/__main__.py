@@ -1,13 +1,13 @@
-"""Bring in trajectories made elsewhere: `python -m src_data.convert_trajectories FILE
+"""Convert trajectories from other sources: `python -m src_data.convert_trajectories FILE
 golds=[QUESTIONS.jsonl] run_name=X`.
 
 Rows of a JSON array or JSONL that hold a question and a trajectory as text, in ReAct notation (FireAct and
-its kin) or Search-R1 tags (`src_data.convert_trajectories`). They become
-`runs/<run_name>/trajectories.jsonl`, then go through the same cleaning and export as chains made here. A
-text that cannot be read is a row with its problem.
+similar sets) or Search-R1 tags (`src_data.convert_trajectories`). They become
+`runs/<run_name>/trajectories.jsonl`, and are then filtered and exported like constructed trajectories. A text
+that cannot be parsed is a row with its problem.
 
-Without a gold the reason is `no_gold`; where the file's answers were checked by those who made it (FireAct's
-rewards), `clean_conv.need_gold=false` lets them through.
+A row without a gold is rejected as `no_gold`; where the publisher of the file checked its answers (FireAct's
+rewards), `clean_conv.need_gold=false` accepts them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from src_infer.show import report_console
 
 
 def main() -> None:
-    """Read the command line, import, clean, export, print the yield."""
+    """Read the command line, convert, filter, export, print the filter report."""
     if len(sys.argv) < 2 or "=" in sys.argv[1]:
         raise UserError("usage: python -m src_data.convert_trajectories FILE [key=value ...]")
     source = Path(sys.argv[1])

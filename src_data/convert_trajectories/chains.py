@@ -1,8 +1,8 @@
-"""Rows that hold a question and a trajectory as text, in a notation of their own, become our trajectories.
+"""Converts rows that hold a question and a trajectory as text, in another notation, to our trajectories.
 
 Golds come from the row (`answers`, `golden_answers`, `golds`, `gold`, `target`) or by question from any
-question set that `src_tasks.readers` knows. A row's `answer` or `output` is never taken for a gold: it is
-what the model said, and would agree with itself.
+question set that `src_tasks.readers` knows. A row's `answer` or `output` is never used as a gold: it is the
+model's own answer, which would always agree with itself.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _ASKED = re.compile(r"^[ \t]*question[ \t]*:[ \t]*(.+)$", re.IGNORECASE | re.MUL
 
 @config_class
 class ImportConfig:
-    """`notation` is the format of the file's texts (found row by row by default), `protocol` the one that
-    they are exported in. `teacher` and `dataset` name who wrote the chains and which question set they are
-    of ("": the file's name; the gold file's own name, where a question was found there). `golds` are
-    question sets (paths or settings of `SourceConfig`).
+    """`notation` is the format of the file's texts (detected per row by default), `protocol` the format of
+    the export. `teacher` and `dataset` name the writer of the trajectories and their question set ("": the
+    file's name; the name of the gold file, where a question was found there). `golds` are question sets
+    (paths or settings of `SourceConfig`).
     """
 
     runs_dir: str = "runs"
@@ -63,25 +63,25 @@ Golds = dict[str, Question]
 
 
 def load_golds(config: ImportConfig, *, report: Any = None) -> Golds:
-    """Questions with their golds by normalised text; the first file that has a question wins. `report` is
-    called with each row that cannot be read. Raises `UserError` for a file that cannot be.
+    """Questions with their golds by normalised text; the first file that has a question is used. `report` is
+    called with each row that cannot be read. Raises `UserError` for a file that cannot be read.
     """
 
-    def tell(bad: BadRow) -> None:
+    def report_bad_row(bad: BadRow) -> None:
         if report:
             report(bad)
 
     found: Golds = {}
     for source in config.golds:
-        for row in read_source(source, report=tell, on_bad_row=OnBadRow.SKIP):
+        for row in read_source(source, report=report_bad_row, on_bad_row=OnBadRow.SKIP):
             if row.question.answers:
                 found.setdefault(question_key(row.question.question), row.question)
     return found
 
 
 def import_rows(source: Path, config: ImportConfig, golds: Golds) -> Iterator[Trajectory]:
-    """One trajectory per row of the file, in order, whatever the row holds. Raises `UserError` for a file
-    that cannot be read.
+    """One trajectory per row of the file, in order, also for rows that cannot be parsed. Raises `UserError`
+    for a file that cannot be read.
     """
     for row in file_rows(source):
         found = _Text("", (), "") if row.problem else _texts(row.value)
@@ -105,14 +105,14 @@ def import_rows(source: Path, config: ImportConfig, golds: Golds) -> Iterator[Tr
 
 
 def detect_format(text: str) -> str:
-    """The format that a trajectory in one text is in, "" for none."""
+    """The format of a trajectory in one text, "" for an unknown format."""
     if SearchR1.reads(text):
         return SearchR1.name
     return ReAct.name if ReAct.reads(text) else ""
 
 
 def as_trajectory(question: Question, read: ReadTrajectory, provenance: dict[str, Any]) -> Trajectory:
-    """A chain that was read, with the status that cleaning looks at: `malformed_then_answered` where reading
+    """The parsed trajectory, with the status that the filters check: `malformed_then_answered` where parsing
     stopped, `capped_then_answered` where the text ends without `finish`.
     """
     last = read.steps[-1].action if read.steps else None
@@ -132,7 +132,7 @@ def _unread(question: Question, problem: str, provenance: dict[str, Any]) -> Tra
 
 
 def _question(found: _Text, dataset: str, golds: Golds) -> Question:
-    """The question as the gold file has it, else as the row has it."""
+    """The question of the gold file, else the question of the row."""
     known = golds.get(question_key(found.question))
     if known is not None and not found.golds:
         return known
@@ -141,12 +141,12 @@ def _question(found: _Text, dataset: str, golds: Golds) -> Question:
 
 
 def _texts(row: Any) -> _Text:
-    """What a row holds; a field that is missing or no text is empty."""
+    """The texts of a row; a field that is missing or not a text is ""."""
     if not isinstance(row, dict):
         return _Text("", (), "")
     text = _first_text(row, TEXT_KEYS)
     asked = _first_text(row, QUESTION_KEYS)
-    # A prompt around the question ends with it; a text that holds both begins with it.
+    # A prompt ends with the question; a text with question and trajectory begins with it.
     inside = _ASKED.findall(asked) or ([] if asked else _ASKED.findall(text))
     if inside and not asked:
         text = text[text.rindex(inside[-1]) + len(inside[-1]) :]

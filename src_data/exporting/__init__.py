@@ -1,3 +1,3 @@
-"""Writes what was kept as training files: conversations in the published schema, split into train and
-validation, with their provenance beside them and general conversations mixed in.
+"""Writes the kept trajectories as training files: conversations in the published schema, split into train and
+validation, with a provenance file and with general conversations mixed in.
 """

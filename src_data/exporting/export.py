@@ -1,10 +1,10 @@
-"""Kept chains as training data, in the published schema (reference section 6.5, 14.1).
+"""Kept trajectories as training data, in the published schema (reference section 6.5, 14.1).
 
 `conversations.json` holds all of them and nothing else; `conversations.train.jsonl` and
-`conversations.validation.jsonl` the same rows on two sides, with general data mixed in; `provenance.jsonl`
-says line by line where each row of `conversations.json` comes from (the original dropped id, gold, score
-and source). The texts come from the protocol, as those of inference do; each row names it (`format`). All
-files are streamed and replaced in one step; the same chains, settings and seed give the same bytes.
+`conversations.validation.jsonl` the same rows in two parts, with general data mixed in; line i of
+`provenance.jsonl` is the origin of row i of `conversations.json` (the original dropped id, gold, score and
+source). The texts are rendered by the protocol, as in inference; each row names it (`format`). All files are
+streamed and replaced in one step; the same trajectories, settings and seed give the same bytes.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ExportConfig:
 
 
 class ExportReport(NamedTuple):
-    """The files and how many rows each side got; `train` and `validation` count chains only."""
+    """The files and the number of rows of each side; `train` and `validation` count trajectories only."""
 
     conversations: Path
     train_file: Path
@@ -93,8 +93,8 @@ def export_run(paths: FilterPaths, config: ExportConfig, protocol: Protocol) -> 
         sides: Counter[Side] = Counter()
 
         def conversations() -> Iterator[bytes]:
-            """The lines of all chains; on the way each chain goes to its side, with the reader's rows
-            behind it.
+            """The lines of all trajectories. Each trajectory also goes to its side, followed by its reader
+            rows.
             """
             for number, chain in enumerate(_chains(paths.kept)):
                 side = side_of(chain.question.id, config.validation_share)
@@ -135,7 +135,7 @@ def export_run(paths: FilterPaths, config: ExportConfig, protocol: Protocol) -> 
 
 
 def chain_turns(chain: Trajectory, protocol: Protocol, *, include_think: bool = False) -> Turns:
-    """A chain in the published schema; with `include_think`, think blocks in front of the thoughts."""
+    """A trajectory in the published schema; with `include_think`, think blocks in front of the thoughts."""
     turns: Turns = [dict(turn) for turn in protocol.turns(asked_text(chain.question), chain.steps)]
     at = 1
     for step in chain.steps:
@@ -146,8 +146,8 @@ def chain_turns(chain: Trajectory, protocol: Protocol, *, include_think: bool = 
 
 
 def side_of(key: str, validation_share: float) -> Side:
-    """The side of a question (by its id) or general conversation (by its content hash): a hash, so that it
-    depends on nothing else. A larger share only ever moves rows from train to validation.
+    """The side of a question (by its id) or general conversation (by its content hash): it depends on the
+    hash only. A larger share only moves rows from train to validation.
     """
     place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
     return "validation" if place < validation_share else "train"
@@ -163,7 +163,7 @@ def _line(row: Row) -> bytes:
 
 def _provenance(number: int, chain: Trajectory, side: Side) -> bytes:
     """Where conversation `number` comes from. `documents` has one list of passage ids per
-    observation; what the teacher noted about itself (model, seed, …) stands under `made_by`.
+    observation; the teacher's own notes (model, seed, …) are under `made_by`.
     """
     question, golds, answer = chain.question, chain.question.answers, finish_answer(chain.steps)
     searches = [step for step in chain.steps if isinstance(step.action, Search)]

@@ -1,9 +1,10 @@
-"""Conversations from elsewhere for the training file: ShareGPT-style general data, published ReaRAG files.
+"""Conversations from other sources for the training file: ShareGPT-style general data, published ReaRAG
+files.
 
-Three layouts, told apart row by row: `{"conversations": [{"from": "human", "value"}, …]}`, `{"messages":
-[{"role", "content"}, …]}`, and the published schema with `reasoning`. What comes out has one rule for the
-trainer, as our own data: the loss is on `reasoning`, so an assistant's general reply is put there. A system
-turn goes in front of the first user turn, since the schema has none.
+Three layouts, detected per row: `{"conversations": [{"from": "human", "value"}, …]}`, `{"messages": [{"role",
+"content"}, …]}`, and the published schema with `reasoning`. The output follows the same rule as our own data:
+the loss is on `reasoning`, so an assistant's general reply is put there. A system turn goes in front of the
+first user turn, since the schema has none.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class GeneralRow(NamedTuple):
 
 
 class GeneralCount(NamedTuple):
-    """What became of a file's rows: how many could be used, were taken, and the rest by problem."""
+    """Counts of a file's rows: usable rows, taken rows, and unusable rows by problem."""
 
     path: str
     usable: int
@@ -144,8 +145,8 @@ def _plain_turn(turn: dict[str, Any]) -> tuple[str | None, str]:
 
 
 def _ordered(plain: list[tuple[str, str]]) -> GeneralRow:
-    """User and assistant in turn, from a user's to an assistant's; questions without a reply are cut off the
-    end, and replies without a question off the start.
+    """Alternating turns that begin with a user's and end with an assistant's; questions without a reply are
+    removed at the end, and replies without a question at the start.
     """
     system = plain.pop(0)[1] if plain[0][0] == "system" else ""
     while plain and plain[0][0] == "assistant":
@@ -158,5 +159,5 @@ def _ordered(plain: list[tuple[str, str]]) -> GeneralRow:
     if system:
         plain[0] = ("user", f"{system}\n\n{plain[0][1]}")
     keys = {"user": "content", "assistant": "reasoning"}
-    made: Turns = [{"role": role, keys[role]: text} for role, text in plain]
-    return GeneralRow(Row(Chat.name, made), "")
+    turns: Turns = [{"role": role, keys[role]: text} for role, text in plain]
+    return GeneralRow(Row(Chat.name, turns), "")

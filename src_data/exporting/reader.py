@@ -1,10 +1,9 @@
-"""Rows for the reader's role, out of the same chains: one model can then play both parts of the loop.
+"""Training rows for the reader, from the same trajectories: one model can then be both agent and reader.
 
-A search becomes (sub-query, its passages) -> one short sentence, the whole chain (its searches) -> the
-short answer. The prompts are those that the RAG engine and the final answer send. What the reader should
-have said is known where the decomposition teacher followed an annotation (its value, or that the passages
-do not say); a chain of another teacher shows what its reader said, provided that the observations are a
-reader's.
+A search becomes (sub-query, its passages) -> one short sentence, the whole trajectory (its searches) -> the
+short answer. The prompts are those that the RAG engine and the final answer send. The right reply is known
+where the decomposition teacher followed an annotation (its value, or that the passages do not say); for a
+trajectory of another teacher it is its reader's reply, provided that the observations are a reader's.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ NOT_SAID = "The passages do not say."
 
 def reader_rows(chain: Trajectory, *, max_chars: int) -> Iterator[Turns]:
     """The reader's conversations of a chain: `system` (for the final answer only), `user`, `assistant`.
-    `max_chars` per passage, as at inference. Nothing for a chain whose observations are passages and whose
-    teacher had no decomposition.
+    `max_chars` bounds each passage in characters, as at inference. There are no rows for a trajectory whose
+    observations are passages and whose teacher had no decomposition.
     """
     replies = _replies(chain)
     if replies is None:
@@ -51,7 +50,7 @@ def _row(prompt: str, reply: str, *, system: str = "") -> Turns:
 
 
 def _replies(chain: Trajectory) -> list[str] | None:
-    """What the reader says at each step ("" where nothing is searched); None when that is not known."""
+    """The reader's reply at each step ("" for a step without a search); None when it is not known."""
     decomposition = decompose(chain.question)
     if chain.provenance.get("teacher") == DecompositionTeacher.name and isinstance(
         decomposition, Decomposition

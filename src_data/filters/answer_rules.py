@@ -1,12 +1,12 @@
-"""Does the answer of a trajectory agree with the gold answers?
+"""Whether the answer of a trajectory agrees with the gold answers.
 
 The original keeps a trajectory when the token F1 with one gold string is not zero (reference section 6.5), so
-that "Duke of Wellington" passes for "City of York". Ours takes the best of all aliases and asks for equality
-after normalisation, with numbers and dates in any form, or that one of the two is the other with a small
-addition: given names in front ("Barack Obama" for "Obama"), what follows a comma ("Paris, France") or is in
+that "Duke of Wellington" is accepted for "City of York". Our rule takes the best of all aliases. It requires
+equality after normalisation, with numbers and dates in any form, or that one text is the other with a small
+addition: given names in front ("Barack Obama" for "Obama"), text after a comma ("Paris, France") or in
 parentheses, the unit of a number ("35 years" for "35"). A name with another qualifier ("New York" for "York")
-and a right answer inside a sentence are refused: what is trained on is the answer as it is. `python
-scripts/bench/answer_rules.py` prints the errors of this rule, of the original's and of plainer ones.
+and a right answer inside a sentence are rejected, since training uses the answer unchanged. `python
+scripts/bench/answer_rules.py` prints the error rates of this rule, of the original's and of simpler ones.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _PARENTHESES = re.compile(r"\s*\([^()]*\)")
 _KIND = re.compile(
     r"^(?:the )?(?:city|town|village|county|state|province|kingdom|republic) of ", re.IGNORECASE
 )
-# In a longer name these make it another thing or several: "wife of Obama", "Obama and Biden".
+# In a longer name these words name another thing or several things: "wife of Obama", "Obama and Biden".
 _LINK = re.compile(r"\b(?:of|and|or|to|for|in) |[&;,]")
-# In front of a name these make it another one: "New York" is not "York", "not Paris" is not "Paris".
+# In front of a name these words give another name: "New York" is not "York", "not Paris" is not "Paris".
 _IN_FRONT = (
     "new north south east west northern southern eastern western upper lower central vice deputy assistant "
     "associate supporting former not never non no neither except half step wife husband son daughter father "
@@ -51,8 +51,8 @@ class AnswerRules:
 
 
 class AnswerMatch(NamedTuple):
-    """Whether a prediction agrees, by which rule it failed, with which alias it was compared, and its token
-    F1 (the metric, maximum over aliases; 0 without golds).
+    """Whether a prediction agrees, the rule that it failed, the alias that it was compared with, and its
+    token F1 (the metric, maximum over aliases; 0 without golds).
     """
 
     accepted: bool
@@ -65,7 +65,7 @@ DEFAULT_RULES = AnswerRules()
 
 
 def accept(prediction: str, golds: Sequence[str], rules: AnswerRules = DEFAULT_RULES) -> AnswerMatch:
-    """Compare a prediction with every alias: an accepting one decides, else the one of highest F1."""
+    """Compare a prediction with every alias: the first that accepts decides, else the one of highest F1."""
     if not golds:
         return AnswerMatch(False, "no_gold", "", 0.0)
     f1 = token_f1(prediction, golds)
@@ -98,20 +98,20 @@ def _compare(prediction: str, gold: str, min_f1: float) -> AnswerCode:
     prediction, gold = (
         _KIND.sub("", _PARENTHESES.sub("", text).strip()) or text for text in (prediction, gold)
     )
-    said, wanted = tokens(prediction), tokens(gold)
-    if not said or not wanted:
+    predicted, wanted = tokens(prediction), tokens(gold)
+    if not predicted or not wanted:
         return "differs"
-    if said == wanted:
+    if predicted == wanted:
         return "agrees"
-    if not _quantities_agree(said, wanted):
+    if not _quantities_agree(predicted, wanted):
         return "number"
-    longer, shorter = (prediction, gold) if len(said) > len(wanted) else (gold, prediction)
-    return "agrees" if _same_words(said, wanted) or _adds_little(longer, shorter, min_f1) else "differs"
+    longer, shorter = (prediction, gold) if len(predicted) > len(wanted) else (gold, prediction)
+    return "agrees" if _same_words(predicted, wanted) or _adds_little(longer, shorter, min_f1) else "differs"
 
 
-def _quantities_agree(said: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Whether every number and date of the gold is said at least as precisely, and no other is."""
-    ours = [token for token in said if is_quantity(token)]
+def _quantities_agree(predicted: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether the prediction has every number and date of the gold at least as precisely, and no other."""
+    ours = [token for token in predicted if is_quantity(token)]
     for token in filter(is_quantity, wanted):
         match = next((own for own in ours if covers(own, token)), None)
         if match is None:
@@ -120,11 +120,11 @@ def _quantities_agree(said: Sequence[str], wanted: Sequence[str]) -> bool:
     return not ours
 
 
-def _same_words(said: Sequence[str], wanted: Sequence[str]) -> bool:
-    """The same words in any order. Beside a bare number there may be a unit: two words in the prediction, one
-    in the gold ("eight" for "eight years").
+def _same_words(predicted: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether both have the same words in any order. A number may have a unit: two words in the prediction,
+    one in the gold ("eight" for "eight years").
     """
-    ours, theirs = (sorted(token for token in side if not is_quantity(token)) for side in (said, wanted))
+    ours, theirs = (sorted(token for token in side if not is_quantity(token)) for side in (predicted, wanted))
     if ours == theirs:
         return True
     unit = ours if not theirs and len(ours) <= 2 else theirs if not ours and len(theirs) <= 1 else ()
@@ -132,7 +132,9 @@ def _same_words(said: Sequence[str], wanted: Sequence[str]) -> bool:
 
 
 def _adds_little(longer: str, shorter: str, min_f1: float) -> bool:
-    """Whether `longer` is `shorter` before a comma, or behind at most a few words that qualify nothing."""
+    """Whether `longer` is `shorter` followed by a comma and more, or preceded by a few words that do not
+    qualify it.
+    """
     long, short = tokens(longer), tokens(shorter)
     if _initials(long) == short:
         return True

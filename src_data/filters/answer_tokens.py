@@ -1,7 +1,7 @@
 """Texts as comparable tokens: "October 5, 1987" and "5 Oct 1987", "3 million" and "3,000,000" become equal.
 
 Answers are *scored* by the SQuAD normalisation of `src_tasks.answers`, which makes "7.5" and "75" equal and
-takes "1905" for "1906" no worse than for "Paris". Here numbers are digits with their decimals, dates are
+does not rate "1905" closer to "1906" than to "Paris". Here numbers are digits with their decimals, dates are
 `@1987-10-05` (`@1987-10` without a day, `@-10-05` without a year), and small words are left out.
 """
 
@@ -59,7 +59,7 @@ _MAX_CHARS = 20_000
 
 @lru_cache(maxsize=4096)
 def tokens(text: str) -> tuple[str, ...]:
-    """The comparable tokens of a text, in order; of a text of small words alone, those."""
+    """The comparable tokens of a text, in order; for a text of small words only, the small words."""
     plain = text[:_MAX_CHARS]
     if not plain.isascii():
         plain = unicodedata.normalize("NFKD", plain.replace("’", "'"))
@@ -100,19 +100,19 @@ def is_quantity(token: str) -> bool:
     return token[0] == "@" or token[0].isdigit()
 
 
-def covers(said: str, wanted: str) -> bool:
-    """Whether the token `said` is `wanted`, or a date that is at least as precise: a full date covers its
-    year, never the other way round.
+def covers(token: str, wanted: str) -> bool:
+    """Whether the token `token` equals `wanted`, or is a date that is at least as precise: a full date covers
+    its year, but a year does not cover a full date.
     """
-    if said == wanted or said[0] != "@":
-        return said == wanted
+    if token == wanted or token[0] != "@":
+        return token == wanted
     if wanted.startswith("@-"):
-        return said.endswith(wanted[1:])
-    return said.startswith((f"{wanted}-", f"@{wanted}-"))
+        return token.endswith(wanted[1:])
+    return token.startswith((f"{wanted}-", f"@{wanted}-"))
 
 
 def contains(text: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Whether the tokens `wanted` are in `text` one after the other."""
+    """Whether the tokens `wanted` are in `text` consecutively."""
     width = len(wanted)
     return any(
         all(map(covers, text[start : start + width], wanted))

@@ -1,7 +1,7 @@
-"""The filter report of a run: per source and teacher, how many trajectories were kept and why the others were
-not.
+"""The filter report of a run: per source and teacher, the number of kept trajectories and of rejected ones by
+reason.
 
-Read from `kept.jsonl` and `rejected.jsonl` themselves, so that the table cannot disagree with the files.
+It is computed from `kept.jsonl` and `rejected.jsonl`, so that it always agrees with the files.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def report_markdown(report: FilterReport) -> str:
     lines = ["| outcome | " + " | ".join(_cell(name) for name, _ in columns) + " |"]
     lines.append("|---|" + "---:|" * len(columns))
     lines.extend("| " + " | ".join(row) + " |" for row in _rows([tally for _, tally in columns]))
-    kept = f"{report.kept_questions} of {report.questions} questions have a kept chain."
+    kept = f"{report.kept_questions} of {report.questions} questions have a kept trajectory."
     lines.extend(["", kept, "", "| teacher | chains | kept | % |", "|---|---:|---:|---:|"])
     for name, tally in sorted(report.by_teacher.items()):
         share = _percent(tally.kept, tally.chains)
@@ -158,7 +158,7 @@ def _columns(report: FilterReport) -> list[tuple[str, Tally]]:
 
 
 def _rows(tallies: Sequence[Tally]) -> list[list[str]]:
-    """Label and one cell per tally: chains, kept, each reason that occurs, means and tokens."""
+    """Label and one cell per tally: trajectories, kept, each reason that occurs, means and tokens."""
 
     def share(counts: Sequence[int]) -> list[str]:
         pairs = zip(counts, tallies, strict=True)
@@ -169,7 +169,7 @@ def _rows(tallies: Sequence[Tally]) -> list[list[str]]:
     reasons = sorted({name for tally in tallies for name in tally.reasons}, key=_place)
     rows.extend([name, *share([tally.reasons[name] for tally in tallies])] for name in reasons)
     means = [f"{t.searches / t.kept:.2f}" if t.kept else "-" for t in tallies]
-    rows.append(["searches per kept chain", *means])
+    rows.append(["searches per kept trajectory", *means])
     rows.append(["tokens spent", *(f"{tally.usage.total_tokens:,}" for tally in tallies)])
     rows.append(["training tokens (estimate)", *(f"{tally.training_tokens:,}" for tally in tallies)])
     return rows

@@ -1,9 +1,9 @@
 """The filter stage over a whole run: `trajectories.jsonl` -> `kept.jsonl`, `rejected.jsonl`, validity file.
 
-Rows are streamed twice and never held: memory grows only by about 400 bytes per question with an acceptable
-trajectory. Every row of the input ends in exactly one of the two files, with its result and the whole
-trajectory (a row that cannot be read as its raw text). Files are replaced in one step, so that an
-interrupted stage leaves the old ones.
+Rows are streamed twice; memory grows only by about 400 bytes per question with an acceptable trajectory.
+Every row of the input is written to exactly one of the two files, with its result and the whole trajectory (a
+row that cannot be read is written as raw text). Files are replaced atomically, so that an interrupted stage
+leaves the old files.
 
 Best of n: among the trajectories of a question that pass every rule, the highest token F1 wins; ties go to
 fewer steps, then to fewer repaired or retried replies, then to shorter thoughts, then to the earlier row.
@@ -52,7 +52,7 @@ class FilteredRow(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """An acceptable trajectory: sorts before those that are worse."""
+    """An acceptable trajectory: better ones sort first."""
 
     rank: tuple[float, int, int, int, int]
     offset: int
@@ -64,7 +64,9 @@ class _Candidate(NamedTuple):
 
 
 def filter_paths(run_dir: Path, config: FilterConfig) -> FilterPaths:
-    """Where the stage reads and writes: the run directory, unless the original's keys say otherwise."""
+    """The files that the stage reads and writes: in the run directory, unless the original's keys name
+    others.
+    """
     source = Path(config.input_dir) if config.input_dir else run_dir
     target = Path(config.output_dir) if config.output_dir else run_dir
     return FilterPaths(
@@ -78,11 +80,11 @@ def filter_paths(run_dir: Path, config: FilterConfig) -> FilterPaths:
 
 def filter_run(run_dir: Path, config: FilterConfig, protocol: Protocol) -> FilterPaths:
     """Filter every row of a run and write the three files. `protocol` renders the conversations of the
-    validity file. Raises `UserError` when there is nothing to read or no space to write.
+    validity file. Raises `UserError` when there is no file to read or no space to write.
     """
     paths = filter_paths(run_dir, config)
     if not paths.rows.is_file():
-        raise UserError(f"there are no chains to clean: {paths.rows} does not exist; build some first")
+        raise UserError(f"there are no trajectories to filter: {paths.rows} does not exist; build some first")
     with paths.rows.open("rb") as handle:
         best: dict[str, list[_Candidate]] = {}
         rewrite_jsonl(paths.rejected, _rejected(handle, config, protocol, best))
@@ -105,8 +107,8 @@ def read_filtered(path: Path) -> Iterator[FilteredRow]:
 def _rejected(
     handle: BinaryIO, config: FilterConfig, protocol: Protocol, best: dict[str, list[_Candidate]]
 ) -> Iterator[bytes]:
-    """The lines of `rejected.jsonl`: what a rule rejects as it comes, then the trajectories that are not
-    among the best of their question. Fills `best` on the way.
+    """The lines of `rejected.jsonl`: first the rows that a rule rejects, then the trajectories that are not
+    among the best of their question. Fills `best` as a side effect.
     """
     surplus: list[_Candidate] = []
     offset = 0
@@ -135,9 +137,9 @@ def _rejected(
 
 
 def _read(raw: bytes) -> Trajectory | str:
-    """The trajectory of a line, or why there is none."""
+    """The trajectory of a line, or the reason why it cannot be read."""
     if not raw.endswith(b"\n"):
-        raw += b"\n"  # a file whose last line break was cut off; a torn row fails to parse
+        raw += b"\n"  # the last line break is missing; an incomplete row does not parse
     try:
         return trajectory_from_json(raw)
     except ValidationError as error:

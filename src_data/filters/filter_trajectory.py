@@ -1,11 +1,11 @@
-"""Which trajectories become training data, each rejection with a stable reason (reference section 6.5, 13.9,
-13.10).
+"""Decides which trajectories become training data; each rejection has a stable reason (reference section 6.5,
+13.9, 13.10).
 
-`filter_trajectory` checks one trajectory; `filter_run` streams a run's `trajectories.jsonl` into
-`kept.jsonl` and `rejected.jsonl`; `src_core.messages` checks published conversations. How we differ from
-the original: it kept every trajectory of the right shape that shared one token with one gold string,
-stopped the whole stage at the first integer answer, and deleted what it rejected; here a bad row is a
-rejected row, nothing is lost, and the best trajectory of each question is kept.
+`filter_trajectory` checks one trajectory; `filter_run` streams a run's `trajectories.jsonl` into `kept.jsonl`
+and `rejected.jsonl`; `src_core.messages` checks published conversations. How we differ from the original: it
+kept every trajectory of the right shape that shared one token with one gold string, stopped the whole stage
+at the first integer answer, and deleted what it rejected; here a bad row is a rejected row, every row is kept
+on disk, and the best trajectory of each question is kept for training.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ WORDS_TO_TOKENS = 1.35  # English text under the tokenizers in use
 @config_class
 class Bounds:
     """Length bounds of a trajectory. Characters are counted per thought and per observation; `max_tokens`
-    bounds the conversation that is trained on, estimated from its words (servers count the prompt of every
-    step, so their sums say nothing about its length).
+    bounds the length of the training conversation, estimated from its words (servers count the prompt of
+    every step, so their sums do not give its length).
     """
 
     max_steps: int = 25
@@ -67,14 +67,14 @@ class Bounds:
 
 @config_class
 class FilterConfig:
-    """The filter stage, section `clean_conv`. The first five keys are the original's (reference section
-    6.1); "" stands for the run directory and for the default name in it.
+    """The filter stage, section `clean_conv`. The first five keys are the original's (reference section 6.1);
+    "" means the run directory, or the default name in it.
 
-    `answer_rule` and `min_f1` are those of `answer_rules`. `need_gold: false` accepts an answer where no
-    gold is known. `min_searches: 1` rejects trajectories without a search. `need_support` turns on
-    `support`. `allow_repairs` keeps trajectories with a step that the parser had to repair: what is trained
-    on is rendered anew, without the fault. `chains_per_question` is how many trajectories of a question are
-    kept at most, the best first (0: all).
+    `answer_rule` and `min_f1` are those of `answer_rules`. `need_gold: false` accepts an answer where no gold
+    is known. `min_searches: 1` rejects trajectories without a search. `need_support` enables `support`.
+    `allow_repairs` keeps trajectories with a step that the parser had to repair: the training text is
+    rendered again, without the fault. `chains_per_question` is the maximal number of kept trajectories per
+    question, the best first (0: all).
     """
 
     input_dir: str = ""
@@ -94,8 +94,8 @@ class FilterConfig:
 
 
 class FilterResult(NamedTuple):
-    """Whether a trajectory is kept, else why not: a code from `REASONS` and a detail for people. `f1` is the
-    token F1 of the `finish` answer (0 where there is nothing to compare).
+    """Whether a trajectory is kept; if not, a code from `REASONS` and a detail in words. `f1` is the token F1
+    of the `finish` answer (0 where there is nothing to compare).
     """
 
     kept: bool
@@ -110,8 +110,8 @@ Rule = Callable[[Trajectory, FilterConfig], FilterResult | None]
 def filter_trajectory(
     trajectory: Trajectory, config: FilterConfig, protocol: Protocol | None = None
 ) -> FilterResult:
-    """The result for one trajectory by itself: the first rule that rejects it, else kept. `protocol` is the
-    format that it will be exported in (None: ReaRAG's). Raises nothing.
+    """The result for one trajectory alone: the first rule that rejects it, else kept. `protocol` is the
+    format of its export (None: ReaRAG's). Raises nothing.
     """
     structure: Rule = partial(_structure, protocol=protocol or ReaRag())
     golds = trajectory.question.answers
@@ -125,12 +125,12 @@ def filter_trajectory(
 
 
 def finish_answer(steps: Iterable[Step]) -> str:
-    """The argument of the trajectory's `finish`, which is what is trained on; "" where there is none."""
+    """The argument of the trajectory's `finish`, which is its answer in training; "" without `finish`."""
     return next((step.action.answer for step in reversed([*steps]) if isinstance(step.action, Finish)), "")
 
 
 def estimated_tokens(trajectory: Trajectory) -> int:
-    """About how many tokens the conversation has."""
+    """The estimated number of tokens of the conversation."""
     texts = [trajectory.question.question, *(text for step in trajectory.steps for text in _texts(step))]
     return int(WORDS_TO_TOKENS * sum(len(text.split()) for text in texts))
 
@@ -174,9 +174,7 @@ def _step_problem(step: Step, number: int, protocol: Protocol, *, last: bool) ->
     if isinstance(read, ParseError):
         return f"cannot be read back ({read.code})"
     same = (read.thought, read.action) == (step.thought.strip(), step.action)
-    return (
-        "" if same and read.n in (None, step.n) and not read.parse_fixes else "reads back as something else"
-    )
+    return "" if same and read.n in (None, step.n) and not read.parse_fixes else "reads back as another step"
 
 
 def _leaks(trajectory: Trajectory, _: FilterConfig) -> FilterResult | None:

@@ -1,7 +1,7 @@
-"""Control tokens and think blocks that have no place in training text.
+"""Finds control tokens and think tags, which must not be in training text.
 
-A tokenizer that meets `<|im_end|>` inside a passage makes a real end of turn of it; a thought that holds half
-a think block teaches the model to write one.
+A tokenizer encodes `<|im_end|>` inside a passage as a real end of turn; a thought with an incomplete think
+block teaches the model to write one.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Is the answer of a trajectory supported by what it observed?
+"""Whether the observations of a trajectory support its answer.
 
 Supported means that one observation holds the answer: its words in a row, or all of them near each other,
-with numbers and dates in any form ("5 Oct 1987" by "born on October 5, 1987"). Every item of a list may be
-in another observation. Two kinds of answer need no such match. A yes or no needs a search that returned
-something and shares a word with the question; where the question says "both" or "same", a second search or
-an observation that holds two of the names. An option that the question names ("Which is older, A or B?")
-needs a query that names it, or an observation that holds the last word of its name.
+with numbers and dates in any form ("5 Oct 1987" by "born on October 5, 1987"). Every item of a list may be in
+another observation. Two kinds of answer need no such match. A yes or no needs a search that returned
+something and shares a word with the question; where the question says "both" or "same", a second search or an
+observation that holds two of the names. An option that the question names ("Which is older, A or B?") needs a
+query that names it, or an observation that holds the last word of its name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from src_data.filters.answer_tokens import contains, covers, tokens
 from src_tasks.answers import NO_ANSWER, normalize_answer
 
 _MAX_DISTANCE = 60
-"""In tokens. Over a long passage, the words of a short name are found by chance."""
+"""In tokens. In a long passage, the words of a short name occur together by chance."""
 
 _SEPARATORS = re.compile(r"[,;]| and ")
 _BETWEEN_NAMES = re.compile(r",| and | or ")
@@ -35,7 +35,7 @@ class _Seen(NamedTuple):
 
 
 def supported(answer: str, question: str, steps: Sequence[Step]) -> bool:
-    """Whether some observation supports `answer` (see above)."""
+    """Whether the observations support `answer` (see above)."""
     seen = [_Seen(tokens(query), tokens(observation)) for query, observation in _searches(steps)]
     asked, wanted = tokens(question), tokens(answer)
     if normalize_answer(answer) in CLOSED:
@@ -52,7 +52,7 @@ def supported(answer: str, question: str, steps: Sequence[Step]) -> bool:
 
 
 def query_key(query: str) -> str:
-    """The tokens of a query in order: equal for queries that ask the same in the same words."""
+    """The tokens of a query in order: equal for queries with the same words."""
     return " ".join(tokens(query))
 
 
@@ -79,7 +79,9 @@ def _holds(observation: Sequence[str], wanted: Sequence[str]) -> bool:
 
 
 def _about(question: str, seen: Sequence[_Seen]) -> bool:
-    """Whether some search was about the question; where it compares, two, or one that holds two names."""
+    """Whether some search was about the question; for a comparison, two searches, or one whose observation
+    holds two names.
+    """
     names = compared_names(question)
     asked = tokens(question)
     words = {word for name in names for word in name} or {word for word in asked if len(word) > 4}
@@ -91,8 +93,8 @@ def _about(question: str, seen: Sequence[_Seen]) -> bool:
 
 
 def compared_names(question: str) -> list[tuple[str, ...]]:
-    """The capitalised names of a question behind its first word, as tokens: what "and", "or" and commas keep
-    apart.
+    """The capitalised names of a question after its first word, as tokens, separated at "and", "or" and
+    commas.
     """
     behind = question.strip(" ?").partition(" ")[2]
     runs = [_NAME.search(part) for part in _BETWEEN_NAMES.split(behind)]

@@ -1,3 +1,3 @@
 """Several question sets become the questions to build data from: sampled by hash, without repetitions,
-without what an evaluation file would give away, and with a count of everything that was left out.
+without questions of the evaluation files, and with a count of all rows that were left out.
 """

@@ -1,20 +1,20 @@
-"""Does a question to train on give away a question to be scored on? Three rules, from certain to likely.
+"""Whether a training question is contaminated by an evaluation question. Three rules, from certain to likely.
 
-1. `same_question`: equal after normalisation (`question_key`: case, punctuation, the encoding of accents,
-   articles and white space do not count).
-2. `shared_ngram`: a run of `ngram` words (13, as in the GPT-3 report, appendix C) occurs in both, and they
-   share 95 % of the content words of the shorter one: one question stands inside the other, or is the other
-   with one word in twenty changed. The second half is ours: composed sets (2WikiMultihopQA, MuSiQue) put
-   different names into long templates, which have long runs in common and nothing else.
-3. `near_copy`: all content words of the one are in the other, which has at most one further word for each
-   five. Order does not count ("the date of birth of X", "X's date of birth"). Short questions have no run of
-   13 words, so for them this is the whole test. Two questions made from one template differ in their names,
-   hence neither holds all words of the other: "What is the date of birth of X?" stays when only "... of Y?"
-   is scored on. With fewer than five content words no further word is allowed, since there one word makes a
-   different question ("Where was X born?", "Where was the wife of X born?").
+   1. `same_question`: equal after normalisation (`question_key`: case, punctuation, the encoding of
+   accents, articles and white space do not count). 2. `shared_ngram`: a run of `ngram` words (13, as in the
+   GPT-3 report, appendix C) occurs in both, and they share 95 % of the content words of the shorter one:
+   one question is inside the other, or is the other with one word in twenty changed. The second half is
+   ours: composed sets (2WikiMultihopQA, MuSiQue) put different names into long templates, which share long
+   runs of words but not their content. 3. `near_copy`: all content words of the one are in the other, which
+   has at most one further word for each five. Order does not count ("the date of birth of X", "X's date of
+   birth"). Short questions have no run of 13 words, so for them this is the whole test. Two questions made
+   from one template differ in their names, hence neither holds all words of the other: "What is the date of
+   birth of X?" stays when only "... of Y?" is scored on. With fewer than five content words no further word
+   is allowed, since there one word makes a different question ("Where was X born?", "Where was the wife of
+   X born?").
 
 Content words are all but articles, forms of be and do, common prepositions, and what/which. Who, when, where,
-why, how and not are content: they tell questions about one thing apart.
+why, how and not are content: they distinguish questions about one thing.
 
 Paraphrases with other words are not found. Text without spaces between words is compared by rule 1 alone.
 """
@@ -43,7 +43,7 @@ _FUNCTION_WORDS = frozenset(
 
 
 class Overlap(StrEnum):
-    """Why a question is taken for one that is scored on."""
+    """The rule by which a question counts as contaminated."""
 
     SAME = "same_question"
     NGRAM = "shared_ngram"
@@ -58,7 +58,7 @@ class Match(NamedTuple):
 
 
 def content_words(words: Sequence[str]) -> frozenset[str]:
-    """The words that tell what is asked; all words where there are no others."""
+    """The content words; all words where there are no content words."""
     return frozenset(word for word in words if word not in _FUNCTION_WORDS) or frozenset(words)
 
 
@@ -70,8 +70,8 @@ def key_hash(key: str) -> int:
 
 
 class EvaluationIndex:
-    """The questions that must not be trained on, ready to be compared with. Memory: the texts, their content
-    words, and eight bytes (in a Python integer) per run of `ngram` words.
+    """The evaluation questions, indexed for comparison. Memory: the texts, their content words, and eight
+    bytes (in a Python integer) per run of `ngram` words.
     """
 
     def __init__(self, *, ngram: int = NGRAM) -> None:
@@ -86,7 +86,7 @@ class EvaluationIndex:
         return len(self._texts)
 
     def add(self, question: str) -> None:
-        """Note a question; one that is there already changes nothing."""
+        """Add a question; adding it twice has no effect."""
         words = words_of(question)
         key = key_hash(" ".join(words))
         if key in self._keys:
@@ -101,7 +101,7 @@ class EvaluationIndex:
             self._with_word[word].append(at)
 
     def match(self, question: str) -> Match | None:
-        """The first rule that `question` breaks, with one evaluation question; None where it breaks none."""
+        """The first rule that `question` matches, with one evaluation question; None if it matches none."""
         words = words_of(question)
         same = self._keys.get(key_hash(" ".join(words)))
         if same is not None:
@@ -121,8 +121,8 @@ class EvaluationIndex:
         return {key_hash(" ".join(words[at : at + size])) for at in range(len(words) - size + 1)}
 
     def _candidates(self, content: frozenset[str]) -> list[int]:
-        """Evaluation questions that can be near copies: of a near copy's words at most one in five are its
-        own, so among that many plus one of the rarest words at least one is shared.
+        """Evaluation questions that can be near copies: at most one in five words of a near copy are not
+        shared, so among that many plus one of its rarest words at least one is shared.
         """
         rarest = sorted(content, key=lambda word: (len(self._with_word.get(word, ())), word))
         found = (self._with_word.get(word, ()) for word in rarest[: len(content) // WORDS_PER_EXTRA + 1])

@@ -1,4 +1,4 @@
-"""What a mixture was made of: per source, how many rows were read, left out for which reason, and taken."""
+"""The counts of a mixture: per source, the rows that were read, left out by reason, and taken."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class MixReport:
     bad_rows: list[str] = dataclasses.field(default_factory=list)
 
     def note_example(self, reason: str, path: str, question: str, evaluation: str) -> None:
-        """Keep a contaminated question beside what it resembles, up to a few per reason."""
+        """Keep a contaminated question with the evaluation question that it resembles, a few per reason."""
         if Counter(example["reason"] for example in self.examples)[reason] < EXAMPLES:
             self.examples.append(
                 {"reason": str(reason), "source": path, "question": question, "evaluation": evaluation}
@@ -78,7 +78,7 @@ class MixReport:
         return orjson.dumps(dataclasses.asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     def markdown(self) -> str:
-        """One table, a line per source and one for the sum; reasons that never occurred have no column."""
+        """One table, a line per source and one for the sum; reasons that do not occur have no column."""
         reasons = [reason for reason in REASONS if any(source.dropped[reason] for source in self.sources)]
         head = ["set", "asked", "rows", *(REASONS[reason] for reason in reasons), "usable", "taken"]
         counts = [source.numbers(reasons) for source in self.sources]

@@ -1,16 +1,16 @@
-"""Several question sets -> the questions to build data from, with a count of everything that was left out.
+"""Several question sets -> the questions to build data from, with a count of all rows that were left out.
 
     config = MixConfig(sources=({"path": "hotpot_train_v1.1.json", "n": 8000},), evaluation=("dev.jsonl",))
     mixture = mix(config, report=print)
     for question in mixture: ...
 
-A row is left out because it is malformed, marked as unanswerable by its set, asked before (in the same set,
-or in an earlier set's part of the mixture), or because it gives away a question of the evaluation files
-(`decontaminate`). The first of these reasons counts.
+A row is left out because it is malformed, marked as unanswerable by its set, a repetition (of a question in
+the same set, or in an earlier set's part of the mixture), or contaminated by a question of the evaluation
+files (`decontaminate`). The first of these reasons counts.
 
-The sample is not the head of a file and needs no random numbers: each question has a place in a line by a
-hash of seed and text, and the first `n` are taken. So it does not depend on the order of the file, and a
-larger `n` with the same seed holds the smaller one: chains that were built already stay useful.
+The sample needs no random numbers: questions are ordered by a hash of seed and text, and the first `n` are
+taken. So it does not depend on the order of the file, and the sample of a larger `n` with the same seed
+contains the smaller one: trajectories that were built already remain usable.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ from src_tasks.readers.sources import (
 
 @config_class
 class MixConfig:
-    """What to mix. `sources` give their own `n`; `evaluation` are files (or sources) whose questions must not
-    be trained on, answers not needed; `ngram` is the run of words that gives a long question away.
-    Without `shuffle` the questions keep the order of the sources and of their files.
+    """The settings of a mixture. Each source has its own `n`; `evaluation` are files (or sources) whose
+    questions must not be trained on, answers not needed; `ngram` is the number of consecutive shared words
+    that marks a long question as contaminated. Without `shuffle` the questions keep the order of the sources
+    and of their files.
     """
 
     sources: tuple[SourceSetting, ...]
@@ -59,8 +60,8 @@ class MixConfig:
 
 
 class _Kept(NamedTuple):
-    """A question in the mixture: its place in the line, its place in its file, its key, and itself as JSON
-    (120,000 questions of HotpotQA's size: 190 MB in all).
+    """A question in the mixture: its rank by hash, its place in its file, its key, and its JSON (120,000
+    questions of HotpotQA's size: 190 MB in all).
     """
 
     rank: int
@@ -71,7 +72,7 @@ class _Kept(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mixture:
-    """The questions in their order; each pass over it makes them anew from their JSON."""
+    """The questions in their order; each pass over it parses them from JSON."""
 
     lines: tuple[bytes, ...]
     report: MixReport
@@ -84,8 +85,8 @@ class Mixture:
 
 
 def mix(config: MixConfig, *, report: Report) -> Mixture:
-    """Read, filter and sample all sources. `report` gets each malformed row as it is met; with `on_bad_row`
-    `fail` the first one ends in a `UserError`, as does a mixture in which nothing is left.
+    """Read, filter and sample all sources. `report` is called with each malformed row. Raises `UserError` for
+    the first one with `on_bad_row` `fail`, and for an empty mixture.
     """
     index = EvaluationIndex(ngram=config.ngram)
     for source in config.evaluation:
@@ -107,7 +108,7 @@ def mix(config: MixConfig, *, report: Report) -> Mixture:
 
 
 class _Reader:
-    """Goes through one source and counts."""
+    """Reads one source and counts its rows."""
 
     def __init__(
         self,
@@ -126,7 +127,7 @@ class _Reader:
         result.sources.append(self._count)
 
     def sample(self, taken: set[int]) -> list[_Kept]:
-        """The first `n` usable questions in the line, in the order of the file."""
+        """The first `n` usable questions by hash, in the order of the file."""
         limit = self._source.n
         heap: list[tuple[int, _Kept]] = []
         for item in self._usable(taken):
@@ -155,8 +156,9 @@ class _Reader:
                 self._count.drop(reason)
                 continue
             rank = key_hash(f"{self._config.seed}\x1f{text}")
-            # A copy: the serialiser hands out a large block cut short, and 100,000 of those keep 400 MB of
-            # fragments alive.
+            # A copy: the serialiser returns the start of a larger block, and 100,000 such blocks hold 400 MB
+            # of
+            # unused memory.
             yield _Kept(rank, place, key, bytes(memoryview(to_json(question))))
 
     def _refusal(self, question: Question, key: int, seen: set[int], taken: set[int]) -> str | None:

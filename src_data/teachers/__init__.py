@@ -11,11 +11,11 @@ from src_infer.episode import StepWriter
 
 
 class Teacher(Protocol):
-    """Writes the steps for question after question."""
+    """Provides a step writer for each question."""
 
     @property
     def name(self) -> str:
-        """Who made a trajectory, for provenance and the filter report."""
+        """The name of the teacher, for provenance and the filter report."""
         ...
 
     def seed(self, chain: int) -> int | None:
@@ -23,7 +23,7 @@ class Teacher(Protocol):
         ...
 
     def refuses(self, question: Question) -> str | None:
-        """Why no trajectory can be made for this question (a stable reason), or None."""
+        """The stable reason why this question has no trajectory, or None."""
         ...
 
     def writer(self, question: Question, chain: int) -> StepWriter:

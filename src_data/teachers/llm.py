@@ -20,8 +20,8 @@ class LlmTeacher:
 
     @property
     def name(self) -> str:
-        """`llm:` and the model's name; of a model that is served under its path, the last part, since
-        provenance travels with the data.
+        """`llm:` and the model's name; for a model that is served under its path only the last part, since
+        provenance is published with the data.
         """
         name = self._policy.model.name
         return f"llm:{name.rstrip('/').rpartition('/')[2] if name.startswith('/') else name}"
@@ -32,11 +32,11 @@ class LlmTeacher:
         """
         return derive_seed(self._policy.sampling.seed, "chain", chain)
 
-    def refuses(self, question: Question) -> str | None:  # noqa: ARG002 - a model tries anything
+    def refuses(self, question: Question) -> str | None:  # noqa: ARG002 - a model refuses no question
         """Never."""
         return None
 
-    def writer(self, question: Question, chain: int) -> StepWriter:  # noqa: ARG002 - asked by its text
-        """A policy whose seeds are this trajectory's own."""
+    def writer(self, question: Question, chain: int) -> StepWriter:  # noqa: ARG002 - the policy gets the text
+        """A policy with the seeds of this trajectory."""
         sampling = replace(self._policy.sampling, seed=self.seed(chain))
         return replace(self._policy, sampling=sampling)

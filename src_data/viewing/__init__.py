@@ -1,3 +1,3 @@
-"""Shows chains to a person: out of any file that holds some (`chain_files`), as one HTML page (`view_page`);
-the terminal is `src_data.view` itself.
+"""Shows chains: reads them from any file that holds some (`chain_files`) and writes one HTML page
+(`view_page`); `src_data.view` prints to the terminal.
 """

@@ -1,4 +1,6 @@
-"""Chains out of any file that holds some: a run directory, filtered chains, trajectories, conversations."""
+"""Reads trajectories from any file that holds some: a run directory, filtered trajectories, trajectories,
+conversations.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ from src_data.filters.filter_trajectory import FilterResult
 
 
 class Entry(NamedTuple):
-    """One conversation to look at. `chain` is None where it cannot be read, its text is then `raw`; `result`
-    is None where no filter has run; `place` is where it stood.
+    """One conversation to show. `chain` is None where it cannot be read, and `raw` is then its text; `result`
+    is None where no filter has run; `place` is its place in the file.
     """
 
     chain: Trajectory | None
@@ -33,8 +35,8 @@ class Entry(NamedTuple):
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
-    """The chains of a file, or of a run directory (kept ones first; all of them before filtering).
-    Raises `UserError` when there is nothing to read; a row that is no chain is an entry without one.
+    """The trajectories of a file, or of a run directory (kept ones first; all of them before filtering).
+    Raises `UserError` when there is no file to read; a row that is not a trajectory is an entry without one.
     """
     return itertools.chain.from_iterable(map(_file_entries, _files(path)))
 
@@ -45,7 +47,9 @@ def _files(path: Path) -> list[Path]:
     names = (KEPT, REJECTED) if (path / KEPT).is_file() else (ROWS,)
     found = [path / name for name in names if (path / name).is_file()]
     if not found:
-        raise UserError(f"{path} holds neither {KEPT} nor {ROWS}; build or import some chains first")
+        raise UserError(
+            f"{path} holds neither {KEPT} nor {ROWS}; construct or convert some trajectories first"
+        )
     return found
 
 

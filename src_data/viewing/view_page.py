@@ -1,5 +1,5 @@
 """One HTML page for many conversations: no other file, no network, filters and search in the page itself
-(`src_core.html_page` says how what people and models wrote is kept from being obeyed).
+(`src_core.html_page` prevents the page from executing text of people and models).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PARTS = Path(__file__).resolve().parent / "page"
 
 
 def write_page(path: Path, entries: Iterable[Entry], *, title: str) -> int:
-    """Write the page; returns how many conversations are on it."""
+    """Write the page. Returns the number of conversations on it."""
     chains = [_chain(entry) for entry in entries]
     template, style, script = (_part(f"view.{kind}") for kind in ("html", "css", "js"))
     write_atomic(path, fill_page(template, title=title, style=style, script=script, data=chains))
@@ -31,7 +31,7 @@ def _part(name: str) -> str:
 
 
 def _chain(entry: Entry) -> dict[str, Any]:
-    """What the page needs of one conversation."""
+    """The page's data of one conversation."""
     chain, result = entry.chain, entry.result
     outcome = (("kept" if result.kept else result.reason) if result else "") or "not filtered"
     return {
