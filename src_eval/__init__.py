@@ -1,1 +1,1 @@
-"""Metrics, judge, statistics, tables and pages, read from what runs left on disk."""
+"""Evaluation: scores, judge runs, statistics, tables and pages, computed from run directories."""

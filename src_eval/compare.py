@@ -1,4 +1,4 @@
-"""Methods side by side on the same questions: every one against the baseline, corrected for their number.
+"""Compares every method with the baseline on the same questions, with correction for multiple comparisons.
 
 For each metric, every method on every data set is compared with the baseline by a paired randomisation test;
 Holm's correction runs over all comparisons of that metric in the table.
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A metric of a run: its estimate, and against the baseline the difference, the corrected p-value, and
-    the mark that says which way it is significant.
+    the mark of significance with its direction.
     """
 
     estimate: Estimate | None
@@ -63,7 +63,7 @@ class Line:
 
 class Table(NamedTuple):
     """All lines, the columns that any of them has, the baseline's name, and per (data set, metric) the
-    smallest difference that its questions could show (in the metric's unit; None where nothing differs).
+    smallest detectable difference (in the metric's unit; None where no question differs).
     """
 
     lines: list[Line]
@@ -75,7 +75,7 @@ class Table(NamedTuple):
 def build_table(
     entries: Sequence[Entry], *, baseline: str, metrics_of: MetricsOf, expected: Expected
 ) -> Table:
-    """Compare everything with the baseline. A data set whose baseline is missing has no comparisons."""
+    """Compare every line with the baseline. A data set without a baseline run has no comparisons."""
     metrics = list(dict.fromkeys(name for entry in entries for name in metrics_of(entry.dataset)))
     tests = {name: _compare_all(entries, name, baseline=baseline, metrics_of=metrics_of) for name in metrics}
     corrected = {name: _corrected(found) for name, found in tests.items()}

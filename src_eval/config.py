@@ -18,9 +18,9 @@ _FLASHRAG_EM = frozenset({"nq", "triviaqa", "popqa"})
 
 @config_class
 class MethodSpec:
-    """A method of `src_infer/methods` as a line of the table: `label` (default: its name) tells two lines of
-    one method apart, `settings` are its own `key=value` overrides, `profile` is the one it is made with
-    (small: a model that was trained for the loop; "": each that no line names).
+    """A method of `src_infer/methods` as a line of the table: `label` (default: its name) distinguishes two
+    lines of one method, `settings` are its own `key=value` overrides, `profile` is the profile of its run
+    (small: a model that was trained for the loop; "": every profile that no line names).
     """
 
     method: str
@@ -30,7 +30,7 @@ class MethodSpec:
 
     @property
     def name(self) -> str:
-        """What the line is called."""
+        """The name of the line."""
         return self.label or self.method
 
 
@@ -45,15 +45,15 @@ class DatasetSpec:
 
 @config_class
 class EvalConfig:
-    """Methods x data sets, and how they are compared.
+    """Methods x data sets, and the settings of their comparison.
 
-    `infer` is the configuration of every run, `settings` its overrides for all methods, `servers` where the
-    servers are (`scripts/evaluate.sh` fills it in). `corpus` and `index_dir` are what `scripts/evaluate.sh`
-    indexes and serves ("": the sample world). Every other method is tested against `baseline` ("": the first
-    one). `profile` is what is served now (`scripts/evaluate.sh` fills it in): the other lines are not run,
-    but stand in the table when they were. `metrics` are the columns (names of
-    `src_eval.records.QuestionScore`); `flashrag` takes the first 1,000 items and FlashRAG's choice of metric
-    instead. `expected` holds published numbers to print beside.
+    `infer` is the configuration of every run, `settings` its overrides for all methods, `servers` the URLs of
+    the servers (`scripts/evaluate.sh` fills it in). `corpus` and `index_dir` are the corpus and index that
+    `scripts/evaluate.sh` builds and serves ("": the sample world). Every other method is tested against
+    `baseline` ("": the first one). `profile` is the profile that is served now (`scripts/evaluate.sh` fills
+    it in): lines of other profiles are not run, but are in the table if they were run before. `metrics` are
+    the columns (names of `src_eval.records.QuestionScore`); `flashrag` takes the first 1,000 items and
+    FlashRAG's choice of metric instead. `expected` is a file of published numbers that are printed with ours.
     """
 
     name: str
@@ -78,8 +78,8 @@ class EvalConfig:
         return tuple(MethodSpec(method=each) if isinstance(each, str) else each for each in self.methods)
 
     def baseline_name(self) -> str:
-        """The line that the others are tested against. Raises `UserError` when there is none of that name,
-        or when two lines or data sets share theirs.
+        """The line that the others are tested against. Raises `UserError` when no line has that name, or when
+        two lines or data sets have the same name.
         """
         names = [line.name for line in self.lines]
         for what, given in (("methods", names), ("datasets", [each.name for each in self.datasets])):
@@ -97,7 +97,7 @@ class EvalConfig:
         return ("em",) if dataset in _FLASHRAG_EM else ("f1",)
 
     def questions_of(self, dataset: DatasetSpec) -> int:
-        """How many questions of a data set are asked (-1: all)."""
+        """The number of questions of a data set that are answered (-1: all)."""
         if not self.flashrag:
             return dataset.n
         return FLASHRAG_ITEMS if dataset.n < 0 else min(dataset.n, FLASHRAG_ITEMS)

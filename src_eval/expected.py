@@ -1,4 +1,4 @@
-"""Published numbers (`configs/expected.yaml`), to stand beside ours: what a reader should compare with."""
+"""Published numbers (`configs/expected.yaml`), for comparison with ours."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from src_core.errors import UserError
 
 @config_class
 class PublishedRow:
-    """One system: `method` is the module of `src_infer/methods` that it corresponds to ("" for none of ours);
-    one list of values per data set of its table, in the order of its metrics; null where none is given.
+    """One system: `method` is the corresponding module of `src_infer/methods` ("" for none); one list of
+    values per data set of its table, in the order of its metrics; null for a missing value.
     """
 
     method: str = ""
@@ -23,7 +23,7 @@ class PublishedRow:
 
 @config_class
 class PublishedTable:
-    """A table of a paper: where it stands, under which conditions, and its rows; values are per cent."""
+    """A table of a paper: its place, its conditions, and its rows; values are in per cent."""
 
     source: str
     setting: str
@@ -64,7 +64,7 @@ def load_expected(path: str) -> Expected:
 
 
 def published(expected: Expected, *, dataset: str, method: str) -> list[Published]:
-    """What was published for a method on a data set, in the order of the file."""
+    """The published numbers of a method on a data set, in the order of the file."""
     found = []
     for table in expected.tables:
         if dataset not in table.datasets:

@@ -1,14 +1,14 @@
 """Judge runs: `python -m src_eval.judge_run runs/A runs/B … [endpoint.url=… rubric=judge_strict …]`.
 
 Writes `verdicts.jsonl` and `judge.json` (outcomes, cost, agreement with EM and F1) into each run and scores
-it again, so that its scores hold `acc_l`. Verdicts are kept in a cache by content: nothing is paid for twice,
-and an interrupted or failed run goes on where it stopped. What becomes of a row:
+it again, so that its scores hold `acc_l`. Verdicts are cached by content, so that no verdict is requested
+twice and an interrupted or failed run resumes. Outcomes of a row:
 
 - `judged`: a verdict, now or from the cache
-- `empty`: no answer was given; that is wrong without asking (0)
+- `empty`: the answer is blank; the score is 0 without a call
 - `unparsed`: two replies without a verdict; no score
-- `unjudged`: the judge did not answer; no score now, asked again by the next run; exit status 1
-- `no_gold`: nothing to compare with; no score
+- `unjudged`: the judge did not answer; no score now, requested again by the next run; exit status 1
+- `no_gold`: no gold answer; no score
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class VerdictStore:
     """Verdicts by content hash: an append-only file, read once. Held by one process at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create. Raises `UserError` when another process has it."""
+        """Open or create. Raises `UserError` when another process has it open."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -62,11 +62,11 @@ class VerdictStore:
         self._known = {row["key"]: _verdict(row) for row in read_jsonl(path)}
 
     def get(self, key: str) -> Verdict | None:
-        """The verdict of that key, None if it is not there."""
+        """The verdict of that key, None if it is not stored."""
         return self._known.get(key)
 
     def add(self, key: str, verdict: Verdict) -> None:
-        """Keep a verdict: on disk before it counts."""
+        """Store a verdict: it is on disk before this returns."""
         self._writer.write(to_json({"key": key, **_plain(verdict)}))
         self._known[key] = verdict
 
@@ -77,8 +77,8 @@ class VerdictStore:
 
 
 class Judged(NamedTuple):
-    """What judging a run came to: rows by outcome, mean score of those that have one, cost of all verdicts
-    and of those asked for now, and the last failure.
+    """The result of judging a run: rows by outcome, mean score of the rows with a score, usage of all
+    verdicts and of those requested now, and the last failure.
     """
 
     run: str
@@ -100,8 +100,8 @@ def main() -> int:
 
 
 def judge_folders(config: JudgeConfig, folders: list[Path], *, out: Console, err: Console) -> int:
-    """Judge finished runs one after another and print a line for each, the progress to `err`; 1 when a row
-    stays unjudged.
+    """Judge finished runs one after another and print a line for each, the progress to `err`; returns 1 when
+    a row stays unjudged.
     """
     for folder in folders:
         read_manifest(folder)
@@ -143,7 +143,7 @@ def _store(path: Path) -> Iterator[VerdictStore]:
 async def judge_run(
     folder: Path, judge: Judge, store: VerdictStore, *, in_flight: int, err: Console
 ) -> Judged:
-    """Judge one run; write its verdicts, its report, and its scores anew."""
+    """Judge one run; write its verdicts and its report, and rewrite its scores."""
     rows = list(read_answers(folder / ROWS))
     cases = [_case(row) for row in rows]
     todo = {
@@ -176,8 +176,8 @@ async def judge_run(
 async def _ask_all(
     todo: dict[str, Case], judge: Judge, store: VerdictStore, *, in_flight: int, progress: StepProgress
 ) -> str:
-    """Ask for all verdicts, at most `in_flight` at once; the last failure, "" if there was none. Once twice
-    as many calls in a row failed, the judge is down and the rest is left for the next run.
+    """Request all verdicts, at most `in_flight` at once. Returns the last failure, "" for none. After 2 x
+    `in_flight` failures in a row the judge counts as down, and the rest is left for the next run.
     """
     pending = iter(todo.items())
     failures, error = 0, ""
@@ -206,7 +206,7 @@ def _case(row: dict[str, Any]) -> Case:
 
 
 def _free_outcome(case: Case) -> str | None:
-    """What is known without asking."""
+    """The outcome that needs no call, or None."""
     if not case.golds:
         return "no_gold"
     return None if case.prediction.strip() else "empty"

@@ -1,8 +1,8 @@
-"""What evaluation passes around: a scored question, and the scores of a run.
+"""The records of evaluation: a scored question, and the scores of a run.
 
 A run directory (`src_core.rundir`) holds `manifest.json` and `trajectories.jsonl`; scoring adds
-`scores.jsonl`, one `QuestionScore` per trajectory in the same order, and `scores.json`, one `RunScore`.
-Pages and tables read only these four files.
+`scores.jsonl`, one `QuestionScore` per trajectory in the same order, and `scores.json`, one `RunScore`. Pages
+and tables read only these four files.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class QuestionScore:
     """One question of one run. `metrics` maps a metric's name (`em`, `f1`, `cover_em`, `rouge_l`,
     `choice_accuracy`, `choice_unread`, `recall`, `recall@5`, `ndcg@5`, `searches`, `steps`, `calls`,
     `prompt_tokens`, `completion_tokens`, `seconds`, `parse_failures`, `replies`, `acc_l`) to its value; a
-    metric that does not apply (no gold passages, no verdict) is absent, never 0. `hops` is None where the
-    set does not say.
+    metric that does not apply (no gold passages, no verdict) is absent, never 0. `hops` is None where the set
+    does not state it.
     """
 
     id: str

@@ -1,11 +1,11 @@
-"""Evaluate methods on data sets: `python -m src_eval.run configs/eval/smoke.yaml [key=value …]` (what
-`bash scripts/evaluate.sh` calls).
+"""Evaluate methods on data sets: `python -m src_eval.run configs/eval/smoke.yaml [key=value …]` (called by
+`bash scripts/evaluate.sh`).
 
-Each (data set, method) is a run of `src_infer.run` in a process of its own, one after another, under
-`runs/eval-NAME-DATASET-METHOD/`; finished ones are not repeated, interrupted ones go on. Every run is scored
-(and judged, with `judge`), and `runs/eval-NAME/` gets the table as Markdown, CSV and LaTeX. With `--check`
-nothing is started: it says what is wrong with any of the runs, else prints what has to be served, corpus and
-index folder, one per line.
+Each (data set, method) is a run of `src_infer.run` in a separate process, one after another, under
+`runs/eval-NAME-DATASET-METHOD/`; finished runs are not repeated, interrupted ones are resumed. Every run is
+scored (and judged, with `judge`), and `runs/eval-NAME/` gets the table as Markdown, CSV and LaTeX. With
+`--check` nothing is started: it reports the errors of any run, or prints what has to be served (corpus and
+index folder, one per line).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _RETRIED = frozenset(status.value for status in Status if status.retryable)
 
 
 class Job(NamedTuple):
-    """One run to make: its line and data set, its folder, and the command that makes it."""
+    """One planned run: its line and data set, its folder, and its command."""
 
     line: MethodSpec
     dataset: DatasetSpec
@@ -62,7 +62,7 @@ def main() -> int:
     load_expected(config.expected)
     require_files(config)
     jobs = plan(config)
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as checks:  # each is a process that mostly imports
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as checks:  # each check is a process of its own
         list(checks.map(_check, (job for job in jobs if is_wanted(config, job))))
     if CHECK in sys.argv:
         Console(soft_wrap=True).print(Text(f"{config.corpus}\n{config.index_dir}"))
@@ -71,23 +71,23 @@ def main() -> int:
 
 
 def require_files(config: EvalConfig) -> None:
-    """Raise `UserError` for a question file, or a corpus that is to be indexed, that is not there: which one,
-    where such a file is had, which setting to change. Both are named in the configuration, which is shipped
-    without them.
+    """Raise `UserError` for a missing question file or a missing corpus to be indexed; the message names the
+    file, where to download it, and the setting to change. The shipped configuration names both files, but
+    they are not shipped.
     """
     for dataset in config.datasets:
         if not Path(dataset.path).exists():
             raise missing_file(Path(dataset.path), f"the path of {dataset.name} under datasets")
-    given = bool(os.environ.get("CORPUS"))  # scripts/evaluate.sh then indexes that one
+    given = bool(os.environ.get("CORPUS"))  # scripts/evaluate.sh then indexes that corpus
     if config.profile in EMBEDDED and config.corpus and not given and not Path(config.corpus).is_file():
         raise UserError(
-            f"no such file: {config.corpus}; bash scripts/make_corpus.sh makes a corpus from the passages "
+            f"no such file: {config.corpus}; bash scripts/make_corpus.sh builds a corpus from the passages "
             "that the publishers' question files hold: set corpus (or CORPUS=) to one"
         )
 
 
 def plan(config: EvalConfig) -> list[Job]:
-    """All runs, data set by data set, so that methods of one set stand together in time as in the table."""
+    """All runs, data set by data set, in the order of the table."""
     jobs = []
     for dataset in config.datasets:
         for line in config.lines:
@@ -108,7 +108,9 @@ def plan(config: EvalConfig) -> list[Job]:
 
 
 def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console) -> int:
-    """Make what is not there yet, score, judge, and print and write the table; 1 when anything failed."""
+    """Run the missing runs, score and judge them, and print and write the table. Returns 1 when a run or a
+    question failed.
+    """
     home = Path(config.runs_dir) / f"eval-{config.name}"
     (home / "logs").mkdir(parents=True, exist_ok=True)
     write_atomic(
@@ -117,7 +119,7 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
     troubles = []
     wanted = [job for job in jobs if is_wanted(config, job)]
     for name in dict.fromkeys(job.line.name for job in jobs if not is_wanted(config, job)):
-        err.print(Text(f"not made with PROFILE={config.profile}: {name}"))
+        err.print(Text(f"not run with PROFILE={config.profile}: {name}"))
     for number, job in enumerate(wanted, start=1):
         title = f"[{number}/{len(wanted)}] {job.dataset.name}, {job.line.name}"
         if is_finished(job, wanted=_wanted(config, job.dataset)):
@@ -129,7 +131,7 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
             troubles.append(f"{job.folder.name}: {trouble}")
     scored = [job for job in jobs if (job.folder / MANIFEST).is_file()]
     if not scored:
-        raise UserError(f"no run could be made; {troubles[0] if troubles else 'nothing was planned'}")
+        raise UserError(f"no run succeeded; {troubles[0] if troubles else 'nothing was planned'}")
     unjudged = 0
     if config.judge is not None:
         unjudged = judge_folders(config.judge, [job.folder for job in scored], out=err, err=err)
@@ -140,7 +142,7 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
 
 
 def is_wanted(config: EvalConfig, job: Job) -> bool:
-    """Whether a run is made with what is served: by the lines of this profile, or by those of none where no
+    """Whether a run uses the served profile: its line has this profile, or its line has none and no other
     line has this one.
     """
     own = any(line.profile == config.profile for line in config.lines)
@@ -148,7 +150,7 @@ def is_wanted(config: EvalConfig, job: Job) -> bool:
 
 
 def is_finished(job: Job, *, wanted: int) -> bool:
-    """Whether a run has ended with at least `wanted` rows, none of which is to be tried again."""
+    """Whether a run has ended with at least `wanted` rows, none of which is to be retried."""
     if not (job.folder / MANIFEST).is_file() or not (job.folder / ROWS).is_file():
         return False
     statuses = [row["status"] for row in read_jsonl(job.folder / ROWS, torn_tail_ok=True)]
@@ -156,20 +158,20 @@ def is_finished(job: Job, *, wanted: int) -> bool:
 
 
 def _wanted(config: EvalConfig, dataset: DatasetSpec) -> int:
-    """How many different questions a run of this data set answers."""
+    """The number of distinct questions that a run of this data set answers."""
     return len(read_questions(dataset.path, limit=config.questions_of(dataset)))
 
 
 def _check(job: Job) -> None:
-    """Let the run itself say what is wrong with it, before anything is started."""
+    """Run the check of one run, before anything is started. Raises `UserError` with its message."""
     done = subprocess.run([*job.command, CHECK], capture_output=True, text=True)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or ["it says nothing"]
-        raise UserError(f"{job.dataset.name}, {job.line.name}: {said[-1].removeprefix('error: ')}")
+        message = done.stderr.strip().splitlines() or ["it printed no message"]
+        raise UserError(f"{job.dataset.name}, {job.line.name}: {message[-1].removeprefix('error: ')}")
 
 
 def _run(job: Job, log: Path) -> str:
-    """Make one run; what went wrong, "" when nothing did. Its table goes to `log`, its progress to stderr."""
+    """Run one run. Returns its problem, "" for none. Its table goes to `log`, its progress to stderr."""
     with log.open("ab") as output:
         done = subprocess.run(job.command, stdout=output)
     if done.returncode == _INTERRUPTED:
@@ -178,8 +180,10 @@ def _run(job: Job, log: Path) -> str:
         return ""
     if done.returncode == 1 and (job.folder / MANIFEST).is_file():
         return "some questions failed; run the same command again to try them once more"
-    told = "it was refused (see above)" if done.returncode == _REFUSED else f"it ended with {done.returncode}"
-    return f"{told}; its output is in {log}"
+    outcome = (
+        "it was refused (see above)" if done.returncode == _REFUSED else f"it ended with {done.returncode}"
+    )
+    return f"{outcome}; its output is in {log}"
 
 
 def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> None:

@@ -38,9 +38,9 @@ def main() -> None:
 
 
 def runs_table(runs: list[RunScore]) -> Table:
-    """One line per run: its answer metrics with their intervals, what it searched and found, what it cost:
-    `seconds` is the mean time of one question, `wall` the time of the run (its last part, if it was resumed)
-    over its questions, which several in flight make shorter.
+    """One line per run: its answer metrics with their intervals, its retrieval metrics, its costs. `seconds`
+    is the mean time of one question; `wall` is the time of the run in seconds (of its last part, if it was
+    resumed) divided by its questions, which is shorter with several questions in flight.
     """
     shown = [name for name in COLUMNS if any(name in run.metrics for run in runs)]
     table = Table(header_style="bold")
@@ -69,12 +69,12 @@ def groups_table(run: RunScore) -> Table:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric lies in [0, 1] and is shown as per cent."""
+    """Whether a metric is in [0, 1] and is shown in per cent."""
     return metric.startswith(SHARES)
 
 
 def estimate_text(metric: str, estimate: Estimate | None) -> str:
-    """`66.7 [56.0, 76.2]` for a share, `2.25` for a count, `-` for none."""
+    """`66.7 [56.0, 76.2]` for a share, `2.25` for a count, `-` for None."""
     if estimate is None:
         return "-"
     if not is_share(metric):

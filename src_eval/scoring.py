@@ -1,11 +1,11 @@
-"""A run's rows become scores: `trajectories.jsonl` and `manifest.json` -> `scores.jsonl` and `scores.json`.
+"""Computes the scores of a run: `trajectories.jsonl` and `manifest.json` -> `scores.jsonl` and `scores.json`.
 
-Rows are read one at a time as plain JSON (building typed trajectories would cost twenty times as much as
-scoring them); what a row scores is `src_tasks.scores`. A failed row scores 0 in every answer metric; it is
-never left out. A question without golds has none, and is counted. Retrieval metrics are absent where a
-question has no gold passages, or where no question of the run was searched for; `chain_length` is the number
-of steps of rightly answered questions (paper, Figure 3). Verdicts of a judge that lie beside
-the rows (`src_eval.judge_run`) become `acc_l`.
+Rows are read one at a time as plain JSON (building typed trajectories would take twenty times as long as
+scoring them); the scores of a row are those of `src_tasks.scores`. A failed row scores 0 in every answer
+metric; it is never left out. A question without golds has no answer metrics and is counted. Retrieval metrics
+are absent where a question has no gold passages, or where the run made no search; `chain_length` is the
+number of steps of rightly answered questions (paper, Figure 3). Verdicts of a judge in the run directory
+(`src_eval.judge_run`) become `acc_l`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Scored(NamedTuple):
 
 def score_run(folder: Path) -> Scored:
     """Score a run directory and write both files there. Raises `UserError` for a run that has not ended, and
-    for a row that is no trajectory.
+    for a row that is not a trajectory.
     """
     manifest = read_manifest(folder)
     verdicts = _verdicts(folder / VERDICTS)
@@ -70,13 +70,13 @@ def read_manifest(folder: Path) -> Row:
     except orjson.JSONDecodeError as error:
         raise UserError(f"{path} is not valid JSON ({error}); run the same command again") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("config"), dict):
-        raise UserError(f"{path} names no config: it is not the manifest of a run")
+        raise UserError(f"{path} has no config: it is not the manifest of a run")
     return manifest
 
 
 def read_answers(path: Path) -> Iterator[Row]:
-    """The rows of a run as plain JSON, checked for what scoring reads. Raises `UserError` naming file and
-    row.
+    """The rows of a run as plain JSON, with a check of the fields that scoring reads. Raises `UserError`
+    naming file and row.
     """
     for number, row in enumerate(read_jsonl(path, torn_tail_ok=True), start=1):
         missing = [key for key in _ROW_KEYS if key not in row]
@@ -145,7 +145,7 @@ def score_row(row: Row, *, verdicts: Verdicts, fallback: str = "") -> QuestionSc
 
 
 def _costs(row: Row, *, right: bool) -> Figures:
-    """What an answer took: steps, calls, tokens, seconds, malformed replies."""
+    """The costs of an answer: steps, calls, tokens, seconds, malformed replies."""
     steps, usage = float(len(row["steps"])), row.get("usage") or {}
     rejected = float(len((row.get("provenance") or {}).get("parse_failures", ())))
     found = {"steps": steps, **({"chain_length": steps} if right else {})}

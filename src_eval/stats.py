@@ -1,7 +1,7 @@
 """Uncertainty: bootstrap intervals, paired randomisation tests, Holm's correction, detectable differences.
 
-All deterministic: random draws start from a fixed seed. 100 questions mean an interval of about plus or
-minus nine points (reference section 10.4), so no score is shown without one.
+All functions are deterministic: random draws use a fixed seed. With 100 questions the interval is about plus
+or minus nine points (reference section 10.4), so every score is shown with its interval.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from src_eval.records import Estimate
 
 Floats = NDArray[np.float64]
 
-RESAMPLES = (1_000, 5_000)  # fewest and most; between them as many as the draws allow
+RESAMPLES = (1_000, 5_000)  # minimum and maximum; between them as many as the draws allow
 DRAWS = 10_000_000
 FLIPS = 10_000
 EXACT_UP_TO = 16  # differing questions: 65,536 sign patterns
 _SEED = 0
 _DRAWS_AT_ONCE = 1_000_000
-_DRAWS_PER_BIN = 25  # what one binomial costs, in draws of questions
+_DRAWS_PER_BIN = 25  # the cost of one binomial draw, in draws of questions
 _SLACK = 1e-9
 
 
 class Comparison(NamedTuple):
     """Two runs over the `n` questions that both answered: the mean difference (first minus second), its
-    two-sided p-value, how many questions differ, and the variance of the differences.
+    two-sided p-value, the number of questions that differ, and the variance of the differences.
     """
 
     difference: float
@@ -41,8 +41,8 @@ class Comparison(NamedTuple):
 
 
 def bootstrap(columns: Mapping[str, Sequence[float] | Floats]) -> dict[str, Estimate]:
-    """Mean and percentile 95 % interval of every column over resampled questions (Efron 1979). A column
-    without values is a ValueError.
+    """Mean and percentile 95 % interval of every column over resampled questions (Efron 1979). Raises
+    `ValueError` for a column without values.
     """
     means: dict[str, Floats] = {}
     by_length: dict[int, dict[str, Floats]] = {}
@@ -64,7 +64,7 @@ def bootstrap(columns: Mapping[str, Sequence[float] | Floats]) -> dict[str, Esti
 
 def compare(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Comparison:
     """The paired randomisation test of two runs' scores by question id (Fisher; Smucker et al. 2007), over
-    the questions that both have. Without a shared question it is a ValueError.
+    the questions that both have. Raises `ValueError` without a shared question.
     """
     shared = sorted(ours.keys() & theirs.keys())
     if not shared:
@@ -80,8 +80,9 @@ def compare(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Compariso
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
-    """Two-sided p-value: how often random signs make the sum as large as it is. Exact when all differences
-    are of one size (then it is the sign test) or few are not 0; else sampled, (1 + hits) / (1 + draws).
+    """Two-sided p-value: the share of random sign patterns whose sum is at least as large in absolute value.
+    Exact when all non-zero differences have one size (the sign test) or few are non-zero; else sampled, (1 +
+    hits) / (1 + draws).
     """
     values = np.array([value for value in differences if value], dtype=np.float64)
     if not len(values):
@@ -104,8 +105,8 @@ def sign_flip_p(differences: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's (1979) adjusted p-values, in the order given: below alpha they bound the chance of any false
-    claim among all comparisons by alpha.
+    """Holm's (1979) adjusted p-values, in the order given: rejecting those below alpha bounds the probability
+    of any false rejection by alpha.
     """
     adjusted = [0.0] * len(p_values)
     highest = 0.0
@@ -120,8 +121,8 @@ def detectable_difference(
 ) -> float | None:
     """The smallest true mean difference that a two-sided paired test over `n` questions would find with
     `power`: (z of 1 - alpha/2 + z of power) * sqrt(variance / n), in the unit of the metric. `variance` is
-    that of the paired differences (`Comparison`, or `discordance_variance`). None where it is 0: two runs
-    that never differ say nothing about it.
+    that of the paired differences (`Comparison`, or `discordance_variance`). None where the variance is 0: it
+    cannot be estimated from two runs that never differ.
     """
     if n < 1:
         raise ValueError("a sample needs at least one question")
@@ -141,7 +142,7 @@ def discordance_variance(discordant: float, difference: float = 0.0) -> float:
 
 
 def _sign_test_p(positive: int, n: int) -> float:
-    """Both tails of a fair coin, in whole numbers: 2,000 tosses are beyond floats."""
+    """Both tails of the binomial distribution with p = 0.5, in integers: 2,000 trials overflow floats."""
     tail, ways = 0, 1
     for k in range(min(positive, n - positive) + 1):
         tail += ways
@@ -156,8 +157,8 @@ def _estimate(column: Sequence[float] | Floats, means: Floats) -> Estimate:
 
 
 def _binned_means(values: Floats, counts: NDArray[np.int64], resamples: int) -> Floats:
-    """Means over resampled questions where many share few values: how often each value is drawn is
-    multinomial, which is the same distribution for a fraction of the draws.
+    """Means over resampled questions where many questions share few values: the counts of the values are
+    drawn from a multinomial distribution, which gives the same distribution with fewer draws.
     """
     n = int(counts.sum())
     drawn = np.random.default_rng(_SEED).multinomial(n, counts / n, size=resamples)
@@ -166,8 +167,8 @@ def _binned_means(values: Floats, counts: NDArray[np.int64], resamples: int) -> 
 
 
 def _drawn_means(columns: Mapping[str, Floats], *, n: int, resamples: int) -> dict[str, Floats]:
-    """Means of columns of one length over questions drawn with replacement, the same ones for all; in blocks,
-    so that memory stays bounded.
+    """Means of columns of one length over questions drawn with replacement, the same draws for all columns;
+    in blocks, to bound memory.
     """
     random = np.random.default_rng(_SEED)
     means = {name: np.empty(resamples) for name in columns}

@@ -1,7 +1,6 @@
 """The table of an evaluation as Markdown, CSV, LaTeX and for the terminal.
 
-Under the lines of each data set stand the published numbers of the methods that were run, in the same
-columns.
+The lines of each data set are followed by the published numbers of its methods, in the same columns.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _CSV += ("baseline", "difference", "p", "p_holm", "detectable", "published")
 
 
 class Row(NamedTuple):
-    """A row of text; `ours` tells what was measured here from what was published."""
+    """A row of text; `ours` is true for measured and false for published numbers."""
 
     cells: list[str]
     ours: bool
@@ -56,7 +55,7 @@ class Cells(NamedTuple):
 
 
 def cells_of(table: Table) -> Cells:
-    """The table as a person reads it."""
+    """The table as text."""
     head = ["data set", "method", "n", *map(shown_name, table.metrics), _NAMES["invalid"]]
     rows = []
     for dataset in dict.fromkeys(line.dataset for line in table.lines):
@@ -69,7 +68,7 @@ def cells_of(table: Table) -> Cells:
 
 
 def notes_of(table: Table) -> list[str]:
-    """What the marks mean, and which differences each data set could show at all."""
+    """The meaning of the marks, and the smallest detectable difference of each data set."""
     notes = [
         "[low, high]: 95 % bootstrap interval over questions. "
         f"{BETTER} better and {WORSE} worse than {table.baseline}: paired randomisation test with Holm's "
@@ -92,7 +91,7 @@ def notes_of(table: Table) -> list[str]:
 
 
 def _detectable_text(value: float | None) -> str:
-    """A share in points. Beyond 100 of them no pair of methods can differ."""
+    """A share in points. A difference above 100 points is impossible."""
     if value is None:
         return "not known, the methods never differ"
     return f"{100 * value:.1f} points" if value < 1 else "none, too few questions"
@@ -118,7 +117,7 @@ def latex(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """One row per data set, method and metric, with every figure behind it; shares stay in [0, 1]."""
+    """One row per data set, method and metric, with all its numbers; shares stay in [0, 1]."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_CSV)
@@ -145,7 +144,7 @@ def terminal(table: Table) -> TerminalTable:
 
 
 def shown_name(metric: str) -> str:
-    """What a metric is called in a table."""
+    """The name of a metric in a table."""
     return _NAMES.get(metric, metric)
 
 
@@ -164,7 +163,7 @@ def _published(dataset: str, each: Published, metrics: list[str]) -> Row | None:
 
 
 def _figure(metric: str, cell: Cell | None) -> str:
-    """`66.7 [56.0, 76.2]*` for a share, `2.25*` for a count, `-` for none."""
+    """`66.7 [56.0, 76.2]*` for a share, `2.25*` for a count, `-` for None."""
     if cell is None or cell.estimate is None:
         return "-"
     estimate = cell.estimate

@@ -1,3 +1,1 @@
-"""Where weights come from (catalogue, fetching, conversion) and the embedded LLM server for machines without
-a GPU.
-"""
+"""Model weights (catalogue, download, conversion) and the embedded LLM server for machines without a GPU."""

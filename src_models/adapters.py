@@ -1,9 +1,11 @@
-"""Whether a LoRA adapter fits a model, before a server starts; and the flags with which vLLM serves it.
+"""Checks that a LoRA adapter fits a model, before a server starts, and prints the flags with which vLLM
+serves it.
 
     python -m src_models.adapters MODEL ADAPTER     # prints vLLM's flags, one word per line
 
-llama.cpp takes an adapter in GGUF, vLLM the folder that peft saved. Both refuse a wrong one with words that
-point elsewhere ("failed to create context"), and neither notices an adapter of another model of that size.
+llama.cpp takes an adapter in GGUF, vLLM the folder that peft saved. Both refuse a wrong adapter with a
+misleading message ("failed to create context"), and neither detects an adapter of another model of the same
+shape.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from src_models.peft_folder import is_peft_folder, read_peft, require_fit
 from src_models.safetensors_file import open_folder
 
 MARK_KEY = "rearag.base_model.mark"
-"""Metadata of our GGUF adapters: the `model_mark` of the model that they were made for."""
+"""Metadata of our GGUF adapters: the `model_mark` of their base model."""
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM takes as `--max-lora-rank` (vllm 0.32, vllm/config/lora.py)."""
+"""The values that vLLM accepts for `--max-lora-rank` (vllm 0.32, vllm/config/lora.py)."""
 
 
 def require_gguf_adapter(adapter: Path, model: Path) -> None:
@@ -62,15 +64,17 @@ def _misfit(lora: GgufHeader, base: GgufHeader, why: str) -> str:
 
 
 def served_name(model: str, adapter: Path) -> str:
-    """What a server calls `model` with `adapter`, in both engines. The folder above is part of it, because
-    every run calls its adapter the same."""
+    """The served name of `model` with `adapter`, in both engines. It includes the parent folder, because the
+    adapter folder has the same name in every run.
+    """
     full = adapter.absolute()
     return f"{model}+{full.parent.name}/{full.name.removesuffix('.gguf')}"
 
 
 def vllm_flags(model: str, adapter: Path) -> list[str]:
     """The flags that make vLLM serve the peft folder `adapter` beside `model`. The sizes are compared where
-    `model` is a folder here; a model of the hub is left to vLLM's own check. Raises `UserError`."""
+    `model` is a folder here; for a model of the hub vLLM checks them. Raises `UserError`.
+    """
     if adapter.is_file():
         raise UserError(f"{adapter} is a file; vLLM takes the folder of an adapter that peft saved")
     lora = read_peft(adapter)

@@ -78,7 +78,7 @@ class _Graph:
 
 
 class Output(StrEnum):
-    """What a graph gives: hidden states [batch, seq, dim], or the logits [batch, labels] of the
+    """The output of a graph: hidden states [batch, seq, dim], or the logits [batch, labels] of the
     classification head that cross-encoders have (`BertForSequenceClassification`).
     """
 
@@ -119,7 +119,7 @@ def layer_count(weights: Weights) -> int:
 
 
 def _assemble(graph: _Graph, weights: Weights, *, heads: int, output: Output) -> int:
-    """Add all nodes; the width of the output."""
+    """Add all nodes. Returns the width of the output."""
     hidden = _embed(graph, weights)
     mask = graph.op(
         "Cast", graph.op("Unsqueeze", "attention_mask", graph.constant("mask_axes", _ints(1, 2))), to=1

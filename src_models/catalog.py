@@ -1,8 +1,7 @@
 """`configs/models.yaml` as typed values: which models exist, and the sources of each, in order.
 
-A `FileSpec` is one file that a source brings: its final size and sha256, and where the source keeps it (a
-path in a hub repository, or one member per wheel). Facts about a model (licence, context length) live beside
-it.
+A `FileSpec` is one file of a source: its final size and sha256, and its place in the source (a path in a hub
+repository, or one member per wheel). Facts about a model (licence, context length) are in its entry.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ CATALOG_FILE = REPO_ROOT / "configs" / "models.yaml"
 
 
 class SourceError(Exception):
-    """One source of a model did not work; the message is the reason, as a clause. The next one is tried."""
+    """One source of a model failed; the message is the reason, as a clause. The next source is tried."""
 
 
 class Part(NamedTuple):
@@ -73,7 +72,7 @@ class Source:
 
     @property
     def files(self) -> list[FileSpec]:
-        """What this source brings; empty for a local path."""
+        """The files of this source; empty for a local path."""
         if self.hub is not None:
             return self.hub.files
         return self.pip.files if self.pip is not None else []
@@ -82,7 +81,8 @@ class Source:
 @config_class
 class ModelEntry:
     """One model: an `llm` is a single GGUF file, an `encoder` becomes a folder with ONNX files. `heads`
-    (attention heads of an encoder) is the one size that its weights do not show."""
+    (attention heads of an encoder) is the only size that cannot be read from the weights.
+    """
 
     kind: Literal["llm", "encoder"]
     licence: str

@@ -1,4 +1,4 @@
-"""Make an encoder folder that onnxruntime serves without torch, from whatever a source brought.
+"""Builds an encoder folder that onnxruntime serves without torch, from the files of a source.
 
     python -m src_models.encoders HF_FOLDER OUT_FOLDER --family bge    # any plain BERT with safetensors
     python -m src_models.encoders HF_FOLDER OUT_FOLDER --cross-encoder # a BERT reranker, for `rerank.model`
@@ -34,14 +34,15 @@ PROBES = (
     "A string quartet in C minor, first performed in Vienna, was received coldly by the critics of the day.",
 )
 INT8_FLOOR = 0.95
-"""Below this cosine the 8-bit file is broken rather than rounded."""
+"""Below this cosine the 8-bit file counts as broken; rounding alone gives a higher one."""
 
 
 def build_encoder(
     fetched: Mapping[str, Path], *, family: str, heads: int, max_length: int, out: Path
 ) -> None:
     """Write the encoder folder `out`. `fetched` holds `tokenizer.json` and either `model.safetensors` or
-    `weights.tar.gz` (an ONNX export). Raises `SourceError` when the weights are not what they should be."""
+    `weights.tar.gz` (an ONNX export). Raises `SourceError` for unusable weights.
+    """
     out.mkdir(parents=True)
     weights = _weights(fetched, scratch=out / "unpacked")
     write_bert(weights, out / "model.onnx", heads=heads, int8=False)
@@ -99,8 +100,7 @@ def _mean_vectors(model: Path, feed: Mapping[str, NDArray[np.int64]]) -> NDArray
 
 def build_cross_encoder(folder: Path, out: Path, *, heads: int) -> None:
     """Write ONNX files (fp32 and int8) of the cross-encoder in `folder`, a `BertForSequenceClassification`,
-    with its tokenizer and config beside them. Raises `SourceError` when the weights are not what they
-    should be.
+    with its tokenizer and config beside them. Raises `SourceError` for unusable weights.
     """
     out.mkdir(parents=True)
     weights = read_safetensors(folder / "model.safetensors")

@@ -1,6 +1,6 @@
-"""What a family of encoders asks of its caller.
+"""The pooling and prefixes of encoder families.
 
-Never guessed from how a path is spelt: the published system adds E5's prefixes only where the path contains
+The family is never derived from a path: the published system adds E5's prefixes only where the path contains
 "e5" (reference/rearag.md, section 2.7), so a copy under another name silently loses quality.
 """
 
@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 
 class Family(NamedTuple):
-    """How token vectors become one vector, and what is put before a text."""
+    """The pooling of token vectors, and the prefixes of queries and passages."""
 
     pooling: Literal["mean", "cls"]
     query_prefix: str

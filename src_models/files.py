@@ -1,4 +1,4 @@
-"""Small file tools of this room: hashing, a lock between processes, a disk check."""
+"""File functions of this package: hashing, a lock between processes, a disk check."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from src_core.errors import UserError
 BLOCK = 1 << 20
 
 Report = Callable[[int], None]
-"""Called with the number of bytes that arrived so far for the file at hand."""
+"""Called with the number of bytes received so far for the current file."""
 
 
 def sha256_of(path: Path) -> str:
@@ -28,7 +28,7 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
-    """Hold an advisory lock on `path`; a second process waits here. A holder that dies lets go."""
+    """Hold an advisory lock on `path`; a second process waits. The lock is released when its holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,8 +1,8 @@
-"""What a GGUF file says about itself: metadata, and name, type and shape of each tensor.
+"""The header of a GGUF file: metadata, and name, type and shape of each tensor.
 
 The layout is the one of the GGUF specification, version 2 and 3 (ggml-org/ggml, docs/gguf.md), read with the
-standard library alone and without keeping arrays: a vocabulary of 150,000 words costs a tenth of a second
-instead of seconds, so a server can check its files before it starts.
+standard library alone and without keeping arrays: a vocabulary of 150,000 words takes 0.1 s instead of
+seconds, so that a server can check its files before it starts.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ class GgufHeader:
         return self.facts.get("general.type") == "adapter"
 
     def number(self, key: str) -> int | float | None:
-        """A numeric fact of the architecture (`attention.head_count`); None when the file does not say."""
+        """A numeric fact of the architecture (`attention.head_count`); None when the file has none."""
         value = self.facts.get(f"{self.architecture}.{key}")
         return None if isinstance(value, str) else value
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
-    """Read the head of a GGUF file. Raises `UserError` when it is none, or is cut off."""
+    """Read the head of a GGUF file. Raises `UserError` when it is not a GGUF file, or is truncated."""
     if not path.is_file():
         raise UserError(f"no such file: {path}; check the path")
     with path.open("rb") as handle:
@@ -71,13 +71,16 @@ def read_gguf_header(path: Path) -> GgufHeader:
             try:
                 return _read(path, _Cursor(data))
             except (struct.error, KeyError, ValueError, OverflowError) as error:
-                raise UserError(f"{path} is damaged or cut off ({error}); fetch or make it again") from error
+                raise UserError(
+                    f"{path} is damaged or truncated ({error}); download or convert it again"
+                ) from error
 
 
 def model_mark(header: GgufHeader) -> str:
-    """A digest that tells models of one shape apart, whatever they are quantised to: every common type of
-    file keeps the last norm in float32. A model with a LoRA adapter merged into it has the mark of its base.
-    Empty when the file holds no such norm in float32."""
+    """A digest that distinguishes models of one shape, independent of their quantisation: all common
+    quantisations keep the last norm in float32. A model with a LoRA adapter merged into it has the mark of
+    its base. Empty when the file holds no such norm in float32.
+    """
     info = header.tensors.get(NORM)
     if info is None or info.kind != F32:
         return ""
@@ -87,7 +90,7 @@ def model_mark(header: GgufHeader) -> str:
 
 
 class _Cursor:
-    """A place in the file that moves on with every value read."""
+    """A position in the file that advances with every value read."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data = data
@@ -135,7 +138,7 @@ def _read(path: Path, cursor: _Cursor) -> GgufHeader:
 
 
 def _value(cursor: _Cursor, kind: int) -> Fact | None:
-    """The next value, None for an array (which is passed over)."""
+    """The next value, None for an array (which is skipped)."""
     if kind == STRING:
         return cursor.text()
     if kind != ARRAY:

@@ -2,8 +2,8 @@
 
     python -m src_models.hub meta REPO FILE     # {"path"} when cached, else {"etag", "size", "blobs"}
 
-A child has a deadline of its own (name resolution can hang for minutes) and turns whatever the package raises
-into one line of text. The package's cache and its variables (HF_HUB_OFFLINE, HF_HOME, HF_TOKEN, HF_ENDPOINT)
+A child has its own deadline (name resolution can hang for minutes) and reports any exception of the package
+as one line of text. The package's cache and its variables (HF_HUB_OFFLINE, HF_HOME, HF_TOKEN, HF_ENDPOINT)
 are respected. Before a large download the announced sha256 is compared with the pinned one.
 """
 
@@ -38,8 +38,8 @@ Watch = Callable[[], None]
 
 
 def fetch_hub_file(repo: str, spec: FileSpec, *, work: Path, report: Report) -> Path:
-    """Bring `spec` of `repo` into `work`, verified when pinned; `report` gets the bytes that arrived. Raises
-    `SourceError` with the reason.
+    """Download `spec` of `repo` into `work`, verified when pinned; `report` gets the number of bytes
+    received. Raises `SourceError` with the reason.
     """
     target = work / spec.name
     if target.exists():
@@ -71,8 +71,8 @@ def _take(cached: Path, spec: FileSpec, *, target: Path) -> Path:
 
 
 def snapshot(repo: str) -> Path:
-    """The folder of a whole model repository in the package's cache, fetched if need be. Raises `UserError`
-    when it cannot be had.
+    """The folder of a whole model repository in the package's cache, downloaded if needed. Raises `UserError`
+    when it is not available.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
@@ -81,7 +81,7 @@ def snapshot(repo: str) -> Path:
         with Steps(Console(stderr=True))(f"fetching {repo}"):
             return Path(snapshot_download(repo, allow_patterns=list(SNAPSHOT_FILES)))
     except RepositoryNotFoundError as error:
-        raise UserError(f"the hub knows no model {repo!r}; check the name or give a folder") from error
+        raise UserError(f"the hub has no model {repo!r}; check the name or give a folder") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise UserError(
             f"the hub cannot be reached for {repo!r}; download the model and give its folder"
@@ -95,7 +95,7 @@ def _watch(known: dict[str, Any], report: Report) -> Watch:
     def look() -> None:
         sizes = [0]
         for path in folder.glob(f"{etag}*.incomplete") if etag else ():
-            with contextlib.suppress(FileNotFoundError):  # renamed once it is whole
+            with contextlib.suppress(FileNotFoundError):  # renamed once it is complete
                 sizes.append(path.stat().st_size)
         report(max(sizes))
 
@@ -111,20 +111,20 @@ def _child(arguments: list[str], *, seconds: float | None, watch: Watch = lambda
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPO_ROOT, env=environment
     ) as process:
         try:
-            while (said := _said(process)) is None:
+            while (output := _output_of(process)) is None:
                 watch()
                 if seconds is not None and time.monotonic() - begun > seconds:
                     raise SourceError(f"no answer within {seconds:.0f} s")
         finally:
-            process.kill()  # does nothing to one that has ended
+            process.kill()  # no effect on a process that has ended
     if process.returncode:
-        lines = said[1].decode(errors="replace").strip().splitlines()
-        raise SourceError(lines[-1][:200] if lines else "the download broke off without a reason")
-    answer: dict[str, Any] = json.loads(said[0])
+        lines = output[1].decode(errors="replace").strip().splitlines()
+        raise SourceError(lines[-1][:200] if lines else "the download ended without a message")
+    answer: dict[str, Any] = json.loads(output[0])
     return answer
 
 
-def _said(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | None:
+def _output_of(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | None:
     """Standard output and error of a process that has ended, None while it works."""
     try:
         return process.communicate(timeout=POLL_SECONDS)

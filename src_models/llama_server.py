@@ -2,17 +2,17 @@
 
     python -m src_models.llama_server --model qwen2.5-coder-0.5b --port 9891 [--lora adapter.gguf]
 
-What a client must know about this server (llama.cpp as bound by xllamacpp 2026.10):
+Behaviour of this server that clients depend on (llama.cpp as bound by xllamacpp 2026.10):
 
 - A field `grammar` (GBNF) and `response_format` of type `json_schema` both constrain a chat reply. vLLM's
-  field `structured_outputs` is ignored without a word.
+  field `structured_outputs` is ignored silently.
 - A last message of the assistant is continued, and the reply's content begins with that message's text again.
-- A role that the chat template does not know ("observation" with Qwen's) is dropped without a word: send
+- A role that the chat template does not know ("observation" with Qwen's) is dropped silently: send
   observations as `user`.
 - Text shared with an earlier request is not computed again: `cached_tokens` in `usage.prompt_tokens_details`.
 - `stop` strings work and are not part of the reply; `seed` with one request at a time repeats.
 - A request longer than a slot is answered 400 with the type `exceed_context_size_error`.
-- With a LoRA adapter every request is answered with it, and the model's name says so (`served_name`).
+- With a LoRA adapter every request is answered with it, and the model's name includes it (`served_name`).
 - /health answers 503 while the model loads; /health, /v1/models need no token.
 """
 
@@ -35,12 +35,14 @@ from src_models.gguf_header import MAGIC
 from src_models.machine import default_threads
 
 PROMPT_CACHE_MIB = 512
-"""Room for the states of conversations that lost their slot; the default of 8 GiB fills up over time."""
+"""Memory in MiB for the states of conversations that lost their slot; the default of 8 GiB fills up over
+time.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """What can be chosen about one server. `ctx` is tokens per slot; `lora` is a GGUF adapter."""
+    """The settings of one server. `ctx` is the number of tokens per slot; `lora` is a GGUF adapter."""
 
     model: Path
     alias: str
@@ -69,7 +71,7 @@ def serve(settings: ServerSettings, *, stop: threading.Event) -> None:
 
 
 def start(params: Any) -> Any:
-    """Start the server of the binding: returns once the model is loaded and the port answers."""
+    """Start the server of the binding: returns when the model is loaded and the port answers."""
     import xllamacpp
 
     try:
@@ -101,8 +103,8 @@ def make_params(settings: ServerSettings) -> Any:
 def _set_capacity(params: Any, settings: ServerSettings) -> None:
     params.n_parallel = settings.parallel
     params.n_ctx = settings.ctx * settings.parallel
-    # One KV buffer per slot: with a shared one, what a request answers depends on its neighbours even at
-    # temperature 0 or with a seed, and one long request takes the room of the others.
+    # One KV buffer per slot: with a shared one, a reply depends on concurrent requests even at temperature 0
+    # or with a seed, and one long request takes the space of the others.
     params.kv_unified = False
     params.cache_ram_mib = PROMPT_CACHE_MIB
     params.cpuparams.n_threads = settings.threads
@@ -116,7 +118,7 @@ def _set_surface(params: Any) -> None:
     params.endpoint_slots = False
     params.endpoint_props = False
     params.ui = False
-    # The default lets every web page that a browser shows on this machine talk to the server.
+    # The default lets every web page in a browser on this machine send requests to the server.
     params.cors_origins = ""
     params.cors_credentials = False
     params.verbosity = 1

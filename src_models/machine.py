@@ -1,4 +1,4 @@
-"""Facts about this machine: how many threads a CPU server takes, what its processor computes fast."""
+"""Facts about this machine: the threads of a CPU server, and native bf16 arithmetic."""
 
 from __future__ import annotations
 
@@ -19,22 +19,25 @@ def usable_cpus() -> set[int]:
 
 def physical_cores(folder: Path = CPU_FOLDER) -> int:
     """Physical cores among the usable CPUs: hyper-thread siblings share one core's arithmetic units, and
-    llama.cpp gains nothing from the second. Falls back to logical CPUs where the kernel does not tell. A CPU
-    quota (cgroup v2) caps the result."""
+    llama.cpp gains nothing from the second. Falls back to logical CPUs where the kernel does not report
+    cores. A CPU quota (cgroup v2) caps the result.
+    """
     cpus = usable_cpus()
     cores = {_core_of(folder, cpu) for cpu in cpus}
     return max(1, min(len(cores), _quota(len(cpus))))
 
 
 def default_threads(share: int = 1) -> int:
-    """Threads for one of `share` LLM servers on this machine: spinning threads that outnumber the cores make
-    every server crawl, so the cores are divided; each gets at least one."""
+    """Threads for one of `share` LLM servers on this machine: more spinning threads than cores slow down
+    every server, so the cores are divided; each server gets at least one.
+    """
     return max(1, physical_cores() // max(1, share))
 
 
 def native_bf16(file: Path = CPU_INFO) -> bool | None:
-    """Whether the processor multiplies matrices in bf16 itself; elsewhere that is emulated, many times slower
-    than float32. None where the kernel does not tell."""
+    """Whether the processor has instructions for bf16 matrix products; otherwise they are emulated, many
+    times slower than float32. None where the kernel does not report it.
+    """
     try:
         lines = file.read_text().splitlines()
     except OSError:

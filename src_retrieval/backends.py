@@ -1,8 +1,8 @@
 """Backends are modules of `vector/`, `sparse/` and `rerankers/`: one module each, found by the kinds that it
 serves.
 
-A module offers itself by a constant `BACKEND`. Importing it must cost nothing: heavy packages and client
-libraries are imported where they are used.
+A module registers itself by a constant `BACKEND`. Importing it must be cheap: heavy packages and
+client libraries are imported where they are used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def backends_in(package: str) -> dict[str, Any]:
 
 
 def backend_of(kinds: Mapping[str, Any], kind: str, *, what: str) -> Any:
-    """The backend of `kind`; an unknown one is a `UserError` that lists the known ones."""
+    """The backend of `kind`; raises `UserError` with the known kinds for an unknown one."""
     if kind not in kinds:
         raise UserError(f"no {what} is called {kind!r}; there are: {', '.join(kinds)}")
     return kinds[kind]

@@ -2,9 +2,9 @@
 
     bash scripts/build_index.sh corpus=data/sample_world/corpus.jsonl index_dir=indexes/sample_world
 
-Memory stays flat as the corpus grows: vectors go to a file chunk by chunk, with a progress file behind
-them, so a killed build goes on where it stopped when the same command is given again. The published
-builder keeps all embeddings in memory (reference/rearag.md, section 2.7).
+Memory stays flat as the corpus grows: vectors go to a file chunk by chunk, with a progress file, so that the
+same command resumes a killed build. The published builder keeps all embeddings in memory
+(reference/rearag.md, section 2.7).
 """
 
 from __future__ import annotations
@@ -37,9 +37,7 @@ from src_retrieval.vector.base import map_vectors
 
 
 def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
-    """Build, or go on building, or find that the index is there already. Raises `UserError` with what
-    to do.
-    """
+    """Build the index, resume its build, or report that it is up to date. Raises `UserError`."""
     started = time.monotonic()
     plan = make_plan(config)
     layout = plan.layout
@@ -60,8 +58,8 @@ def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
         write_manifest(layout, manifest)
         _tidy(plan)
         corpus.close()
-    said = f"index ready in {layout.root}: {manifest.rows} passages, {manifest.build_seconds:.1f} s"
-    steps.console.print(said)
+    message = f"index ready in {layout.root}: {manifest.rows} passages, {manifest.build_seconds:.1f} s"
+    steps.console.print(message)
     return manifest
 
 
@@ -73,7 +71,9 @@ def _open_corpus(config: BuildConfig, layout: IndexLayout, steps: Steps) -> Corp
 
 
 def _require_same(present: Manifest, wanted: Manifest, layout: IndexLayout) -> None:
-    """A finished index is only replaced when that was asked for."""
+    """Raises `UserError` where a finished index of another corpus or encoder would be replaced without
+    `overwrite`.
+    """
     for what in ("corpus_sha256", "encoder", "type", "dense", "sparse", "settings"):
         if getattr(present, what) != getattr(wanted, what):
             raise UserError(
@@ -83,7 +83,7 @@ def _require_same(present: Manifest, wanted: Manifest, layout: IndexLayout) -> N
 
 
 def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
-    """Fill the vector file from where the last run stopped."""
+    """Append to the vector file, after the rows of the last run."""
     layout, chunk = plan.layout, plan.config.chunk_rows
     fingerprint = {"corpus": corpus.info.sha256, "encoder": dataclasses.asdict(encoder.identity)}
     done = _rows_done(plan, fingerprint)
@@ -109,7 +109,7 @@ def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
 
 
 def _rows_done(plan: Plan, fingerprint: dict[str, Any]) -> int:
-    """Rows that an earlier run left in the vector file; 0 when there was none or it is to be replaced."""
+    """Rows that an earlier run left in the vector file; 0 when there are none or they are to be replaced."""
     layout = plan.layout
     if plan.config.overwrite and not layout.progress.is_file():
         return 0
@@ -127,7 +127,9 @@ def _rows_done(plan: Plan, fingerprint: dict[str, Any]) -> int:
 
 
 def _remove_indexes(plan: Plan) -> None:
-    """What an interrupted or replaced build left: indexes are made anew from the vectors, which stay."""
+    """Remove the indexes of an interrupted or replaced build: they are rebuilt from the vectors, which are
+    kept.
+    """
     replaced = None
     with contextlib.suppress(UserError):  # an unreadable manifest is replaced too
         replaced = read_manifest(plan.layout)
@@ -160,7 +162,7 @@ def _tidy(plan: Plan) -> None:
 
 @contextmanager
 def _locked(layout: IndexLayout) -> Iterator[None]:
-    """One builder per folder; the lock vanishes with the process."""
+    """One builder per folder; the lock ends with the process."""
     with layout.lock.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What an index build will do, checked before anything is made: the config, the backends, the space."""
+"""The plan of an index build, checked before anything is written: the config, the backends, the space."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ BASE_MEMORY = 1 << 29
 
 @config_class
 class BuildConfig:
-    """What to build. `type` is a kind of vector index, a kind of word index, or `hybrid`, whose halves are
-    `dense` and `sparse`. `shape` and `sparse_options` hold the settings of the two backends. `keep_vectors`
-    keeps the float32 vectors of an index that does not search them. `chunk_rows` passages are encoded between
-    two saves.
+    """The settings of a build. `type` is a kind of vector index, a kind of word index, or `hybrid`, whose
+    halves are `dense` and `sparse`. `shape` and `sparse_options` hold the settings of the two backends.
+    `keep_vectors` keeps the float32 vectors of an index that does not search them. `chunk_rows` passages are
+    encoded between two saves.
     """
 
     corpus: str
@@ -67,7 +67,7 @@ class Words:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """A checked build: what goes where, and what the manifest will say."""
+    """A checked build: its files and the values of its manifest."""
 
     config: BuildConfig
     layout: IndexLayout
@@ -113,7 +113,7 @@ def make_plan(config: BuildConfig) -> Plan:
 
 
 def check_space(plan: Plan, corpus: Corpus) -> None:
-    """Refuse before hours of work when disk or memory cannot hold the result."""
+    """Raises `UserError`, before hours of work, when disk or memory is too small for the result."""
     disk, memory = 0, BASE_MEMORY
     if plan.vectors is not None:
         own = plan.vectors
@@ -138,7 +138,7 @@ def check_space(plan: Plan, corpus: Corpus) -> None:
 
 
 def memory_available() -> int:
-    """Bytes that can be had without swapping."""
+    """Bytes that are available without swapping."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

@@ -1,7 +1,7 @@
-"""Answers of the retriever that were given before.
+"""A cache of the retriever's answers.
 
-The server keeps them, not its callers: so all methods of an evaluation, the live page and data construction
-share them while the server runs, and none outlives the index it came from.
+The cache is in the server, not in its clients: all methods of an evaluation, the live page and data
+construction share it while the server runs, and no answer outlives its index.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _Key = tuple[bytes, int]
 
 
 class ResultCache:
-    """The ranked rows of the latest queries, `capacity` rows in all (about 150 bytes each; 0: none). A
-    query is kept as its hash, so that long ones need no more; the hash covers `identity`, which names
-    index, encoder and reranker. Safe for concurrent use.
+    """The ranked rows of the latest queries, `capacity` rows in all (about 150 bytes each; 0: none). A query
+    is stored as its hash, so that long queries need no more memory; the hash covers `identity`, which names
+    index, encoder and reranker. Thread-safe.
     """
 
     def __init__(self, capacity: int, identity: str) -> None:
@@ -31,7 +31,7 @@ class ResultCache:
     def through(
         self, search: Callable[[Sequence[str], int], list[list[Ranked]]], queries: Sequence[str], top_n: int
     ) -> tuple[list[list[Ranked]], int]:
-        """The rows for each query, in order, and how many were found here; `search` gets the others."""
+        """The rows for each query, in order, and the number of cached ones; `search` gets the others."""
         keys = [(self._hash(query), top_n) for query in queries]
         with self._lock:
             known = [self._rows.get(key) for key in keys]

@@ -1,4 +1,4 @@
-"""The retriever boundary: a `Retriever` protocol and the asynchronous HTTP client of our server.
+"""The retriever interface `Retriever` and the asynchronous HTTP client of our server.
 
 One session with a bounded pool serves all callers; `src_core.http_json` retries (the published client raises
 on the first error and loses the question, reference/rearag.md, section 3).
@@ -15,10 +15,10 @@ from src_core.types import Passage, title_of
 
 
 class Retriever(Protocol):
-    """What the loop needs of a retriever."""
+    """The interface of a retriever that the loop uses."""
 
     async def search(self, query: str, top_n: int) -> list[Passage]:
-        """The `top_n` best passages, best first. Raises `RetrieverError` once retries are spent."""
+        """The `top_n` best passages, best first. Raises `RetrieverError` after all retries."""
         ...
 
     async def passages(self, ids: Sequence[str]) -> list[Passage]:
@@ -31,7 +31,7 @@ class Retriever(Protocol):
 
 
 class RetrieverClient:
-    """Speaks `/search`, `/batch_search`, `/passages` and `/health`."""
+    """A client of `/search`, `/batch_search`, `/passages` and `/health`."""
 
     def __init__(
         self,
@@ -71,13 +71,13 @@ class RetrieverClient:
     async def passages(self, ids: Sequence[str]) -> list[Passage]:
         """See `Retriever.passages`; they carry no scores."""
         found = await self._http.request("POST", "/passages", {"ids": list(ids)}, expect=list)
-        made = _passages(self._url, found, [None] * len(found))
-        if [passage.id for passage in made] != list(ids):
-            raise RetrieverError(f"{self._url} answered with other passages than were asked for")
-        return made
+        passages = _passages(self._url, found, [None] * len(found))
+        if [passage.id for passage in passages] != list(ids):
+            raise RetrieverError(f"{self._url} answered with other passages than requested")
+        return passages
 
     async def health(self) -> dict[str, Any]:
-        """The server's health object, with what it serves under `index`."""
+        """The server's health object, with the description of its index under `index`."""
         found: dict[str, Any] = await self._http.request("GET", "/health", expect=dict)
         return found
 
@@ -93,7 +93,9 @@ def _pair(url: str, reply: Any) -> tuple[list[Any], list[Any]]:
 
 
 def _passages(url: str, documents: list[Any], scores: list[Any]) -> list[Passage]:
-    """A server that is not ours gives its scores in the list only; they count as those of the retrieval."""
+    """The passages of a reply. Other servers give scores only in the list; these count as retrieval
+    scores.
+    """
     try:
         return [
             Passage(
@@ -109,5 +111,5 @@ def _passages(url: str, documents: list[Any], scores: list[Any]) -> list[Passage
 
 
 def _named(scores: Mapping[str, Any]) -> dict[str, float]:
-    """Scores by name, without those that are no numbers (JSON has no infinities: they arrive as null)."""
+    """Scores by name, without those that are not numbers (JSON has no infinities: they arrive as null)."""
     return {str(name): float(value) for name, value in scores.items() if value is not None}

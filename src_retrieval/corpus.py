@@ -1,10 +1,10 @@
-"""A memory-mapped corpus: random access by row and by id, never wholly in RAM.
+"""A memory-mapped corpus: random access by row and by id, without loading the whole file into memory.
 
-Formats: JSONL rows `{"id", "contents"}` (FlashRAG: the first line of `contents` is the title, often
-quoted) or `{"id", "title", "text"}`, and DPR's `psgs_w100.tsv` (header `id text title`, quoted). A
-missing JSONL id becomes the row number. One validating pass writes offsets and hashed ids beside the
-index; later starts map them. Measured elsewhere at 1.3 us of CPU per parsed row and 0.3 us per raw row,
-against 12 us for a `datasets` row (reference/performance.md, section 1.6).
+Formats: JSONL rows `{"id", "contents"}` (FlashRAG: the first line of `contents` is the title, often quoted)
+or `{"id", "title", "text"}`, and DPR's `psgs_w100.tsv` (header `id text title`, quoted). A missing JSONL id
+becomes the row number. One validating pass writes offsets and hashed ids beside the index; later starts map
+them. Measured elsewhere at 1.3 us of CPU per parsed row and 0.3 us per raw row, against 12 us for a
+`datasets` row (reference/performance.md, section 1.6).
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ REPORT_EVERY = 1 << 24
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CorpusInfo:
-    """What the validating pass learned. `plain`: every row can be sent as its bytes. `size` and
-    `mtime_ns` tell cheaply whether the file is still the same, `sha256` tells for certain.
+    """The result of the validating pass. `plain`: every row can be sent as its bytes. `size` and `mtime_ns`
+    are a fast check that the file has not changed, `sha256` is an exact one.
     """
 
     format: CorpusFormat
@@ -55,7 +55,7 @@ class CorpusInfo:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CorpusCache:
-    """The files beside an index that make opening its corpus instant."""
+    """The files beside an index with which its corpus opens without a scan."""
 
     folder: Path
 
@@ -105,8 +105,8 @@ class Corpus:
         return parse_tsv(line, self.info.columns)
 
     def document(self, number: int) -> bytes:
-        """Row `number` as the wire object `{"id", "contents"}`; the file's own bytes where they are
-        that already.
+        """Row `number` as the wire object `{"id", "contents"}`; the file's own bytes where they have this
+        form.
         """
         if self.info.plain:
             return self._line(number)
@@ -177,7 +177,7 @@ def _cached(path: Path, cache: CorpusCache) -> CorpusInfo | None:
 
 
 def _scan(path: Path, cache: CorpusCache, advance: Advance) -> CorpusInfo:
-    """Validate every row once; write offsets and hashed ids; return what was learned."""
+    """Validate every row once; write offsets and hashed ids; return the info."""
     stat = path.stat()
     fmt = CorpusFormat.TSV if path.suffix.lower() == ".tsv" else CorpusFormat.JSONL
     digest = hashlib.sha256()
@@ -200,7 +200,7 @@ def _scan(path: Path, cache: CorpusCache, advance: Advance) -> CorpusInfo:
                     continue
                 row = parse_jsonl(line, rows) if fmt is CorpusFormat.JSONL else parse_tsv(line, columns)
             except RowError as error:
-                raise UserError(f"{path}, line {number}: {error}; mend or remove that line") from error
+                raise UserError(f"{path}, line {number}: {error}; correct or remove that line") from error
             offsets.append(start)
             ids.append(id_hash(row.id))
             rows, plain = rows + 1, plain and row.plain
@@ -214,14 +214,14 @@ def _scan(path: Path, cache: CorpusCache, advance: Advance) -> CorpusInfo:
 
 def _lines(handle: BinaryIO, advance: Advance) -> Iterator[tuple[int, int, bytes]]:
     """(line number from 1, byte offset, line) for each line."""
-    start, told = 0, 0
+    start, reported = 0, 0
     for number, line in enumerate(handle, start=1):
         yield number, start, line
         start += len(line)
-        if start - told >= REPORT_EVERY:
-            advance(start - told)
-            told = start
-    advance(start - told)
+        if start - reported >= REPORT_EVERY:
+            advance(start - reported)
+            reported = start
+    advance(start - reported)
 
 
 def _sort_ids(partial: Path, cache: CorpusCache) -> None:
@@ -233,7 +233,9 @@ def _sort_ids(partial: Path, cache: CorpusCache) -> None:
 
 
 def _reject_repeated_ids(corpus: Corpus) -> None:
-    """Two rows with one id would make "the passage behind this observation" ambiguous."""
+    """Raises `UserError` for two rows with one id, since an id must identify the passage of an
+    observation.
+    """
     hashes, rows = corpus._hashes, corpus._hash_rows
     for at in np.flatnonzero(hashes[1:] == hashes[:-1]):
         first, second = int(rows[at]), int(rows[at + 1])

@@ -32,11 +32,12 @@ LOG = logging.getLogger("src_retrieval")
 
 @config_class
 class EngineConfig:
-    """What to search. The first four names are those of the published `retriever_config.yaml`: the encoder
-    (a folder, a hub name or a registry name), the index (a folder made by `build_index.sh`, or a FAISS
-    file), FAISS on the GPU, and the corpus. `type` empty: as the index was built; a hybrid's halves can be
-    served alone. `hybrid_depth` rows of each list are fused. `searching` and `sparse_options` hold the
-    settings of the vector and the word backend; `rerank` empty: no reranker.
+    """The settings of a search engine. The first four names are those of the published
+    `retriever_config.yaml`: the encoder (a folder, a hub name or a registry name), the index (a folder built
+    by `build_index.sh`, or a FAISS file), FAISS on the GPU, and the corpus. `type` empty: as the index was
+    built; either half of a hybrid can be served alone. `hybrid_depth` rows of each list are fused.
+    `searching` and `sparse_options` hold the settings of the vector and the word backend; `rerank` empty: no
+    reranker.
     """
 
     retrieval_method: str
@@ -54,8 +55,8 @@ class EngineConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SearchEngine:
-    """The parts that search one corpus, and the steps of a search over them. Each part is for one thread at a
-    time: the pipeline calls each step from a thread of its own.
+    """The parts that search one corpus, and the steps of a search over them. Each part is used by one thread
+    at a time: the pipeline calls each step from its own thread.
     """
 
     corpus: Corpus
@@ -72,7 +73,7 @@ class SearchEngine:
 
     @property
     def rerank_batch(self) -> int:
-        """Queries that are reranked together."""
+        """The number of queries that are reranked together."""
         return self.config.rerank.max_batch if self.config.rerank else 1
 
     def search(self, queries: Sequence[str], top_n: Sequence[int]) -> list[list[Ranked]]:
@@ -95,7 +96,7 @@ class SearchEngine:
             return [[] for _ in top_n]
         depths = [self._depth(wanted) for wanted in top_n]
         hits = self.dense.search(np.stack(vectors), max(depths))
-        # Cut to what each query alone would get, so that its batch does not change its answer.
+        # Cut to the number that each query would get alone, so that the answer does not depend on the batch.
         return [ranked(hits, at, depth) for at, depth in enumerate(depths)]
 
     def search_sparse(self, queries: Sequence[str], top_n: Sequence[int]) -> list[list[Ranked]]:
@@ -107,7 +108,7 @@ class SearchEngine:
         return [ranked(hits, at, depth) for at, depth in enumerate(depths)]
 
     def fuse(self, dense: list[Ranked], sparse: list[Ranked], top_n: int) -> list[Ranked]:
-        """One list of the two of a query."""
+        """Fuse the two lists of a query."""
         return fuse([dense, sparse], self._candidates(top_n), constant=self.config.rrf_constant)
 
     def rerank(
@@ -123,7 +124,7 @@ class SearchEngine:
         ]
         judged = self.reranker.score(pairs) if pairs else np.zeros(0, dtype=np.float32)
         if not np.isfinite(judged).all():
-            raise ArithmeticError(f"{self.reranker.identity.name} gave scores that are no numbers")
+            raise ArithmeticError(f"{self.reranker.identity.name} gave scores that are not numbers")
         scores = iter(judged.tolist())
         scored = [[result._replace(rerank=next(scores)) for result in found] for found in rows]
         return [
@@ -132,11 +133,11 @@ class SearchEngine:
         ]
 
     def _candidates(self, top_n: int) -> int:
-        """Rows that go into the reranker, or that are answered."""
+        """The number of rows that are reranked, or returned without a reranker."""
         return max(top_n, self.config.rerank.top_n) if self.config.rerank else top_n
 
     def _depth(self, top_n: int) -> int:
-        """Rows of each index."""
+        """The number of rows that are taken from each index."""
         wanted = self._candidates(top_n)
         return max(wanted, self.config.hybrid_depth) if self.hybrid else wanted
 
@@ -149,7 +150,7 @@ class OpenedIndex(NamedTuple):
 
 
 def open_engine(config: EngineConfig) -> OpenedIndex:
-    """Load and verify. Raises `UserError` when index, encoder and corpus do not belong together."""
+    """Load and verify. Raises `UserError` when index, encoder and corpus do not match."""
     path = Path(config.index_path)
     if path.is_file():
         return OpenedIndex(_from_file(config, path), None)
@@ -214,11 +215,13 @@ def _on_gpus(index: VectorIndex, options: SearchOptions) -> VectorIndex:
 
 
 def _require_encoder(encoder: Encoder, manifest: Manifest, layout: IndexLayout) -> None:
-    """Vectors of two encoders share no space: comparing them returns noise without any error."""
+    """Raises `UserError` for another encoder than the index's: vectors of two encoders are not comparable,
+    and a search would return noise without any error.
+    """
     built, given = manifest.encoder, encoder.identity
     if built is None:
         raise UserError(
-            f"the manifest of {layout.root} names no encoder; rebuild it with {rebuild_hint(layout)}"
+            f"the manifest of {layout.root} has no encoder; rebuild it with {rebuild_hint(layout)}"
         )
     if (built.sha256, built.family, built.dim) == (given.sha256, given.family, given.dim):
         return
@@ -231,7 +234,7 @@ def _require_encoder(encoder: Encoder, manifest: Manifest, layout: IndexLayout) 
 
 
 def _from_file(config: EngineConfig, path: Path) -> SearchEngine:
-    """A FAISS file made elsewhere: without a manifest only sizes can be checked."""
+    """An engine over a FAISS file from another source: without a manifest only sizes can be checked."""
     LOG.warning("%s has no manifest: that it was built by %s is not checked", path, config.retrieval_method)
     corpus = open_corpus(Path(config.corpus_path), path.with_name(path.name + ".corpus"))
     encoder = load_encoder(config.retrieval_method, config.encoding)

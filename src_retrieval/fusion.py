@@ -10,9 +10,8 @@ RRF_K = 60
 
 
 def fuse(rankings: Sequence[Sequence[Ranked]], k: int, *, constant: int = RRF_K) -> list[Ranked]:
-    """The `k` rows with the largest sum of 1 / (constant + rank), ranks counted from 1 over the lists
-    that hold the row. Ties go to the row that stands higher in the earlier list, so the order is
-    deterministic.
+    """The `k` rows with the largest sum of 1 / (constant + rank), ranks counted from 1 over the lists that
+    hold the row. Ties go to the row that is higher in the earlier list, so that the order is deterministic.
     """
     totals: dict[int, float] = {}
     for ranking in rankings:

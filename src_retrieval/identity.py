@@ -1,5 +1,5 @@
-"""What a server answers from, as plain data: for `/health`, and as one digest for cache keys and manifests of
-runs. Two servers with one digest give the same answers.
+"""The description of a server's index, encoder and reranker as plain data: for `/health`, and as one digest
+for cache keys and manifests of runs. Two servers with one digest give the same answers.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ DIGEST_CHARS = 16
 
 
 def describe(opened: OpenedIndex) -> dict[str, Any]:
-    """What `/health` says under `index`: no secrets, no paths, no vectors. `digest` is the index's own,
-    `identity` covers all that decides an answer: index, encoder, search settings and reranker.
+    """The value of `index` in `/health`: no secrets, no paths, no vectors. `digest` is that of the index,
+    `identity` covers everything that determines an answer: index, encoder, search settings and reranker.
     """
     engine, manifest = opened
     built: dict[str, Any] = manifest.identity() if manifest else {"rows": len(engine.corpus)}

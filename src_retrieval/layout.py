@@ -1,4 +1,4 @@
-"""What an index folder holds, as frozen data: file names, and the manifest (written last)."""
+"""The contents of an index folder: file names, and the manifest (written last)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class IndexLayout:
 
     @property
     def progress(self) -> Path:
-        """How far encoding came; absent once the index is complete."""
+        """The number of encoded rows; absent once the index is complete."""
         return self.root / "progress.json"
 
     @property
@@ -46,7 +46,7 @@ class IndexLayout:
 
     @property
     def half_vectors(self) -> Path:
-        """float16 [rows, dim], raw: what PQ refines with."""
+        """float16 [rows, dim], raw: the vectors that refine PQ results."""
         return self.root / "vectors.f16"
 
     @property
@@ -66,9 +66,8 @@ class IndexLayout:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an index was built from. `dense` and `sparse` are the kinds of its vector and its word index; the
-    one that it does not have is None. `settings` and
-    `library_version` are those of the vector index.
+    """The sources and settings of an index. `dense` and `sparse` are the kinds of its vector and its word
+    index; None where it has none. `settings` and `library_version` are those of the vector index.
     """
 
     version: int
@@ -84,7 +83,7 @@ class Manifest:
     settings: dict[str, str | int | float | bool]
 
     def identity(self) -> dict[str, Any]:
-        """What tells two indexes apart: neither where the corpus lay nor how long the build took."""
+        """The values that identify an index: without the path of the corpus and the build time."""
         facts = dataclasses.asdict(self)
         for name in ("version", "corpus_path", "build_seconds", "library_version"):
             del facts[name]
@@ -108,10 +107,10 @@ def read_manifest(layout: IndexLayout) -> Manifest | None:
 
 
 def write_manifest(layout: IndexLayout, manifest: Manifest) -> None:
-    """Write it atomically: from now on the index counts as complete."""
+    """Write it atomically: from then on the index counts as complete."""
     write_atomic(layout.manifest, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
 
 
 def rebuild_hint(layout: IndexLayout) -> str:
-    """The command that builds this folder anew."""
+    """The command that rebuilds this folder."""
     return f"bash scripts/build_index.sh index_dir={layout.root} overwrite=true"

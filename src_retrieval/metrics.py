@@ -1,4 +1,4 @@
-"""What the server counts, in Prometheus text. `process_cpu_seconds_total` comes with the client library."""
+"""The server's metrics as Prometheus text. `process_cpu_seconds_total` comes with the client library."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """A `.npy` file written by appending, so that arrays of unknown length need no memory while they are
-made.
+written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BUFFER_ROWS = 65_536
 
 
 class NpyAppender:
-    """Appends numbers of one dtype to a one-dimensional `.npy`; the header's length is put right on
+    """Appends numbers of one dtype to a one-dimensional `.npy`; the length in the header is corrected on
     close.
     """
 
@@ -40,7 +40,7 @@ class NpyAppender:
         self._count += len(values)
 
     def close(self) -> None:
-        """Write what is pending and the final header."""
+        """Write the pending numbers and the final header."""
         self._flush()
         self._handle.seek(0)
         self._handle.write(self._header())

@@ -1,7 +1,7 @@
 """ONNX Runtime on a CPU.
 
 Spinning of its threads is off: on a machine that also runs a language model, spinning threads take the cores
-that the others need, and a stage waits between batches anyway.
+that other processes need, and a stage waits between batches anyway.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from src_models.machine import physical_cores
 
 
 def open_session(path: Path, threads: int) -> Any:
-    """A session over the model at `path`; `threads` 0 means all physical cores. Raises `UserError` for a
-    file that is no model.
+    """A session over the model at `path`; `threads` 0 means all physical cores. Raises `UserError` for a file
+    that is not a model.
     """
     import onnxruntime as ort
     from onnxruntime.capi import onnxruntime_pybind11_state as errors

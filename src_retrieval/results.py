@@ -1,4 +1,4 @@
-"""What a search returns: rows of the corpus with their scores, as arrays of a batch and as ranked rows of a
+"""The results of a search: rows of the corpus with their scores, as arrays of a batch and as ranked rows of a
 query.
 """
 
@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 Facts = dict[str, str | int | float | bool]
-"""Plain data that names what an answer depends on."""
+"""Plain data that identifies everything on which an answer depends."""
 NOTHING = -1
-"""Stands in `Hits.rows` where an index found fewer rows than were wanted."""
+"""Fills `Hits.rows` where an index found fewer rows than requested."""
 
 
 class Hits(NamedTuple):
-    """Rows int64 [queries, k] with scores float32 of the same shape, best first; -1 fills what was not
-    found.
-    """
+    """Rows int64 [queries, k] with scores float32 of the same shape, best first; -1 fills missing rows."""
 
     rows: NDArray[np.int64]
     scores: FloatArray
@@ -36,11 +34,11 @@ class Ranked(NamedTuple):
 
     @property
     def score(self) -> float:
-        """What the row is ranked by."""
+        """The score by which the row is ranked."""
         return self.retrieval if self.rerank is None else self.rerank
 
     def scores(self) -> dict[str, float]:
-        """By name, as a `Passage` keeps them."""
+        """The scores by name, as in a `Passage`."""
         named = {"retrieval": self.retrieval}
         return named if self.rerank is None else {**named, "rerank": self.rerank}
 

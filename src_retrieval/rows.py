@@ -1,4 +1,4 @@
-"""One corpus row as text, and what may be wrong with it. Pure functions; the file handling is in
+"""Parsing of one corpus row, with its possible errors. Pure functions; the file handling is in
 `corpus.py`.
 """
 
@@ -15,15 +15,15 @@ from src_core.types import Passage, title_of
 
 
 class CorpusFormat(StrEnum):
-    """How one row is laid out."""
+    """The layout of a row."""
 
     JSONL = "jsonl"
     TSV = "tsv"
 
 
 class Row(NamedTuple):
-    """A parsed row. `plain`: the line is exactly `{"id": text, "contents": text}` and can be sent as it
-    is.
+    """A parsed row. `plain`: the line is exactly `{"id": text, "contents": text}` and can be sent
+    unchanged.
     """
 
     id: str
@@ -85,7 +85,7 @@ def parse_tsv_header(line: bytes) -> tuple[str, ...]:
 
 
 def to_passage(row: Row) -> Passage:
-    """The row as the record that the other rooms use."""
+    """The row as the record of the other packages."""
     return Passage(id=row.id, title=title_of(row.contents), contents=row.contents)
 
 

@@ -2,8 +2,8 @@
 
     python -m src_retrieval.server configs/retriever.yaml host=127.0.0.1 port=9892
 
-It verifies index, encoder and corpus against the manifest, then listens; `/health` answers only from
-then on. Set REARAG_TOKEN to ask for a bearer token.
+It verifies index, encoder and corpus against the manifest, then listens; `/health` answers only after that.
+With REARAG_TOKEN set the server requires that bearer token.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ GRACE_SECONDS = 10
 
 @config_class
 class ServerConfig(EngineConfig):
-    """What to search (see `EngineConfig`) and how to serve it. `workers` requests can wait at the same
-    time.
+    """The settings of the engine (see `EngineConfig`) and of the server. `workers` requests can wait at the
+    same time.
     """
 
     host: str = "127.0.0.1"
@@ -41,7 +41,7 @@ class ServerConfig(EngineConfig):
 
 
 def serve(config: ServerConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises `UserError` before listening when anything is not right."""
+    """Serve until SIGTERM or SIGINT. Raises `UserError` before listening when a check fails."""
     listener = bind(config.host, config.port)
     opened = open_engine(config)
     opened.engine.search(["warm up"], [1])

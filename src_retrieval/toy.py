@@ -1,5 +1,5 @@
-"""A retriever in memory, scored by word overlap: an ordinary config value (`retriever:
-toy:CORPUS.jsonl`).
+"""A retriever in memory, scored by word overlap, selected by the config value `retriever:
+toy:CORPUS.jsonl`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ToyRetriever:
             try:
                 passages.append(to_passage(parse_jsonl(orjson.dumps(value), number)))
             except RowError as error:
-                raise UserError(f"{path}, row {number + 1}: {error}; mend or remove that row") from error
+                raise UserError(f"{path}, row {number + 1}: {error}; correct or remove that row") from error
         return cls(passages)
 
     async def search(self, query: str, top_n: int) -> list[Passage]:
@@ -57,7 +57,7 @@ class ToyRetriever:
         return [self._by_id[wanted] for wanted in ids]
 
     async def close(self) -> None:
-        """Nothing to release."""
+        """There is nothing to release."""
 
     def _score(self, at: int, wanted: set[str]) -> float:
         # fsum: sets have no order, and plain sums of floats depend on it

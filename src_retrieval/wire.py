@@ -1,4 +1,4 @@
-"""Request bodies: JSON to frozen values, or a 4xx with one sentence. No field is coerced, none is
+"""Parses request bodies: JSON to frozen values, or a 4xx status with one sentence. No field is coerced or
 ignored.
 """
 
@@ -27,7 +27,7 @@ class SearchRequest:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a request may ask for."""
+    """The bounds of a request."""
 
     rows: int
     max_top_n: int
@@ -72,8 +72,8 @@ def ids_request(body: bytes, bounds: Bounds) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise RequestError(422, "validation error", "'ids' must be a list of texts")
     if len(value) > bounds.max_top_n:
-        said = f"{len(value)} ids were sent, at most {bounds.max_top_n} are read at once"
-        raise RequestError(422, "validation error", said)
+        detail = f"{len(value)} ids were sent, at most {bounds.max_top_n} are read at once"
+        raise RequestError(422, "validation error", detail)
     return tuple(value)
 
 
@@ -112,7 +112,7 @@ def _queries(value: Any, name: str, bounds: Bounds) -> tuple[str, ...]:
 
 
 def _top_n(value: Any, name: str, bounds: Bounds, *, given: bool) -> int:
-    """A default is cut to a small corpus; a number that the caller gave is not."""
+    """A default is reduced to the size of a small corpus; a number from the caller is not changed."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise RequestError(422, "validation error", f"{name!r} must be a whole number, not {_type(value)}")
     most = min(bounds.rows, bounds.max_top_n)
@@ -122,7 +122,9 @@ def _top_n(value: Any, name: str, bounds: Bounds, *, given: bool) -> int:
         raise RequestError(422, "validation error", f"{name!r} must be at least 1, not {value}")
     if value > most:
         why = f"the corpus has {bounds.rows} passages" if most == bounds.rows else "the server's limit"
-        raise RequestError(422, "validation error", f"{name!r} is {value}, at most {most} can be had ({why})")
+        raise RequestError(
+            422, "validation error", f"{name!r} is {value}, at most {most} are available ({why})"
+        )
     return value
 
 

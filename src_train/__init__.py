@@ -1,1 +1,1 @@
-"""Training: conversations become token ids with a loss mask, and a model that does the loop."""
+"""Training on conversations, preference pairs or rollouts, as token ids with a loss mask."""

@@ -1,10 +1,9 @@
-"""Causal attention inside each row of a pack, and nothing computed between rows.
+"""Causal attention inside each row of a pack; no attention is computed between rows.
 
-transformers keeps packed rows apart with a mask, and torch's kernels then compute every pair of tokens,
-masked or not: on a CPU more than half of a step at 1,600 tokens. Here each row goes through the kernel alone,
-causally and without a mask, which is the same attention (`tests/test_train_model.py`) over the pairs that
-exist. On a GPU it is torch's own flash kernel that runs, once per row, and no mask of length x length is
-held.
+transformers separates packed rows by a mask, and torch's kernels then compute every pair of tokens, masked or
+not: on a CPU more than half of a step at 1,600 tokens. Here the kernel is called for each row alone, causally
+and without a mask, which gives the same attention (`tests/test_train_model.py`). On a GPU torch's own flash
+kernel runs, once per row, and no mask of length x length is in memory.
 """
 
 from __future__ import annotations
@@ -19,14 +18,16 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from src_core.errors import UserError
 
 PACKED = "packed"
-"""The value of `TrainConfig.attention`, and the name under which transformers knows `packed_attention`."""
+"""The value of `TrainConfig.attention`, and the name under which `packed_attention` is registered in
+transformers.
+"""
 
 Bounds = Sequence[Sequence[tuple[int, int]]]
-"""For each sequence of a batch, where each of its rows begins and ends."""
+"""For each sequence of a batch, the start and end of each of its rows."""
 
 
 def row_bounds(position_ids: torch.Tensor) -> Bounds:
-    """The rows of (batch, length) positions, which start again at 0 with each row (`packing.collate`)."""
+    """The rows of (batch, length) positions, which restart at 0 with each row (`packing.collate`)."""
     length = position_ids.shape[1]
     starts = [line.nonzero().flatten().tolist() for line in (position_ids == 0).cpu()]
     return [list(zip(line, [*line[1:], length], strict=True)) for line in starts]
@@ -37,7 +38,7 @@ def packed_attention(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,  # noqa: ARG001 - the interface has it, nothing makes one for us
+    attention_mask: torch.Tensor | None,  # noqa: ARG001 - part of the interface, always None here
     *,
     rows: Bounds,
     sliding_window: int | None = None,

@@ -1,5 +1,5 @@
-"""What is shown before the first step: how much there is to train on, and the first row (or pair) with its
-trained tokens in colour.
+"""The output before the first step: counts of the data, and the first row (or pair) with its trained tokens
+in colour.
 """
 
 from __future__ import annotations

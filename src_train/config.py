@@ -17,9 +17,9 @@ Positive = Annotated[int, Field(ge=1)]
 @config_class
 class DataFile:
     """A file of training rows: conversations (`conversations.train.jsonl`, a published ReaRAG file),
-    preference pairs or rollouts, as the objective wants. `n` of its rows are drawn with the run's seed (-1:
-    all); of conversations only those with at least `min_searches` observations. `format` is that of rows
-    which name none, as published conversations do; where the rows' format is a file of the user's, its path.
+    preference pairs or rollouts, according to the objective. `n` of its rows are drawn with the run's seed
+    (-1: all); of conversations only those with at least `min_searches` observations. `format` is the format
+    of rows without one, such as published conversations; a format in a file of the user's is named by path.
     """
 
     path: str
@@ -30,9 +30,8 @@ class DataFile:
 
 @config_class
 class LoraConfig:
-    """Low-rank adapters instead of all weights (`peft`). `targets`: names of linear layers, or
-    `all-linear`. `start_from`: the folder of an adapter of the same model, rank and targets, which is trained
-    on.
+    """Low-rank adapters instead of all weights (`peft`). `targets`: names of linear layers, or `all-linear`.
+    `start_from`: the folder of an adapter of the same model, rank and targets, from which training starts.
     """
 
     rank: Positive = 16
@@ -44,7 +43,7 @@ class LoraConfig:
 
 @config_class
 class DpoConfig:
-    """Preference pairs (`losses.dpo_loss`). `beta`: how strongly the model is held to the reference.
+    """Preference pairs (`losses.dpo_loss`). `beta`: the strength of the constraint to the reference.
     `length_normalised`: log-probabilities per token instead of their sum (always so for `ipo`).
     `label_smoothing`: assumed share of pairs whose sides are swapped.
     """
@@ -68,30 +67,31 @@ class PolicyConfig:
 
 @config_class
 class TrainConfig:
-    """Everything that `bash scripts/train.sh` needs.
+    """All settings of `bash scripts/train.sh`.
 
-    `objective`: `sft` learns conversations by cross-entropy, `dpo` preference pairs (`pairs`), `policy`
-    rollouts with advantages (`rollouts`). `reference`, for `dpo` and a KL divergence: `start` is the model as
-    the run begins (with the adapter of `lora.start_from`), `base` the model with its adapters switched off.
+    `objective`: `sft` trains on conversations by cross-entropy, `dpo` on preference pairs (`pairs`), `policy`
+    on rollouts with advantages (`rollouts`). `reference`, for `dpo` and a KL divergence: `start` is the model
+    at the start of the run (with the adapter of `lora.start_from`), `base` the model with its adapters
+    disabled.
 
-    `model`: a folder in the hub's layout, a hub name, or a name of `configs/models.yaml`, whose GGUF is
-    then widened to bf16. `chat_template`: a Jinja file for models whose tokenizer has none. `prompt` must
-    be the one that inference uses. `max_length`: rows with more tokens are dropped and listed, or end the
-    run (`on_long`).
+    `model`: a folder in the hub's layout, a hub name, or a name of `configs/models.yaml`, whose GGUF is then
+    converted to bf16. `chat_template`: a Jinja file for models whose tokenizer has none. `prompt` must be the
+    prompt of inference. `max_length`: rows with more tokens are dropped and listed, or end the run
+    (`on_long`).
 
     A sequence holds as many rows as fit in `pack_length` tokens (0: one row, batched by length); the two
     sides of a pair are always in one sequence. A step trains on `batch_size` sequences per device, times
-    `accumulation`, times devices. `loss` `token`: every trained token weighs the same; `sequence`: every row
-    does (LongAlign, reference section 7.1). `loss_chunk`: trained tokens whose logits are held at once (0:
-    all). `attention`: `packed`, each row for itself (see `attention`), or a name of transformers': `sdpa`,
-    `flash_attention_2`, `eager`.
+    `accumulation`, times devices. `loss` `token`: every trained token has the same weight; `sequence`: every
+    row has (LongAlign, reference section 7.1). `loss_chunk`: number of trained tokens whose logits are in
+    memory at once (0: all). `attention`: `packed`, each row separately (see `attention`), or a name in
+    transformers: `sdpa`, `flash_attention_2`, `eager`.
 
     `precision`: `bf16` keeps float32 weights and computes in bf16, `bf16_weights` keeps weights in bf16 too
-    (with an 8-bit optimiser or adapters), `fp32`; `auto` is the faster of `bf16` and `fp32` on this device
-    (a processor without bf16 instructions emulates them, 50 times slower). `max_steps` 0 follows `epochs`.
+    (with an 8-bit optimiser or adapters), `fp32`; `auto` is the faster of `bf16` and `fp32` on this device (a
+    processor without bf16 instructions emulates them, 50 times slower). `max_steps` 0 follows `epochs`.
     `eval_steps` and `save_steps` are optimiser steps. `patience`: evaluations without a better validation
-    loss before training ends (0: never). `stop_after_minutes` ends in a checkpoint that the next run resumes
-    (0: no limit).
+    loss before training ends (0: never). after `stop_after_minutes` the run ends with a checkpoint that the
+    next run resumes (0: no limit).
     """
 
     objective: Literal["sft", "dpo", "policy"] = "sft"

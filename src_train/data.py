@@ -1,4 +1,4 @@
-"""What a run trains on: the files of its configuration, read and encoded as its objective wants them."""
+"""The data of a run: the files of its configuration, read and encoded for its objective."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIDES_OF_A_PAIR = 2
 
 
 class Data(NamedTuple):
-    """What a run trains on and is validated with."""
+    """The training and validation rows of a run."""
 
     train: Rows
     validation: Rows | None
@@ -29,7 +29,7 @@ def read_data(
     config: TrainConfig, encoder: ChatTokenizer, *, console: Console, every: float = PLAIN_EVERY
 ) -> Data:
     """All rows, encoded, with the number of rows read on `console` every `every` seconds. Raises `UserError`
-    for what cannot be trained on; see `rows`, `pairs` and `rollouts`.
+    for rows that cannot be trained on; see `rows`, `pairs` and `rollouts`.
     """
     train = _read(
         config, config.train, encoder, StepProgress(console, unit="rows read", total=None, every=every)
@@ -67,7 +67,7 @@ def _read(
 
 
 def check_config(config: TrainConfig) -> None:
-    """What single values cannot tell. Raises `UserError`."""
+    """Check combinations of settings. Raises `UserError`."""
     together = SIDES_OF_A_PAIR if config.objective == "dpo" else 1
     if config.pack_length and config.pack_length < together * config.max_length:
         raise UserError(
@@ -79,7 +79,7 @@ def check_config(config: TrainConfig) -> None:
     if config.objective != "sft" and any(file.min_searches for file in (*config.train, *config.validation)):
         raise UserError(f"min_searches is for conversation files, not for objective={config.objective}")
     if config.reference == "base" and config.lora is None:
-        raise UserError("reference=base switches adapters off, and this run has none; take reference=start")
+        raise UserError("reference=base disables adapters, and this run has none; set reference=start")
     if config.validation and config.save_steps % config.eval_steps:
         raise UserError("save_steps must be a multiple of eval_steps, so that the best checkpoint is on disk")
     if config.patience and not config.validation:

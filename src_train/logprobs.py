@@ -18,11 +18,11 @@ from src_core.errors import UserError
 from src_train.attention import PACKED, row_bounds
 from src_train.packing import IGNORED
 
-# A model with one of these does more between hidden states and logits than multiply with the output matrix.
+# A model with one of these does more than multiply hidden states with the output matrix.
 _OTHER_HEADS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 Batch = dict[str, torch.Tensor]
-"""What `packing.collate` makes, as tensors."""
+"""The result of `packing.collate`, as tensors."""
 
 
 _SMALLEST_CHUNK = 32
@@ -41,9 +41,9 @@ class TokenLogprobs(NamedTuple):
 def return_logprobs(model: Any, *, chunk: int) -> None:
     """Change `model` (a transformers causal language model) in place. Its `forward` then takes `input_ids`,
     `position_ids` and `labels`, each (batch, length), and returns `{"logprobs": (n,) float32}` of the n
-    trained tokens (labels other than `IGNORED`), `chunk` of them at a time (0: all at once). It is the
-    model's own `forward` that changes, not a wrapper's, so that sharding, adapters and saving go on working.
-    Raises `UserError` for a model whose logits are not the plain product.
+    trained tokens (labels other than `IGNORED`), `chunk` of them at a time (0: all at once). The model's own
+    `forward` is replaced, not wrapped, so that sharding, adapters and saving still work. Raises `UserError`
+    for a model whose logits are not the plain product.
     """
     changed = [name for name in _OTHER_HEADS if getattr(model.config, name, None) not in (None, 1.0)]
     if changed:
@@ -59,7 +59,7 @@ def return_logprobs(model: Any, *, chunk: int) -> None:
         labels: torch.Tensor,
         **_: Any,
     ) -> dict[str, torch.Tensor]:
-        # No mask and no cache: only then do position ids that start again keep packed rows apart.
+        # No mask and no cache: only then do restarting position ids separate packed rows.
         rows = {"rows": row_bounds(position_ids)} if self.config._attn_implementation == PACKED else {}
         hidden = body(
             input_ids=input_ids, position_ids=position_ids, attention_mask=None, use_cache=False, **rows
@@ -86,8 +86,8 @@ def of_trained(batch: Batch, key: str) -> torch.Tensor:
 
 def chunked_logprobs(states: torch.Tensor, head: Any, ids: torch.Tensor, *, chunk: int) -> torch.Tensor:
     """(n,) float32 log-probabilities of `ids` (n,) after the hidden states (n, width), `chunk` at a time (0:
-    all at once). Without trained tokens it is empty, but still reaches every parameter, as data-parallel
-    training expects.
+    all at once). Without trained tokens the result is empty, but its graph still includes every parameter, as
+    data-parallel training requires.
     """
     if not len(ids):
         return head(states).float().sum(-1)
@@ -101,9 +101,9 @@ def chunked_logprobs(states: torch.Tensor, head: Any, ids: torch.Tensor, *, chun
 
 
 def chunk_sizes(total: int, chunk: int) -> list[int]:
-    """`total` in chunks of at most `chunk` tokens (0: one chunk). What is left after the whole chunks is cut
-    into halves, quarters and so on of `chunk`: glibc's heap reuses blocks of a few sizes, and grows when each
-    step asks for another one (60 steps of a small model: 1.0 GB instead of 1.2, in the same CPU time).
+    """`total` in chunks of at most `chunk` tokens (0: one chunk). The rest after the full chunks is cut into
+    halves, quarters and so on of `chunk`: glibc's heap reuses blocks of a few sizes, and grows when each step
+    requests another size (60 steps of a small model: 1.0 GB instead of 1.2, in the same CPU time).
     """
     if not chunk:
         return [total]

@@ -1,8 +1,8 @@
 """The losses of the three objectives, as pure functions of log-probabilities in float32.
 
-Each returns a *sum*. What a sum is divided by (over all devices and accumulation steps of an optimiser step)
-is the trainer's business, so that the gradient does not depend on how a batch is cut. Metrics are sums over
-the same items, without gradient.
+Each returns a *sum*. The trainer divides it (by a total over all devices and accumulation steps of an
+optimiser step), so that the gradient does not depend on the split of a batch. Metrics are sums over the same
+items, without gradient.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional
 DpoVariant = Literal["sigmoid", "ipo"]
 
 _MAX_LOG_RATIO = 20.0
-"""A ratio of e^20 is not exceeded, so that one odd token does not overflow (as verl bounds it)."""
+"""The log-ratio is bounded by 20, so that a single token does not overflow (as in verl)."""
 
 
 class DpoLoss(NamedTuple):
@@ -92,8 +92,8 @@ def policy_loss(
     ref_logprobs: torch.Tensor | None = None,
 ) -> PolicyLoss:
     """Clipped policy gradient (PPO, arXiv 1707.06347, eq. 7), per token; all tensors are (n,) over trained
-    tokens. The ratio of the new to the old probability counts only between 1 - `clip_low` and
-    1 + `clip_high` where going on would raise the objective. `weights` scale each token's share.
+    tokens. The ratio of the new to the old probability is clipped to 1 - `clip_low` … 1 + `clip_high` where a
+    larger change would raise the objective. `weights` scale each token's share.
 
     With `kl_coef` the k3 estimate of the KL divergence from the reference is added: exp(d) - d - 1, where d
     is reference minus new log-probability (never negative; its gradient pulls towards the reference). Raises

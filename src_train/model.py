@@ -1,4 +1,4 @@
-"""The model to train: where its folder is, its weights in the precision of the run, and its adapters."""
+"""The model to train: its folder, its weights in the precision of the run, and its adapters."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from src_train.logprobs import return_logprobs
 
 
 def model_folder(name: str) -> Path:
-    """The folder of `model`: itself, what the hub's cache or the hub has under that name, or, for a name of
-    `configs/models.yaml`, its GGUF widened to bf16 (made once). Raises `UserError` when nothing is found.
+    """The folder of `model`: the folder itself, the hub's copy (cached or downloaded) of that name, or, for a
+    name of `configs/models.yaml`, its GGUF converted to bf16 (once). Raises `UserError` when none is found.
     """
     folder = Path(name)
     if (folder / "config.json").is_file():
@@ -37,8 +37,8 @@ def model_folder(name: str) -> Path:
 
 
 def load_model(folder: Path, config: TrainConfig) -> Any:
-    """The model for `trainer.PackedTrainer`: in training mode, after `return_logprobs`, with adapters where
-    the run has them. Raises `UserError` for a folder that cannot be loaded.
+    """The model for `trainer.PackedTrainer`: in training mode, after `return_logprobs`, with the adapters of
+    the run. Raises `UserError` for a folder that cannot be loaded.
     """
     dtype = torch.bfloat16 if config.precision == "bf16_weights" or _frozen(config) else torch.float32
     try:
@@ -55,14 +55,14 @@ def load_model(folder: Path, config: TrainConfig) -> Any:
 
 
 def halve_adapter(file: Path) -> None:
-    """Store an adapter's weights in float16: half the size, and what servers compute in."""
+    """Store an adapter's weights in float16: half the size, and the precision of servers."""
     weights = load_file(file)
     halved = {name: weight.to(torch.float16).contiguous() for name, weight in weights.items()}
     save_file(halved, file, metadata={"format": "pt"})
 
 
 def _frozen(config: TrainConfig) -> bool:
-    """Whether the base weights are not trained and may as well be held in bf16."""
+    """Whether the base weights are not trained and can therefore be stored in bf16."""
     return config.lora is not None and config.precision != "fp32"
 
 
@@ -79,18 +79,20 @@ def _with_adapters(model: Any, lora: LoraConfig) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        made = get_peft_model(model, settings)
+        adapted = get_peft_model(model, settings)
     except ValueError as error:
         raise UserError(
             f"lora.targets={lora.targets!r} does not fit {type(model).__name__}: {error}"
         ) from error
     if lora.start_from:
-        _load_adapter(made, Path(lora.start_from))
-    return made
+        _load_adapter(adapted, Path(lora.start_from))
+    return adapted
 
 
 def _load_adapter(model: Any, folder: Path) -> None:
-    """Put the weights of an adapter into the model's. Raises `UserError` unless they are the same ones."""
+    """Load the weights of an adapter into the model's adapter. Raises `UserError` unless both have the same
+    parameters.
+    """
     from peft import set_peft_model_state_dict
 
     file, ours = folder / "adapter_model.safetensors", model.peft_config["default"]

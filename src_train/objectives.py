@@ -1,7 +1,7 @@
-"""What a run optimises: supervised fine-tuning, preference pairs, or policy gradient on rollouts.
+"""The objectives of training: supervised fine-tuning, preference pairs, or policy gradient on rollouts.
 
-An objective turns the log-probabilities of a batch into a sum and says what the sums of an optimiser step
-are divided by. Everything else of a run (packing, chunks, steps, checkpoints) is the same for all.
+An objective computes a loss sum from the log-probabilities of a batch, and the divisor for the sums of an
+optimiser step. Everything else of a run (packing, chunks, steps, checkpoints) is the same for all.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Objective(Protocol):
     """One objective."""
 
     def divisor(self, batch: Batch) -> torch.Tensor:
-        """The batch's share (a scalar) of what an optimiser step's loss is divided by."""
+        """The batch's share (a scalar) of the divisor of an optimiser step's loss."""
         ...
 
     def loss(self, tokens: TokenLogprobs, batch: Batch) -> LossSum:
@@ -68,18 +68,18 @@ class Dpo:
         counts = torch.bincount(tokens.rows, minlength=2 * int(pairs)).tolist()
         sides = per_row(tokens.values, counts, mean=self._mean)
         reference = per_row(of_trained(batch, REF_LOGPROBS), counts, mean=self._mean)
-        made = dpo_loss(
+        terms = dpo_loss(
             *(sides[0::2], sides[1::2], reference[0::2], reference[1::2]),
             beta=self._config.beta,
             variant=self._config.variant,
             label_smoothing=self._config.label_smoothing,
         )
         metrics = {
-            "chosen_reward": made.chosen_reward,
-            "rejected_reward": made.rejected_reward,
-            "accuracy": made.accuracy,
+            "chosen_reward": terms.chosen_reward,
+            "rejected_reward": terms.rejected_reward,
+            "accuracy": terms.accuracy,
         }
-        return LossSum(made.total, metrics, pairs)
+        return LossSum(terms.total, metrics, pairs)
 
 
 class Policy:
@@ -94,7 +94,7 @@ class Policy:
 
     def loss(self, tokens: TokenLogprobs, batch: Batch) -> LossSum:
         """See `losses.policy_loss`."""
-        made = policy_loss(
+        terms = policy_loss(
             tokens.values,
             of_trained(batch, OLD_LOGPROBS),
             of_trained(batch, ADVANTAGES),
@@ -104,10 +104,12 @@ class Policy:
             kl_coef=self._config.kl_coef,
             ref_logprobs=of_trained(batch, REF_LOGPROBS) if self._config.kl_coef else None,
         )
-        metrics = {"ratio": made.ratio, "clip_share": made.clipped}
+        metrics = {"ratio": terms.ratio, "clip_share": terms.clipped}
         if self._config.kl_coef:
-            metrics["kl"] = made.kl
-        return LossSum(made.total, metrics, torch.tensor(float(len(tokens.values)), device=made.total.device))
+            metrics["kl"] = terms.kl
+        return LossSum(
+            terms.total, metrics, torch.tensor(float(len(tokens.values)), device=terms.total.device)
+        )
 
 
 def objective_of(config: TrainConfig) -> Objective:
@@ -118,13 +120,13 @@ def objective_of(config: TrainConfig) -> Objective:
 
 
 def needs_reference(config: TrainConfig) -> bool:
-    """Whether the loss compares with the log-probabilities of a reference model."""
+    """Whether the loss uses the log-probabilities of a reference model."""
     return config.objective == "dpo" or (config.objective == "policy" and config.policy.kl_coef > 0)
 
 
 def per_row(values: torch.Tensor, counts: list[int], *, mean: bool) -> torch.Tensor:
-    """Sums (rows,) or means of `values` (n,), of which each row has `counts` in order. Each row is summed by
-    itself: an indexed sum would add in another order from run to run on a GPU.
+    """Sums (rows,) or means of `values` (n,), of which each row has `counts` in order. Each row is summed
+    separately: the order of an indexed sum differs between runs on a GPU.
     """
     sums = torch.stack([part.sum() for part in values.split(counts)])
     return sums / torch.tensor(counts, device=values.device).clamp(min=1) if mean else sums

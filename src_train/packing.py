@@ -1,10 +1,10 @@
-"""Rows into packs, and packs into batches: every token of a batch is a real one.
+"""Rows into packs, and packs into batches, with little padding.
 
-Best-fit decreasing: the longest row first, each into the fullest pack that still has room. A pack is one
-sequence for the model; its rows do not see each other because their position ids start again at 0, which
-transformers turns into a block-diagonal mask as long as no attention mask is given and the cache is off
+Best-fit decreasing: the longest row first, each into the fullest pack that has room for it. A pack is one
+sequence for the model; its rows do not attend to each other because their position ids restart at 0, which
+transformers converts to a block-diagonal mask as long as no attention mask is given and the cache is off
 (reference performance.md section 3; `tests/test_train_model.py` proves it on logits and gradients). How we
-differ from LongAlign (reference section 7.1): it packs in file order, loses the last pack, and does not reset
+differ from LongAlign (reference section 7.1): it packs in file order, drops the last pack, and does not reset
 the positions.
 """
 
@@ -25,7 +25,9 @@ IGNORED = -100
 Values = Mapping[str, npt.NDArray[np.float32]]
 """Further float32 values of each token of a row, by name, each (n,)."""
 OLD_LOGPROBS, ADVANTAGES, REF_LOGPROBS = "old_logprobs", "advantages", "ref_logprobs"
-"""Names of such values: under the policy that sampled the row, of the trained token, under the reference."""
+"""Names of such values: log-probabilities under the sampling policy, advantages, log-probabilities under the
+reference.
+"""
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -79,9 +81,9 @@ def join(
 
 
 def collate(packs: Sequence[dict[str, npt.NDArray[Any]]], *, pad_id: int) -> dict[str, npt.NDArray[Any]]:
-    """A batch (packs, longest) of joined rows, whose numbers go on from pack to pack. Padding is behind, with
-    positions of its own, so that it is one more row that no other sees and nothing is trained on; there is
-    no attention mask.
+    """A batch (packs, longest) of joined rows, whose numbers continue from pack to pack. Padding is at the
+    end, with its own positions, so that it is one more row that no other row attends to and that is not
+    trained; there is no attention mask.
     """
     longest = max(len(one["input_ids"]) for one in packs)
     fill = {"input_ids": pad_id, "labels": IGNORED, "row_numbers": _NO_ROW}
@@ -104,8 +106,8 @@ def collate(packs: Sequence[dict[str, npt.NDArray[Any]]], *, pad_id: int) -> dic
 
 
 def loss_mask(row: Encoded) -> npt.NDArray[np.bool_]:
-    """(n,) true for the trained tokens. A row's first token has nothing before it to be predicted from, so
-    it is never one.
+    """(n,) true for the trained tokens. A row's first token has no preceding token, so it is never
+    trained.
     """
     trained = row.trainable.copy()
     trained[:1] = False

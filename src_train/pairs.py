@@ -2,10 +2,10 @@
 
     {"format": "rearag", "prompt": [turns], "chosen": [turns], "rejected": [turns]}
 
-One per line, or a JSON array. Turns are those of the published schema (`src_core.conversations`):
-`content`, and `reasoning` of the assistant. Either side continues the prompt, begins with a turn of the
-assistant, and only its own turns are trained: the assistant's turns inside the prompt are context. A part
-may also be a conversation row, `{"format", "messages"}`.
+One per line, or a JSON array. Turns are those of the published schema (`src_core.conversations`): `content`,
+and `reasoning` of the assistant. Either side continues the prompt, begins with a turn of the assistant, and
+only the assistant's turns of the side are trained: those in the prompt are context. A part may also be a
+conversation row, `{"format", "messages"}`.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def read_pairs(
     seed: int,
     on_row: Callable[[], None] = no_progress,
 ) -> Rows:
-    """All pairs of `files`: row 2k is the chosen side of pair k behind its prompt, row 2k + 1 the rejected
-    one. Raises `UserError` naming file and row for a pair that cannot be trained on, and for one with a side
-    of more than `max_length` tokens unless `drop_long`, which drops both sides.
+    """All pairs of `files`: row 2k is the prompt and chosen side of pair k, row 2k + 1 the prompt and
+    rejected side. Raises `UserError` naming file and row for a pair that cannot be trained on, and for one
+    with a side of more than `max_length` tokens unless `drop_long`, which drops both sides.
     """
     rows: list[TrainRow] = []
     too_long: list[tuple[str, int]] = []
@@ -87,7 +87,7 @@ def _drawn(files: Sequence[DataFile], seed: int) -> Iterator[tuple[str, RawRow]]
 
 
 def parse_pair(raw: RawRow) -> Pair | str:
-    """The pair that a row of a file holds, or what is wrong with it. Raises nothing, whatever the row is."""
+    """The pair in a row of a file, or its problem in words. Raises nothing for any row."""
     if raw.problem or not isinstance(raw.value, dict):
         return raw.problem or "it is not an object with prompt, chosen and rejected"
     turns = {part: _turns(raw.value.get(part)) for part in _PARTS}
@@ -110,7 +110,7 @@ def _turns(part: Any) -> Turns:
 
 
 def _formats(value: dict[str, Any]) -> set[str]:
-    """The formats that a row or its parts name."""
+    """The formats of a row or its parts."""
     parts = [value, *(value[part] for part in _PARTS if isinstance(value[part], dict))]
     named = (part.get("format") for part in parts)
     return {name for name in named if isinstance(name, str) and name}
@@ -132,8 +132,8 @@ def _pair_problem(pair: Pair) -> str:
 def encode_pair(
     place: str, pair: Pair, encoder: ChatTokenizer, style: PromptStyle
 ) -> tuple[TrainRow, TrainRow]:
-    """The two sides, each behind the prompt. Raises `UserError` naming `place` for an unknown format, when
-    the template cannot carry a side, or when it does not begin both with the ids that inference would send.
+    """The two sides, each after the prompt. Raises `UserError` naming `place` for an unknown format, when the
+    template cannot represent a side, or when a side does not begin with the ids that inference would send.
     """
     try:
         protocol = protocol_of(row_protocol(pair.format).name, style)
@@ -157,12 +157,12 @@ def encode_pair(
 
 
 def _behind_prompt(place: str, protocol: Protocol, prompt: Turns, side: Turns) -> list[ChatTurn]:
-    """The chat messages of a side behind its prompt."""
+    """The chat messages of a side after its prompt."""
     if protocol.layout is not Layout.HISTORY_IN_USER_TURN:
         return protocol.lay_out([*prompt, *side])
     if len(side) > 1:
         raise UserError(
-            f"{place} cannot be trained on: the format {protocol.name} asks for each step anew, so a side is"
+            f"{place} cannot be trained on: the format {protocol.name} has one prompt per step, so a side is"
             f" one turn of the assistant, not {len(side)} turns"
         )
     return [*protocol.lay_out(prompt), ChatTurn.of("assistant", side[0]["reasoning"], trained=True)]

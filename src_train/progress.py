@@ -28,17 +28,17 @@ class TrainingProgress(TrainerCallback):
         self._figures = self._validation = ""
 
     def on_train_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:  # noqa: ARG002
-        """Begin at the step where the run begins, which is not 0 in a resumed run."""
+        """Begin at the first step of the run, which is not 0 in a resumed run."""
         self._progress = StepProgress(
             self._console, unit="steps", total=state.max_steps, done=state.global_step, every=self._every
         )
 
     def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:  # noqa: ARG002
-        """Count the step; its figures come with the log."""
+        """Count the step; its values come with the log."""
         self._update(state.global_step, note=self._figures, quiet=True)
 
     def on_log(self, args: Any, state: Any, *_: Any, logs: dict[str, Any] | None = None, **__: Any) -> None:
-        """The newest figures."""
+        """Show the newest values."""
         if logs and "eval_loss" in logs:
             self._validation = f", validation {logs['eval_loss']:.4f}"
         if not logs or "loss" not in logs:
@@ -57,7 +57,7 @@ class TrainingProgress(TrainerCallback):
         self._update(self._step, note=f"{validating}{self._figures}", quiet=True)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
-        """The last step was counted."""
+        """The end of the last step."""
         self.stop()
 
     def stop(self) -> None:

@@ -1,9 +1,9 @@
-"""Log-probabilities of the reference model, computed once before training and kept beside the run.
+"""Log-probabilities of the reference model, computed once before training and stored in the run directory.
 
-The reference is the model as the run begins, or that model with its adapters switched off
-(`TrainConfig.reference`). It never changes during a run, so one pass over the data serves all epochs, and no
-second model is held in memory. A resumed run reads the file, whose digest says of which rows and weights it
-is.
+The reference is the model at the start of the run, or that model with its adapters disabled
+(`TrainConfig.reference`). It does not change during a run, so one pass over the data is enough for all
+epochs, and no second model is in memory. A resumed run reads the file, whose digest identifies its rows and
+weights.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def with_reference(
     console: Console,
     every: float = PLAIN_EVERY,
 ) -> Data:
-    """`data` whose rows have the values `ref_logprobs`, 0 where a token is not trained. `model` is the one to
-    train, before its first step and before any checkpoint is loaded. The first process writes the files into
-    `folder`. Raises `UserError` when a file there is of other rows or weights.
+    """`data` whose rows have the values `ref_logprobs`, 0 where a token is not trained. `model` is the model
+    to train, before its first step and before any checkpoint is loaded. The first process writes the files
+    into `folder`. Raises `UserError` when an existing file belongs to other rows or weights.
     """
     parts: list[Rows | None] = []
     for name, rows in zip(("train", "validation"), data, strict=True):
@@ -72,8 +72,8 @@ def with_reference(
 
 
 def reference_digest(rows: Rows, model: Any, config: TrainConfig) -> str:
-    """A hash of the rows, of the beginning and end of each of the model's parameters, and of what else
-    decides the values.
+    """A hash of the rows, of the beginning and end of each of the model's parameters, and of the settings
+    that determine the values.
     """
     hashed = hashlib.sha256(f"{rows.digest()} {config.reference} {config.precision}".encode())
     for name, weight in model.named_parameters():
@@ -102,8 +102,8 @@ def _compute(
             if number % state.num_processes == state.process_index:
                 found.extend(_of_pack(rows, one, model, config))
             progress.advance()
-    every = gather_object(found) if state.num_processes > 1 else found
-    return np.concatenate([values for _, values in sorted(every, key=lambda each: each[0])])
+    gathered = gather_object(found) if state.num_processes > 1 else found
+    return np.concatenate([values for _, values in sorted(gathered, key=lambda each: each[0])])
 
 
 def _of_pack(rows: Rows, one: Sequence[int], model: Any, config: TrainConfig) -> Iterator[tuple[int, Floats]]:
@@ -135,12 +135,12 @@ def _as_reference(model: Any, config: TrainConfig) -> Iterator[None]:
 def _attach(rows: Rows, values: Floats) -> Rows:
     masks = [loss_mask(row.encoded) for row in rows.rows]
     parts = np.split(values, np.cumsum([int(mask.sum()) for mask in masks])[:-1])
-    made = []
+    rows_with_values = []
     for row, mask, part in zip(rows.rows, masks, parts, strict=True):
         spread = np.zeros(len(mask), dtype=np.float32)
         spread[mask] = part
-        made.append(row._replace(values={**row.values, REF_LOGPROBS: spread}))
-    return rows._replace(rows=made)
+        rows_with_values.append(row._replace(values={**row.values, REF_LOGPROBS: spread}))
+    return rows._replace(rows=rows_with_values)
 
 
 def _write(file: Path, values: Floats, digest: str) -> None:

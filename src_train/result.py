@@ -1,4 +1,4 @@
-"""What a run leaves behind: the model or adapter with its tokenizer, and the manifest's values."""
+"""The result of a run: the model or adapter with its tokenizer, and the manifest's values."""
 
 from __future__ import annotations
 
@@ -25,14 +25,12 @@ def result_name(config: TrainConfig) -> str:
 
 
 def write_result(trainer: PackedTrainer, config: TrainConfig, folder: Path, path: Path, data: Data) -> None:
-    """Write model or adapter, with the tokenizer of `folder`, into the run directory `path`: whole or not at
-    all.
-    """
+    """Write model or adapter, with the tokenizer of `folder`, into the run directory `path`: atomically."""
     result = path / result_name(config)
     partial = result.with_name(result.name + ".partial")
     if trainer.is_world_process_zero():
         shutil.rmtree(partial, ignore_errors=True)
-    trainer.accelerator.wait_for_everyone()  # else a late process would remove what the first one has saved
+    trainer.accelerator.wait_for_everyone()  # else a late process would remove the files of the first
     trainer.save_model(str(partial))
     if trainer.is_world_process_zero():
         if config.lora is not None:
@@ -45,8 +43,8 @@ def write_result(trainer: PackedTrainer, config: TrainConfig, folder: Path, path
 
 
 def training_record(config: TrainConfig, data: Data) -> dict[str, Any]:
-    """What `training.json` says: run, objective, prompt, and the format where all rows, plain conversations
-    aside, have the same one (read by `src_core.trained_prompt`).
+    """The content of `training.json`: run, objective, prompt, and the format where all rows except plain
+    conversations have the same one (read by `src_core.trained_prompt`).
     """
     formats = data.train.formats() - {Chat.name}
     record = {"run": config.run_name, "objective": config.objective, "prompt": dump(config.prompt)}
@@ -54,7 +52,7 @@ def training_record(config: TrainConfig, data: Data) -> dict[str, Any]:
 
 
 def report(trainer: PackedTrainer, log: TrainingLog, config: TrainConfig, data: Data) -> dict[str, Any]:
-    """What the manifest says of the run."""
+    """The values of the run for the manifest."""
     made = data.train
     versions = {row.policy_version for row in made.rows if row.policy_version is not None}
     return {

@@ -1,12 +1,12 @@
-"""Rollouts as rows: token ids as they were sampled, never decoded and tokenised again.
+"""Rollouts as rows: the sampled token ids, which are not decoded and tokenised again.
 
     {"samples": [{"ids": [...], "trainable": [0, 1, ...], "logprobs": [...], "advantages": 0.5 or [...],
                   "policy_version": 3}, ...]}
 
-One rollout per line, or a JSON array. A sample is one sequence that the model saw whole. `trainable`,
-`logprobs` and a list of `advantages` have one value per id; what they hold where `trainable` is 0 (prompt,
-retrieved passages) is not read and may be null. `logprobs` are those of the policy that sampled the ids. A
-sample without its mask is an error: training on the passages would be a silent one.
+One rollout per line, or a JSON array. A sample is one sequence of the model. `trainable`, `logprobs` and a
+list of `advantages` have one value per id; values where `trainable` is 0 (prompt, retrieved passages) are not
+read and may be null. `logprobs` are those of the policy that sampled the ids. A sample without its mask is an
+error: without it training would include the passages unnoticed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from src_train.packing import ADVANTAGES, OLD_LOGPROBS, Values
 from src_train.rows import Limit, Rows, TrainRow, draw, no_progress, require_rows
 
 _ROUNDING = 1e-3
-"""How far above 0 a log-probability may be: servers round."""
+"""The tolerance of log-probabilities above 0: servers round."""
 _LARGE = 1e30
 
 
@@ -41,8 +41,8 @@ def read_rollouts(
 ) -> Rows:
     """All samples of all rollouts of `files`, with the values `old_logprobs` and `advantages`. Raises
     `UserError` naming file, row and sample for one that cannot be trained on: no mask, lengths that differ,
-    ids outside the `vocabulary`, numbers that are none, a sample of more than `max_length` tokens unless
-    `drop_long`.
+    ids outside the `vocabulary`, values that are not finite numbers, a sample of more than `max_length`
+    tokens unless `drop_long`.
     """
     rows: list[TrainRow] = []
     too_long: list[tuple[str, int]] = []
@@ -75,7 +75,7 @@ def _row(sample: Any, place: str, vocabulary: int) -> TrainRow:
 
 
 def _parsed(sample: Any, vocabulary: int) -> tuple[Encoded, Values]:
-    """Ids, mask and values of a sample. Raises `ValueError` that says what is wrong."""
+    """Ids, mask and values of a sample. Raises `ValueError` with the problem."""
     if not isinstance(sample, dict):
         raise ValueError("it is not an object")
     if not _is_int(sample.get("policy_version")):

@@ -1,4 +1,4 @@
-"""Conversation files as encoded rows. What is wrong with them is reported before the first step."""
+"""Conversation files as encoded rows. Their problems are reported before the first step."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ T = TypeVar("T")
 
 
 class TrainRow(NamedTuple):
-    """One encoded sequence and where it came from (`file:place`). `values`: further float32 values of each
-    token, by name (see `packing.join`). `format`: the protocol of its text, "" where the file does not say.
-    `policy_version`: of a rollout, the number of the weights that sampled it.
+    """One encoded sequence and its origin (`file:place`). `values`: further float32 values of each token, by
+    name (see `packing.join`). `format`: the protocol of its text, "" where the file does not name it.
+    `policy_version`: for a rollout, the number of the weights that sampled it.
     """
 
     place: str
@@ -41,7 +41,7 @@ class TrainRow(NamedTuple):
 class Rows(NamedTuple):
     """The rows to train on, and the places and lengths of those that were dropped because they are too long.
     `together` consecutive rows belong together (2: the chosen and the rejected side of a pair): they are
-    always packed and trained on in one.
+    always in one pack.
     """
 
     rows: list[TrainRow]
@@ -53,8 +53,8 @@ class Rows(NamedTuple):
         return [len(row.encoded.ids) for row in self.rows]
 
     def packs(self, capacity: int) -> list[list[int]]:
-        """The rows (by index) of each sequence of at most `capacity` tokens; with 0 each sequence is what
-        belongs together and nothing else.
+        """The rows (by index) of each sequence of at most `capacity` tokens; with 0 each sequence is one row,
+        or one group of rows that belong together.
         """
         lengths = self.lengths()
         units = [range(at, at + self.together) for at in range(0, len(lengths), self.together)]
@@ -67,7 +67,7 @@ class Rows(NamedTuple):
         return {row.format for row in self.rows}
 
     def digest(self) -> str:
-        """A hash of all ids, loss masks and values in their order: what two runs must agree on to be one."""
+        """A hash of all ids, loss masks and values in their order; a resumed run must have the same."""
         hashed = hashlib.sha256()
         for row in self.rows:
             hashed.update(len(row.encoded.ids).to_bytes(8, "little"))
@@ -79,7 +79,7 @@ class Rows(NamedTuple):
 
 
 class _Sample(NamedTuple):
-    """What is trained on as one row: all of a conversation, or one step of it with its history."""
+    """The text of one row: a whole conversation, or one step of it with its history."""
 
     place: str
     format: str
@@ -87,14 +87,14 @@ class _Sample(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """What becomes of rows with more than `max_length` tokens: dropped, or the run ends."""
+    """The handling of rows with more than `max_length` tokens: they are dropped, or the run ends."""
 
     max_length: int
     drop: bool
 
     def keeps(self, row: TrainRow, too_long: list[tuple[str, int]]) -> bool:
-        """Whether `row` is short enough; one to drop is added to `too_long`. Raises `UserError` for one that
-        ends the run.
+        """Whether `row` is short enough; a dropped row is added to `too_long`. Raises `UserError` for a row
+        that ends the run.
         """
         length = len(row.encoded.ids)
         if length <= self.max_length:
@@ -109,7 +109,7 @@ class Limit(NamedTuple):
 
 
 def no_progress() -> None:
-    """Called per row where nobody watches."""
+    """The callback per row where no progress is shown."""
 
 
 def read_rows(
@@ -140,7 +140,7 @@ def read_rows(
 
 
 def require_rows(rows: Sequence[TrainRow], files: Sequence[DataFile]) -> None:
-    """Raises `UserError` when there is nothing to train on."""
+    """Raises `UserError` when there are no rows."""
     if rows:
         return
     named = ", ".join(file.path for file in files)
@@ -159,8 +159,9 @@ def draw(file: DataFile, items: Iterable[T], seed: int) -> Iterable[T]:
 
 
 def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[_Sample]:
-    """The samples to take of a file, laid out by the protocol of each row. The prompt style of the run is
-    that of the loop: plain conversations (general data, the reader's rows) get no system turn of it.
+    """The drawn samples of a file, laid out by the protocol of each row. The prompt style of the run applies
+    to the loop's conversations only: plain conversations (general data, the reader's rows) get no system
+    turn.
     """
     conversations: Iterable[Conversation] = read_conversations(Path(file.path), default_format=file.format)
     if file.min_searches:
@@ -191,14 +192,14 @@ def _searches(conversation: Conversation) -> int:
 
 
 def _hint(conversation: Conversation) -> str:
-    """What a person can do about a row that is not of the format that the file was said to have."""
+    """A hint for a row that is not of the configured format."""
     plain = not plain_protocol(Chat.name).check(conversation.messages)
     return "; set format: chat for a file of plain conversations" if plain else ""
 
 
 def encode_at(place: str, turns: Sequence[ChatTurn], tokenizer: ChatTokenizer) -> Encoded:
-    """Ids and loss mask of a conversation. Raises `UserError` naming `place` for one that the chat template
-    cannot carry.
+    """Ids and loss mask of a conversation. Raises `UserError` naming `place` for a conversation that the chat
+    template cannot represent.
     """
     try:
         return tokenizer.encode(turns)
@@ -207,7 +208,7 @@ def encode_at(place: str, turns: Sequence[ChatTurn], tokenizer: ChatTokenizer) -
 
 
 class LengthReport(NamedTuple):
-    """What the data check prints: rows, tokens, trained tokens, and the lengths of rows."""
+    """The counts of the data check: rows, tokens, trained tokens, and the lengths of rows."""
 
     rows: int
     tokens: int

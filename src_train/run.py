@@ -2,8 +2,8 @@
 
 The objective (`objective=sft`, `dpo` or `policy`) decides which rows are read and which loss is computed;
 everything else is the same. The run directory holds the checkpoints, `log.jsonl`, `loss.png`, the manifest,
-and at the end `model/` (or `adapter/`) with the tokenizer. The same command resumes from the last whole
-checkpoint, with the batch that was next.
+and at the end `model/` (or `adapter/`) with the tokenizer. The same command resumes from the last complete
+checkpoint, with the next batch.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     config = load_config(TrainConfig, Path(plain[0]), plain[1:])
     check_config(config)
     torch.set_num_threads(config.threads or physical_cores())
-    disable_progress_bar()  # a bar per file read or written is in the way of the one that matters
+    disable_progress_bar()  # bars per file would hide the progress of the run
     state = processes()
     if config.precision == "auto":
         (precision,) = broadcast_object_list([faster_precision(state.device)])  # the first process decides
@@ -67,26 +67,26 @@ def main(arguments: Sequence[str]) -> int:
         print_check(data.train, encoder, config)
     if "--check" not in arguments:
         train(config, folder, encoder, data)
-    if state.num_processes > 1:  # a process that leaves the others' connections open may abort at its exit
+    if state.num_processes > 1:  # a process that leaves connections to the others open may abort at exit
         state.wait_for_everyone()
         state.destroy_process_group()
     return 0
 
 
 def processes() -> PartialState:
-    """The processes of this run. Without a GPU several of them must be told that they are on a CPU."""
+    """The processes of this run. Without a GPU several processes need the explicit setting `cpu`."""
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return PartialState(cpu=several and not torch.cuda.is_available())
 
 
 def console_of(state: PartialState) -> Console:
-    """Where progress is shown: stderr of the first process."""
+    """The console of the progress: stderr of the first process."""
     return Console(stderr=True, quiet=not state.is_main_process)
 
 
 def train(config: TrainConfig, folder: Path, encoder: ChatTokenizer, data: Data) -> None:
-    """The run itself; of several processes, the first keeps the run directory. Raises `UserError` for a run
-    directory made with other settings or other data.
+    """Train and write the result; of several processes, the first one holds the run directory. Raises
+    `UserError` for a run directory of other settings or other data.
     """
     path = Path(config.runs_dir) / config.run_name
     state = processes()
@@ -97,7 +97,7 @@ def train(config: TrainConfig, folder: Path, encoder: ChatTokenizer, data: Data)
     try:
         state.wait_for_everyone()
         if (path / result_name(config)).is_dir():
-            print(f"{path / result_name(config)} is there already; nothing to do")  # noqa: T201
+            print(f"{path / result_name(config)} exists already; nothing to do")  # noqa: T201
             return
         set_seed(config.seed)
         model = load_model(folder, config)
@@ -118,7 +118,7 @@ def train(config: TrainConfig, folder: Path, encoder: ChatTokenizer, data: Data)
 
 
 def run_steps(trainer: PackedTrainer, log: TrainingLog, path: Path, *, console: Console) -> None:
-    """Train from the last whole checkpoint under `path`, else from the beginning."""
+    """Train from the last complete checkpoint under `path`, else from the beginning."""
     progress = TrainingProgress(log, console=console)
     trainer.add_callback(progress)
     trainer.on_validation = progress.on_validation
@@ -174,7 +174,7 @@ def _steps_per_epoch(packs: int, config: TrainConfig) -> int:
 
 
 def training_arguments(config: TrainConfig, folder: Path, *, steps_per_epoch: int) -> TrainingArguments:
-    """This project's settings in the library's words."""
+    """This project's settings as arguments of the library."""
     steps = config.max_steps or math.ceil(config.epochs * steps_per_epoch)
     validating = bool(config.validation)
     return TrainingArguments(
@@ -208,7 +208,7 @@ def training_arguments(config: TrainConfig, folder: Path, *, steps_per_epoch: in
         seed=config.seed,
         data_seed=config.seed,
         remove_unused_columns=False,
-        use_cpu=processes().device.type == "cpu",  # else bf16 is refused where there is no GPU
+        use_cpu=processes().device.type == "cpu",  # otherwise bf16 is refused without a GPU
         dataloader_num_workers=0,
         dataloader_pin_memory=torch.cuda.is_available(),
         fsdp="full_shard" if config.fsdp else None,

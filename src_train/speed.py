@@ -1,5 +1,5 @@
-"""How fast training is: tokens per second, and the share of the device's own matrix rate that the model's
-arithmetic uses (MFU). The rate is measured here, in the precision of the run, not taken from a data sheet.
+"""Training speed: tokens per second, and the share of the device's matrix rate that the model's arithmetic
+uses (MFU). The rate is measured on the device, in the precision of the run.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _PROBE = 384
 
 class Cost(NamedTuple):
     """Floating-point operations of one forward and backward pass: `per_token` of the body, `per_trained` of
-    the output matrix for each trained token, and `per_pair` of attention, for each token and each one that it
-    sees.
+    the output matrix for each trained token, and `per_pair` of attention, for each pair of a token and a
+    token that it attends to.
     """
 
     per_token: float
@@ -27,7 +27,7 @@ class Cost(NamedTuple):
     per_pair: float
 
     def total(self, tokens: int, trained: int, pairs: int) -> float:
-        """Operations for a batch. Recomputing activations is not counted, as is usual for MFU."""
+        """Operations for a batch. Recomputed activations are not counted, as is usual for MFU."""
         return self.per_token * tokens + self.per_trained * trained + self.per_pair * pairs
 
 
@@ -48,14 +48,14 @@ def training_cost(model: Any) -> Cost:
 
 
 def causal_pairs(lengths: list[int]) -> int:
-    """Pairs of tokens that see each other in rows of these lengths."""
+    """The number of attention pairs in rows of these lengths."""
     return sum(length * (length + 1) // 2 for length in lengths)
 
 
 def faster_precision(device: torch.device) -> Literal["bf16", "fp32"]:
-    """What a run computes in fastest on `device`. A processor's own word decides where it gives one: a
-    measurement on a busy machine can be wrong by more than the difference. Else both are measured; bf16 where
-    they are alike, as it needs less memory.
+    """The faster precision on `device`. Where the processor reports whether it supports bf16, that decides: a
+    measurement on a busy machine can be wrong by more than the difference. Otherwise both are measured; bf16
+    is preferred where they are similar, as it needs less memory.
     """
     if device.type == "cpu" and (native := native_bf16()) is not None:
         return "bf16" if native else "fp32"
@@ -85,7 +85,7 @@ def matrix_rate(
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that torch held on a GPU, the most resident memory of this process on a CPU."""
+    """Peak memory in bytes: allocated by torch on a GPU, resident memory of this process on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     import resource

@@ -1,5 +1,5 @@
-"""What a training run records while it runs: `log.jsonl` with loss, speed and memory of each logged step, and
-the end at a time limit.
+"""The log of a training run: `log.jsonl` with loss, speed and memory of each logged step, and the stop at a
+time limit.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class TrainingLog(TrainerCallback):
         return control
 
     def on_log(self, args: Any, state: Any, *_: Any, logs: dict[str, Any] | None = None, **__: Any) -> None:
-        """One JSON line: the trainer's values, and ours."""
+        """Append one JSON line: the trainer's values, speed and memory."""
         if not state.is_world_process_zero or not logs:
             return
         line = {"step": state.global_step, **logs, **self.speed(args.device)}

@@ -1,9 +1,9 @@
 """transformers' `Trainer` with this project's losses: a sum, divided once for the whole optimiser step.
 
-Everything else is the library's: devices, precision, sharding, accumulation, schedules, checkpoints,
-trackers. The divisor (weight of the trained tokens, or number of pairs) is summed over accumulation steps
-and devices, so that the gradient is the same however the batch is cut (`tests/test_train_model.py`; the
-history of getting this wrong: transformers #34191 and #35438, trl #2175).
+The library does everything else: devices, precision, sharding, accumulation, schedules, checkpoints,
+trackers. The divisor (weight of the trained tokens, or number of pairs) is summed over accumulation steps and
+devices, so that the gradient does not depend on the split of the batch (`tests/test_train_model.py`; earlier
+errors of this kind: transformers #34191 and #35438, trl #2175).
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ class Packs(Dataset[dict[str, Any]]):
         return [sum(len(self._rows[at].encoded.ids) for at in pack) for pack in self._packs]
 
     def places(self, index: int) -> list[str]:
-        """Where the rows of a pack came from, as `file:place`, each once."""
+        """The origins of the rows of a pack, as `file:place`, each once."""
         return list(dict.fromkeys(self._rows[at].place for at in self._packs[index]))
 
 
 def collator(pad_id: int) -> Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]:
-    """Turns packs into a batch of tensors; see `packing.collate`."""
+    """A function that collates packs into a batch of tensors; see `packing.collate`."""
 
     def make(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         indices = torch.tensor([item.pop("index") for item in items])
@@ -76,7 +76,7 @@ def collator(pad_id: int) -> Callable[[list[dict[str, Any]]], dict[str, torch.Te
 
 class LengthOrder(Sampler[int]):
     """Sequences of similar length together, in an order that depends on `seed` and epoch only, so that a
-    resumed run goes through it as the interrupted one would have. `size`: sequences of an optimiser step.
+    resumed run has the same order as the interrupted one. `size`: sequences of an optimiser step.
     """
 
     def __init__(self, lengths: Sequence[int], *, size: int, seed: int) -> None:
@@ -117,8 +117,9 @@ class MetricSums:
 
 
 class PackedTrainer(Trainer):
-    """See the module. The model must have been through `logprobs.return_logprobs`. `on_batch` is called with
-    the tokens of each training batch of this device, `on_validation` with the batches done and their number.
+    """See the module. The model must have been changed by `logprobs.return_logprobs`. `on_batch` is called
+    with the tokens of each training batch of this device, `on_validation` with the batches done and their
+    number.
     """
 
     def __init__(self, *args: Any, objective: Objective, by_length: bool = False, **kwargs: Any) -> None:
@@ -132,7 +133,7 @@ class PackedTrainer(Trainer):
         self._metric_sums = MetricSums()
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
-        """What the loss of an optimiser step is divided by, on all devices."""
+        """The divisor of the loss of an optimiser step, over all devices."""
         divisors = (self.objective.divisor(batch) for batch in batch_samples)
         return self.accelerator.gather(sum(divisors, torch.zeros(())).to(device)).sum()
 
@@ -146,7 +147,7 @@ class PackedTrainer(Trainer):
         return self._order
 
     def _run_epoch(self, *, epoch: int, **kwargs: Any) -> Any:
-        if self._order is not None:  # the library does not reach it in every set-up
+        if self._order is not None:  # the library does not call it in every set-up
             self._order.set_epoch(epoch)
         return super()._run_epoch(epoch=epoch, **kwargs)
 
@@ -178,7 +179,7 @@ class PackedTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> Any:
-        """The mean loss of the validation set, whatever the batches, with the objective's metrics; for
+        """The mean loss of the validation set, independent of the batches, with the objective's metrics; for
         cross-entropy also as perplexity.
         """
         del ignore_keys
@@ -226,8 +227,8 @@ class PackedTrainer(Trainer):
         except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f"{resume_from_checkpoint} is no checkpoint of this model: {reason}; remove it to go on from"
-                " the one before, or take another run_name"
+                f"{resume_from_checkpoint} is not a checkpoint of this model: {reason}; remove it to resume"
+                " from the one before, or take another run_name"
             ) from error
 
     def _refuse_loss(self, index: torch.Tensor) -> None:
@@ -249,7 +250,7 @@ _FULL_SIGNS = (
 
 
 def _is_full_disk(error: Exception) -> bool:
-    """torch reports a full disk as a failed write, safetensors in its own words."""
+    """Whether the disk is full: torch reports a failed write, safetensors another text."""
     return getattr(error, "errno", None) in _FULL or any(sign in str(error) for sign in _FULL_SIGNS)
 
 

@@ -7,7 +7,6 @@ import re
 import runpy
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -50,8 +49,6 @@ PHRASES = (
     "gave up",
 )
 WORDS = re.compile("|".join(rf"\b{phrase}(?!\w)" for phrase in PHRASES), re.MULTILINE)
-# Rooms in which these words still occur; the test of a room that is clean fails until it leaves this set.
-UNSWEPT = {"src_eval", "src_models", "src_retrieval"}
 
 
 def name_of(path: Path) -> str:
@@ -194,14 +191,7 @@ def test_plain_words_outside_the_python_files(path: Path) -> None:
     assert WORDS.findall(path.read_text(encoding="utf-8")) == []
 
 
-def rooms() -> list[Any]:
-    mark = pytest.mark.xfail(
-        strict=True, reason="the words are still there; take the room out of UNSWEPT when not"
-    )
-    return [pytest.param(room, marks=mark if room in UNSWEPT else ()) for room in ROOMS]
-
-
-@pytest.mark.parametrize("room", rooms())
+@pytest.mark.parametrize("room", [*ROOMS, "scripts"])
 def test_plain_words_in_the_python_files(room: str) -> None:
     files = sorted((ROOT / room).rglob("*.py"))
     found = {name_of(path): WORDS.findall(path.read_text(encoding="utf-8")) for path in files}

@@ -131,11 +131,11 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
     file.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
     alone = evaluation(str(file), "profile=cpu")
     assert alone.returncode == 0, alone.stderr
-    assert "not made with PROFILE=cpu: naive_rag\n[1/1] items, closed_book" in alone.stderr
+    assert "not run with PROFILE=cpu: naive_rag\n[1/1] items, closed_book" in alone.stderr
     assert "naive" not in alone.stdout
-    first = evaluation(str(file), "profile=small")  # the line made before stands in the table
+    first = evaluation(str(file), "profile=small")  # the line of the earlier run is in the table
     assert first.returncode == 0, first.stderr
-    assert "not made with PROFILE=small: closed_book\n[1/1] items, naive_rag" in first.stderr
+    assert "not run with PROFILE=small: closed_book\n[1/1] items, naive_rag" in first.stderr
     assert "written:" in first.stdout
     home = tmp_path / "runs/eval-t"
     assert {"table.md", "table.csv", "table.tex", "config.yaml", "logs"} == {

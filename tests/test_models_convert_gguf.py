@@ -212,7 +212,7 @@ def test_mistakes_are_one_sentence(
         write_model(tmp_path, base, out, kind="f16")
     with pytest.raises(UserError, match="no such folder"):
         to_gguf(tmp_path / "absent", base, out)
-    with pytest.raises(UserError, match="is damaged or cut off"):
+    with pytest.raises(UserError, match="is damaged or truncated"):
         write_model(folders["llama"], cut(base, tmp_path / "cut.gguf", 3000), out, kind="f16")
     other = write_base(tmp_path / "other.gguf", "gemma")
     with pytest.raises(UserError, match=r"architecture 'gemma'; supported are: llama, qwen2, qwen3"):

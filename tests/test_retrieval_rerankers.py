@@ -254,7 +254,7 @@ def test_scores_that_are_no_numbers_are_an_error(world: Path) -> None:
     engine = opened(world, "rerank.type=bi_encoder", "rerank.model=toy").engine
     assert engine.reranker is not None
     object.__setattr__(engine, "reranker", Silent(engine.reranker.identity))
-    with pytest.raises(ArithmeticError, match="toy gave scores that are no numbers"):
+    with pytest.raises(ArithmeticError, match="toy gave scores that are not numbers"):
         engine.search(["thing1"], [1])
 
 

@@ -58,7 +58,7 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path: Path, folder: Path) ->
     kept = load_file(run / "checkpoint-2/model.safetensors")
     cut = {name: weight[:8].clone() if weight.ndim > 1 else weight for name, weight in kept.items()}
     save_file(cut, run / "checkpoint-2/model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"checkpoint-2 is no checkpoint of this model: .*size mismatch"):
+    with pytest.raises(UserError, match=r"checkpoint-2 is not a checkpoint of this model: .*size mismatch"):
         main([path, "max_steps=2"])
 
 

@@ -151,7 +151,7 @@ def test_a_side_is_one_turn_where_each_step_is_asked_anew(
     for side, made in zip(("chosen", "rejected"), rows.rows, strict=True):
         assert short[side][0]["reasoning"] in trained_text(encoder, made)
         assert "So far: 3 turns." in encoder.decode(made.encoded.ids.tolist())
-    with pytest.raises(UserError, match="asks for each step anew, so a side is one turn"):
+    with pytest.raises(UserError, match="has one prompt per step, so a side is"):
         read(tmp_path, [{**row, "format": f"anew_{family}"}], encoder, family)
     with pytest.raises(UserError, match="a row names the file"):
         read(tmp_path, [{**row, "format": str(file)}], encoder, family)

@@ -2,13 +2,13 @@
 [FILE.jsonl …]`.
 
 Rules: the original's filter, exact match, token F1, F1 with equal numbers and dates, the same where one side
-contains the other, and ours. First the adversarial pairs of `tests/data/answer_pairs.jsonl`, each with a
-person's judgement, as a Markdown table with the errors of every rule. Then, per file:
+contains the other, and ours. First the adversarial pairs of `tests/data/answer_pairs.jsonl`, each judged by a
+person, as a Markdown table with the errors of every rule. Then, per file:
 
-- `trajectories.jsonl` of a run: how many of its final answers each rule keeps, and where ours disagrees with
-  F1
-- a question file (rows with `question` and `answers`): golds of *other* questions that share a token with
-  this one's gold, nearly all of them wrong, and aliases of one question, most of them right
+- `trajectories.jsonl` of a run: the number of its final answers that each rule keeps, and the disagreements
+of ours with F1 - a question file (rows with `question` and `answers`): golds of *other* questions that
+share a token with this one's gold, nearly all of them wrong, and aliases of one question, most of them
+right
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ def _f1_and_numbers(prediction: str, golds: Sequence[str]) -> bool:
 
 def _f1_and_contained(prediction: str, golds: Sequence[str]) -> bool:
     """As `_f1_and_numbers`, where every word of the shorter one is in the longer one."""
-    said = Counter(tokens(prediction))
+    predicted = Counter(tokens(prediction))
     return bool(exact_match(prediction, golds)) or any(
         _f1_and_numbers(prediction, [gold])
-        and (said <= Counter(tokens(gold)) or said >= Counter(tokens(gold)))
+        and (predicted <= Counter(tokens(gold)) or predicted >= Counter(tokens(gold)))
         for gold in golds
     )
 

@@ -2,11 +2,11 @@
 
 Two parts, each with the real mixture, loop, parser, run directory and rows:
 
-- speed: teacher and reader are `fake_llm.py` (lognormal latencies, 0.3 to 3 s) over HTTP; chains per second
-  with `in_flight` chains at once beside four threads that make the same chains over blocking connections, as
-  the original's loop does
-- memory: a teacher without latency in a process of its own; the peak resident memory of mixing, constructing,
-  cleaning and exporting for `small` and for `large` questions
+- speed: teacher and reader are `fake_llm.py` (lognormal latencies, 0.3 to 3 s) over HTTP; trajectories per
+second with `in_flight` at once, compared with four threads that construct the same trajectories over
+blocking connections, as the original's loop does - memory: a teacher without latency in a separate process;
+the peak resident memory of mixing, constructing, filtering and exporting for `small` and for `large`
+questions
 
 The last line is one JSON object.
 """
@@ -63,7 +63,7 @@ CORPUS = REPO / "data/sample_world/corpus.jsonl"
 
 @config_class
 class Settings(LoadSettings):
-    """What to measure: how many chains; the numbers of questions for the memory part. `memory_of` is set for
+    """The number of trajectories, and the numbers of questions for the memory part. `memory_of` is set for
     the process of that part.
     """
 
@@ -116,7 +116,7 @@ def _config(port: int, *, in_flight: int) -> RuntimeConfig:
 
 
 async def _make_ours(questions: Sequence[Question], folder: Path, *, port: int, in_flight: int) -> Measured:
-    made: list[Trajectory] = []
+    constructed: list[Trajectory] = []
     rundir = RunDir(folder / "run", config={})
     try:
         async with open_runtime(_config(port, in_flight=in_flight)) as runtime:
@@ -128,11 +128,11 @@ async def _make_ours(questions: Sequence[Question], folder: Path, *, port: int, 
                     rundir=rundir,
                     n_chains=1,
                     in_flight=in_flight,
-                    on_row=lambda row: made.append(row) if row else None,
+                    on_row=lambda row: constructed.append(row) if row else None,
                 )
     finally:
         rundir.close()
-    return Measured(made, spent)
+    return Measured(constructed, spent)
 
 
 async def _make_blocking(questions: Sequence[Question], *, port: int) -> list[Trajectory]:
@@ -147,11 +147,13 @@ async def _make_blocking(questions: Sequence[Question], *, port: int) -> list[Tr
         await model.close()
 
 
-def _check(made: Sequence[Trajectory], questions: Sequence[Question]) -> None:
-    """A chain that is missing or went wrong makes the figures meaningless."""
-    wrong = [row for row in made if row.status is not Status.FINISHED]
-    if wrong or {row.question.id for row in made} != {question.id for question in questions}:
-        raise SystemExit(f"{len(wrong)} chains went wrong, {len(made)} of {len(questions)} were made")
+def _check(constructed: Sequence[Trajectory], questions: Sequence[Question]) -> None:
+    """Exit where a trajectory is missing or failed: the figures would be meaningless."""
+    wrong = [row for row in constructed if row.status is not Status.FINISHED]
+    if wrong or {row.question.id for row in constructed} != {question.id for question in questions}:
+        raise SystemExit(
+            f"{len(wrong)} trajectories failed, {len(constructed)} of {len(questions)} were constructed"
+        )
 
 
 class InstantTeacher:
@@ -168,12 +170,12 @@ class InstantTeacher:
         return None
 
     def writer(self, question: Question, chain: int) -> StepWriter:  # noqa: ARG002
-        """The step writer of one chain."""
+        """The step writer of one trajectory."""
         return InstantWriter(int(question.answers[0].removeprefix("item ")))
 
 
 class InstantWriter(StepWriter):
-    """Writes the chain of one item."""
+    """Writes the trajectory of one item."""
 
     def __init__(self, item: int) -> None:
         self._item = item

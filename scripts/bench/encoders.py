@@ -1,12 +1,12 @@
-"""An encoder on real questions: int8 against fp32, and recall of gold passages by dense, BM25 and
-hybrid search.
+"""An encoder on real questions: int8 against fp32, and recall of gold passages by dense, BM25 and hybrid
+search.
 
     python scripts/bench/encoders.py corpus=CORPUS.jsonl questions=QUESTIONS.jsonl index_dir=indexes/real
 
 A question row needs `question` and `gold_ids` (ids in the corpus). The index is built by this project's
-builder if it is not there yet. Overlap is measured on a pool: the gold passages and the first others,
-`pool` in all. Without the files nothing is measured and the JSON line says so. The last line is one
-JSON object.
+builder if it does not exist. Overlap is measured on a pool: the gold passages and the first others, `pool` in
+all. Without the files nothing is measured and the JSON line has the key `skipped`. The last line is one JSON
+object.
 """
 
 from __future__ import annotations

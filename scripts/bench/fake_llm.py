@@ -1,8 +1,8 @@
 """A fake OpenAI-compatible server as slow as a real one: python scripts/bench/fake_llm.py PORT
 
 Used by `runner.py` and `construct.py`. A question is `What is item K?`; the reasoning takes `searches(K)`
-searches and a `finish`. The time of each reply is drawn from a lognormal distribution, seeded by what the
-reply is for, so that the sum of the latencies of a run is known exactly.
+searches and a `finish`. The time of each reply is drawn from a lognormal distribution, seeded by item, kind
+and number of the reply, so that the sum of the latencies of a run is known exactly.
 """
 
 from __future__ import annotations

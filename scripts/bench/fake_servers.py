@@ -57,7 +57,7 @@ class BlockingModel:
         *,
         sampling: Sampling,
         stop: Sequence[str] = (),
-        constraint: Constraint | None = None,  # noqa: ARG002 - the protocol's argument
+        constraint: Constraint | None = None,  # noqa: ARG002 - an argument of the interface
         logprobs: bool = False,  # noqa: ARG002
     ) -> Completion:
         """One blocking request."""

@@ -1,16 +1,14 @@
-"""Index types at a million vectors: memory to build and to serve, recall against exact search, rate,
-size.
+"""Index types at a million vectors: memory to build and to serve, recall against exact search, rate, size.
 
     python scripts/bench/index.py rows=1000000 dim=768
 
-Vectors are synthetic: one centre per 500 rows plus noise of 96 effective dimensions and a little of
-full rank, unit length; queries are drawn the same way and are not in the index. Recall on other data
-differs (isotropic Gaussians, for one, are far harder). Each index is made by the real builder process,
-given a finished encoding, and served by the real server process; memory is sampled from
-/proc/PID/smaps_rollup while they work. `anonymous` is memory of the process's own; `dirty` adds pages
-of files that were written and not yet flushed. HNSW is measured at `hnsw_rows` because its graph is
-slow to build on two cores. Figures at 21,015,324 vectors are a linear projection, not a measurement.
-The last line is one JSON object.
+Vectors are synthetic: one centre per 500 rows plus noise of 96 effective dimensions and a little of full
+rank, unit length; queries are drawn the same way and are not in the index. Recall on other data differs
+(isotropic Gaussians are much harder). Each index is built by the real builder process from a finished
+encoding, and served by the real server process; memory is sampled from /proc/PID/smaps_rollup while they
+work. `anonymous` is private memory of the process; `dirty` adds pages of files that were written and not yet
+flushed. HNSW is measured at `hnsw_rows` because its graph is slow to build on two cores. Figures at
+21,015,324 vectors are a linear projection, not a measurement. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -121,7 +119,7 @@ class Source:
         """Write what is not there yet."""
         if self.vectors.is_file() and self.vectors.stat().st_size == self.rows * self.dim * 4:
             return
-        console.print(f"making {self.rows} vectors in {self.folder}")
+        console.print(f"writing {self.rows} vectors in {self.folder}")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_corpus(self.corpus, self.rows, body=lambda at: f"some words about thing{at}")
         with self.vectors.open("wb") as out:
@@ -253,7 +251,8 @@ def report(config: BenchConfig, results: dict[str, Measured], console: Console) 
     figures: dict[str, Any] = {"dim": config.dim, "projection_rows": WIKI18_ROWS}
     for kind, row in results.items():
         gigabytes = row.bytes_per_vector * WIKI18_ROWS / 1e9
-        # Scanning types slow down in proportion; a graph or lists do not, so theirs is left open.
+        # The time of a scan is proportional to the rows; that of a graph or of lists is not, so it is not
+        # projected.
         scans = kind in (DenseType.FLAT, DenseType.PQ)
         rate = f"{row.queries_per_cpu_second * row.rows / WIKI18_ROWS:.2f}" if scans else "-"
         cells = (

@@ -1,8 +1,8 @@
 """Size of a report and the time until a browser shows its list: `python scripts/bench/report.py [N …]`.
 
-For each N (1,000 by default) a synthetic run of N trajectories, each with 3 searches that bring 3 passages of
-700 characters, none of them twice, in an empty folder; then three fresh headless Chromiums. "open" is from
-navigation to the first list on screen, as the page's own clock has it. Needs playwright and chromium
+For each N (1,000 by default) a synthetic run of N trajectories, each with 3 searches that return 3 distinct
+passages of 700 characters, in an empty folder; then three fresh headless Chromiums. "open" is the time from
+navigation to the first list on screen, by the page's own clock. Needs playwright and chromium
 (`requirements-dev.txt`; `apt install chromium`).
 """
 
@@ -26,7 +26,7 @@ from src_eval.report.report_page import write_report
 from src_eval.report.run_files import read_scored_run
 
 TRIES = 3
-# Two frames after the list is there, it has been painted.
+# Two frames after the list is in the page, it has been painted.
 FRAME = "new Promise(done => requestAnimationFrame(() => done(performance.now())))"
 
 

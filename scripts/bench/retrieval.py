@@ -6,16 +6,16 @@ vectors.
 
 Three sides, each the real Flask server over the same vectors, in alternating windows:
 
-- baseline: exact flat index, one query per scan, FAISS's stock BLAS threshold, as the published server works
+- baseline: exact flat index, one query per scan, FAISS's default BLAS threshold, as in the published server
 - batched: the same index and the same answers, with micro-batching and the threshold switched by batch size
-- pq: batched, over 4-bit PQ FastScan codes refined with fp16; its recall@10 against exact search stands
-  beside it
+- pq: batched, over 4-bit PQ FastScan codes refined with fp16; its recall@10 against exact search is
+reported too
 
 Passages are synthetic: mixtures of three real passage vectors (from `seed_index`, an index of the same
-encoder; random centres if there is none) plus a little noise. Queries are real questions, encoded by
-the server. CPU time is the server process's own (user + system), so the load generator does not count.
-The last table is FAISS alone: a flat search of 64 queries, stock against ours. The last line is one
-JSON object.
+encoder; random centres without it) plus a little noise. Queries are real questions, encoded by the server.
+CPU time is the server process's own (user + system), so the load generator does not count. The last table is
+FAISS alone: a flat search of 64 queries, FAISS's default threshold against ours. The last line is one JSON
+object.
 """
 
 from __future__ import annotations

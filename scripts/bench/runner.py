@@ -1,10 +1,10 @@
 """The runner at full load against a fake LLM server: python scripts/bench/runner.py [questions=4000]
 
-Runs the real `rearag` method through the real client and runner, writing real rows, against `fake_llm.py`
-in two processes of their own, whose replies take lognormal times (0.3 to 3 s). Reported:
+Runs the real `rearag` method through the real client and runner, writing real rows, against `fake_llm.py` in
+two separate processes, whose replies take lognormal times (0.3 to 3 s). Reported:
 
 - share of the bound: max(sum of all latencies / in flight, longest question) over the measured time.
-  The bound ignores that the last questions cannot fill all places
+  The bound ignores that the last questions cannot use all places
 - share of the schedule: the time that the same questions, in the same order, need with the same number of
   places and no overhead at all, over the measured time
 - CPU time of this process (loop, client, parser, renderer, rows) per LLM call
@@ -116,7 +116,7 @@ def _check(done: Sequence[Trajectory], questions: Sequence[Question]) -> None:
     for row in done:
         right = row.status is Status.FINISHED and row.answer == row.question.answers[0]
         if not right or row.usage.calls != planned.pop(row.question.id):
-            raise SystemExit(f"a question went wrong: {row}")
+            raise SystemExit(f"a question failed: {row}")
     if planned:
         raise SystemExit(f"{len(planned)} questions are missing")
 

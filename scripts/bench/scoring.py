@@ -1,6 +1,6 @@
 """What scoring costs: python scripts/bench/scoring.py [rows=10000]
 
-Writes a run of synthetic trajectories (four steps of three passages, as long as real ones), scores it with
+Writes a run of synthetic trajectories (four steps of three passages, with realistic lengths), scores it with
 `src_eval.scoring.score_run`, and prints wall and CPU seconds. Metrics, bootstrap intervals with three
 breakdowns, and both files are included. The last line is one JSON object.
 """

@@ -4,8 +4,8 @@ cutting against a mask, against TRL's SFTTrainer, and the memory of the chunked 
     .venv-train/bin/python scripts/bench/sft.py [key=value ...]     (TRL: pip install --no-deps trl into
     .venv-train first)
 
-Each variant runs in a process of its own, on the same rows for the same number of optimiser steps; tokens
-per second count real tokens, not padding. The rows are synthetic chains with lengths drawn from a lognormal
+Each variant runs in a separate process, on the same rows for the same number of optimiser steps; tokens per
+second count real tokens, not padding. The rows are synthetic trajectories with lengths drawn from a lognormal
 distribution.
 """
 
@@ -163,7 +163,7 @@ def _trl(settings: Settings, rows: list[Encoded]) -> float:
             save_strategy="no",
             logging_strategy="no",
             bf16=settings.bf16,
-            use_cpu=not torch.cuda.is_available(),  # else bf16 is refused there
+            use_cpu=not torch.cuda.is_available(),  # otherwise bf16 is refused
             gradient_checkpointing=False,
             train_sampling_strategy="sequential",
             dataset_kwargs={"skip_prepare_dataset": True},

@@ -1,4 +1,4 @@
-"""What overlapping the stages of a search brings: one thread for all of it against one thread per stage.
+"""The gain of overlapping the stages of a search: one thread for all stages against one thread per stage.
 
     python scripts/bench/stages.py rows=200000 encoder=e5-small
     python scripts/bench/stages.py rows=200000 encoder=fake:3        # no weights: 3 ms of one core per query
@@ -6,12 +6,12 @@
 
 Both sides are the same engine in this process, with micro-batches across the clients, in alternating windows:
 
-- one thread: what is queued is encoded, then searched (and reranked), before the next batch is looked at;
-  who comes while a batch is being encoded still joins it
-- stages: `SearchPipeline`, a thread each for encoding, searching, …
+- one thread: the queued queries are encoded, then searched (and reranked), before the next batch starts;
+queries that arrive while a batch is encoded join it - stages: `SearchPipeline`, a thread each for encoding,
+searching, …
 
 Encoder and index have one thread of arithmetic each (`encoding.threads`, `threads`), so the gain is at most
-what a second core can give. Vectors are synthetic (see `synthetic.py`). The last line is one JSON object.
+that of a second core. Vectors are synthetic (see `synthetic.py`). The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @config_class
 class BenchConfig:
-    """`seconds` is the length of one window; each side gets `repeats` windows per number of clients, in
-    turn. A pair of windows counts only when other processes took at most `other_cores` of the machine's
-    cores: two stages cannot overlap on cores that are not there. `rerank` adds a reranker to both sides.
+    """`seconds` is the length of one window; each side gets `repeats` windows per number of clients, in turn.
+    A pair of windows counts only when other processes took at most `other_cores` of the machine's cores: two
+    stages cannot overlap on cores that are busy. `rerank` adds a reranker to both sides.
     """
 
     rows: int = 200_000
@@ -227,8 +227,8 @@ def check(engine: SearchEngine, expected: list[list[Ranked]], texts: list[str], 
 def measure(
     engine: SearchEngine, texts: list[str], clients: int, config: BenchConfig
 ) -> list[dict[str, Window]]:
-    """`repeats` pairs of windows, the two sides in turn. Pairs beside too much other work are dropped,
-    unless the machine is never quiet for long: then the quietest are kept.
+    """`repeats` pairs of windows, the two sides in turn. Pairs beside too much other work are dropped, unless
+    the machine is rarely idle: then the least disturbed windows are kept.
     """
     pairs: list[dict[str, Window]] = []
     for turn in range(PATIENCE * config.repeats):

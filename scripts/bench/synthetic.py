@@ -50,7 +50,7 @@ def write_mixtures(path: Path, rows: int, *, dim: int, seeds: Path) -> None:
 def hand_over(
     layout: IndexLayout, *, corpus: Path, vectors: Path, rows: int, encoder: EncoderIdentity
 ) -> None:
-    """A finished encoding, as the builder leaves it: `vectors` (linked) stand for the encoder's."""
+    """A finished encoding in the builder's format: `vectors` (linked) replace those of an encoder."""
     layout.root.mkdir(exist_ok=True)
     layout.vectors.unlink(missing_ok=True)
     os.link(vectors, layout.vectors)

@@ -1,6 +1,6 @@
-"""A run as one HTML page that a person likes to read: what it scored, and every trajectory behind that.
+"""A run as one HTML page: its scores and all its trajectories.
 
-`run_files` reads what a scored run left on disk, `run_facts` says how it was made, `page_data` turns one run
-or two into what the page holds, `page/` is the page: its script and style, no framework. Figures are those of
-`scores.json`; the page itself only counts, draws and filters.
+`run_files` reads the files of a scored run, `run_facts` lists its settings, `page_data` converts one or two
+runs to the data of the page, `page/` holds the script and style of the page (no framework). Scores are those
+of `scores.json`; the page itself only counts, draws and filters.
 """

@@ -1,8 +1,8 @@
-"""A run as a page: `python -m src_eval.report RUN_DIR [OTHER_RUN_DIR] [--out FILE.html]` (what
-`bash scripts/report.sh` calls).
+"""A run as a page: `python -m src_eval.report RUN_DIR [OTHER_RUN_DIR] [--out FILE.html]` (called by `bash
+scripts/report.sh`).
 
-The run must have been scored (`python -m src_eval.score RUN_DIR`). With a second run, both stand side by side
-on each question. Without `--out` the page is `RUN_DIR/report.html`.
+The run must have been scored (`python -m src_eval.score RUN_DIR`). With a second run, the page shows both
+side by side for each question. Without `--out` the page is `RUN_DIR/report.html`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _OUT = "--out"
 
 
 class Request(NamedTuple):
-    """What the command line asks for."""
+    """The arguments of the command line."""
 
     runs: list[Path]
     out: Path
 
 
 def main() -> None:
-    """Read the command line, write the page, say where it is."""
+    """Read the command line, write the page, print its path."""
     request = parse(sys.argv[1:])
     size = write_report(request.out, [read_scored_run(path) for path in request.runs])
     Console().print(Text(f"written: {request.out} ({size / 1e6:.1f} MB)"), soft_wrap=True)

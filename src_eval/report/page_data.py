@@ -1,7 +1,7 @@
-"""What a page holds of one run or of two: questions with a row per run, and every passage once.
+"""The data of a page of one or two runs: questions with a row per run, and every passage once.
 
-A passage that many searches brought is stored once and meant by its place in the list: that is what keeps a
-thousand trajectories with nine passages each at a few megabytes.
+A passage that many searches returned is stored once and referenced by its index, so that a page of 1,000
+trajectories with nine passages each takes a few megabytes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Json = dict[str, Any]
 
 def page_data(runs: Sequence[ScoredRun]) -> Json:
     """`runs` (facts and scores), `questions` (each with `rows`, one per run, None where a run lacks it),
-    `passages` (`[id, title, text]`) and, of two runs, `paired` (see `_paired`). Questions of two runs are the
-    same when their ids are; several chains of one question are told apart by their order.
+    `passages` (`[id, title, text]`) and, of two runs, `paired` (see `_paired`). Questions of two runs are
+    matched by id; several trajectories of one question are distinguished by their order.
     """
     passages = _Passages()
     questions: dict[str, Json] = {}
@@ -66,13 +66,13 @@ def _columns(run: ScoredRun) -> dict[str, dict[str, float]]:
 
 @dataclass(slots=True)
 class _Passages:
-    """Passages in the order in which they came up, each once."""
+    """Distinct passages in the order of their first occurrence."""
 
     rows: list[list[str]] = field(default_factory=list)
     _places: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def place(self, passage: Passage) -> int:
-        """Where `passage` stands; the same id with another text is another passage."""
+        """The index of `passage`; the same id with another text is another passage."""
         known = (passage.id, passage.contents)
         if known not in self._places:
             self._places[known] = len(self.rows)
@@ -81,7 +81,7 @@ class _Passages:
 
 
 def _keyed(run: ScoredRun) -> Iterator[tuple[str, QuestionScore, Trajectory]]:
-    """Each row with a key of its own: the question's id, and `~2` behind it for its second chain."""
+    """Each row with a unique key: the question's id, followed by `~2` for its second trajectory."""
     seen: dict[str, int] = {}
     for score, trajectory in zip(run.scores, run.trajectories, strict=True):
         seen[score.id] = seen.get(score.id, 0) + 1

@@ -1,4 +1,4 @@
-"""The page: its files put together around the data of one run or two."""
+"""Builds the page from its files and the data of one or two runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from src_eval.report.page_data import page_data
 from src_eval.report.run_files import ScoredRun
 
 _PARTS = Path(__file__).resolve().parent / "page"
-# In this order they are one script, after the parts that all pages share.
+# Joined in this order they are one script, after the parts that all pages share.
 SCRIPTS = (
     "data.js",
     "filters.js",
@@ -25,7 +25,7 @@ SCRIPTS = (
 
 
 def write_report(path: Path, runs: Sequence[ScoredRun]) -> int:
-    """Write the page of one run, or of two side by side; returns its size in bytes."""
+    """Write the page of one run, or of two side by side. Returns its size in bytes."""
     page = fill_page(
         _part("report.html"),
         title=" against ".join(run.totals.run for run in runs),

@@ -1,4 +1,4 @@
-"""How a run was made, as the short list that heads its page."""
+"""The settings and totals of a run, for the list at the top of its page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Fact(NamedTuple):
 
 
 def run_facts(run: ScoredRun) -> list[Fact]:
-    """What the manifest and the scores say; what they do not say is left out."""
+    """Facts from the manifest and the scores; missing facts are left out."""
     manifest, totals = run.manifest, run.totals
     usage = [trajectory.usage for trajectory in run.trajectories]
     prompt, completion = sum(u.prompt_tokens for u in usage), sum(u.completion_tokens for u in usage)

@@ -34,21 +34,21 @@ class ScoredRun:
 
 
 def read_scored_run(path: Path) -> ScoredRun:
-    """Read a run directory. Raises `UserError` when it is none, was not scored, or was scored before its
-    trajectories changed.
+    """Read a run directory. Raises `UserError` when `path` is not a run directory, was not scored, or was
+    scored before its trajectories changed.
     """
     if not (path / ROWS).is_file():
         raise UserError(f"{path} has no {ROWS}; give the directory of a run (runs/<name>)")
     for name in (SCORE_TOTALS, SCORE_ROWS):
         if not (path / name).is_file():
-            raise UserError(f"{path} has no {name}; python -m src_eval.score {path} makes it")
+            raise UserError(f"{path} has no {name}; python -m src_eval.score {path} writes it")
     totals = _record(path / SCORE_TOTALS, (path / SCORE_TOTALS).read_bytes(), _TOTALS)
     scores = _records(path / SCORE_ROWS, _SCORE)
     trajectories = _records(path / ROWS, _TRAJECTORY)
     if [row.id for row in scores] != [row.question.id for row in trajectories]:
         raise UserError(
             f"{path / SCORE_ROWS} is not about the rows of {ROWS}; "
-            f"python -m src_eval.score {path} makes it anew"
+            f"python -m src_eval.score {path} writes it again"
         )
     return ScoredRun(totals, scores, trajectories, _manifest(path) or totals.manifest)
 
@@ -60,12 +60,12 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         value = orjson.loads(file.read_bytes())
     except orjson.JSONDecodeError as error:
-        raise UserError(f"{file}: not valid JSON ({error}); mend or remove it") from error
+        raise UserError(f"{file}: not valid JSON ({error}); correct or remove it") from error
     return value if isinstance(value, dict) else {}
 
 
 def _records(path: Path, kind: TypeAdapter[Record]) -> list[Record]:
-    """One record per line; a last line that was being written when the run ended is left out."""
+    """One record per line; an incomplete last line is left out."""
     rows = []
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -81,5 +81,5 @@ def _record(where: Path | str, text: bytes, kind: TypeAdapter[Record]) -> Record
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UserError(
-            f"{where}: {first['msg']}{f' at {place}' if place else ''}; mend it, or make the file again"
+            f"{where}: {first['msg']}{f' at {place}' if place else ''}; correct it, or write the file again"
         ) from error

@@ -26,7 +26,7 @@ KINDS = ("f16", "f32", "q8_0")
 
 
 class AdapterFacts(NamedTuple):
-    """What was written."""
+    """Facts about the written adapter."""
 
     rank: int
     tensors: int
@@ -35,8 +35,8 @@ class AdapterFacts(NamedTuple):
 
 def write_adapter(folder: Path, base: Path, out: Path, *, kind: str) -> AdapterFacts:
     """Write the adapter in `folder` for the GGUF model `base` as `out`, in one of `KINDS` (matrices whose
-    rows do not divide into blocks of 32 stay in f16). Raises `UserError` when the two do not belong
-    together."""
+    rows do not divide into blocks of 32 stay in f16). Raises `UserError` when the two do not match.
+    """
     if kind not in KINDS:
         raise UserError(f"an adapter cannot be stored as {kind}; choose one of {', '.join(KINDS)}")
     header = read_gguf_header(base)
@@ -80,7 +80,9 @@ def _load_b(pair: LoraPair, layout: Layout, name: str, factor: float) -> Array:
 
 
 def _metadata(adapter: PeftAdapter, base: GgufHeader) -> Iterator[Entry]:
-    """What llama.cpp asks for, and what tells this adapter's base from another model of the same shape."""
+    """The metadata that llama.cpp requires, and the mark that distinguishes this adapter's base from another
+    model of the same shape.
+    """
     from gguf import GGUFValueType
 
     yield Entry("general.type", "adapter", GGUFValueType.STRING)

@@ -1,9 +1,9 @@
 """A trained hub folder as a GGUF file for the embedded server (command line: `src_models.convert.to_gguf`).
 
 The GGUF file that the model was trained from is the template: same metadata and tokenizer, every tensor
-replaced by the trained one. So nothing about the tokenizer has to be worked out again, for which llama.cpp's
-convert_hf_to_gguf.py has a case per model. Only the chat template follows the hub folder, where it has one:
-the prompt at inference is the one of training.
+replaced by the trained one. So the tokenizer needs no conversion, for which llama.cpp's convert_hf_to_gguf.py
+has a case per model. Only the chat template follows the hub folder, where it has one: the prompt at inference
+is the one of training.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from src_models.gguf_header import F32, GgufHeader, read_gguf_header
 from src_models.safetensors_file import Stored, StoredTensor, open_folder
 
 FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "bf16": 32}
-"""llama.cpp's numbers for what a file mostly holds (gguf.LlamaFileType)."""
+"""llama.cpp's numbers for the main tensor type of a file (gguf.LlamaFileType)."""
 EMBEDDINGS, OUTPUT = "token_embd.weight", "output.weight"
 COMPUTED = frozenset({"rope_freqs.weight"})
 """Tensors that follow from the configuration: no hub folder has them, no training changes them."""
@@ -36,7 +36,7 @@ SAME_FACTS = {
     "rms_norm_eps": "attention.layer_norm_rms_epsilon",
     "rope_theta": "rope.freq_base",
 }
-"""Facts of the hub's config.json and of the metadata that shapes do not show, or not clearly."""
+"""Keys of the hub's config.json and of the metadata that cannot be derived from tensor shapes."""
 
 
 def write_model(folder: Path, base: Path, out: Path, *, kind: str) -> None:
@@ -129,7 +129,7 @@ def _require_same_names(wanted: list[str], unknown: list[str], named: Stored) ->
 
 
 def _kind(name: str, base: GgufHeader, *, kind: str) -> str:
-    """The type of a tensor. What the base keeps in float32 (norms, biases) stays so."""
+    """The type of a tensor. Tensors in float32 in the base (norms, biases) stay in float32."""
     from gguf import GGMLQuantizationType
 
     theirs = base.tensors.get(name, base.tensors[EMBEDDINGS])
@@ -159,7 +159,8 @@ def _copy(name: str, reader: Any) -> Tensor:
 
 def _metadata(reader: Any, changes: Mapping[str, Entry]) -> Iterator[Entry]:
     """The base's entries in their order with the changed ones in their places, then the new ones. Leaves out
-    what the writer adds itself, and what tells how the base was quantised."""
+    entries that the writer adds itself and entries about the base's quantisation.
+    """
     from gguf import GGUFValueType
 
     left = dict(changes)
@@ -174,7 +175,7 @@ def _metadata(reader: Any, changes: Mapping[str, Entry]) -> Iterator[Entry]:
 
 
 def _changes(folder: Path, *, kind: str) -> dict[str, Entry]:
-    """Metadata that is not the base's any more."""
+    """Metadata that differs from the base's."""
     from gguf import GGUFValueType
 
     found = [Entry("general.quantization_version", 2, GGUFValueType.UINT32)]

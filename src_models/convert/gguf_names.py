@@ -1,4 +1,4 @@
-"""How the tensors of a hub folder are called, and how their rows are ordered, in a GGUF file.
+"""The names and the row order of a hub folder's tensors in a GGUF file.
 
 Names come from the map of the gguf package. The order of rows is llama.cpp's own: the hub's rotary embedding
 pairs row i of a head with row i + half, llama.cpp's `llama` architecture pairs neighbours, so the rows of the
@@ -44,7 +44,7 @@ class Layout:
     kv_heads: int
 
     def name(self, hub_name: str) -> str | None:
-        """`model.layers.0.self_attn.q_proj.weight` -> `blk.0.attn_q.weight`; None when there is no such."""
+        """`model.layers.0.self_attn.q_proj.weight` -> `blk.0.attn_q.weight`; None for an unknown name."""
         found: str | None = self.names.get_name(hub_name, try_suffixes=(".weight", ".bias"))
         return found
 
@@ -76,7 +76,7 @@ def layout_of(base: GgufHeader) -> Layout:
 
 
 def fact(base: GgufHeader, key: str) -> int | float:
-    """A number of the model's metadata that has to be there. Raises `UserError`."""
+    """A required number of the model's metadata. Raises `UserError` where it is missing."""
     value = base.number(key)
     if value is None:
         raise UserError(f"{base.path} does not give {base.architecture}.{key}; it cannot be the template")

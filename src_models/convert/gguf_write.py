@@ -1,7 +1,7 @@
 """Writing a GGUF file one tensor at a time: memory holds the largest tensor, not the model.
 
-The gguf package has the format and the quantisers (bit for bit those of llama.cpp); the file appears under
-its name when it is whole.
+The gguf package has the format and the quantisers (bit for bit those of llama.cpp); the file gets its name
+when it is complete.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """One tensor of a file to be: the name of its type, its shape (rows first), and where its values are."""
+    """One tensor to write: the name of its type, its shape (rows first), and the source of its values."""
 
     kind: str
     shape: tuple[int, ...]

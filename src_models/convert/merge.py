@@ -2,8 +2,8 @@
 
     python -m src_models.convert.merge ADAPTER_DIR BASE_FOLDER OUT_DIR
 
-Needs torch, transformers and peft (requirements-train.txt). The sum is made in float32 and rounded once to
-the base's type: in bfloat16 the update itself would be rounded before it is added. Memory: the base in
+Needs torch, transformers and peft (requirements-train.txt). The sum is computed in float32 and rounded once
+to the base's type: in bfloat16 the update itself would be rounded before it is added. Memory: the base in
 float32.
 """
 
@@ -80,7 +80,7 @@ def _merged(adapter: PeftAdapter, base: Path) -> Any:
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     tied = _is_tied(model)
     if tied and {EMBEDDINGS, OUTPUT} & set(adapter.pairs):
-        # one matrix plays two roles, the adapter was trained for one of them
+        # one matrix has two uses, and the adapter was trained for one of them
         raise UserError(
             f"{adapter.folder} changes {EMBEDDINGS} or {OUTPUT}, which are one matrix in {base}; "
             "such an adapter can be served beside the base, but not merged"
@@ -88,7 +88,7 @@ def _merged(adapter: PeftAdapter, base: Path) -> Any:
     loaded = PeftModel.from_pretrained(model, adapter.folder)
     merged = loaded.merge_and_unload(safe_merge=True)
     if _is_tied(merged) != tied:
-        raise UserError(f"the embeddings of {base} came apart in the merge; nothing was written")
+        raise UserError(f"the embeddings of {base} were untied by the merge; nothing was written")
     return merged.to(dtype)
 
 

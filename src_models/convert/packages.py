@@ -1,4 +1,4 @@
-"""The packages that a conversion needs, asked for before anything is loaded or written."""
+"""Checks for the packages of a conversion, before anything is loaded or written."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from src_core.errors import UserError
 
 
 def require_packages(names: Sequence[str], *, command: str) -> None:
-    """Raise a `UserError` that names those of `names` that are not installed, and how to run `command` (what
-    follows `python -m`) with all of them.
+    """Raise a `UserError` that lists the missing packages of `names`, and the way to run `command` (the text
+    after `python -m`) with all of them.
     """
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:

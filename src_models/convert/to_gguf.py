@@ -1,11 +1,13 @@
-"""What training wrote, for the embedded server: a hub folder or a LoRA adapter of peft becomes a GGUF file.
+"""Converts the result of training for the embedded server: a hub folder or a LoRA adapter of peft to a GGUF
+file.
 
     python -m src_models.convert.to_gguf runs/x/model runs/x/model.gguf --like qwen2.5-coder-0.5b --type q8_0
     python -m src_models.convert.to_gguf runs/x/adapter runs/x/adapter.gguf --like qwen2.5-coder-0.5b
 
-`--like` is the model that was trained: a name of configs/models.yaml or a GGUF file. Without it the fetched
-models are looked through for one of that shape. Needs the gguf package, no torch. `MODEL=runs/x/model bash
-infer.sh` and `ADAPTER=runs/x/adapter bash infer.sh` do this on the way.
+`--like` is the model that was trained: a name of configs/models.yaml or a GGUF file. Without it the
+downloaded models are searched for one of the same shape. Needs the gguf package, no torch.
+`MODEL=runs/x/model bash infer.sh` and `ADAPTER=runs/x/adapter bash infer.sh` run this conversion
+automatically.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from src_models.safetensors_file import open_folder
 
 
 def to_gguf(folder: Path, base: Path, out: Path, *, kind: str = "") -> str:
-    """Convert, and return one line about what was written. `kind` empty is q8_0 for a model, f16 for an
-    adapter. Raises `UserError`."""
+    """Convert, and return one line about the written file. `kind` empty is q8_0 for a model, f16 for an
+    adapter. Raises `UserError`.
+    """
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}; give a hub folder or an adapter folder")
     begun = time.monotonic()
@@ -43,8 +46,9 @@ def to_gguf(folder: Path, base: Path, out: Path, *, kind: str = "") -> str:
 
 
 def find_base(folder: Path, *, cache: Path) -> Path:
-    """The fetched model of configs/models.yaml that `folder` was trained from, as far as sizes tell. Raises
-    `UserError` unless there is exactly one."""
+    """The fetched model of configs/models.yaml that `folder` was trained from, judged by tensor sizes. Raises
+    `UserError` unless there is exactly one.
+    """
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}; give a hub folder or an adapter folder")
     is_adapter = is_peft_folder(folder)
@@ -53,7 +57,7 @@ def find_base(folder: Path, *, cache: Path) -> Path:
     fitting = [file for file in fetched if _fits(folder, file, is_adapter=is_adapter)]
     if len(fitting) != 1:
         found = f"{len(fitting)} of {len(fetched)} fetched models have the sizes of {folder}"
-        raise UserError(f"{found}; say which one was trained with --like")
+        raise UserError(f"{found}; name the base model with --like")
     return fitting[0]
 
 

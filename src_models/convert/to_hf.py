@@ -1,10 +1,10 @@
-"""A GGUF model as a plain hub folder in bf16: what `vllm serve` loads and training starts from.
+"""Converts a GGUF model to a plain hub folder in bf16, for `vllm serve` and as a start of training.
 
     python -m src_models.convert.to_hf qwen2.5-coder-0.5b OUT_DIR  # a name of configs/models.yaml or a GGUF
 
 Needs torch, transformers, gguf and accelerate (requirements-train.txt; `bash scripts/vllm_cpu.sh convert`
-too). The quantised weights are widened, not restored: the folder answers like the GGUF, not like the model
-that was quantised.
+too). The quantised weights are dequantised, which does not restore the original weights: the folder behaves
+like the GGUF, not like the original model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PACKAGES = ("torch", "transformers", "gguf", "accelerate")
 ROUNDING = 0.2
 """Largest relative distance between two quantised copies of one matrix; unrelated ones are above 1."""
 BYTES_PER_GGUF_BYTE = 3.5
-"""bf16 folder over 4-bit file, a little above what was measured (2.7 to 3.2)."""
+"""Size of the bf16 folder divided by the size of the 4-bit file; measured: 2.7 to 3.2."""
 
 
 def to_hf(gguf: Path, out: Path) -> None:
@@ -50,7 +50,7 @@ def _convert(gguf: Path, out: Path) -> None:
     quantised = AutoModelForCausalLM.from_pretrained(
         where, gguf_file=file, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
     )
-    # The loaded object remembers that it was quantised and refuses to be saved: a fresh one takes over.
+    # The loaded object is marked as quantised and cannot be saved: its weights are moved to a new object.
     weights = quantised.state_dict()
     config = _plain_config(quantised.config, weights)
     fresh = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
@@ -64,8 +64,9 @@ def _convert(gguf: Path, out: Path) -> None:
 
 def _plain_config(config: Any, weights: dict[str, Any]) -> Any:
     """The configuration without its quantisation, and with the tie between input and output embeddings that
-    the loader forgets. Two matrices that differ by rounding alone are one matrix quantised twice: both become
-    the output's, which has more bits in the usual mixtures."""
+    the loader drops. Two matrices that differ only by rounding are one matrix quantised twice: both become
+    the output's, which usually has more bits.
+    """
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     table, output = weights["model.embed_tokens.weight"], weights.get("lm_head.weight")
@@ -79,8 +80,9 @@ def _plain_config(config: Any, weights: dict[str, Any]) -> Any:
 
 
 def _fix_end_tokens(out: Path, tokenizer: Any) -> None:
-    """Write a generation config whose end token is the one that closes a chat turn, with sampling left to the
-    request."""
+    """Write a generation config whose end token is the one that closes a chat turn, without sampling
+    settings, which the request gives.
+    """
     facts = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     known = {key: value for key, value in facts.items() if value is not None}
     (out / "generation_config.json").write_text(json.dumps(known, indent=1), encoding="utf-8")

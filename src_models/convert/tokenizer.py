@@ -1,10 +1,10 @@
-"""The tokenizer of a GGUF model as a folder in the hub's layout, without torch: what token-exact rollouts,
-scoring and the loss mask need (`agent.tokenizer`).
+"""The tokenizer of a GGUF model as a folder in the hub's layout, without torch, for token-exact rollouts,
+scoring and the loss mask (`agent.tokenizer`).
 
     python -m src_models.convert.tokenizer smollm2-135m .cache/models/smollm2-135m-tokenizer
 
-Byte-level BPE is what the models in use have (SmolLM2, Qwen2, Llama-3); any other kind is refused. The
-pre-tokenizers are those that llama.cpp names by `tokenizer.ggml.pre`.
+Only byte-level BPE is supported (SmolLM2, Qwen2, Llama-3). The pre-tokenizers are those that llama.cpp names
+in `tokenizer.ggml.pre`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SPLITS = {"qwen2": rf"{_LETTERS}|\p{{N}}{_REST}", "llama-bpe": rf"{_LETTERS}|\p
 
 
 class _Facts(NamedTuple):
-    """What a GGUF file says of its tokenizer."""
+    """The tokenizer data of a GGUF file."""
 
     pre: str
     tokens: list[str]
@@ -52,12 +52,12 @@ def write_tokenizer(gguf: Path, folder: Path) -> None:
 
 
 def _read(path: Path) -> _Facts:
-    from gguf import GGUFReader  # reads all tensors' places: half a second
+    from gguf import GGUFReader  # reads the offsets of all tensors: 0.5 s
 
     try:
         fields = GGUFReader(str(path)).fields
     except (ValueError, IndexError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}); fetch or make it again") from error
+        raise UserError(f"{path} cannot be read ({error}); download or convert it again") from error
 
     def value(key: str, default: Any = None) -> Any:
         return fields[key].contents() if key in fields else default

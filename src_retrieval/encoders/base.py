@@ -1,4 +1,4 @@
-"""The base type of an encoder (text to vectors), its options, and what all encoders share.
+"""The base type of an encoder (text to vectors), its options, and the code that all encoders share.
 
 All vectors are float32 [n, dim]; where the family normalises, inner product equals cosine.
 """
@@ -20,8 +20,8 @@ Advance = Callable[[int], None]
 
 
 class Precision(StrEnum):
-    """Which weights of an ONNX folder to run. The two give slightly different vectors; the manifest
-    tells them apart. int8 is quantised dynamically: a passage's vector depends a little on its batch.
+    """The weights of an ONNX folder to run. The two give slightly different vectors; the manifest records
+    which one was used. int8 is quantised dynamically: a passage's vector depends slightly on its batch.
     """
 
     INT8 = "int8"
@@ -29,8 +29,8 @@ class Precision(StrEnum):
 
 
 class Device(StrEnum):
-    """Where to encode. `auto`: ONNX on CPU where the folder has it, else torch on the GPU if there is
-    one.
+    """The device of the encoder. `auto`: ONNX on CPU where the folder has it, else torch on the GPU if there
+    is one.
     """
 
     AUTO = "auto"
@@ -40,9 +40,9 @@ class Device(StrEnum):
 
 @config_class
 class EncoderOptions:
-    """How to run an encoder. `threads` 0 means all physical cores; lengths are in tokens. On a CPU
-    batches of 8 pad least and stay in cache (measured 10 % faster than 32); on a GPU set `batch_size`
-    to some hundreds.
+    """The settings of an encoder. `threads` 0 means all physical cores; lengths are in tokens. On a CPU
+    batches of 8 pad least and stay in cache (measured 10 % faster than 32); on a GPU set `batch_size` to some
+    hundreds.
     """
 
     family: str = ""
@@ -55,8 +55,8 @@ class EncoderOptions:
 
 
 class Encoder(ABC):
-    """Texts to float32 [n, dim]. `identity` is what an index records about this encoder; `batch_size` is how
-    many texts it runs at once.
+    """Texts to float32 [n, dim]. `identity` is the record of this encoder in an index; `batch_size` is the
+    number of texts per batch.
     """
 
     identity: EncoderIdentity
@@ -68,7 +68,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode_passages(self, texts: Sequence[str], *, advance: Advance = lambda _: None) -> FloatArray:
-        """Vectors of passages; `advance` receives the number of texts of each batch that is done."""
+        """Vectors of passages; `advance` receives the number of texts of each finished batch."""
 
 
 def pool(hidden: FloatArray, mask: NDArray[np.int64], spec: EncoderSpec) -> FloatArray:
@@ -97,8 +97,8 @@ def in_length_order(
     *,
     advance: Advance = lambda _: None,
 ) -> FloatArray:
-    """Encode by batches of similar length and put the rows back in order. Sorting cuts padding from
-    1.30x to 1.06x of the real tokens (reference/performance.md, section 1.6).
+    """Encode by batches of similar length and restore the order of the rows. Sorting cuts padding from 1.30x
+    to 1.06x of the real tokens (reference/performance.md, section 1.6).
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     out = np.empty((len(lengths), dim), dtype=np.float32)

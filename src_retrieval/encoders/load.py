@@ -1,4 +1,4 @@
-"""Which encoder a name means: the toy, ONNX on a CPU where the folder has it, else torch."""
+"""Loads an encoder by name: the toy, ONNX on a CPU where the folder has it, else torch."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from src_retrieval.encoders.toy import TOY, TOY_DIM, ToyEncoder
 
 
 def load_encoder(name: str, options: EncoderOptions) -> Encoder:
-    """The encoder `name`: `toy` or `toy:DIM`, a model folder, a hub name (`owner/name`), or a name of
-    the model registry. Raises `UserError` with what to do when it cannot be had.
+    """The encoder `name`: `toy` or `toy:DIM`, a model folder, a hub name (`owner/name`), or a name of the
+    model registry. Raises `UserError` when it is not available.
     """
     kind, _, dim = name.partition(":")
     if kind == TOY:

@@ -40,11 +40,11 @@ class OnnxEncoder(Encoder):
         self._inputs = {node.name for node in self._session.get_inputs()}
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors of queries, [n, dim]; int8 goes one by one.
+        """Vectors of queries, [n, dim]; with int8 one at a time.
 
-        Dynamic quantisation takes one scale for all activations of a batch, so the vector of a query
-        would depend on who else asks (overlap of the ten best passages .93); alone it costs the same
-        time per query.
+        Dynamic quantisation takes one scale for all activations of a batch, so the vector of a query would
+        depend on the other queries of its batch (overlap of the ten best passages .93); one at a time takes
+        the same time per query.
         """
         alone = self.identity.precision == Precision.INT8
         return self._encode(

@@ -1,8 +1,7 @@
-"""What a model asks of its caller: prefixes, pooling, normalisation.
+"""The prefixes, pooling and normalisation of an encoder.
 
-Sources, in this order: `encoder.json` in the model folder (written when this project converts a model),
-then the setting `family:` (see `src_models.families`) together with the folder's own sentence-transformers
-files.
+Sources, in this order: `encoder.json` in the model folder (written when this project converts a model), then
+the setting `family:` (see `src_models.families`) together with the folder's own sentence-transformers files.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from src_models.families import FAMILIES
 
 
 class Pooling(StrEnum):
-    """How token vectors become one vector."""
+    """The pooling of token vectors to one vector."""
 
     MEAN = "mean"
     CLS = "cls"
@@ -29,8 +28,8 @@ class Pooling(StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EncoderSpec:
-    """How to use an encoder. `max_length` is in tokens and bounds passages; queries have a setting of
-    their own.
+    """The usage of an encoder. `max_length` is in tokens and bounds passages; queries have a separate
+    setting.
     """
 
     family: str
@@ -44,7 +43,7 @@ class EncoderSpec:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EncoderIdentity:
-    """What an index records about the encoder that made its vectors; a server compares it before it
+    """The record, in an index, of the encoder that computed its vectors; a server compares it before it
     serves.
     """
 
@@ -56,7 +55,7 @@ class EncoderIdentity:
 
 
 def read_spec(folder: Path, *, family: str) -> EncoderSpec:
-    """The spec of the model in `folder`. Raises `UserError` when the family cannot be told."""
+    """The spec of the model in `folder`. Raises `UserError` when the family is unknown."""
     own = folder / "encoder.json"
     if own.is_file():
         try:

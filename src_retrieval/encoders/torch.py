@@ -1,6 +1,4 @@
-"""An encoder over torch and transformers: fp16 on a GPU, fp32 on CPU. Imported only when it is asked
-for.
-"""
+"""An encoder over torch and transformers: fp16 on a GPU, fp32 on CPU. Imported only when it is used."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ class TorchEncoder(Encoder):
             ) from error
         cuda = torch.cuda.is_available()
         if options.device is Device.CUDA and not cuda:
-            raise UserError("device is cuda but torch sees no GPU; set device to cpu, or mend the driver")
+            raise UserError("device is cuda but torch sees no GPU; set device to cpu, or repair the driver")
         self._torch: Any = torch
         self._device = "cuda" if cuda and options.device is not Device.CPU else "cpu"
         self._spec = read_spec(folder, family=options.family)

@@ -19,8 +19,8 @@ _WORD = re.compile(r"\w+")
 
 
 class ToyEncoder(Encoder):
-    """Signed hashed bag of words: no weights, deterministic, shares words -> shares direction. For
-    tests.
+    """Signed hashed bag of words: deterministic, without weights; texts that share words have similar
+    vectors. For tests.
     """
 
     def __init__(self, dim: int = TOY_DIM) -> None:

@@ -1,10 +1,10 @@
-"""The stages of a search and how they hang together: encode, search (dense beside sparse), fuse, rerank.
+"""The stages of a search and their connections: encode, search (dense and sparse in parallel), fuse, rerank.
 
     encode -> dense --+
                       +-> fuse -> rerank -> answer
               sparse -+
 
-Only the stages that the engine needs are there: a server of BM25 alone has one.
+Only the stages that the engine needs are created: a server of BM25 alone has one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Observe = Callable[[str, int, float], None]
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """One query on its way through the stages, and what they made of it."""
+    """One query in the pipeline, with the results of the stages so far."""
 
     query: str
     top_n: int
@@ -38,7 +38,7 @@ class _Job:
     settled: bool = False
 
     def wanted(self) -> bool:
-        """Whether somebody still waits for it."""
+        """Whether a caller still waits for it."""
         return not self.settled and not self.answer.cancelled()
 
 
@@ -47,7 +47,7 @@ _Put = Callable[[list[_Job]], None]
 
 class SearchPipeline:
     """Runs the queries of all callers through the stages. `max_batch` bounds the batches of searching;
-    encoding and reranking have smaller bounds, so that the next stage can begin early.
+    encoding and reranking have smaller bounds, so that the next stage can start early.
     """
 
     def __init__(self, engine: SearchEngine, *, max_batch: int, observe: Observe = lambda *_: None) -> None:
@@ -71,8 +71,8 @@ class SearchPipeline:
             self._entries.append(encode.put)
 
     def run(self, queries: Sequence[str], top_n: int, *, timeout: float) -> list[list[Ranked]]:
-        """The best `top_n` rows for each query, in order. Raises what a stage raised for one of them, or
-        TimeoutError after `timeout` seconds; what is still on its way then is dropped.
+        """The best `top_n` rows for each query, in order. Raises the error of a stage for one of them, or
+        TimeoutError after `timeout` seconds; unfinished queries are then dropped.
         """
         jobs = [_Job(query, top_n, searches_left=len(self._entries)) for query in queries]
         try:
@@ -81,10 +81,10 @@ class SearchPipeline:
             return [job.answer.result(timeout) for job in jobs]
         finally:
             for job in jobs:
-                job.answer.cancel()  # does nothing to one that is done
+                job.answer.cancel()  # no effect on a finished job
 
     def close(self) -> None:
-        """Finish what is queued, then end all threads."""
+        """Finish the queued jobs, then end all threads."""
         for stage in reversed(self._stages):  # from the entries to the end
             stage.close()
 
@@ -96,7 +96,7 @@ class SearchPipeline:
         after: _Put,
         most: int | None = None,
     ) -> Stage[_Job, Any]:
-        """A stage whose result becomes the field `into` of its jobs, which then go `after`."""
+        """A stage whose result becomes the field `into` of its jobs, which are then passed to `after`."""
 
         def done(finished: list[tuple[_Job, Any]]) -> None:
             for job, result in finished:

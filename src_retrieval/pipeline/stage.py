@@ -1,14 +1,14 @@
 """One stage of a pipeline: a queue, a thread, and `run(list) -> list`.
 
-A batch is what is queued when the thread is free; no timer. An idle stage answers a lone item at once, a busy
-one fills its batches by itself, across all requests. Each stage has its own thread, so that encoding the next
-batch overlaps searching this one, and what a stage runs needs no locks.
+A batch is formed from the queued items when the thread is free, without a timer. An idle stage runs a single
+item at once; a busy stage gets full batches, across all requests. Each stage has its own thread, so that
+encoding the next batch overlaps searching the current one, and the function of a stage needs no locks.
 
-One thing needs care: where a batch costs nearly the same whatever its size (a scan of all vectors), small
-batches waste more than overlapping gains, and stages that begin with what is there keep them small for ever.
-So a stage may wait for its source, and a source for the stage behind it (see `Stage.follow`), by what a batch
-costs, which is fitted to the batches before; each wait ends with a batch of the other. The published server
-answers one query per scan, whoever waits (reference/rearag.md, section 2.5).
+Where the cost of a batch hardly depends on its size (a scan of all vectors), small batches cost more than
+overlapping gains, and stages that start at once keep their batches small. So a stage may wait for its source,
+and a source for the stage after it (see `Stage.follow`), according to the cost of a batch, which is fitted to
+earlier batches; each wait ends with a batch of the other stage. The published server always answers one query
+per scan (reference/rearag.md, section 2.5).
 """
 
 from __future__ import annotations
@@ -23,13 +23,11 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 ROOM_IN_BATCHES = 4
-"""Batches that may wait in front of a stage before whoever brings more has to wait."""
+"""The queue length of a stage in batches; `put` blocks while the queue is full."""
 FORGETTING = 0.97
-"""Weight of the batches before in the fitted cost, per batch."""
+"""The decay per batch of the weight of earlier batches in the fitted cost."""
 COMPUTING = 0.2
-"""A stage that has a core for less than this share of its time waits for another machine rather than for a
-core.
-"""
+"""A stage that uses a core for less than this share of its time waits for another machine, not for a core."""
 
 
 class BatchCost:
@@ -41,7 +39,9 @@ class BatchCost:
         self._sums = [0.0] * 5  # of weights, sizes, seconds, sizes squared, sizes times seconds
 
     def learn(self, size: int, seconds: float) -> None:
-        """Take in one batch. Batches of one size only cannot tell the two parts apart; the last fit stays."""
+        """Add one batch to the fit. From batches of a single size the two parts cannot be separated; the last
+        fit is then kept.
+        """
         new = (1.0, size, seconds, size * size, size * seconds)
         self._sums = [FORGETTING * old + value for old, value in zip(self._sums, new, strict=True)]
         weight, sizes, times, squares, products = self._sums
@@ -53,16 +53,16 @@ class BatchCost:
         self.fixed = max(0.0, (times - self.per_item * sizes) / weight)
 
     def seconds_per_item(self) -> float:
-        """On average over the latest batches."""
+        """The average over the latest batches."""
         return self._sums[2] / self._sums[1] if self._sums[1] else 0.0
 
 
 class Stage(Generic[In, Out]):
-    """Calls `run` with at most `max_batch` items, from one thread, and hands what came out to `done`.
+    """Calls `run` with at most `max_batch` items, from one thread, and passes the results to `done`.
 
-    When `run` raises for several items, each is run alone, so that only those at fault get the error
-    (`failed`). Items that are not `wanted` any more are dropped before they are run. `observe` gets size
-    and seconds of each batch.
+    When `run` raises for several items, each is run alone, so that only the failing items get the error
+    (`failed`). Items that are no longer `wanted` are dropped before they are run. `observe` gets the size and
+    the seconds of each batch.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class Stage(Generic[In, Out]):
         self._thread.start()
 
     def follow(self, source: Stage[Any, Any]) -> None:
-        """Work hand in hand with the stage before, for large batches (see `_should_wait` and `_holds_back`).
-        To be called before the first `put`.
+        """Coordinate with the stage before, for large batches (see `_should_wait` and `_holds_back`). Must be
+        called before the first `put`.
         """
         self._source = source
         source._followers.append(self)
 
     def put(self, items: Iterable[In]) -> None:
-        """Queue `items`; waits while the queue is full. Raises RuntimeError after `close`."""
+        """Queue `items`; blocks while the queue is full. Raises RuntimeError after `close`."""
         with self._changed:
             for item in items:
                 while len(self._queue) >= self._room and not self._closing:
@@ -110,11 +110,11 @@ class Stage(Generic[In, Out]):
                 self._changed.notify_all()
 
     def pending(self) -> int:
-        """Items that are queued or being run."""
+        """The number of items that are queued or running."""
         return self._pending
 
     def close(self) -> None:
-        """Run what is queued, then end the thread. Whoever puts items has to have stopped."""
+        """Run the queued items, then end the thread. No `put` may follow or be in progress."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -132,7 +132,7 @@ class Stage(Generic[In, Out]):
                 neighbour._look_again()
 
     def _take(self) -> list[In]:
-        """The next batch; empty once the stage is closed and nothing is left."""
+        """The next batch; empty once the stage is closed and the queue is empty."""
         with self._changed:
             while not self._queue and not self._closing:
                 self._changed.wait()
@@ -140,12 +140,12 @@ class Stage(Generic[In, Out]):
                 self._changed.wait()
             self._running = True
             batch = [self._queue.popleft() for _ in range(min(self._max_batch, len(self._queue)))]
-            self._changed.notify_all()  # there is room again
+            self._changed.notify_all()  # the queue has room again
             return batch
 
     def _should_wait(self) -> bool:
-        """Whether to wait for what the source works on: until half of it is here (two stages then work on a
-        half each, and neither is idle), or for all of it where one batch is better than two.
+        """Whether to wait for the items of the source: until half of them are here (the two stages then work
+        on one half each, and neither is idle), or for all of them where one batch is better than two.
         """
         if self._source is None or self._closing:
             return False
@@ -154,16 +154,16 @@ class Stage(Generic[In, Out]):
         return here < coming or (coming > 0 and self._is_better_whole())
 
     def _holds_back(self) -> bool:
-        """Whether to wait for a follower that is busy. Where one batch is better than two, running ahead
-        would keep the items apart: those of the next batch would be ready when the callers of this one come
-        back, and neither half would ever join the other.
+        """Whether to wait for a busy follower. Where one batch is better than two, running ahead would keep
+        the items in two batches: those of the next batch would be ready when the callers of this one send
+        again, and the two halves would never be joined.
         """
         return not self._closing and any(one._running and one._is_better_whole() for one in self._followers)
 
     def _is_better_whole(self) -> bool:
-        """Whether the items of this stage and its source had better go through as one batch, the two stages
-        one after the other, than as two halves that overlap: where the time that overlapping gains is a
-        smaller factor than the work that a second batch adds.
+        """Whether one batch of the items of this stage and its source, with the two stages one after the
+        other, is better than two halves that overlap: where overlapping saves a smaller factor of time than a
+        second batch adds in work.
         """
         if self._source is None:
             return False
@@ -184,13 +184,13 @@ class Stage(Generic[In, Out]):
         begun, busy = time.perf_counter(), time.thread_time()
         try:
             finished = list(zip(items, self._run(items), strict=True))
-        except Exception as error:  # noqa: BLE001 - belongs to whoever asked, and is raised there
+        except Exception as error:  # noqa: BLE001 - passed to the caller, and raised there
             if len(items) == 1:
                 self._failed(items[0], error)
                 return []
             return [pair for item in items for pair in self._outcomes([item])]
         seconds, busy = time.perf_counter() - begun, time.thread_time() - busy
-        # A stage that computes is measured by its own time: beside other work the clock says anything.
+        # A computing stage is measured by its CPU time: beside other work the wall-clock time is unreliable.
         self.cost.learn(len(items), busy if busy > COMPUTING * seconds else seconds)
         self._observe(len(items), seconds)
         return finished

@@ -1,4 +1,4 @@
-"""The base type of a reranker, its options, and what all rerankers share: batches of pairs by token
+"""The base type of a reranker, its options, and the code that all rerankers share: batches of pairs by token
 budget.
 """
 
@@ -19,14 +19,14 @@ from src_retrieval.results import FloatArray
 
 
 class Pair(NamedTuple):
-    """What a reranker judges: a query and the `contents` of a passage."""
+    """The input of a reranker: a query and the `contents` of a passage."""
 
     query: str
     passage: str
 
 
 class RerankPrecision(StrEnum):
-    """Which weights of a folder to run. `auto`: an ONNX file where there is one (int8 before fp32), else
+    """The weights of a folder to run. `auto`: an ONNX file where there is one (int8 before fp32), else
     torch.
     """
 
@@ -38,16 +38,15 @@ class RerankPrecision(StrEnum):
 
 @config_class
 class RerankOptions:
-    """The section `rerank` of a server. `type` is a module of `rerankers/`, `model` a folder in hub layout,
-    a hub name or a registry name. `top_n` candidates are retrieved (or as many as were asked for, if that
-    is more), all are scored, the best stay.
+    """The section `rerank` of a server. `type` is a module of `rerankers/`, `model` a folder in hub layout, a
+    hub name or a registry name. `top_n` candidates are retrieved (or the requested number, if that is
+    larger), all are scored, the best are returned.
 
     `max_length` (tokens of a pair) and `use_fp16` (on a GPU) are FlashRAG's `rerank_max_length` and
-    `rerank_use_fp16`. Instead of its `rerank_batch_size`, `batch_tokens` bounds the padded tokens of a
-    batch. A query is cut to `query_max_length` tokens, a passage to what the query leaves. `sigmoid` maps
-    the raw score (a logit, for most models) to 0 to 1, which changes no order. `max_batch` queries are
-    reranked together; `family` is for a bi-encoder whose folder does not say what it is; `threads` 0 means
-    all physical cores.
+    `rerank_use_fp16`. Instead of its `rerank_batch_size`, `batch_tokens` bounds the padded tokens of a batch.
+    A query is cut to `query_max_length` tokens, a passage to the rest. `sigmoid` maps the raw score (a logit,
+    for most models) to 0 to 1, which changes no order. `max_batch` queries are reranked together; `family` is
+    for a bi-encoder whose folder does not name its family; `threads` 0 means all physical cores.
     """
 
     model: str
@@ -67,7 +66,7 @@ class RerankOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RerankerIdentity:
-    """What decides the scores: the weights and the settings of the reranker."""
+    """The values that determine the scores: the weights and the settings of the reranker."""
 
     type: str
     name: str
@@ -86,7 +85,7 @@ class Reranker(ABC):
     @abstractmethod
     def score(self, pairs: Sequence[Pair]) -> FloatArray:
         """float32 [pairs], higher is better. The score of a pair depends neither on the other queries in
-        `pairs` nor on their order, but for rounding.
+        `pairs` nor on their order, except for rounding.
         """
 
 
@@ -97,13 +96,13 @@ class RerankerBackend(ABC):
 
     @abstractmethod
     def load(self, options: RerankOptions) -> Reranker:
-        """Raises `UserError` when the model cannot be had or is none."""
+        """Load a reranker. Raises `UserError` when the model is not available or not a reranker."""
 
 
 def in_token_batches(
     lengths: Sequence[int], budget: int, score: Callable[[list[int]], FloatArray]
 ) -> FloatArray:
-    """Scores by batches of similar length, at most `budget` padded tokens each, put back in order."""
+    """Scores by batches of similar length, at most `budget` padded tokens each, in the original order."""
     out = np.empty(len(lengths), dtype=np.float32)
     for chosen in token_batches(lengths, budget):
         out[chosen] = score(chosen)
@@ -111,8 +110,8 @@ def in_token_batches(
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Places in `lengths`, longest first, so that memory runs out at once or never. A single pair above the
-    budget is a batch of its own.
+    """Indices into `lengths`, longest first, so that memory, if it is too small, runs out in the first batch.
+    A single pair above the budget is a separate batch.
     """
     order = sorted(range(len(lengths)), key=lambda at: -lengths[at])
     start = 0
@@ -123,8 +122,8 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 
 def query_by_query(pairs: Sequence[Pair], score: Callable[[Sequence[Pair]], FloatArray]) -> FloatArray:
-    """Scores that do not depend on who else asks: for weights whose activations are quantised together, which
-    takes one scale for a whole batch. Consecutive pairs of one query go together.
+    """Scores that do not depend on the other queries: for weights whose activations are quantised with one
+    scale per batch. Consecutive pairs of one query go together.
     """
     out = np.empty(len(pairs), dtype=np.float32)
     start = 0

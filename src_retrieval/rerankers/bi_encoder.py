@@ -1,4 +1,4 @@
-"""A bi-encoder as reranker: the inner product of the vectors that any encoder makes of query and passage."""
+"""A bi-encoder as reranker: the inner product of the encoder's vectors of query and passage."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class BiEncoderReranker(Reranker):
 
     def score(self, pairs: Sequence[Pair]) -> FloatArray:
         """See `Reranker.score`; the encoder's int8 weights make the vectors depend on their batch, so each
-        query has batches of its own.
+        query has separate batches.
         """
         scores = query_by_query(pairs, self._score)
         return sigmoid(scores) if self._sigmoid else scores

@@ -1,8 +1,8 @@
 """Cross-encoders: query and passage go through the model together, which gives one logit.
 
-A folder in hub layout serves: `config.json`, `tokenizer.json`, and ONNX files (`model.onnx`,
+It reads a folder in hub layout: `config.json`, `tokenizer.json`, and ONNX files (`model.onnx`,
 `model.int8.onnx`, also under `onnx/`) or `model.safetensors`. FlashRAG runs the same models in batches of
-pairs, in fp32 whatever its settings say (reference/radio_flashrag.md, section 2.6).
+pairs, always in fp32, also where its settings differ (reference/radio_flashrag.md, section 2.6).
 """
 
 from __future__ import annotations

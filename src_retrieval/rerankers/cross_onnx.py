@@ -49,8 +49,8 @@ class OnnxCrossEncoder(Reranker):
         )
 
     def score(self, pairs: Sequence[Pair]) -> FloatArray:
-        """See `Reranker.score`. Dynamic quantisation takes one scale for all activations of a batch, so
-        with int8 each query has batches of its own.
+        """See `Reranker.score`. Dynamic quantisation takes one scale for all activations of a batch, so with
+        int8 each query has separate batches.
         """
         int8 = self._precision is RerankPrecision.INT8
         logits = query_by_query(pairs, self._score) if int8 else self._score(pairs)

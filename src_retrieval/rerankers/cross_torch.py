@@ -1,5 +1,5 @@
-"""A cross-encoder over torch and transformers: fp16 on a GPU, fp32 on a CPU. Imported only when it is asked
-for.
+"""A cross-encoder over torch and transformers: fp16 on a GPU, fp32 on a CPU. Imported only when it
+is used.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class TorchCrossEncoder(Reranker):
             ) from error
         cuda = torch.cuda.is_available()
         if options.device is Device.CUDA and not cuda:
-            raise UserError("rerank.device is cuda but torch sees no GPU; set it to cpu, or mend the driver")
+            raise UserError(
+                "rerank.device is cuda but torch sees no GPU; set it to cpu, or repair the driver"
+            )
         self._torch: Any = torch
         self._options = options
         self._device = "cuda" if cuda and options.device is not Device.CPU else "cpu"
@@ -89,14 +91,16 @@ class TorchCrossEncoder(Reranker):
 
 
 def _load(auto: Any, folder: Path, dtype: Any) -> Any:
-    """A model with one label and all its weights: transformers fills gaps of a folder with random numbers."""
+    """A model with one label and all its weights (transformers would fill missing weights with random
+    numbers).
+    """
     try:
         model, loaded = auto.from_pretrained(
             str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{folder} is no sequence classifier that transformers reads: {reason}") from error
+        raise UserError(f"{folder} is not a sequence classifier that transformers reads: {reason}") from error
     if loaded["missing_keys"]:
         lacking = sorted(loaded["missing_keys"])[0]
         raise UserError(f"{folder} lacks the weights {lacking}; give a cross-encoder")

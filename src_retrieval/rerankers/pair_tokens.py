@@ -1,4 +1,4 @@
-"""Pairs as token ids: the query in front, the passage cut to what the query leaves."""
+"""Pairs as token ids: first the query, then the passage, cut to the rest of the length."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class PairBatch(NamedTuple):
 
 
 class PairTokenizer:
-    """The tokenizer of a model folder. What is cut is the passage only (`only_second`); a query longer than
-    its own limit is cut before, or a hostile one would leave no room for any passage.
+    """The tokenizer of a model folder. Only the passage is cut (`only_second`); a query above its own limit
+    is cut before, since a very long query would leave no room for a passage.
     """
 
     def __init__(self, folder: Path, options: RerankOptions) -> None:
@@ -52,7 +52,7 @@ class PairTokenizer:
         self._pad = int(config.get("pad_token_id") or 0)
 
     def encode(self, pairs: Sequence[Pair]) -> list[TokenPair]:
-        """Each query is split once, however many passages it stands before."""
+        """Each query is tokenised once for all its passages."""
         texts = list(dict.fromkeys(pair.query for pair in pairs))
         queries = dict(zip(texts, self._split(texts, self._query_length), strict=True))
         passages = self._split([pair.passage for pair in pairs], self._room)
@@ -84,7 +84,7 @@ class PairTokenizer:
 
 
 def positions(config: dict[str, Any]) -> int:
-    """Tokens that a model has positions for; RoBERTa's begin behind its padding."""
+    """The number of positions of a model in tokens; RoBERTa's begin after its padding index."""
     known = int(config.get("max_position_embeddings") or NO_LIMIT)
     shifted = "roberta" in str(config.get("model_type"))
     return known - int(config.get("pad_token_id") or 0) - 1 if shifted else known

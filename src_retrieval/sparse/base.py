@@ -15,8 +15,8 @@ Texts = Callable[[int, int], list[str]]
 
 
 class SparseIndex(ABC):
-    """An open index: queries in, best rows out. Used by one thread at a time. `identity` holds what decides
-    the answers beyond the manifest; it goes into cache keys and `/health`.
+    """An open index: queries in, best rows out. Used by one thread at a time. `identity` holds the values
+    beyond the manifest that determine the answers; it goes into cache keys and `/health`.
     """
 
     identity: Facts
@@ -36,13 +36,13 @@ class SparseBackend(ABC):
 
     @abstractmethod
     def disk_need(self, corpus_bytes: int) -> int:
-        """Bytes of disk that building takes at its peak."""
+        """Peak disk use of a build in bytes."""
 
     @abstractmethod
     def build(
         self, kind: str, layout: IndexLayout, texts: Texts, count: int, options: Any, steps: Steps
     ) -> None:
-        """Make the index of `count` passages; each long step reports through `steps`."""
+        """Build the index of `count` passages; each long step reports through `steps`."""
 
     @abstractmethod
     def open(self, kind: str, layout: IndexLayout, options: Any) -> SparseIndex:
@@ -50,4 +50,4 @@ class SparseBackend(ABC):
 
     @abstractmethod
     def remove(self, layout: IndexLayout) -> None:
-        """Remove what an interrupted or replaced build left."""
+        """Remove the files of an interrupted or replaced build."""

@@ -32,12 +32,12 @@ DATA, INDICES, INDPTR = "data.csc.index.npy", "indices.csc.index.npy", "indptr.c
 VOCAB, PARAMS = "vocab.index.json", "params.index.json"
 
 DISK_PER_BYTE = 3
-"""Disk at the peak of a build, in units of the corpus."""
+"""Peak disk use of a build, as a multiple of the corpus size."""
 
 
 @config_class
 class Bm25Options:
-    """None yet: k1 and b are fixed, as bm25s has them."""
+    """There are none: k1 and b have the fixed values of bm25s."""
 
 
 class Bm25Index(SparseIndex):
@@ -68,8 +68,8 @@ class Bm25Index(SparseIndex):
         return Hits(rows, scores)
 
     def _scores(self, tokens: list[str]) -> NDArray[np.float32]:
-        """float32 [rows]. Rows are unique within one token, so plain fancy addition is right, and
-        faster than the `np.add.at` of bm25s.
+        """float32 [rows]. Rows are unique within one token, so plain indexed addition is correct, and faster
+        than the `np.add.at` of bm25s.
         """
         data, indices, indptr = (self._index.scores[name] for name in ("data", "indices", "indptr"))
         totals = np.zeros(self._rows, dtype=np.float32)
@@ -134,14 +134,16 @@ class _Builder:
 
     @property
     def postings(self) -> int:
-        """How many pairs of a word and a passage were added."""
+        """The number of added pairs of a word and a passage."""
         return int(self._counts.sum())
 
     def finish(self, count: int, progress: StepProgress) -> None:
-        """Write the files of bm25s; PARAMS last, so that a killed build is not taken for a whole one."""
+        """Write the files of bm25s; PARAMS last, so that the files of a killed build do not count as
+        complete.
+        """
         for handle in self._files.values():
             handle.close()
-        # bm25s gives the empty token an id of its own at the end, with no postings.
+        # bm25s gives the empty token a separate id at the end, with no postings.
         words = len(self._vocabulary)
         self._vocabulary.setdefault("", words)
         df = self._counts[:words]

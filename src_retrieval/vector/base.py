@@ -23,8 +23,8 @@ class Need(NamedTuple):
 
 
 class VectorIndex(ABC):
-    """An open index: vectors in, nearest rows out. Used by one thread at a time. `identity` holds what
-    decides the answers beyond the manifest (the kind, search settings); it goes into cache keys and
+    """An open index: vectors in, nearest rows out. Used by one thread at a time. `identity` holds the values
+    beyond the manifest that determine the answers (the kind, search settings); it goes into cache keys and
     `/health`.
     """
 
@@ -50,13 +50,13 @@ class VectorBackend(ABC):
 
     @abstractmethod
     def need(self, kind: str, *, rows: int, dim: int, options: Any) -> Need:
-        """What building takes beyond the vector file: disk for the index, memory at the peak."""
+        """Bytes that a build needs beyond the vector file: disk for the index, peak memory."""
 
     @abstractmethod
     def build(
         self, kind: str, layout: IndexLayout, vectors: NDArray[np.float32], options: Any, steps: Steps
     ) -> None:
-        """Make the index of float32 [rows, dim]; each long step reports through `steps`. Raises `UserError`
+        """Build the index of float32 [rows, dim]; each long step reports through `steps`. Raises `UserError`
         when it cannot be built.
         """
 
@@ -70,10 +70,10 @@ class VectorBackend(ABC):
 
     @abstractmethod
     def remove(self, layout: IndexLayout) -> None:
-        """Remove what an interrupted or replaced build left (not the vector file)."""
+        """Remove the files of an interrupted or replaced build (not the vector file)."""
 
     def version(self) -> str:
-        """The version of the library behind, for the manifest."""
+        """The version of the backend's library, for the manifest."""
         return ""
 
 

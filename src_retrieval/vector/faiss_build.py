@@ -1,6 +1,6 @@
 """Building FAISS indexes from a vector file with flat memory: training on a sample, adding in blocks.
 
-HNSW alone must hold its graph and fp16 vectors in memory while it is built; `memory_needed` says how much.
+Only HNSW needs its graph and fp16 vectors in memory while it is built; `need_of` gives the bytes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def build_dense(
 
 
 def need_of(kind: DenseType, *, rows: int, dim: int, options: DenseOptions) -> Need:
-    """What building takes beyond the vector file: disk for the index, memory at the peak."""
+    """Bytes that a build needs beyond the vector file: disk for the index, peak memory."""
     half = rows * dim * 2
     train = options.train_rows * dim * 4
     if kind is DenseType.FLAT:
@@ -77,11 +77,11 @@ def need_of(kind: DenseType, *, rows: int, dim: int, options: DenseOptions) -> N
 
 
 def pq_parts(dim: int, wanted: int) -> int:
-    """How many 4-bit codes per vector: `wanted`, or one per two dimensions.
+    """The number of 4-bit codes per vector: `wanted`, or one per two dimensions.
 
-    One per four is enough for the embeddings of reference/performance.md, section 1.4, but not for E5,
-    whose vectors lie close together: on 43,201 passages with E5-small and refine factor 20, recall@10
-    is .83 with one per four and .99 with one per two.
+    One per four is enough for the embeddings of reference/performance.md, section 1.4, but not for E5, whose
+    vectors lie close together: on 43,201 passages with E5-small and refine factor 20, recall@10 is .83 with
+    one per four and .99 with one per two.
     """
     if wanted:
         if dim % wanted:
@@ -91,7 +91,7 @@ def pq_parts(dim: int, wanted: int) -> int:
 
 
 def list_count(rows: int, wanted: int) -> int:
-    """How many inverted lists: `wanted`, or about four times the root of the rows, with 39 rows each at
+    """The number of inverted lists: `wanted`, or about four times the root of the rows, with 39 rows each at
     least.
     """
     return wanted or max(1, min(int(4 * math.sqrt(rows)), rows // 39))
@@ -104,7 +104,7 @@ def _build_hnsw(
     kind = faiss.ScalarQuantizer.QT_fp16
     index = faiss.IndexHNSWSQ(vectors.shape[1], kind, options.hnsw_m, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = options.hnsw_ef_construction
-    index.train(np.ascontiguousarray(vectors[:MIN_TRAIN_ROWS]))  # an instant: it learns the range of fp16
+    index.train(np.ascontiguousarray(vectors[:MIN_TRAIN_ROWS]))  # fast: it only determines the range of fp16
     with steps("vectors added to the hnsw index", total=len(vectors)) as progress:
         # The last rows of a graph cost most, so the blocks are small: a line of the log says how far it is.
         for block in _blocks(vectors, rows=HNSW_BLOCK_ROWS):
@@ -188,7 +188,9 @@ def _sample(vectors: NDArray[np.float32], count: int, seed: int) -> NDArray[np.f
 
 
 def _write(index: Any, path: Path, steps: Steps) -> None:
-    """Write under another name, then rename: a killed build leaves no half index under the real name."""
+    """Write under another name, then rename: a killed build leaves no incomplete index under the final
+    name.
+    """
     partial = path.with_name(path.name + ".tmp")
     with steps(f"writing {path.name}"):
         load_faiss().write_index(index, str(partial))

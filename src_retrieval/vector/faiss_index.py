@@ -44,7 +44,7 @@ class DenseType(StrEnum):
 
 @config_class
 class SearchOptions:
-    """Accuracy against speed when searching. `threads` 0 leaves FAISS its default."""
+    """Search settings, which trade accuracy for speed. `threads` 0 leaves FAISS its default."""
 
     threads: int = 0
     hnsw_ef: int = 128
@@ -57,7 +57,7 @@ def load_faiss() -> Any:
     """FAISS, imported on first use, with OpenMP threads that sleep between searches instead of spinning."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if _is_amd_with_avx2():
-        # The OpenBLAS in the FAISS wheel takes recent AMD cores for old ones: 2.3 times slower on Zen 4.
+        # The OpenBLAS in the FAISS wheel treats recent AMD cores as old ones: 2.3 times slower on Zen 4.
         os.environ.setdefault("OPENBLAS_CORETYPE", "Zen")
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     import faiss
@@ -73,7 +73,7 @@ def _is_amd_with_avx2() -> bool:
 
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """FAISS's on-disk lists print notes from C++; standard output belongs to the program's results."""
+    """Redirect standard output, which is for results: FAISS's on-disk lists print messages from C++."""
     sys.stdout.flush()
     saved = os.dup(1)
     os.dup2(2, 1)
@@ -86,13 +86,13 @@ def stdout_to_stderr() -> Iterator[None]:
 
 @functools.cache
 def stock_blas_threshold() -> int:
-    """FAISS's own value, read before the first search changes it (it is one for the whole process)."""
+    """FAISS's own value, read before the first search changes it (it is global to the process)."""
     return int(load_faiss().cvar.distance_compute_blas_threshold)
 
 
 class FaissIndex(VectorIndex):
-    """A FAISS index of any kind. `keep` holds the arrays that the index only points at; `identity` the search
-    settings that decide its answers.
+    """A FAISS index of any kind. `keep` holds the arrays that the index points to; `identity` the search
+    settings that determine its answers.
     """
 
     def __init__(
@@ -153,14 +153,14 @@ def open_dense(
 
 
 def open_faiss_file(path: Path, options: SearchOptions) -> FaissIndex:
-    """A FAISS file made elsewhere (such as the published flat index of wiki18), memory-mapped."""
+    """A FAISS file from another source (such as the published flat index of wiki18), memory-mapped."""
     known: Facts = {"kind": "file", "file": path.name, "sha256_of_ends": digest_of_ends(path)}
     return FaissIndex(read_faiss(path, load_faiss().IO_FLAG_MMAP_IFC), options, identity=known)
 
 
 def digest_of_ends(path: Path) -> str:
-    """A sha256 over the size, the first and the last MiB of a file: whole ones of 65 GB take minutes to
-    read.
+    """A sha256 over the size, the first and the last MiB of a file: reading a whole file of 65 GB takes
+    minutes.
     """
     if not path.is_file():
         return ""
@@ -215,8 +215,8 @@ def half_view(vectors: NDArray[np.float16]) -> Any:
 
 
 def _point_at(index: Any, vectors: NDArray[Any]) -> Any:
-    """Let the codes of a flat-coded index be the bytes of `vectors`. FAISS's own `create_view` wants an
-    owner object that Python cannot make, so the fields of the view are set directly.
+    """Let the codes of a flat-coded index be the bytes of `vectors`. FAISS's own `create_view` wants an owner
+    object that Python cannot create, so the fields of the view are set directly.
     """
     faiss = load_faiss()
     codes = faiss.MaybeOwnedVectorUInt8()
