@@ -130,9 +130,10 @@ def targets_of(page: Path) -> list[tuple[str, str]]:
 
 def is_target(module: str, name: str) -> bool:
     """Whether the module is there and defines the name, read without importing it."""
-    path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
-    if not path.is_file():
-        return not name and is_module(module)
+    if not is_module(module):
+        return False
+    place = ROOT.joinpath(*module.split("."))
+    path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     source = path.read_text(encoding="utf-8")
     return not name or bool(re.search(rf"^(?:async def|def|class) {name}\b|^{name}\b", source, re.MULTILINE))
 
