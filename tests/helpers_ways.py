@@ -108,7 +108,7 @@ def watched(calls: Sequence[str]) -> Iterator[Entered]:
         yield entered
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]  # as documented; the stubs forbid it
+        threading.setprofile(None)  # as documented
 
 
 @contextmanager

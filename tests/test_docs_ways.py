@@ -1,5 +1,5 @@
-"""The three ways of docs/architecture.md are what the code does: each runs once under a profiler, and the page's
-order is the order in which its functions are first entered.
+"""The three ways of docs/architecture.md are what the code does: each runs once under a profiler, and the
+page's order is the order in which its functions are first entered.
 """
 
 from __future__ import annotations

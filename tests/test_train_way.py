@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
-from src_train.run import main  # noqa: E402
+from src_train.run import main
 
 
 def test_conversations_become_a_model_as_the_page_says(tmp_path: Path) -> None:
