@@ -6,7 +6,7 @@ log-probability of continuations. `episode.advance` makes steps of that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,8 @@ RETRY_TEMPERATURE = 0.7
 class Policy(StepWriter):
     """Makes steps for all questions of a run. A conversation is cut to `prompt_tokens` (see `truncation`).
 
-    `tokenizer` is needed by `score` alone: the chat tokenizer of the model that is served. `logprobs` asks
-    for the log-probabilities of each reply.
+    `tokenizer` gives the chat tokenizer of the model that is served, which `score` alone needs: it is loaded
+    when it is asked for. `logprobs` asks for the log-probabilities of each reply.
     """
 
     model: ChatModel
@@ -40,7 +40,7 @@ class Policy(StepWriter):
     prompt_tokens: int
     constrain: Constrain = Constrain.OFF
     logprobs: bool = False
-    tokenizer: ChatTokenizer | None = None
+    tokenizer: Callable[[], ChatTokenizer | None] = lambda: None
 
     @property
     def concludes(self) -> bool:
@@ -94,16 +94,15 @@ class Policy(StepWriter):
         or as what follows the beginning `written` of that reply. Raises `ModelError`, and `UserError` where
         the model gives no token ids or no tokenizer is set.
         """
-        if self.tokenizer is None or not isinstance(self.model, TokenModel):
+        tokenizer = self.tokenizer()
+        if tokenizer is None or not isinstance(self.model, TokenModel):
             raise UserError(
                 "scoring continuations needs a server that takes token ids (vLLM, the embedded server) and "
                 "the setting agent.tokenizer, the folder of the model's tokenizer"
             )
         turns = self.protocol.lay_out(self.protocol.turns(node.question, node.steps))
-        prompt = [*self.tokenizer.prompt_ids(turns), *self.tokenizer.text_ids(written)]
-        return [
-            await self.model.score_tokens(prompt, self.tokenizer.text_ids(text)) for text in continuations
-        ]
+        prompt = [*tokenizer.prompt_ids(turns), *tokenizer.text_ids(written)]
+        return [await self.model.score_tokens(prompt, tokenizer.text_ids(text)) for text in continuations]
 
 
 def step_sampling(
