@@ -119,7 +119,8 @@ class Runs:
         run.stop()
 
     async def _work(self, wanted: RunRequest, emit: Emit) -> None:
-        method = load_method(wanted.method)
+        own = wanted.method == self._config.method  # the settings are those of the configured method
+        method = load_method(wanted.method, self._config.method_settings if own else None)
         if problems := await self._watch.problems(needs_search=method.needs_search):
             emit(error_event(problems))
             return
