@@ -2,8 +2,8 @@
 
 Reads `chat_template.jinja`, or `chat_template` and the special tokens of `tokenizer_config.json` (the file
 layout of the Hugging Face hub), and renders it in Jinja's sandbox with the names that templates expect
-(`raise_exception`, `strftime_now`, `tojson`). Source: the chat-template chapter of the transformers
-documentation.
+(`raise_exception`, `strftime_now`, `tojson`, `{% generation %}`, and empty `tools` and `documents`).
+Source: the chat-template chapter of the transformers documentation.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError
-from jinja2.ext import loopcontrols
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from src_core.errors import UserError
@@ -32,7 +33,7 @@ class ChatTemplate:
         self._folder = folder
         config = _read_config(folder)
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
         )
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _raise
@@ -53,10 +54,24 @@ class ChatTemplate:
         """The prompt text for `messages`. Raises `UserError` for a role that the template refuses."""
         try:
             return self._template.render(
-                messages=list(messages), add_generation_prompt=generation_prompt, **self._tokens
+                messages=list(messages),
+                tools=None,
+                documents=None,
+                add_generation_prompt=generation_prompt,
+                **self._tokens,
             )
         except TemplateError as error:
             raise UserError(f"the chat template in {self._folder} refuses the messages: {error}") from error
+
+
+class _Generation(Extension):
+    """`{% generation %} … {% endgeneration %}` marks what the model writes; it is rendered as it stands."""
+
+    tags = {"generation"}  # noqa: RUF012 - as Jinja declares it
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

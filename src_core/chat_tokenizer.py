@@ -22,11 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 
 from src_core.chat_template import ChatTemplate
 from src_core.errors import UserError
 from src_core.protocols.records import ChatTurn, Message, Segment
+from src_core.tokenizer_file import open_tokenizer
 
 _MARK = "\ue000{}\ue001"  # private-use characters: no template and no tokenizer gives them a meaning
 
@@ -74,8 +74,8 @@ class ChatTokenizer:
                 f"no tokenizer.json in {folder}; a fast tokenizer in the hub's file layout is needed"
             )
         self._folder = folder
-        self._tokenizer: Tokenizer = Tokenizer.from_file(str(path))
-        self._plain: Tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer = open_tokenizer(path)
+        self._plain = open_tokenizer(path)
         self._plain.encode_special_tokens = True
         self._template = ChatTemplate(folder, template=template)
         added = self._tokenizer.get_added_tokens_decoder().values()

@@ -35,8 +35,8 @@ class PatientEndpoint(Endpoint):
 class ConstructionLimits(Limits):
     """The original's limits of one trajectory (reference rearag.md section 6.1)."""
 
-    t_max: int = 25
-    step_tries: int = 20
+    t_max: Annotated[int, Field(ge=1)] = 25
+    step_tries: Annotated[int, Field(ge=1)] = 20
 
 
 @config_class

@@ -55,12 +55,23 @@ def translate_section(section: Translated) -> tuple[Translated, list[str]]:
     notes = [f"{SECTION}.{key} has no effect: {SUPERSEDED[key]}" for key in SUPERSEDED if key in section]
     translated = {key: value for key, value in section.items() if key not in SUPERSEDED and key not in _KEYS}
     for key in _KEYS.keys() & section.keys():
-        place: Any = translated.setdefault("runtime", {})
-        *path, last = _KEYS[key].path.split(".")
-        for name in path:
-            place = place.setdefault(name, {})
-        place[last] = _KEYS[key].value(section[key])
+        target = _KEYS[key]
+        _put(translated, ("runtime", *target.path.split(".")), target.value(section[key]))
     return translated, notes
+
+
+def _put(values: Translated, path: tuple[str, ...], value: Any) -> None:
+    """Set a nested setting. A section that is not a mapping stays as it is; the check of all settings
+    reports it.
+    """
+    place = values
+    for name in path[:-1]:
+        if place.get(name) is None:
+            place[name] = {}
+        elif not isinstance(place[name], dict):
+            return
+        place = place[name]
+    place[path[-1]] = value
 
 
 def translate_overrides(overrides: Sequence[str]) -> list[str]:

@@ -54,7 +54,11 @@ class DemoApp:
         self._watch = ServerWatch(config, token=token)
         self._runs = Runs(config, watch=self._watch, token=token)
         self._page = page_files()
-        self._facts = {"methods": method_facts(), "examples": examples(config), **_choices(config)}
+        self._facts = {
+            "methods": method_facts(config.method),
+            "examples": examples(config),
+            **_choices(config),
+        }
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
@@ -164,10 +168,12 @@ def page_files() -> dict[str, Reply]:
     return found
 
 
-def method_facts() -> list[dict[str, Any]]:
-    """Each method with the first sentence of its module, which says what it does."""
+def method_facts(configured: str) -> list[dict[str, Any]]:
+    """Each method with the first sentence of its module, which says what it does; the configured one may be a
+    file of the user's.
+    """
     facts = []
-    for name in method_names():
+    for name in sorted({*method_names(), configured}):
         method = load_method(name)
         about = method.summary.partition(". ")[0].rstrip(".")
         facts.append({"name": name, "about": about, "needs_search": method.needs_search})

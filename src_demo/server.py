@@ -23,7 +23,7 @@ from src_core.http_server import bind, start_listening
 from src_demo.app import DemoApp
 from src_demo.config import DemoConfig
 from src_infer.methods import load_method
-from src_infer.runtime import make_retriever
+from src_infer.runtime import make_protocol, make_retriever
 
 LOG = logging.getLogger("src_demo")
 CHECK = "--check"
@@ -54,8 +54,8 @@ def serve(config: DemoConfig) -> None:
 
 def check(config: DemoConfig) -> None:
     """All that can be refused without a server. Raises `UserError`."""
-    load_method(config.method)
-    config.prompt.style()
+    load_method(config.method, config.method_settings)
+    make_protocol(config)
     for endpoint in (config.agent, config.reader):
         make_model(endpoint, connections=1, token=None)
     if not config.retriever.startswith(("http://", "https://", "toy:")):

@@ -67,7 +67,7 @@ class RuntimeConfig:
     deterministic: bool = False
     limits: Limits = Limits()
     prompt_tokens: int = 7166
-    top_k: int = 3
+    top_k: Annotated[int, Field(ge=1)] = 3
     observation_mode: ObservationMode = ObservationMode.READER
     max_passage_chars: int = 2000
     answer_from: Literal["reader", "finish"] = "reader"

@@ -14,6 +14,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from pydantic import Field
 
 from src_core.config import config_class
 from src_core.errors import BoundaryError, ContextFullError, RetrieverError
@@ -32,8 +35,8 @@ class Limits:
     constrained; where it is not, the loop stops one repeat later.
     """
 
-    t_max: int = 15
-    step_tries: int = 5
+    t_max: Annotated[int, Field(ge=1)] = 15
+    step_tries: Annotated[int, Field(ge=1)] = 5
     max_tokens: int = 0
     min_searches: int = 0
     max_repeats: int = 2

@@ -6,7 +6,7 @@ log-probabilities of continuations. `episode.advance` builds steps from replies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,8 +32,8 @@ class Policy(StepWriter):
     """Writes the steps of all questions of a run. A conversation is cut to `prompt_tokens` tokens (see
     `truncation`).
 
-    `tokenizer` is needed by `score` only: the chat tokenizer of the served model. `logprobs` requests the
-    log-probabilities of each reply.
+    `tokenizer` returns the chat tokenizer of the served model; only `score` calls it, so a tokenizer is
+    loaded when it is needed. `logprobs` requests the log-probabilities of each reply.
     """
 
     model: ChatModel
@@ -42,7 +42,7 @@ class Policy(StepWriter):
     prompt_tokens: int
     constrain: Constrain = Constrain.OFF
     logprobs: bool = False
-    tokenizer: ChatTokenizer | None = None
+    tokenizer: Callable[[], ChatTokenizer | None] = lambda: None
 
     @property
     def concludes(self) -> bool:
@@ -95,16 +95,15 @@ class Policy(StepWriter):
         or as the text after `written`, the beginning of that reply. Raises `ModelError`, and `UserError`
         where the model returns no token ids or no tokenizer is set.
         """
-        if self.tokenizer is None or not isinstance(self.model, TokenModel):
+        tokenizer = self.tokenizer()
+        if tokenizer is None or not isinstance(self.model, TokenModel):
             raise UserError(
                 "scoring continuations needs a server that takes token ids (vLLM, the embedded server) and "
                 "the setting agent.tokenizer, the folder of the model's tokenizer"
             )
         turns = self.protocol.lay_out(self.protocol.turns(node.question, node.steps))
-        prompt = [*self.tokenizer.prompt_ids(turns), *self.tokenizer.text_ids(written)]
-        return [
-            await self.model.score_tokens(prompt, self.tokenizer.text_ids(text)) for text in continuations
-        ]
+        prompt = [*tokenizer.prompt_ids(turns), *tokenizer.text_ids(written)]
+        return [await self.model.score_tokens(prompt, tokenizer.text_ids(text)) for text in continuations]
 
 
 def step_sampling(

@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def make_policy(config: RuntimeConfig, model: ChatModel) -> Policy:
         sampling=config.sampling("agent"),
         prompt_tokens=config.prompt_tokens,
         constrain=config.constrain,
-        tokenizer=make_tokenizer(config.agent.tokenizer),
+        tokenizer=cache(partial(make_tokenizer, config.agent.tokenizer)),
     )
 
 

@@ -162,3 +162,6 @@ def test_what_a_folder_lacks_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such chat template"):
         ChatTokenizer(folder, template=tmp_path / "none.jinja")
     assert ChatTokenizer(folder, template=Path("configs/chat_templates/chatml.jinja")).vocabulary > 256
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(UserError, match=r"tokenizer\.json is not a usable tokenizer \(EOF"):
+        ChatTokenizer(folder)

@@ -87,3 +87,14 @@ def test_broken_folders(
         folder(tmp_path, config, template)
     with pytest.raises(UserError, match=match):
         ChatTemplate(tmp_path)
+
+
+def test_what_templates_of_the_hub_use_is_there(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    (tmp_path / "chat_template.jinja").write_text(
+        "{% if tools is not none %}{{ tools | length }} tools{% endif %}{% for m in messages %}"
+        "{% if m.role == 'assistant' %}{% generation %}<{{ m.content }}>{% endgeneration %}"
+        "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    assert ChatTemplate(tmp_path).render(messages) == "q<a>"

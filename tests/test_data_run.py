@@ -15,10 +15,12 @@ import pytest
 from helpers_llm import ROOT, FakeLLM, step_for, write_items
 from helpers_runs import Run
 
+from src_core.endpoints import make_model
 from src_core.errors import UserError
 from src_core.types import Question
 from src_data.config import load_data_config
 from src_data.original_keys import SUPERSEDED
+from src_infer.runtime import make_policy
 from src_tasks.readers.rows import SubQuestion, decomposition_meta
 
 KILLS = 8
@@ -213,8 +215,35 @@ def test_keys_of_the_original_are_accepted(tmp_path: Path) -> None:
     assert config.build_conv.runtime.agent.url == "http://localhost:9894/v1"
     assert config.build_conv.runtime.retriever == "http://localhost:9892"
     assert config.build_conv.runtime.limits.t_max == 25
+    make_policy(
+        config.build_conv.runtime, make_model(config.build_conv.runtime.agent, connections=1, token=None)
+    )
     with pytest.raises(UserError, match=r"did you mean build_conv\.n_sample"):
         load_data_config(path, ["build_conv.n_samples=3"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "match"),
+    [
+        ("  max_tries: 0\n", "limits.step_tries"),
+        ("  iter_num_max: 0\n", "limits.t_max"),
+        ("  top_k: 0\n", "top_k"),
+        ("  llm_api: http://localhost:1/v1\n  runtime: fast\n", "build_conv.runtime"),
+    ],
+)
+def test_a_wrong_value_of_an_original_key_is_named(lines: str, match: str, tmp_path: Path) -> None:
+    path = tmp_path / "data_config.yaml"
+    path.write_text("build_conv:\n  input_files: [a.jsonl]\n" + lines)
+    with pytest.raises(UserError, match=match):
+        load_data_config(path, [])
+
+
+def test_original_keys_go_into_an_empty_section(tmp_path: Path) -> None:
+    path = tmp_path / "data_config.yaml"
+    path.write_text(
+        "build_conv:\n  input_files: [a.jsonl]\n  llm_api: http://h:1/generate\n  runtime: {agent: }\n"
+    )
+    assert load_data_config(path, [])[0].build_conv.runtime.agent.url == "http://h:1/v1"
 
 
 def test_questions_survive_as_they_were(tmp_path: Path) -> None:

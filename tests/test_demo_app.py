@@ -16,9 +16,13 @@ from helpers_llm import FakeLLM, step_for, write_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src_core.config import load_config
+from src_core.errors import UserError
 from src_core.protocols.rearag import render_step
 from src_core.types import Finish, Search, Status, trajectory_from_json
-from src_demo.app import page_files
+from src_demo.app import method_facts, page_files
+from src_demo.config import DemoConfig
+from src_demo.server import check
 from src_demo.servers import ServerWatch, address_of, without_secrets
 from src_demo.wire import Event
 from src_infer.methods import Method
@@ -73,6 +77,34 @@ def test_the_other_methods_stream_too(tmp_path: Path, method: str, between: list
     events = asyncio.run(events_of(tmp_path, method=method))
     assert kinds(events) == ["run", "models", *between, "answer"]
     assert events[-1].data["answer"] == "item-1"
+
+
+def test_the_configured_method_has_its_settings(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        '"""Mine. It says a word."""\n'
+        "from src_core.config import config_class\nfrom src_core.types import Status, Trajectory\n"
+        "NEEDS_SEARCH = False\n@config_class\nclass Settings:\n    word: str = 'default'\n"
+        "async def run(question, runtime):\n"
+        "    return Trajectory(question, (), runtime.settings.word, Status.FINISHED)\n"
+    )
+    changes = (f"method={own}", "method_settings.word=mine")
+    events = asyncio.run(events_of(tmp_path, ITEM, *changes, method=str(own)))
+    assert events[-1].data["answer"] == "mine"
+    assert {"name": str(own), "about": "Mine", "needs_search": False} in method_facts(str(own))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ("method_settings.x=1", "has no settings"),
+        ("protocol=nope", "no format 'nope'"),
+        ("trained=/nowhere", "no such folder"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_named_before_the_page_is_served(change: str, match: str) -> None:
+    with pytest.raises(UserError, match=match):
+        check(load_config(DemoConfig, None, [change]))
 
 
 def test_the_choices_of_the_visitor_count(tmp_path: Path) -> None:

@@ -55,7 +55,11 @@ def policy(url: str, folder: Path, *, engine: str) -> Policy:
     model = HttpChatModel(Endpoint(url=url, engine=engine))  # type: ignore[arg-type]
     style = PromptStyle(observation_role="user")
     return Policy(
-        model, ReaRag(style), sampling=Sampling(), prompt_tokens=1500, tokenizer=ChatTokenizer(folder)
+        model,
+        ReaRag(style),
+        sampling=Sampling(),
+        prompt_tokens=1500,
+        tokenizer=lambda: ChatTokenizer(folder),
     )
 
 
@@ -93,14 +97,15 @@ def test_a_continuation_has_the_log_probability_that_sampling_reports(embedded: 
         await made.model.ready()
         try:
             turns = made.protocol.lay_out(made.protocol.turns(NODE.question, NODE.steps))
-            assert made.tokenizer is not None
-            prompt = made.tokenizer.prompt_ids(turns)
+            tokenizer = made.tokenizer()
+            assert tokenizer is not None
+            prompt = tokenizer.prompt_ids(turns)
             greedy = await made.model.generate_tokens(
                 prompt, sampling=TokenSampling(max_tokens=12, temperature=0.0)
             )
             again = await made.model.score_tokens(prompt, greedy.ids)
             assert again == pytest.approx(list(greedy.logprobs), abs=NOISE)
-            text = made.tokenizer.decode(greedy.ids[:3])
+            text = tokenizer.decode(greedy.ids[:3])
             cut = await made.model.generate_tokens(
                 prompt, sampling=TokenSampling(max_tokens=12, temperature=0.0, stop=(text[-3:],))
             )

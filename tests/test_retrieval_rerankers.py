@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,18 @@ def test_torch_refuses_a_folder_without_a_head_or_with_two_labels(tmp_path: Path
     (broken / "config.json").write_text('{"model_type": "no such model"}')
     with pytest.raises(UserError, match="no sequence classifier"):
         loaded(broken)
+
+
+def test_half_a_download_is_named(hub: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    folder = shutil.copytree(hub, tmp_path / "half")
+    for name, match in (
+        ("model.safetensors", "no sequence classifier"),
+        ("tokenizer.json", "no.* usable tokenizer"),
+    ):
+        (folder / name).write_bytes((folder / name).read_bytes()[:100])
+        with pytest.raises(UserError, match=match):
+            loaded(folder)
 
 
 def test_an_unusable_folder_or_type_is_named(onnx_folder: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from src_core.errors import UserError
+from src_core.tokenizer_file import open_tokenizer
 from src_retrieval.encoders.base import Advance, Encoder, EncoderOptions, Precision, in_length_order, pool
 from src_retrieval.encoders.spec import EncoderIdentity, fingerprint, read_spec
 from src_retrieval.onnx_session import open_session
@@ -21,8 +22,6 @@ class OnnxEncoder(Encoder):
     """A BERT-like encoder with inputs int64 [batch, tokens] and output `last_hidden_state`."""
 
     def __init__(self, name: str, folder: Path, options: EncoderOptions) -> None:
-        from tokenizers import Tokenizer
-
         model_file = MODEL_FILES[options.precision]
         for needed in (model_file, "tokenizer.json"):
             if not (folder / needed).is_file():
@@ -34,7 +33,7 @@ class OnnxEncoder(Encoder):
         )
         self.batch_size = options.batch_size
         self._query_length = min(options.query_max_length, self._spec.max_length)
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = open_tokenizer(folder / "tokenizer.json")
         self._tokenizer.no_padding()
         self._session = open_session(folder / model_file, options.threads)
         self._inputs = {node.name for node in self._session.get_inputs()}

@@ -91,14 +91,14 @@ class TorchCrossEncoder(Reranker):
 
 
 def _load(auto: Any, folder: Path, dtype: Any) -> Any:
-    """A model with one label and all its weights (transformers would fill missing weights with random
-    numbers).
-    """
+    """A model with one label and all its weights: transformers fills gaps of a folder with random numbers."""
+    from safetensors import SafetensorError
+
     try:
         model, loaded = auto.from_pretrained(
             str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{folder} is not a sequence classifier that transformers reads: {reason}") from error
     if loaded["missing_keys"]:

@@ -11,6 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from src_core.errors import UserError
+from src_core.tokenizer_file import open_tokenizer
 from src_retrieval.rerankers.base import Pair, RerankOptions
 
 TOKENIZER, CONFIG = "tokenizer.json", "config.json"
@@ -38,12 +39,10 @@ class PairTokenizer:
     """
 
     def __init__(self, folder: Path, options: RerankOptions) -> None:
-        from tokenizers import Tokenizer
-
         path = folder / TOKENIZER
         if not path.is_file():
             raise UserError(f"{folder} has no {TOKENIZER}; give a reranker's folder in hub layout")
-        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer = open_tokenizer(path)
         self._tokenizer.no_padding()
         config = model_config(folder)
         self.max_length = min(options.max_length, positions(config))
