@@ -221,6 +221,7 @@ def test_a_stage_waits_for_half_of_what_is_on_its_way_and_for_all_where_a_batch_
     )
     behind.follow(ahead)
     behind.cost.fixed = fixed
+    ahead._room = 6  # all of them are there from the beginning
     ahead.put(range(6))
     sink.wait_for(6)
     ahead.close()
