@@ -24,37 +24,62 @@ Out = TypeVar("Out")
 
 ROOM_IN_BATCHES = 4
 """The queue length of a stage in batches; `put` blocks while the queue is full."""
-FORGETTING = 0.97
-"""The decay per batch of the weight of earlier batches in the fitted cost."""
+NEWEST = 0.2
+"""The weight of a new batch in the average over batches of similar size."""
+FADING = 0.99
+"""The decay per batch of the weight of batch sizes that did not occur."""
+FORGOTTEN = 1e-6
+"""A size whose weight falls below this no longer counts in the fit."""
 COMPUTING = 0.2
 """A stage that uses a core for less than this share of its time waits for another machine, not for a core."""
 
 
 class BatchCost:
-    """Seconds of a batch as `fixed + per_item * size`, fitted by least squares to the latest batches."""
+    """Seconds of a batch as `fixed + per_item * size`: a line through the averages of batches of about one
+    size (1, 2 to 3, 4 to 7, …), so that a run of similar batches, which says little, does not outweigh the
+    others.
+    """
 
     def __init__(self) -> None:
         self.fixed = 0.0
         self.per_item = 0.0
-        self._sums = [0.0] * 5  # of weights, sizes, seconds, sizes squared, sizes times seconds
+        self._latest: dict[int, float] = {}  # weight by the bit length of the batch size
+        self._sizes: dict[int, float] = {}
+        self._seconds: dict[int, float] = {}
+        self._mean = 0.0
 
     def learn(self, size: int, seconds: float) -> None:
         """Add one batch to the fit. From batches of a single size the two parts cannot be separated; the last
         fit is then kept.
         """
-        new = (1.0, size, seconds, size * size, size * seconds)
-        self._sums = [FORGETTING * old + value for old, value in zip(self._sums, new, strict=True)]
-        weight, sizes, times, squares, products = self._sums
-        variance = squares / weight - (sizes / weight) ** 2
-        if variance < 0.5:
-            return
-        slope = (products / weight - sizes * times / weight**2) / variance
-        self.per_item = max(0.0, slope)
-        self.fixed = max(0.0, (times - self.per_item * sizes) / weight)
+        bits = size.bit_length()
+        faded = {key: FADING * weight for key, weight in self._latest.items()}
+        self._latest = {key: weight for key, weight in faded.items() if weight > FORGOTTEN} | {bits: 1.0}
+        self._sizes[bits] = _closer(self._sizes.get(bits, size), size)
+        self._seconds[bits] = _closer(self._seconds.get(bits, seconds), seconds)
+        self._mean = _closer(self._mean or seconds / size, seconds / size)
+        if len(self._latest) > 1:
+            self._fit()
 
     def seconds_per_item(self) -> float:
         """The average over the latest batches."""
-        return self._sums[2] / self._sums[1] if self._sums[1] else 0.0
+        return self._mean
+
+    def _fit(self) -> None:
+        weights = self._latest
+        total = sum(weights.values())
+        size = sum(weights[key] * self._sizes[key] for key in weights) / total
+        seconds = sum(weights[key] * self._seconds[key] for key in weights) / total
+        spread = sum(weights[key] * (self._sizes[key] - size) ** 2 for key in weights)
+        both = sum(
+            weights[key] * (self._sizes[key] - size) * (self._seconds[key] - seconds) for key in weights
+        )
+        self.per_item = max(0.0, both / spread)
+        self.fixed = max(0.0, seconds - self.per_item * size)
+
+
+def _closer(old: float, new: float) -> float:
+    return old + NEWEST * (new - old)
 
 
 class Stage(Generic[In, Out]):
