@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Build training conversations: question sets -> chains of a teacher -> cleaned and exported, with a yield report.
+# Build training conversations: question sets -> chains of a teacher -> filtered and exported, with a report.
 #   bash data_construct.sh                               20 questions of the sample world with the embedded models
 #   N_SAMPLES=200 RUN_NAME=mine bash data_construct.sh   how many questions (-1: all), and the name under runs/
-#   TEACHER=decomposition bash data_construct.sh         follow the sets' annotations; no large model is needed
+#   TEACHER=decomposition bash data_construct.sh         follow the sets' annotations; no LLM writes the thoughts
 #   bash data_construct.sh 'build_conv.input_files=[hotpot_train_v1.1.json]' build_conv.n_chains=4   any setting
-#   CORPUS=corpus.jsonl INDEX_DIR=indexes/mine bash data_construct.sh     search another corpus, indexed on the way
+#   CORPUS=corpus.jsonl INDEX_DIR=indexes/mine bash data_construct.sh     search another corpus; its index is built first
 # The settings are src_data/data_config.yaml (PROFILE=gpu, after deploy/deploy_rag_engine.sh and deploy_async.sh) and
 # src_data/data_config.cpu.yaml (PROFILE=cpu: starts and stops the embedded servers); CONFIG=… takes another file.
-# Knobs may stand before or after the script's name. The same RUN_NAME goes on where the last run stopped. For more than
+# Knobs may be written before or after the script's name. The same RUN_NAME resumes an interrupted run. For more than
 # one node: scripts/construct_ray.sh.
 set -Eeuo pipefail
 CALLER=$PWD
@@ -30,7 +30,7 @@ run=("$VENV/bin/python" -m "${CONSTRUCT_MODULE:-src_data.run}" "$CONFIG" run_nam
   ${N_SAMPLES:+build_conv.n_sample="$N_SAMPLES"} ${TEACHER:+build_conv.teacher="$TEACHER"} "${settings[@]}")
 if (( EMBEDDED )); then
   bash scripts/setup.sh requirements-local.txt
-  servers=$("${run[@]}" --check) # a mistake is told before anything is fetched or started
+  servers=$("${run[@]}" --check) # a mistake is reported before any download or server start
   start_embedded 1 "$([[ $servers == "servers: retriever" ]]; echo $?)"
 fi
 need_python

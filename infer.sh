@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Answer questions with the Thought-Action-Observation loop.
-#   bash infer.sh                                  10 questions of the sample world, everything set up on the way
+#   bash infer.sh                                  10 questions of the sample world; the first run sets everything up
 #   N_QUESTIONS=-1 METHOD=naive_rag bash infer.sh  all of them with another method
 #   QUESTION="Who …?" bash infer.sh                one question, every step printed as it happens
-#   CORPUS=my_corpus.jsonl bash infer.sh questions=my.jsonl   another corpus, indexed on the way
+#   CORPUS=my_corpus.jsonl bash infer.sh questions=my.jsonl   another corpus; its index is built first
 #   MODEL=qwen2.5-coder-1.5b bash infer.sh         an untrained model, with prompt, example and grammar
 #   ADAPTER=runs/x/adapter bash infer.sh           what training wrote: an adapter, or MODEL=runs/x/model
 #   bash infer.sh limits.t_max=8                              any setting of configs/infer/*.yaml as key=value
-# Knobs may stand before or after the script's name: METHOD N_QUESTIONS QUESTION RUN_NAME PROFILE MODEL ADAPTER, and
+# Knobs may be written before or after the script's name: METHOD N_QUESTIONS QUESTION RUN_NAME PROFILE MODEL ADAPTER, and
 # those of deploy/deploy_config.sh. PROFILE=small (a 0.5B that was trained for the loop; the default) and PROFILE=cpu (an
 # untrained model: the default when MODEL names one without ADAPTER) start and stop the embedded servers; PROFILE=gpu
 # talks to those that deploy/*.sh started, and is the default where a GPU and vLLM are there.
@@ -24,13 +24,14 @@ choose_profile "$(laptop_profile)"
 [[ -f src_infer/methods/$METHOD.py ]] || die "there is no method '$METHOD' in src_infer/methods"
 
 lora=$(served_adapter)
+trained=$(trained_folder)
 run=("$VENV/bin/python" -m src_infer.run "configs/infer/$PROFILE.yaml" method="$METHOD" run_name="$RUN_NAME"
   n_questions="$N_QUESTIONS" question="$QUESTION" retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
   agent.url="http://$REARAG_HOST:$REARAG_PORT/v1" reader.url="http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
-  ${lora:+agent.model="$lora"} "${settings[@]}")
+  ${lora:+agent.model="$lora"} ${trained:+trained="$trained"} "${settings[@]}")
 if (( EMBEDDED )); then
   bash scripts/setup.sh requirements-local.txt
-  "${run[@]}" --check # a mistake is told before anything is fetched or started
+  "${run[@]}" --check # a mistake is reported before any download or server start
   start_embedded "$([[ $METHOD == closed_book ]]; echo $?)"
 fi
 need_python

@@ -32,7 +32,7 @@ MEMORY_FOR_REARAG=${MEMORY_FOR_REARAG:-$([[ -n $ONE_GPU ]] && echo 0.35 || echo 
 MEMORY_FOR_ANSWER_LLM=${MEMORY_FOR_ANSWER_LLM:-$([[ -n $ONE_GPU ]] && echo 0.35 || echo 0.6)}
 MEMORY_FOR_TEACHER=${MEMORY_FOR_TEACHER:-0.8}
 
-# Loopback only, unless you change it; set REARAG_TOKEN to ask every client for a bearer token.
+# Loopback only, unless you change it. REARAG_TOKEN is the key that our servers require and that is sent to yours.
 REARAG_TOKEN=${REARAG_TOKEN:-}
 REARAG_HOST=${REARAG_HOST:-127.0.0.1}
 RETRIEVER_HOST=${RETRIEVER_HOST:-127.0.0.1}

@@ -25,7 +25,7 @@ if (( EMBEDDED )); then
   bash scripts/setup.sh requirements-local.txt
 fi
 need_python
-"${demo[@]}" --check # a mistake is told before anything is fetched or started
+"${demo[@]}" --check # a mistake is reported before any download or server start
 if [[ $WITH_SERVERS == 0 ]]; then :
 elif (( EMBEDDED )); then start_embedded 1
 else

@@ -7,7 +7,7 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 has() { command -v "$1" > /dev/null; }
 
 # read_arguments SCRIPT ARGUMENT...: NAME=… is exported as a knob, key=value goes to the array `settings`. A relative
-# path to a file (questions=, clean_conv.input_dir= and the like) starts where the caller stands ($CALLER).
+# path to a file (questions=, clean_conv.input_dir= and the like) starts in the caller's folder ($CALLER).
 read_arguments() {
   local script=$1 argument; shift
   settings=()

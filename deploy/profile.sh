@@ -4,6 +4,12 @@
 # trained MODEL: whether it is a folder that scripts/train.sh wrote.
 trained() { [[ -f ${1%/}/training.json ]]; }
 
+# trained_folder: what the agent serves, where training left a record of its prompt; the run then asks it in the same way.
+trained_folder() {
+  local folder=${REARAG_ADAPTER:-${MODEL:-${REARAG_MODEL_DIR:-}}}
+  if trained "${folder%.gguf}"; then printf '%s' "${folder%.gguf}"; fi
+}
+
 # laptop_profile: a model that was trained for the loop (by default the one that was trained here), unless another one is
 # named without an adapter.
 laptop_profile() {

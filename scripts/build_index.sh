@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build a search index over a corpus; give the same command again after an interruption and it goes on.
+# Build a search index over a corpus. The same command resumes an interrupted build.
 #   bash scripts/build_index.sh                                      what configs/index.yaml says
 #   bash scripts/build_index.sh corpus=data/sample_world/corpus.jsonl index_dir=indexes/mine type=bm25
 #   bash scripts/build_index.sh configs/index_wiki18.yaml index_dir=/data/wiki18

@@ -7,7 +7,7 @@
 # the file system that holds this checkout, its environment and runs/, and reach the servers: TEACHER_HOST=10.0.0.5 ….
 # Knobs and settings are those of data_construct.sh, and ray.address, ray.actors (0: one per node), ray.in_flight (chains
 # at once per actor), ray.chains_per_shard. A node may die: its shard is made elsewhere. After any other interruption
-# the same RUN_NAME goes on where it stopped, here or with data_construct.sh.
+# the same RUN_NAME resumes the run, here or with data_construct.sh.
 set -Eeuo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 

@@ -4,7 +4,7 @@
 #   bash scripts/evaluate.sh configs/eval/smoke.yaml 'settings=[top_k=5]' name=five            settings of every run
 #   bash scripts/evaluate.sh configs/eval/smoke.yaml judge.endpoint.url=http://127.0.0.1:9894/v1    with a judge (ACC_L)
 #   PROFILE=gpu bash scripts/evaluate.sh configs/eval/real.yaml                                with deployed servers
-# Finished runs are not repeated and interrupted ones go on. The table is in runs/eval-NAME/ as Markdown, CSV and LaTeX.
+# Finished runs are not repeated; interrupted runs are resumed. The table is in runs/eval-NAME/ as Markdown, CSV and LaTeX.
 # Knobs: PROFILE MODEL ADAPTER CORPUS INDEX_DIR VENV, and those of deploy/deploy_config.sh. PROFILE=cpu and small start
 # and stop the embedded servers (as infer.sh does), PROFILE=gpu talks to those that deploy/*.sh started.
 set -Eeuo pipefail
@@ -24,7 +24,7 @@ run=("$VENV/bin/python" -m src_eval.run "$CONFIG" infer="configs/infer/$PROFILE.
   servers="[$servers${lora:+, agent.model=$lora}]" "${settings[@]}")
 (( EMBEDDED == 0 )) || bash scripts/setup.sh requirements-local.txt
 need_python
-served=$("${run[@]}" --check) # a mistake is told before anything is fetched or started
+served=$("${run[@]}" --check) # a mistake is reported before any download or server start
 mapfile -t served <<< "$served"
 if (( EMBEDDED )); then
   export CORPUS=${CORPUS:-${served[0]:-}} INDEX_DIR=${INDEX_DIR:-${served[1]:-}}

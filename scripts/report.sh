@@ -2,7 +2,7 @@
 # A scored run as one HTML page that needs no server: scores, plots, every trajectory with its passages.
 #   bash scripts/report.sh runs/A                        writes runs/A/report.html
 #   bash scripts/report.sh runs/A runs/B --out ab.html   two runs side by side, question by question
-# A link to one question is the page with #ID behind it; on the page, j and k go on and back, / searches.
+# A link to one question is the page with #ID at its end. On the page, j and k go to the next and previous question, / searches.
 # The run must be scored: python -m src_eval.score runs/A. Knobs: VENV.
 set -Eeuo pipefail
 

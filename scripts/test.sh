@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must hold, in an environment of its own: bash scripts/test.sh
+# Lint, types and all tests, in an environment of its own: bash scripts/test.sh
 #   SLOW=0 bash scripts/test.sh                        without the embedded models, and without training
 #   bash scripts/test.sh tests/test_x.py -k word       only these tests, no linters; arguments go to pytest
 # VENV=… uses another environment; the tests of training have one beside it (VENV_TRAIN=…), with torch. The last line is pytest's own summary.
@@ -48,13 +48,14 @@ if (( $# )); then tests pytest "$@"; exit; fi
 stage "ruff check" "$VENV/bin/ruff" check
 stage "ruff format" "$VENV/bin/ruff" format --check
 stage mypy "$VENV/bin/mypy"
+stage "import contracts" "$VENV/bin/lint-imports" --no-cache
 stage shellcheck shell_lint
 if [[ $SLOW == 0 ]]; then slow=0
 elif has_slow_tests; then slow=1
 else slow=0; printf '== no slow tests here\n'; fi
 tests "pytest, usual suite"
 if [[ $SLOW != 0 ]]; then
-  if training_environment; then VENV=$VENV_TRAIN tests "pytest, training" tests/test_train_*.py tests/test_models_convert_*.py
+  if training_environment; then VENV=$VENV_TRAIN tests "pytest, training" tests/test_train_*.py tests/test_models_convert_*.py tests/test_retrieval_rerankers.py
   else printf '== no training tests: %s could not be made\n' "$VENV_TRAIN"; fi
 fi
 if (( slow )); then tests "pytest, slow: the embedded models" -m slow; fi

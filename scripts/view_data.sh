@@ -14,7 +14,7 @@ arguments=()
 for argument in "$@"; do
   case $argument in
     -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/view_data.sh; exit ;;
-    html=[!/]*) arguments+=("html=$CALLER/${argument#*=}") ;; # a relative path starts where the caller stands
+    html=[!/]*) arguments+=("html=$CALLER/${argument#*=}") ;; # a relative path starts in the caller's folder
     *=* | /*) arguments+=("$argument") ;;
     *) if [[ -e $CALLER/$argument ]]; then arguments+=("$CALLER/$argument"); else arguments+=("$argument"); fi ;;
   esac

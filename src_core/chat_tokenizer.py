@@ -1,18 +1,21 @@
-"""A conversation as token ids with a loss mask: the text is what inference sends, the loss is on what the
-model would have written (reference section 7).
+"""A model's chat template and tokenizer: conversations as token ids, with who wrote each token.
 
-The chat template is rendered by `src_core.chat_template`, as for a completion endpoint. For each assistant
-turn the template is asked for the prompt that inference would send before it; what the whole conversation
-has beyond that prompt, up to and including the turn's terminator, are targets. Where a template writes no
-terminator (GLM-4), the model ends a turn by writing the token that opens the next one, so that token is a
-target, and after the last turn the end-of-text token. How we differ from LongAlign (reference section 7.1):
-it finds labels by planting marker tokens in the text, which changes the neighbours' tokenization; here the
-text is left alone and characters are mapped to tokens.
+The one tokenizer of the project: training, rollouts and scoring read the same ids. A rendered conversation
+is cut into pieces: what the template writes, and what turns hold. Pieces of the template are encoded with
+special tokens; pieces of turns are encoded as plain text, so that a special token inside a question, a
+passage or a reply stays text. Each piece is encoded by itself and the ids are joined, which is what a
+rollout does too (sampled ids, then the ids that the environment inserts).
+
+Trained are the segments that the model writes, from where the template's prompt for that turn ends to the
+turn's terminator. Where a template writes no terminator (GLM-4), the model ends a turn by writing the token
+that opens the next one, and after the last turn the end-of-text token. How we differ from LongAlign
+(reference rearag.md section 7.1): it finds labels by planting marker tokens in the text, which changes the
+neighbours' tokenization; here markers only locate the turns, and the text that is encoded has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +25,11 @@ from tokenizers import Tokenizer
 
 from src_core.chat_template import ChatTemplate
 from src_core.errors import UserError
-from src_core.llm import Message
+from src_core.protocols.records import ChatTurn, Message, Segment
+
+_MARK = "\ue000{}\ue001"  # private use: no template and no tokenizer gives it a meaning
+
+_MORE = "\ue002"
 
 
 class EncodeError(ValueError):
@@ -38,11 +45,19 @@ class Encoded(NamedTuple):
     trainable: npt.NDArray[np.bool_]
 
 
-class Span(NamedTuple):
-    """A half-open stretch of characters."""
+class TokenPiece(NamedTuple):
+    """The ids of one piece, and whether the model writes them."""
 
-    start: int
-    end: int
+    ids: list[int]
+    trained: bool
+
+
+class _Text(NamedTuple):
+    """One piece as text; `foreign` text is encoded without special tokens."""
+
+    text: str
+    trained: bool
+    foreign: bool
 
 
 class ChatTokenizer:
@@ -55,23 +70,24 @@ class ChatTokenizer:
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise UserError(
-                f"no tokenizer.json in {folder}; training needs a fast tokenizer, as the hub lays it out"
+                f"no tokenizer.json in {folder}; a fast tokenizer is needed, as the hub lays it out"
             )
         self._folder = folder
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(path))
+        self._plain: Tokenizer = Tokenizer.from_file(str(path))
+        self._plain.encode_special_tokens = True
         self._template = ChatTemplate(folder, template=template)
-        self._special = tuple(
-            sorted(
-                (
-                    token.content
-                    for token in self._tokenizer.get_added_tokens_decoder().values()
-                    if token.special
-                ),
-                key=len,
-                reverse=True,
-            )
-        )
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        special = (token.content for token in added if token.special)
+        self._special = tuple(sorted(special, key=len, reverse=True))
         self._end = self._template.token("eos_token")
+        numbers = (self._tokenizer.token_to_id(token) for token in self._special)
+        self.special_ids = frozenset(number for number in numbers if number is not None)
+        if self.decode([*self.text_ids("one"), *self.text_ids("two")]) != "onetwo":
+            raise UserError(
+                f"the tokenizer in {folder} adds text to every piece that it encodes; token-exact training "
+                "needs one that does not (byte-level BPE: GLM-4, Qwen, Llama-3, SmolLM2)"
+            )
 
     @property
     def vocabulary(self) -> int:
@@ -83,81 +99,155 @@ class ChatTokenizer:
         return self._template.render(messages, generation_prompt=True)
 
     def token_ids(self, text: str) -> list[int]:
-        """The ids of a rendered text; nothing is put in front of it or behind it."""
+        """The ids of a rendered text, special tokens included; nothing is put in front of it or behind it."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def text_ids(self, text: str) -> list[int]:
+        """The ids of plain text, in which special tokens are text too."""
+        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids if text else []
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`, special tokens included."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
 
-    def encode(self, messages: Sequence[Message]) -> Encoded:
-        """Ids and targets of a whole conversation. Raises `EncodeError` when the template drops or rewrites a
-        turn, or when a token would be half prompt and half reply.
+    def reply_text(self, ids: Sequence[int]) -> str:
+        """The text of a sampled reply, without the special tokens at its end."""
+        end = len(ids)
+        while end and ids[end - 1] in self.special_ids:
+            end -= 1
+        return self.decode(ids[:end])
+
+    def terminator(self, ids: Sequence[int]) -> int | None:
+        """The special token at the end of `ids`, None where there is none."""
+        return ids[-1] if ids and ids[-1] in self.special_ids else None
+
+    def encode(self, turns: Sequence[ChatTurn]) -> Encoded:
+        """Ids and loss mask of a whole conversation. Raises `EncodeError` when the template drops or
+        rewrites a turn, or when nothing in it is trained.
         """
-        text, spans = self.target_spans(messages)
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-        targets = np.zeros(len(offsets), dtype=np.bool_)
-        for span in spans:
-            inside = (
-                (offsets[:, 0] >= span.start) & (offsets[:, 1] <= span.end) & (offsets[:, 1] > span.start)
-            )
-            across = (offsets[:, 0] < span.end) & (offsets[:, 1] > span.start) & ~inside
-            if across.any() or not inside.any():
-                raise EncodeError(
-                    f"a token reaches over the border of the reply {text[span.start : span.end][:40]!r}"
-                )
-            targets |= inside
-        return Encoded(np.asarray(encoding.ids, dtype=np.int32), targets)
-
-    def target_spans(self, messages: Sequence[Message]) -> tuple[str, list[Span]]:
-        """The rendered conversation and where the assistant's turns stand in it, terminators included."""
-        text = self._render(messages)
-        self._check_turns(messages, text)
-        spans: list[Span] = []
-        for at, message in enumerate(messages):
-            if message["role"] != "assistant":
-                continue
-            start = len(self._prefix(text, self.prompt(messages[:at]), at))
-            end = len(self._prefix(text, self._render(messages[: at + 1]), at))
-            text, end = self._with_terminator(text, Span(start, end), message["content"])
-            spans.append(Span(start, end))
-        if not spans:
+        pieces = self.pieces(turns)
+        if not any(piece.trained for piece in pieces):
             raise EncodeError("the conversation has no turn of the assistant")
-        return text, spans
+        ids = [token for piece in pieces for token in piece.ids]
+        trained = [piece.trained for piece in pieces for _ in piece.ids]
+        return Encoded(np.asarray(ids, dtype=np.int32), np.asarray(trained, dtype=np.bool_))
 
-    def _render(self, messages: Sequence[Message]) -> str:
-        return self._template.render(messages, generation_prompt=False)
+    def prompt_ids(self, turns: Sequence[ChatTurn]) -> list[int]:
+        """The ids that the next reply follows: a generation prompt, or the assistant's turn that goes on."""
+        return [token for piece in self.prompt_pieces(turns) for token in piece.ids]
 
-    def _prefix(self, text: str, prefix: str, at: int) -> str:
-        if not text.startswith(prefix):
+    def prompt_pieces(self, turns: Sequence[ChatTurn]) -> list[TokenPiece]:
+        """As `prompt_ids`, in pieces. Raises `EncodeError`."""
+        if not turns or turns[-1].role != "assistant":
+            return self._joined(self._texts(turns, generation_prompt=True))
+        # The turn goes on: a mark in place of what follows keeps the template from stripping its end.
+        more = turns[-1]._replace(segments=(*turns[-1].segments, Segment(_MORE, True)))
+        texts = list(self._texts([*turns[:-1], more], generation_prompt=False))
+        end = max(at for at, text in enumerate(texts) if text.text == _MORE)
+        return self._joined(texts[:end])
+
+    def pieces(self, turns: Sequence[ChatTurn]) -> list[TokenPiece]:
+        """A whole conversation in pieces, neighbours of one kind joined."""
+        return self._joined(self._texts(turns, generation_prompt=False))
+
+    def _joined(self, texts: Sequence[_Text] | Iterator[_Text]) -> list[TokenPiece]:
+        made: list[TokenPiece] = []
+        for text in texts:
+            ids = self.text_ids(text.text) if text.foreign else self.token_ids(text.text)
+            if made and made[-1].trained == text.trained:
+                made[-1].ids.extend(ids)
+            elif ids:
+                made.append(TokenPiece(ids, text.trained))
+        return made
+
+    def _texts(self, turns: Sequence[ChatTurn], *, generation_prompt: bool) -> Iterator[_Text]:
+        """What the template writes and what the turns hold, in order."""
+        between, contents = self._located(turns, generation_prompt=generation_prompt)
+        for at, turn in enumerate(turns):
+            trained = turn.segments[0].trained
+            yield from self._before(between[at], turns, at, trained=trained)
+            yield from _segments(turn, contents[at])
+            if turn.segments[-1].trained:
+                terminator, rest = self._terminator(between[at + 1], last=at == len(turns) - 1)
+                between[at + 1] = rest
+                yield _Text(terminator, True, False)
+        yield _Text(between[-1], False, False)
+
+    def _before(self, text: str, turns: Sequence[ChatTurn], at: int, *, trained: bool) -> Iterator[_Text]:
+        """What the template writes before turn `at`: what inference sends, then what the model has to
+        write.
+        """
+        if not trained:
+            yield _Text(text, False, False)
+            return
+        messages = [turn.message() for turn in turns]
+        whole = self._template.render(messages[: at + 1], generation_prompt=False)
+        prompt = self.prompt(messages[:at])
+        content = messages[at]["content"].strip()
+        if not whole.startswith(prompt) or content not in whole[len(prompt) :]:
             raise EncodeError(
-                f"the chat template in {self._folder} writes turn {at + 1} differently once others"
-                " follow, so that training and inference would not see the same text"
+                f"the chat template in {self._folder} writes turn {at + 1} differently from its prompt, so"
+                " that training and inference would not see the same text"
             )
-        return prefix
+        begins = whole[len(prompt) :].partition(content)[0]
+        if not text.endswith(begins):
+            raise EncodeError(
+                f"the chat template in {self._folder} writes turn {at + 1} differently once others follow, so"
+                " that training and inference would not see the same text"
+            )
+        yield _Text(text[: len(text) - len(begins)], False, False)
+        yield _Text(begins, True, False)
 
-    def _check_turns(self, messages: Sequence[Message], text: str) -> None:
-        """Some templates leave out a role that they do not know, without a word."""
-        at = 0
-        for number, message in enumerate(messages, start=1):
-            found = text.find(message["content"].strip(), at)
-            if found < 0:
-                raise EncodeError(
-                    f"the chat template in {self._folder} drops or changes turn {number}, of role"
-                    f" {message['role']!r}"
-                )
-            at = found + len(message["content"].strip())
-
-    def _with_terminator(self, text: str, span: Span, content: str) -> tuple[str, int]:
-        """The text and the end of the target: behind the special token that follows the reply."""
-        reply_end = text.index(content.strip(), span.start) + len(content.strip())
-        rest = text[reply_end:]
-        blank = len(rest) - len(rest.lstrip())
-        token = next((token for token in self._special if rest[blank:].startswith(token)), None)
+    def _terminator(self, behind: str, *, last: bool) -> tuple[str, str]:
+        """The special token that ends a reply, and the rest of what stands behind the reply."""
+        blank = len(behind) - len(behind.lstrip())
+        token = next((token for token in self._special if behind[blank:].startswith(token)), None)
         if token is not None:
-            return text, reply_end + blank + len(token)
-        if rest.strip() or not self._end:
+            return behind[: blank + len(token)], behind[blank + len(token) :]
+        if behind.strip() or not self._end or not last:
             raise EncodeError(f"the chat template in {self._folder} puts no special token behind a reply")
-        return text[:reply_end] + self._end, reply_end + len(self._end)
+        return self._end, ""
+
+    def _located(self, turns: Sequence[ChatTurn], *, generation_prompt: bool) -> tuple[list[str], list[str]]:
+        """What the template writes before, between and behind the turns, and what it makes of each turn's
+        text (some strip white space around it). Markers in place of the turns show where these are.
+        """
+        marked = [{"role": turn.role, "content": _MARK.format(at)} for at, turn in enumerate(turns)]
+        rest = self._template.render(marked, generation_prompt=generation_prompt)
+        between: list[str] = []
+        for at, turn in enumerate(turns):
+            before, found, rest = rest.partition(_MARK.format(at))
+            if not found:
+                raise self._changed(at, turn)
+            between.append(before)
+        between.append(rest)
+        real = self._template.render([turn.message() for turn in turns], generation_prompt=generation_prompt)
+        contents: list[str] = []
+        for at, turn in enumerate(turns):
+            real = real.removeprefix(between[at])
+            text = turn.content
+            forms = (text, text.strip(), text.lstrip(), text.rstrip())
+            written = next((form for form in forms if real.startswith(form + between[at + 1])), None)
+            if written is None:
+                raise self._changed(at, turn)
+            contents.append(written)
+            real = real.removeprefix(written)
+        return between, contents
+
+    def _changed(self, at: int, turn: ChatTurn) -> EncodeError:
+        return EncodeError(
+            f"the chat template in {self._folder} drops or changes turn {at + 1}, of role {turn.role!r}"
+        )
+
+
+def _segments(turn: ChatTurn, written: str) -> Iterator[_Text]:
+    """The segments of a turn, without the white space around the turn where it was not `written`."""
+    whole = turn.content
+    start = whole.find(written)
+    end, at = start + len(written), 0
+    for segment in turn.segments:
+        inside = segment.text[max(0, start - at) : max(0, end - at)]
+        at += len(segment.text)
+        yield _Text(inside, segment.trained, True)

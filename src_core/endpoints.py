@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src_core.errors import UserError
 from src_core.llm import ChatModel, Endpoint, HttpChatModel
 from src_core.scripted import ScriptedModel
 
+if TYPE_CHECKING:
+    from src_core.chat_tokenizer import ChatTokenizer
+
 TOKEN_VARIABLE = "REARAG_TOKEN"
+
+
+def make_tokenizer(folder: str) -> ChatTokenizer | None:
+    """The chat tokenizer in a folder; None for "". Raises `UserError` for a folder without one."""
+    if not folder:
+        return None
+    from src_core.chat_tokenizer import ChatTokenizer  # numpy, which most runs do not need
+
+    return ChatTokenizer(Path(folder))
 
 
 def make_model(endpoint: Endpoint, *, connections: int, token: str | None) -> ChatModel:
     """The model behind an endpoint: `scripted:FILE` or an HTTP URL."""
     if endpoint.url.startswith("scripted:"):
-        return ScriptedModel(Path(endpoint.url.removeprefix("scripted:")))
+        return ScriptedModel(
+            Path(endpoint.url.removeprefix("scripted:")), tokenizer=make_tokenizer(endpoint.tokenizer)
+        )
     if not endpoint.url.startswith(("http://", "https://")):
         raise UserError(f"the model url {endpoint.url!r} must start with http://, https:// or scripted:")
     return HttpChatModel(endpoint, connections=connections, token=token)

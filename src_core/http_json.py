@@ -56,12 +56,12 @@ class JsonHttp:
     async def request(
         self, method: str, path: str, body: Any = None, *, expect: type, attempts: int | None = None
     ) -> Any:
-        """The parsed reply to `body` (None sends none), after at most `attempts` tries (default: the
-        policy's). A reply that is not JSON of the type `expect` (dict or list) is a passing failure: half a
-        reply looks like that.
+        """The parsed reply to `body` (None sends none) at a path below the base URL, or at a whole URL of
+        the same server, after at most `attempts` tries (default: the policy's). A reply that is not JSON of
+        the type `expect` (dict or list) is a passing failure: half a reply looks like that.
         """
         data = None if body is None else to_json(body)
-        call = (method, self.url + path, data, expect)
+        call = (method, path if "://" in path else self.url + path, data, expect)
         failed: list[BoundaryError] = []
         try:
             return await self._once(*call)

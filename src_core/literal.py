@@ -33,10 +33,10 @@ class LiteralError(ValueError):
 
 
 class ReadObject(NamedTuple):
-    """The object and the names of the repairs that were needed to read it."""
+    """The object and the names of the parse_fixes that were needed to read it."""
 
     value: dict[str, Any]
-    repairs: tuple[str, ...]
+    parse_fixes: tuple[str, ...]
 
 
 def read_object(text: str) -> ReadObject:
@@ -45,7 +45,7 @@ def read_object(text: str) -> ReadObject:
     """
     reader = _Reader(text)
     value = reader.object(0)
-    return ReadObject(value, tuple(dict.fromkeys(reader.repairs)))
+    return ReadObject(value, tuple(dict.fromkeys(reader.parse_fixes)))
 
 
 class _Reader:
@@ -54,7 +54,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
-        self.repairs: list[str] = []
+        self.parse_fixes: list[str] = []
 
     def object(self, depth: int) -> dict[str, Any]:
         """A `{key: value, …}`; a missing last brace at the end of the text (or before a fence) is mended."""
@@ -65,7 +65,7 @@ class _Reader:
             if self._take("}"):
                 return found
             if self._ended():
-                self.repairs.append("closed_brace")
+                self.parse_fixes.append("closed_brace")
                 return found
             key = self._string() if self._peek() in ("'", '"') else self._word()
             self._skip()
@@ -89,7 +89,7 @@ class _Reader:
     def _string(self) -> str:
         quote = self.text[self.at]
         if quote == "'":
-            self.repairs.append("single_quotes")
+            self.parse_fixes.append("single_quotes")
         self.at += 1
         out: list[str] = []
         while self.at < len(self.text):
@@ -103,7 +103,7 @@ class _Reader:
                 return _PAIR.sub(_join_pair, "".join(out))
             else:
                 out.append(char)
-                self.repairs.append("inner_quote")
+                self.parse_fixes.append("inner_quote")
         raise LiteralError("a string is not closed")
 
     def _closes(self) -> bool:

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from src_core.chat_template import ChatTemplate
 from src_core.config import config_class
 from src_core.errors import ModelError, UserError
-from src_core.grammar import Constraint
 from src_core.http_json import JsonHttp, RetryPolicy
+from src_core.llm_tokens import LlamaCppTokens, TokenCompletion, TokenSampling, VllmTokens
+from src_core.protocols.records import Constraint, Message
 from src_core.think import split_think
 from src_core.types import Usage
-
-Message = dict[str, str]
 
 
 @config_class
@@ -122,6 +121,7 @@ class HttpChatModel:
             timeout=endpoint.timeout,
             retry=endpoint.retry,
         )
+        self._tokens = VllmTokens(self._http) if self._engine == "vllm" else LlamaCppTokens(self._http)
 
     async def chat(
         self,
@@ -132,7 +132,9 @@ class HttpChatModel:
         constraint: Constraint | None = None,
         logprobs: bool = False,
     ) -> Completion:
-        """See `ChatModel.chat`."""
+        """See `ChatModel.chat`. A last message of the assistant is continued; the reply is what
+        follows it.
+        """
         body: dict[str, Any] = {
             "model": self._model,
             "max_tokens": sampling.max_tokens,
@@ -146,11 +148,23 @@ class HttpChatModel:
         body.update(_constraint_fields(constraint, self._engine))
         if logprobs:
             body.update({"logprobs": True, "top_logprobs": 1} if self._template is None else {"logprobs": 1})
+        begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
         if self._template is None:
             body["messages"] = list(messages)
-            return _completion(await self._http.request("POST", "/chat/completions", body, expect=dict))
-        body["prompt"] = self._template.render(messages)
+            if begun and self._engine == "vllm":
+                body.update({"continue_final_message": True, "add_generation_prompt": False})
+            reply = await self._http.request("POST", "/chat/completions", body, expect=dict)
+            return _without_beginning(_completion(reply), begun)
+        body["prompt"] = self._template.render(messages[:-1] if begun else messages) + begun
         return _completion(await self._http.request("POST", "/completions", body, expect=dict))
+
+    async def generate_tokens(self, prompt: Sequence[int], *, sampling: TokenSampling) -> TokenCompletion:
+        """See `llm_tokens.TokenModel`."""
+        return await self._tokens.generate(self._model, prompt, sampling)
+
+    async def score_tokens(self, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:
+        """See `llm_tokens.TokenModel`."""
+        return await self._tokens.score(self._model, prompt, continuation)
 
     @property
     def name(self) -> str:
@@ -223,6 +237,11 @@ def _completion(payload: Any) -> Completion:
         return Completion(thinking.said, reason, usage, think=think, tokens=_tokens(choice))
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"the server's reply has no choices[0].message: {type(error).__name__}") from error
+
+
+def _without_beginning(reply: Completion, begun: str) -> Completion:
+    """llama.cpp's reply to a message that it continues begins with that message's text; vLLM's does not."""
+    return replace(reply, text=reply.text.removeprefix(begun)) if begun else reply
 
 
 def _tokens(choice: dict[str, Any]) -> tuple[Token, ...]:

@@ -36,6 +36,7 @@ def mebibytes(value: float) -> str:
 
 class StepProgress:
     """Progress of one step that has `total` units (None: not known yet), of which `done` were done before.
+    Without either, `unit` names what is being done, such as one long call of a library.
 
     `show` writes a number of units. A context manager; `stop` ends it. Safe to call from several threads.
     """
@@ -126,13 +127,38 @@ class StepProgress:
 
     def _print(self) -> None:
         self._printed = time.monotonic()
-        known = self._total is not None
-        figures = (
-            f"{self._show(self._done)}/{self._show(self._total or 0)}" if known else self._show(self._done)
-        )
+        text = self._figures() if self._total is not None or self._done else self._phase()
+        self._console.print(Text(text), soft_wrap=True)
+
+    def _figures(self) -> str:
+        done, total = self._show(self._done), self._total
         left = ""
-        if known and self._rate() > 0:
-            left = f", {((self._total or 0) - self._done) / self._rate():.0f} s left"
-        elif known and self._done != self._total:
-            left = f", {time.monotonic() - self._begun:.0f} s so far"
-        self._console.print(Text(f"{figures} {self._unit}, {self._rate_text()}{left}"), soft_wrap=True)
+        if total is not None and self._rate() > 0:
+            left = f", {(total - self._done) / self._rate():.0f} s left"
+        elif self._done != total:
+            left = self._so_far()
+        figures = done if total is None else f"{done}/{self._show(total)}"
+        return f"{figures} {self._unit}, {self._rate_text()}{left}"
+
+    def _phase(self) -> str:
+        """A step without countable units: its name and how long it has taken."""
+        return ", ".join(part for part in (self._unit, self._note) if part) + self._so_far()
+
+    def _so_far(self) -> str:
+        return f", {time.monotonic() - self._begun:.0f} s so far"
+
+
+class Steps:
+    """Makes the progress of each step of a long command, all on one console: `with steps("rows read",
+    total=10) as progress`, or `with steps("training the index"):` where there is nothing to count.
+    """
+
+    def __init__(self, console: Console, *, every: float = PLAIN_EVERY) -> None:
+        self.console = console
+        self._every = every
+
+    def __call__(
+        self, unit: str, *, total: int | None = None, done: int = 0, show: Callable[[float], str] = count
+    ) -> StepProgress:
+        """See `StepProgress`."""
+        return StepProgress(self.console, unit=unit, total=total, done=done, show=show, every=self._every)

@@ -13,7 +13,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -37,19 +37,23 @@ class RawRow(NamedTuple):
     problem: str = ""
 
 
-def file_rows(path: Path) -> Iterator[RawRow]:
-    """The rows of a local file, told apart by its name and first characters. Raises `UserError` for a file
-    that is missing, broken off or of no known kind.
+def file_rows(path: Path, *, columns: Sequence[str] = ()) -> Iterator[RawRow]:
+    """The rows of a local file, told apart by its name and first characters. `columns` are the names of a
+    table's columns where it has no header. Raises `UserError` for a file that is missing, broken off or of no
+    known kind.
     """
     if not path.is_file():
         raise UserError(f"no such file: {path}; check the path")
-    kind = Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+    kind = _kind_of(path)
     try:
         if kind == ".parquet":
             yield from _parquet_rows(path)
             return
         with _opened(path) as handle:
-            yield from _table_rows(handle, TABLES[kind]) if kind in TABLES else _json_rows(handle, path, kind)
+            if kind in TABLES:
+                yield from _table_rows(handle, TABLES[kind], columns)
+            else:
+                yield from _json_rows(handle, path, kind)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path} is not a whole .gz file ({error}); fetch it again") from error
     except OSError as error:
@@ -58,6 +62,26 @@ def file_rows(path: Path) -> Iterator[RawRow]:
         raise UserError(
             f"{path} cannot be read as JSON ({_first_line(error)}); fetch it again or mend it"
         ) from error
+
+
+def first_cells(path: Path) -> list[str]:
+    """The first row of a table, header or not; [] for any other file, and for one that cannot be read (which
+    `file_rows` reports).
+    """
+    kind = _kind_of(path)
+    if kind not in TABLES:
+        return []
+    try:
+        with _opened(path) as handle:
+            rows = csv.reader(_text(handle), delimiter=TABLES[kind])
+            return next((cells for cells in rows if any(cells)), [])
+    except (OSError, EOFError, zlib.error, csv.Error):
+        return []
+
+
+def _kind_of(path: Path) -> str:
+    """The suffix that says what a file is, below a `.gz`."""
+    return Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
 @contextmanager
@@ -125,11 +149,15 @@ def _array_inside(handle: BinaryIO) -> str | None:
     return None
 
 
-def _table_rows(handle: BinaryIO, delimiter: str) -> Iterator[RawRow]:
-    """Rows under a header. Bytes that are not UTF-8 become surrogates, which no text has otherwise."""
-    text = io.TextIOWrapper(handle, encoding="utf-8", errors="surrogateescape", newline="")
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
-    header: list[str] | None = None
+def _text(handle: BinaryIO) -> io.TextIOWrapper:
+    """Bytes that are not UTF-8 become surrogates, which no text has otherwise."""
+    return io.TextIOWrapper(handle, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def _table_rows(handle: BinaryIO, delimiter: str, columns: Sequence[str]) -> Iterator[RawRow]:
+    """Rows under a header, or all rows of a table whose columns are named here."""
+    reader = csv.reader(_text(handle), delimiter=delimiter, strict=True)
+    header = list(columns) or None
     while True:
         first = reader.line_num + 1
         try:

@@ -6,6 +6,10 @@ the last message that the user or the observation sent, or anywhere in the conve
 true`, answers with its next reply. `"cycle": true` starts over at the end. Token counts are white-space
 words, so that usage is non-zero and exact. `"unsure": [WORD, …]` gives the row's replies log-probabilities
 where they are asked for: these words are unlikely (0.05), all others likely (0.95).
+
+With a tokenizer it also takes and gives token ids: `when` is looked for in the whole decoded prompt,
+special tokens in a reply are tokens, a stop string ends the reply and belongs to it. `"likely": [TEXT, …]`
+are the continuations that `score_tokens` finds likely; all others are unlikely.
 """
 
 from __future__ import annotations
@@ -14,23 +18,29 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from src_core.errors import ModelError, UserError
-from src_core.grammar import Constraint
 from src_core.jsonl import read_jsonl
-from src_core.llm import Completion, Message, Sampling, Token
+from src_core.llm import Completion, Sampling, Token
+from src_core.llm_tokens import TokenCompletion, TokenSampling
+from src_core.protocols.records import Constraint, Message
 from src_core.think import split_think
 from src_core.types import Usage
+
+if TYPE_CHECKING:  # arrays of token ids, which most scripts do not need
+    from src_core.chat_tokenizer import ChatTokenizer
 
 MAX_STOPS = 4
 """What the chat API takes; servers refuse a request with more."""
 _WORD = re.compile(r"\s*\S+")
+_LIKELY, _UNLIKELY = math.log(0.95), math.log(0.05)
 
 
 class ScriptedModel:
     """Deterministic replies from a file; `calls` keeps every request for tests to look at."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, tokenizer: ChatTokenizer | None = None) -> None:
         self._rows = list(read_jsonl(path))
         for number, row in enumerate(self._rows, start=1):
             replies = row.get("replies")
@@ -40,6 +50,7 @@ class ScriptedModel:
                     f"{path}, row {number}: a row needs 'when' (text) and 'replies' (list of texts)"
                 )
         self._name = f"scripted:{path.name}"
+        self._tokenizer = tokenizer
         self._used = [0] * len(self._rows)
         self.calls: list[list[Message]] = []
 
@@ -62,6 +73,32 @@ class ScriptedModel:
         self.calls.append([dict(message) for message in messages])
         everything = "\n".join(message["content"] for message in messages)
         last = messages[-1]["content"]
+        row, text = self._next(everything, last)
+        for mark in stop:
+            text = text.split(mark, 1)[0]
+        usage = Usage(1, len(everything.split()), len(text.split()))
+        thinking = split_think(text)
+        tokens = _tokens(text, row["unsure"]) if logprobs and "unsure" in row else ()
+        return Completion(thinking.said, "stop", usage, think=thinking.think, tokens=tokens)
+
+    async def generate_tokens(self, prompt: Sequence[int], *, sampling: TokenSampling) -> TokenCompletion:
+        """The next scripted reply as token ids (see `llm_tokens.TokenModel`)."""
+        asked = self._with_tokenizer().decode(prompt)
+        _, text = self._next(asked, asked)
+        ends = [text.find(mark) + len(mark) for mark in sampling.stop if mark in text]
+        ids = self._with_tokenizer().token_ids(text[: min(ends)] if ends else text)
+        reason = "length" if len(ids) > sampling.max_tokens else "stop"
+        kept = tuple(ids[: sampling.max_tokens])
+        return TokenCompletion(kept, (_LIKELY,) * len(kept), reason, Usage(1, len(prompt), len(kept)))
+
+    async def score_tokens(self, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:
+        """What the script says of a continuation (see `llm_tokens.TokenModel`)."""
+        asked, text = (self._with_tokenizer().decode(ids) for ids in (prompt, continuation))
+        likely = any(text in row.get("likely", ()) for row in self._rows if row["when"] in asked)
+        return [_LIKELY if likely else _UNLIKELY] * len(continuation)
+
+    def _next(self, everything: str, last: str) -> tuple[dict[str, Any], str]:
+        """The row that answers, and its next reply."""
         for index, row in enumerate(self._rows):
             if row["when"] not in (everything if row.get("anywhere") else last):
                 continue
@@ -72,14 +109,13 @@ class ScriptedModel:
                     continue
                 at %= len(replies)
             self._used[index] += 1
-            text = replies[at]
-            for mark in stop:
-                text = text.split(mark, 1)[0]
-            usage = Usage(1, len(everything.split()), len(text.split()))
-            thinking = split_think(text)
-            tokens = _tokens(text, row["unsure"]) if logprobs and "unsure" in row else ()
-            return Completion(thinking.said, "stop", usage, think=thinking.think, tokens=tokens)
+            return row, replies[at]
         raise ModelError(f"the script has no reply left for: {last[-120:]!r}")
+
+    def _with_tokenizer(self) -> ChatTokenizer:
+        if self._tokenizer is None:
+            raise UserError("a scripted model gives token ids only with `tokenizer`, a tokenizer folder")
+        return self._tokenizer
 
     @property
     def name(self) -> str:
@@ -95,4 +131,4 @@ class ScriptedModel:
 
 def _tokens(text: str, unsure: Sequence[str]) -> tuple[Token, ...]:
     words = _WORD.findall(text)
-    return tuple(Token(word, math.log(0.05 if word.strip(" \n.,?!") in unsure else 0.95)) for word in words)
+    return tuple(Token(word, _UNLIKELY if word.strip(" \n.,?!") in unsure else _LIKELY) for word in words)

@@ -30,8 +30,13 @@ def split_think(text: str) -> Thinking:
     return Thinking("", text)
 
 
-def join_think(think: str, said: str) -> str:
-    """A reply as the model wrote it: `split_think` undone (a block without anything said stays open)."""
+def join_think(think: str, said: str, *, compact: bool = False) -> str:
+    """A reply with its think block in front: `split_think` undone (a block without anything said stays open).
+    The block has lines of its own, as the chat templates of reasoning models write it; `compact` writes it on
+    one line, as the tag formats do.
+    """
     if not think:
         return said
-    return f"{OPEN}{think}{CLOSE}\n{said}" if said else f"{OPEN}{think}"
+    if compact:
+        return f"{OPEN}{think}{CLOSE}\n{said}" if said else f"{OPEN}{think}"
+    return f"{OPEN}\n{think}\n{CLOSE}\n\n{said}" if said else f"{OPEN}\n{think}"

@@ -32,37 +32,42 @@ class Status(StrEnum):
         return self in (Status.MODEL_ERROR, Status.RETRIEVER_ERROR)
 
 
-def question_id(question: str, answers: tuple[str, ...]) -> str:
-    """Content hash (16 hex digits) of a question and its gold answers: stable under re-ordering of the input
-    file.
+def question_id(question: str, answers: tuple[str, ...], choices: tuple[str, ...] = ()) -> str:
+    """Content hash (16 hex digits) of a question, its gold answers and, where it has them, its choices:
+    stable under re-ordering of the input file.
     """
     blob = "\x1f".join([question.strip(), *sorted(answers)])
+    if choices:
+        blob += "\x1e" + "\x1f".join(choices)
     return hashlib.sha256(blob.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question. `answers` are gold aliases (may be empty), `supporting` gold passage ids in the
-    corpus.
+    """One question. `answers` are gold aliases (may be empty), `supporting` gold passage ids in the corpus,
+    `choices` the options of a multiple-choice question in the order of their letters (its `answers` are
+    texts of choices), `group` what it is reported under (subject, hops or category).
     """
 
     id: str
     question: str
     answers: tuple[str, ...] = ()
     supporting: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    group: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One corpus row. `contents` is the wire text, whose first line is the title when the corpus has
-    titles.
+    """One corpus row. `contents` is the wire text, whose first line is the title when the corpus has titles;
+    `scores` are named after what gave them (`retrieval`, `rerank`).
     """
 
     id: str
     title: str
     contents: str
-    score: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -126,17 +131,27 @@ class Finish:
     function: Literal["finish"] = "finish"
 
 
-Action = Search | Finish
+@dataclass(frozen=True, slots=True)
+class DirectAnswer:
+    """The action that answers a sub-question from the model's own knowledge, without a search."""
+
+    sub_question: str
+    answer: str
+    function: Literal["direct_answer"] = "direct_answer"
+
+
+Action = Search | DirectAnswer | Finish
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One executed Thought / Action / Observation. `n` counts from 1; `observation` is None for `finish`.
+    """One executed Thought / Action / Observation. `n` counts from 1; `observation` is None where nothing was
+    searched; `conclusion` is the intermediate answer that some formats draw after an observation.
 
-    `reply` is the model's text as received but for its think block, which is `think`; `repairs` what the
-    parser had to mend, `rejected` how many replies before it were malformed (each was retried within the
-    step's budget), `repeated` whether the query had been asked before in this episode, `seconds` wall-clock
-    time of the whole step.
+    `reply` is the model's text as received but for its think block, which is `think`; `parse_fixes` names
+    what the parser mended, `parse_failures` counts malformed replies before it (each was retried within the
+    step's budget), `repeated` says that the query had been asked before in this episode, `seconds` is the
+    wall-clock time of the whole step.
     """
 
     n: int
@@ -145,12 +160,13 @@ class Step:
     observation: str | None = None
     passages: tuple[Passage, ...] = ()
     reply: str = ""
-    repairs: tuple[str, ...] = ()
-    rejected: int = 0
+    parse_fixes: tuple[str, ...] = ()
+    parse_failures: int = 0
     repeated: bool = False
     usage: Usage = NO_USAGE
     seconds: float = 0.0
     think: str = ""
+    conclusion: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +191,7 @@ class Trajectory:
 
 
 _TRAJECTORY = TypeAdapter(Trajectory)
+_QUESTION = TypeAdapter(Question)
 
 
 def to_json(record: Any) -> bytes:
@@ -198,6 +215,11 @@ def _printable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_printable(v) for v in value]
     return value
+
+
+def question_from_json(line: bytes | str) -> Question:
+    """Read back what `to_json` wrote for a question. Raises pydantic's ValidationError on anything else."""
+    return _QUESTION.validate_json(line)
 
 
 def trajectory_from_json(line: bytes | str) -> Trajectory:

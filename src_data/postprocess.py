@@ -15,11 +15,13 @@ from rich.text import Text
 
 from src_core.config import config_class, load_config
 from src_core.errors import UserError, run_main
-from src_core.render import PromptStyle
+from src_core.protocols import load_protocol
+from src_core.protocols.base import Protocol
+from src_core.protocols.records import PromptStyle
 from src_data.exporting.export import ExportConfig, ExportReport, export_run
-from src_data.filters.filter_report import FilterReport, measure, save_yields, yields_table
-from src_data.filters.filter_run import CleanPaths, clean_run
-from src_data.filters.filter_trajectory import CleanConfig
+from src_data.filters.filter_report import FilterReport, build_report, report_table, save_report
+from src_data.filters.filter_run import FilterPaths, filter_run
+from src_data.filters.filter_trajectory import FilterConfig
 from src_infer.show import report_console
 
 
@@ -27,37 +29,40 @@ from src_infer.show import report_console
 class FinishConfig:
     """The sections of `src_data/data_config.yaml` that need no teacher, and how conversations are put."""
 
-    clean_conv: CleanConfig = CleanConfig()
+    clean_conv: FilterConfig = FilterConfig()
     export: ExportConfig = ExportConfig()
+    protocol: str = "rearag"
     style: PromptStyle = PromptStyle()
 
 
 class Finished(NamedTuple):
     """What was written and counted."""
 
-    paths: CleanPaths
+    paths: FilterPaths
     export: ExportReport
-    yields: FilterReport
+    filter_report: FilterReport
 
 
-def finish_run(run_dir: Path, *, clean: CleanConfig, export: ExportConfig, style: PromptStyle) -> Finished:
+def finish_run(run_dir: Path, *, clean: FilterConfig, export: ExportConfig, protocol: Protocol) -> Finished:
     """Clean a run's chains, export what is kept, write `yield.json` and `yield.md` beside it. Raises
     `UserError` when there are no chains or no space.
     """
-    paths = clean_run(run_dir, clean, style)
-    report = export_run(paths, export, style)
-    yields = measure(paths.kept, paths.rejected)
-    save_yields(yields, paths.kept.parent)
-    return Finished(paths, report, yields)
+    paths = filter_run(run_dir, clean, protocol)
+    report = export_run(paths, export, protocol)
+    filter_report = build_report(paths.kept, paths.rejected)
+    save_report(filter_report, paths.kept.parent)
+    return Finished(paths, report, filter_report)
 
 
 def print_finished(done: Finished, console: Console) -> None:
     """The yield table and where the files are."""
-    console.print(yields_table(done.yields))
+    console.print(report_table(done.filter_report))
     export = done.export
     general = f" and {export.general_train:,} general" if export.general else ""
     sides = f"{export.train:,}{general} conversations to train on, {export.validation:,} to validate with"
-    console.print(Text(f"{done.yields.kept_questions:,} of {done.yields.questions:,} questions; {sides}"))
+    console.print(
+        Text(f"{done.filter_report.kept_questions:,} of {done.filter_report.questions:,} questions; {sides}")
+    )
     if export.reader:
         console.print(Text(f"{export.reader:,} rows for the reader's role among them"), soft_wrap=True)
     for count in export.general:
@@ -74,7 +79,8 @@ def main() -> None:
     if len(sys.argv) < 2 or "=" in sys.argv[1]:
         raise UserError("usage: python -m src_data.postprocess RUN_DIR [key=value ...]")
     config = load_config(FinishConfig, None, sys.argv[2:])
-    done = finish_run(Path(sys.argv[1]), clean=config.clean_conv, export=config.export, style=config.style)
+    protocol = load_protocol(config.protocol, config.style)
+    done = finish_run(Path(sys.argv[1]), clean=config.clean_conv, export=config.export, protocol=protocol)
     print_finished(done, report_console())
 
 

@@ -2,9 +2,9 @@
 [key=value …]` (what `bash scripts/construct_ray.sh` calls).
 
 The run of `src_data.run`, but the missing chains are cut into shards that a Ray Data job hands to actors
-(`making.shard_maker`), on all nodes of a cluster. Every chain is on disk as soon as it ends. A shard whose
-node dies is made again elsewhere, from where its file ends; of a job whose driver dies, the next run (also a
-plain `bash data_construct.sh`) takes over the files.
+(`construction.shard_maker`), on all nodes of a cluster. Every chain is on disk as soon as it ends. A shard
+whose node dies is made again elsewhere, from where its file ends; of a job whose driver dies, the next run
+(also a plain `bash data_construct.sh`) takes over the files.
 
 Assumed: the repository, at one path, and the run directory lie on a file system that all nodes share; every
 node reaches the LLM and retriever servers under the URLs of the settings, and has the access token, if there
@@ -31,12 +31,13 @@ from src_core.errors import UserError, run_main
 from src_core.progress import StepProgress
 from src_core.rundir import RunDir
 from src_data.config import DataConfig
-from src_data.construction.build import Built
 from src_data.construction.construct import RETRIED, chain_key, missing_chains
 from src_data.construction.shard_maker import Job, Shard, ShardMaker, ShardReport, cut_shards
 from src_data.construction.shards import merge_shards
 from src_data.run import Made, run_from
 from src_data.sampling.mixture import Mixture
+from src_data.teachers import Teacher
+from src_infer.runtime import Runtime
 
 PREFIX = "ray."
 # An actor waits for servers; and where a node died the others must have room for its actors.
@@ -81,11 +82,12 @@ class RayMaker:
         mixture: Mixture,
         rundir: RunDir,
         *,
-        built: Built,  # noqa: ARG002 - the protocol's argument
+        teacher: Teacher,  # noqa: ARG002 - the protocol's argument
+        runtime: Runtime,  # noqa: ARG002
         err: Console,
     ) -> Made:
-        """Make what is missing and merge it into the rows. `built` has shown that the servers answer; the
-        actors have workshops of their own.
+        """Make what is missing and merge it into the rows. That `runtime` was opened shows that the servers
+        answer; the actors open their own.
         """
         build = config.build_conv
         progress = StepProgress(err, unit="chains", total=len(mixture) * build.n_chains)
@@ -101,11 +103,11 @@ class RayMaker:
             for _ in range(report.held):
                 progress.skip()
 
-        in_flight = self.settings.in_flight or build.num_workers
+        in_flight = self.settings.in_flight or build.runtime.in_flight
         job = Job(
             root=str(Path.cwd()),
             run_dir=str(rundir.path.resolve()),
-            config=replace(build, num_workers=in_flight),
+            config=replace(build, runtime=replace(build.runtime, in_flight=in_flight)),
             prompts_digest=config.prompts_digest,
         )
         try:
@@ -128,8 +130,6 @@ class _Total:
 
     nodes: int = 0
     failed: int = 0
-    hits: int = 0
-    misses: int = 0
     shards: int = 0
 
     def add(self, report: ShardReport) -> None:
@@ -137,12 +137,10 @@ class _Total:
             raise UserError(report.error)
         self.shards += 1
         self.failed += report.failed
-        self.hits += report.cache_hits
-        self.misses += report.cache_misses
 
     def made(self, settings: RayConfig) -> Made:
         how = {**dump(settings), "nodes_at_start": self.nodes, "shards": self.shards}
-        return Made(self.failed, {"retrieval_cache": {"hits": self.hits, "misses": self.misses}, "ray": how})
+        return Made(self.failed, {"ray": how})
 
 
 async def _on_ray(
@@ -167,7 +165,7 @@ def _make_all(
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what matters is raised
     ray.data.DataContext.get_current().enable_progress_bars = False
     # A shard waits for its slowest chain, about three times the mean: until then others must fill its places.
-    at_once = 1 + -(-3 * job.config.num_workers // settings.chains_per_shard)
+    at_once = 1 + -(-3 * job.config.runtime.in_flight // settings.chains_per_shard)
     pool = ray.data.ActorPoolStrategy(
         size=min(settings.actors or nodes, len(shards)),
         max_tasks_in_flight_per_actor=at_once,

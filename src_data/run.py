@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -25,13 +26,15 @@ from src_core.progress import StepProgress
 from src_core.rundir import RunDir, was_used
 from src_core.types import Trajectory
 from src_data.config import BuildConfig, DataConfig, load_data_config
-from src_data.construction.build import Built, build_workshop
+from src_data.construction.build import open_construction
 from src_data.construction.construct import construct
 from src_data.construction.shards import merge_shards
 from src_data.filters.filter_report import FilterReport
 from src_data.postprocess import finish_run, print_finished
 from src_data.sampling.mixture import Mixture, mix
+from src_data.teachers import Teacher
 from src_infer.prompts import pinned_digest
+from src_infer.runtime import Runtime, make_protocol
 from src_infer.show import report_console
 
 CHECK = "--check"
@@ -58,7 +61,14 @@ class Maker(Protocol):
     """Makes the chains that the run directory does not hold yet."""
 
     async def __call__(
-        self, config: DataConfig, mixture: Mixture, rundir: RunDir, *, built: Built, err: Console
+        self,
+        config: DataConfig,
+        mixture: Mixture,
+        rundir: RunDir,
+        *,
+        teacher: Teacher,
+        runtime: Runtime,
+        err: Console,
     ) -> Made:
         """Append them to the rows of `rundir`."""
 
@@ -87,14 +97,20 @@ def run_from(arguments: list[str], *, maker: Maker) -> int:
 def prepare(config: DataConfig, err: Console | None = None) -> Prepared:
     """All that can be refused without a server, and with nothing written. Raises `UserError`."""
     config = replace(config, prompts_digest=pinned_digest(config.prompts_digest))
-    config.build_conv.prompt.style()
+    make_protocol(config.build_conv.runtime)
     folder = Path(config.runs_dir) / config.run_name
     was_used(folder, config=dump(config), on_existing=config.on_existing)
     return Prepared(config, mixed_questions(config.build_conv, err), folder)
 
 
 async def make_chains(
-    config: DataConfig, mixture: Mixture, rundir: RunDir, *, built: Built, err: Console
+    config: DataConfig,
+    mixture: Mixture,
+    rundir: RunDir,
+    *,
+    teacher: Teacher,
+    runtime: Runtime,
+    err: Console,
 ) -> Made:
     """Make what is not there yet, all in this process (a `Maker`)."""
     build = config.build_conv
@@ -112,39 +128,39 @@ async def make_chains(
     try:
         await construct(
             mixture,
-            workshop=built.workshop,
+            teacher=teacher,
+            runtime=runtime,
             rundir=rundir,
             n_chains=build.n_chains,
-            in_flight=build.num_workers,
+            in_flight=build.runtime.in_flight,
             on_row=on_row,
         )
     finally:
         progress.stop()
-    return Made(failed, {"retrieval_cache": {"hits": built.retriever.hits, "misses": built.retriever.misses}})
+    return Made(failed, {})
 
 
 async def run(prepared: Prepared, err: Console, out: Console, *, maker: Maker = make_chains) -> int:
     """One run from question sets to conversations."""
     config, mixture, folder = prepared
-    built = await _workshop(config.build_conv)
-    try:
+    async with AsyncExitStack() as stack:
+        teacher, runtime = await _opened(config.build_conv, stack)
         rundir = RunDir(folder, config=dump(config), on_existing=config.on_existing)
         try:
             begun = time.time()
             write_atomic(rundir.path / "mixture.json", mixture.report.json())
             merge_shards(rundir)  # of a Ray job (`ray_job`) that was interrupted
-            made = await maker(config, mixture, rundir, built=built, err=err)
+            made = await maker(config, mixture, rundir, teacher=teacher, runtime=runtime, err=err)
             done = finish_run(
                 rundir.path,
                 clean=config.clean_conv,
                 export=config.export,
-                style=config.build_conv.prompt.style(),
+                protocol=runtime.policy.protocol,
             )
-            rundir.write_manifest({**_manifest(config, done.yields, built=built, begun=begun), **made.how})
+            summary = _manifest(config, done.filter_report, teacher=teacher, runtime=runtime, begun=begun)
+            rundir.write_manifest({**summary, **made.how})
         finally:
             rundir.close()
-    finally:
-        await built.close()
     print_finished(done, out)
     return int(made.failed > 0)
 
@@ -164,10 +180,10 @@ def mixed_questions(config: BuildConfig, err: Console | None = None) -> Mixture:
     return replace(mixture, lines=mixture.lines[: config.n_sample])
 
 
-async def _workshop(config: BuildConfig) -> Built:
-    """The workshop; a server that is not there becomes one sentence with the way to start it."""
+async def _opened(config: BuildConfig, stack: AsyncExitStack) -> tuple[Teacher, Runtime]:
+    """Teacher and runtime; a server that is not there becomes one sentence with the way to start it."""
     try:
-        return await build_workshop(config)
+        return await stack.enter_async_context(open_construction(config))
     except BoundaryError as error:
         raise UserError(
             f"a server does not answer: {error}; 'bash deploy/status.sh' shows which run; start them with "
@@ -175,13 +191,15 @@ async def _workshop(config: BuildConfig) -> Built:
         ) from error
 
 
-def _manifest(config: DataConfig, yields: FilterReport, *, built: Built, begun: float) -> dict[str, Any]:
+def _manifest(
+    config: DataConfig, filter_report: FilterReport, *, teacher: Teacher, runtime: Runtime, begun: float
+) -> dict[str, Any]:
     return {
         "config": dump(config),
-        "index": built.identity,
-        "teacher": built.workshop.teacher.name,
-        "models": [model.name for model in built.models],
-        "yield": yields.as_dict(),
+        "index": runtime.identity,
+        "teacher": teacher.name,
+        "models": runtime.model_names(),
+        "yield": filter_report.as_dict(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun)),
         "wall_seconds": round(time.time() - begun, 2),
     }

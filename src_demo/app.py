@@ -8,7 +8,6 @@ the stream waits for `http.disconnect` beside its events, and its end cancels th
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,15 +15,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from src_core.http_server import RequestError
 from src_demo.config import DemoConfig
 from src_demo.guards import HEADERS, Asked, Guard, asked
 from src_demo.runs import QUIET, Run, Runs
 from src_demo.servers import ServerWatch
 from src_demo.wire import Event, run_request
-from src_infer import methods
 from src_infer.methods import load_method, method_names
-from src_retrieval.wire import RequestError
-from src_tasks.questions import load_questions
+from src_tasks.readers.sources import read_questions
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -109,7 +107,7 @@ class DemoApp:
 
 
 async def _pump(run: Run, send: Send) -> None:
-    """Send what the run tells; a comment when it is quiet, so that no proxy on the way gives it up."""
+    """Send the run's events, and a comment while there is none, so that no proxy closes the connection."""
     event: Event | None = Event("run", {"id": run.id})
     while event is not None:
         await _send_piece(send, event.encoded())
@@ -169,9 +167,9 @@ def method_facts() -> list[dict[str, Any]]:
     """Each method with the first sentence of its module, which says what it does."""
     facts = []
     for name in method_names():
-        text = " ".join((importlib.import_module(f"{methods.__name__}.{name}").__doc__ or "").split())
-        about = text.partition(". ")[0].rstrip(".")
-        facts.append({"name": name, "about": about, "needs_search": load_method(name).needs_search})
+        method = load_method(name)
+        about = method.summary.partition(". ")[0].rstrip(".")
+        facts.append({"name": name, "about": about, "needs_search": method.needs_search})
     return facts
 
 
@@ -181,7 +179,7 @@ def examples(config: DemoConfig) -> list[str]:
     if not path.is_file():
         return []
     by_kind: dict[tuple[str, str], str] = {}
-    for question in load_questions(path):
+    for question in read_questions(path):
         kind = (str(question.meta.get("type")), str(question.meta.get("hops")))
         by_kind.setdefault(kind, question.question)
     return list(by_kind.values())[:EXAMPLES]

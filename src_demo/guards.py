@@ -11,8 +11,8 @@ import hmac
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from src_core.http_server import RequestError
 from src_demo.config import DemoConfig
-from src_retrieval.wire import RequestError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS = {

@@ -1,4 +1,4 @@
-"""The runs in flight: bounded in number and time, each a task that tells what happens as events.
+"""The runs in flight: bounded in number and time, each a task that reports what happens as events.
 
 The loop is that of `src_infer`: a run builds its tools, hands the runtime two hooks, and calls the method. A
 stop, a visitor who left and the deadline all cancel its task, and with it the requests that it has open; its
@@ -14,26 +14,26 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from src_core.errors import BoundaryError, UserError
+from src_core.http_server import RequestError
 from src_core.types import Question, Step, Trajectory, question_id
 from src_demo.config import DemoConfig
 from src_demo.servers import ServerWatch, without_secrets
 from src_demo.wire import Event, RunRequest, answer_event, draft_event, error_event, step_event
-from src_infer.build import build_tools
 from src_infer.episode import failure_status
 from src_infer.methods import Method, load_method
-from src_retrieval.wire import RequestError
+from src_infer.runtime import open_runtime
 
 LOG = logging.getLogger("src_demo")
 
 QUIET = Event("quiet", {})
 
-Tell = Callable[[Event], None]
+Emit = Callable[[Event], None]
 
 
 class Run:
-    """One run, and what it tells."""
+    """One run and its events."""
 
-    def __init__(self, work: Callable[[Tell], Awaitable[None]], *, seconds: float) -> None:
+    def __init__(self, work: Callable[[Emit], Awaitable[None]], *, seconds: float) -> None:
         self.id = secrets.token_urlsafe(12)
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._stopping = False
@@ -52,22 +52,22 @@ class Run:
             self._task.cancel()
 
     async def next_event(self, patience: float) -> Event | None:
-        """What it tells next, None after its end, `QUIET` when it told nothing for `patience` seconds."""
+        """The next event, None after the end, `QUIET` when none came for `patience` seconds."""
         try:
             async with asyncio.timeout(patience):
                 return await self._events.get()
         except TimeoutError:
             return QUIET
 
-    async def _bounded(self, work: Callable[[Tell], Awaitable[None]], seconds: float) -> None:
-        tell = self._events.put_nowait
+    async def _bounded(self, work: Callable[[Emit], Awaitable[None]], seconds: float) -> None:
+        emit = self._events.put_nowait
         try:
             async with asyncio.timeout(seconds) as limit:
-                await work(tell)
+                await work(emit)
         except TimeoutError:
             if not limit.expired():
                 raise
-            tell(
+            emit(
                 error_event(
                     f"The run was ended after {seconds:.0f} s; ask for fewer steps, or raise run_seconds."
                 )
@@ -79,7 +79,7 @@ class Run:
         elif error := task.exception():
             LOG.error("a run failed", exc_info=error)
             self._events.put_nowait(
-                error_event("The run failed by a mistake of ours; logs/demo.log tells more.")
+                error_event("The run failed by an error in this server; see logs/demo.log.")
             )
         self._events.put_nowait(None)
 
@@ -107,7 +107,7 @@ class Runs:
                 f"{serving.max_runs} questions are being answered already; wait for one to end, or stop one"
             )
             raise RequestError(429, "too many runs", detail)
-        run = Run(lambda tell: self._work(wanted, tell), seconds=serving.run_seconds)
+        run = Run(lambda emit: self._work(wanted, emit), seconds=serving.run_seconds)
         self._runs[run.id] = run
         return run
 
@@ -118,43 +118,45 @@ class Runs:
             raise RequestError(404, "not found", "that run has ended already")
         run.stop()
 
-    async def _work(self, wanted: RunRequest, tell: Tell) -> None:
+    async def _work(self, wanted: RunRequest, emit: Emit) -> None:
         method = load_method(wanted.method)
         if problems := await self._watch.problems(needs_search=method.needs_search):
-            tell(error_event(problems))
+            emit(error_event(problems))
             return
         question = Question(question_id(wanted.question, ()), wanted.question)
         try:
-            trajectory = await self._answer(question, wanted, method=method, tell=tell)
+            trajectory = await self._answer(question, wanted, method=method, emit=emit)
         except UserError as error:
-            tell(error_event(f"{error}."))
+            emit(error_event(f"{error}."))
             return
         if not trajectory.status.retryable:
-            tell(answer_event(trajectory))
+            emit(answer_event(trajectory))
             return
-        told = without_secrets(trajectory.error or "no reason was given", self._token)
+        reason = without_secrets(trajectory.error or "no reason was given", self._token)
         problems = await self._watch.problems(needs_search=method.needs_search)
-        tell(error_event(problems or f"A server failed: {told}", replace(trajectory, error=told)))
+        emit(error_event(problems or f"A server failed: {reason}", replace(trajectory, error=reason)))
 
     async def _answer(
-        self, question: Question, wanted: RunRequest, *, method: Method, tell: Tell
+        self, question: Question, wanted: RunRequest, *, method: Method, emit: Emit
     ) -> Trajectory:
         """One question by one method; a boundary error is a trajectory with what was gathered until then."""
         steps: list[Step] = []
 
         def on_step(_: Question, step: Step) -> None:
             steps.append(step)
-            tell(step_event(step))
+            emit(step_event(step))
 
         limits = replace(self._config.limits, t_max=wanted.t_max)
         settings = replace(self._config, method=wanted.method, top_k=wanted.top_k, limits=limits)
         try:
-            tools = await build_tools(settings, on_step=on_step, needs_search=method.needs_search)
-            try:
-                tell(Event("models", {"models": tools.model_names()}))
-                runtime = replace(tools.runtime, on_draft=lambda _, step: tell(draft_event(step)))
+            async with open_runtime(
+                settings,
+                settings=method.settings,
+                on_step=on_step,
+                on_draft=lambda _, step: emit(draft_event(step)),
+                needs_search=method.needs_search,
+            ) as runtime:
+                emit(Event("models", {"models": runtime.model_names()}))
                 return await method.run(question, runtime)
-            finally:
-                await tools.close()
         except BoundaryError as error:
             return Trajectory(question, tuple(steps), "", failure_status(error), error=str(error))

@@ -2,9 +2,9 @@
 
     python -m src_demo.server configs/infer/cpu.yaml host=127.0.0.1 port=9895
 
-What is wrong with the settings is told before it listens, with `--check` only that; a model server or a
-retriever that is not there is told on the page. Set REARAG_TOKEN to ask visitors for it, as the servers
-behind the page do.
+A mistake in the settings is reported before the server listens; `--check` does only that. The page names a
+model server or a retriever that does not answer. With REARAG_TOKEN set, visitors must give it, as clients of
+the servers behind the page must.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import uvicorn
 from src_core.config import load_config
 from src_core.endpoints import TOKEN_VARIABLE, make_model
 from src_core.errors import UserError, run_main
+from src_core.http_server import bind, start_listening
 from src_demo.app import DemoApp
 from src_demo.config import DemoConfig
-from src_infer.build import make_retriever
 from src_infer.methods import load_method
-from src_retrieval.server import bind, start_listening
+from src_infer.runtime import make_retriever
 
 LOG = logging.getLogger("src_demo")
 CHECK = "--check"

@@ -13,7 +13,7 @@ from src_core.errors import BoundaryError
 from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint
 from src_demo.config import DemoConfig
-from src_infer.build import make_retriever, retriever_identity
+from src_infer.runtime import make_retriever, retriever_identity
 
 LLM_SCRIPT = "bash deploy/deploy.sh"
 RAG_SCRIPT = "bash deploy/deploy_rag_engine.sh"
@@ -114,7 +114,7 @@ def _problem(who: str, error: str, *, start: str) -> str:
     if status in ("401", "403"):
         return f"{who} refuses our token; start it and this page with the same REARAG_TOKEN"
     if status == "503":
-        return f"{who} is not ready yet; wait until its model is loaded ('bash deploy/status.sh' tells)"
+        return f"{who} is not ready yet; wait until its model is loaded ('bash deploy/status.sh' shows it)"
     if status:
         return f"{who} answers with HTTP {status}; look into its log under logs/"
     if _OTHER_MODEL.search(error):

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from src_core.http_server import RequestError
 from src_core.types import Search, Step, Trajectory, to_json
 from src_demo.config import DemoConfig
 from src_infer.methods import method_names
-from src_retrieval.wire import RequestError
 
 _KEYS = ("question", "method", "top_k", "t_max")
 
@@ -66,7 +66,7 @@ def draft_event(step: Step) -> Event:
 def step_event(step: Step) -> Event:
     """A whole step, with the passages behind its observation."""
     passages = [
-        {"id": passage.id, "title": passage.title, "text": passage.text, "score": passage.score}
+        {"id": passage.id, "title": passage.title, "text": passage.text, "scores": passage.scores}
         for passage in step.passages
     ]
     seen = {"observation": step.observation, "passages": passages, "repeated": step.repeated}
@@ -90,7 +90,7 @@ def _thought(step: Step) -> dict[str, Any]:
         "think": step.think,
         "function": step.action.function,
         "argument": step.action.query if isinstance(step.action, Search) else step.action.answer,
-        "rejected": step.rejected,
+        "parse_failures": step.parse_failures,
     }
 
 

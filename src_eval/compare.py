@@ -57,6 +57,7 @@ class Line:
     questions: int
     cells: dict[str, Cell]
     invalid_rate: float
+    without_gold: int = 0
     published: list[Published] = field(default_factory=list)
 
 
@@ -92,6 +93,7 @@ def build_table(
                 questions=entry.scored.run.questions,
                 cells=cells,
                 invalid_rate=entry.scored.run.invalid_rate,
+                without_gold=entry.scored.run.without_gold,
                 published=published(expected, dataset=entry.dataset, method=entry.method),
             )
         )

@@ -31,11 +31,13 @@ from src_core.config import load_config
 from src_core.endpoints import TOKEN_VARIABLE, make_model
 from src_core.errors import BoundaryError, ModelError, UserError, run_main
 from src_core.jsonl import JsonlWriter, read_jsonl, rewrite_jsonl, write_atomic
+from src_core.progress import StepProgress
 from src_core.rundir import ROWS
 from src_core.types import NO_USAGE, Usage, to_json
 from src_eval.config import JudgeConfig
 from src_eval.records import QuestionScore
 from src_eval.scoring import VERDICTS, read_answers, read_manifest, score_run
+from src_tasks.choices import with_choices
 from src_tasks.judge import Agreement, Case, Judge, Verdict, agreement
 
 REPORT = "judge.json"
@@ -94,18 +96,22 @@ def main() -> int:
     if not folders or any(name.startswith("-") for name in arguments):
         raise UserError("usage: python -m src_eval.judge_run runs/A runs/B … [key=value …]")
     config = load_config(JudgeConfig, None, [item for item in arguments if "=" in item])
-    return judge_folders(config, folders, Console())
+    return judge_folders(config, folders, out=Console(), err=Console(stderr=True))
 
 
-def judge_folders(config: JudgeConfig, folders: list[Path], out: Console) -> int:
-    """Judge finished runs one after another and print a line for each; 1 when a row stays unjudged."""
+def judge_folders(config: JudgeConfig, folders: list[Path], *, out: Console, err: Console) -> int:
+    """Judge finished runs one after another and print a line for each, the progress to `err`; 1 when a row
+    stays unjudged.
+    """
     for folder in folders:
         read_manifest(folder)
-    results = asyncio.run(_judge_folders(config, folders, out))
+    results = asyncio.run(_judge_folders(config, folders, out=out, err=err))
     return int(any(result.outcomes.get("unjudged") for result in results))
 
 
-async def _judge_folders(config: JudgeConfig, folders: list[Path], out: Console) -> list[Judged]:
+async def _judge_folders(
+    config: JudgeConfig, folders: list[Path], *, out: Console, err: Console
+) -> list[Judged]:
     model = make_model(
         config.endpoint, connections=config.in_flight, token=os.environ.get(TOKEN_VARIABLE) or None
     )
@@ -118,7 +124,7 @@ async def _judge_folders(config: JudgeConfig, folders: list[Path], out: Console)
         judge = Judge(model, rubric=config.rubric, sampling=config.sampling)
         with _store(Path(config.cache)) as store:
             for folder in folders:
-                results.append(await judge_run(folder, judge, store, in_flight=config.in_flight))
+                results.append(await judge_run(folder, judge, store, in_flight=config.in_flight, err=err))
                 out.print(Text(_line(results[-1])), soft_wrap=True)
     finally:
         await model.close()
@@ -134,7 +140,9 @@ def _store(path: Path) -> Iterator[VerdictStore]:
         store.close()
 
 
-async def judge_run(folder: Path, judge: Judge, store: VerdictStore, *, in_flight: int) -> Judged:
+async def judge_run(
+    folder: Path, judge: Judge, store: VerdictStore, *, in_flight: int, err: Console
+) -> Judged:
     """Judge one run; write its verdicts, its report, and its scores anew."""
     rows = list(read_answers(folder / ROWS))
     cases = [_case(row) for row in rows]
@@ -143,7 +151,8 @@ async def judge_run(folder: Path, judge: Judge, store: VerdictStore, *, in_fligh
         for case in cases
         if _free_outcome(case) is None and store.get(judge.key(case)) is None
     }
-    error = await _ask_all(todo, judge, store, in_flight=in_flight)
+    with StepProgress(err, unit=f"verdicts on {folder.name}", total=len(todo)) as progress:
+        error = await _ask_all(todo, judge, store, in_flight=in_flight, progress=progress)
     outcomes: Counter[str] = Counter()
     usage, lines = NO_USAGE, []
     for row, case in zip(rows, cases, strict=True):
@@ -164,7 +173,9 @@ async def judge_run(folder: Path, judge: Judge, store: VerdictStore, *, in_fligh
     return result
 
 
-async def _ask_all(todo: dict[str, Case], judge: Judge, store: VerdictStore, *, in_flight: int) -> str:
+async def _ask_all(
+    todo: dict[str, Case], judge: Judge, store: VerdictStore, *, in_flight: int, progress: StepProgress
+) -> str:
     """Ask for all verdicts, at most `in_flight` at once; the last failure, "" if there was none. Once twice
     as many calls in a row failed, the judge is down and the rest is left for the next run.
     """
@@ -182,6 +193,7 @@ async def _ask_all(todo: dict[str, Case], judge: Judge, store: VerdictStore, *, 
             except ModelError as failed:
                 failures += 1
                 error = str(failed)
+            progress.advance()
 
     await asyncio.gather(*(draw() for _ in range(in_flight)))
     return error
@@ -189,7 +201,8 @@ async def _ask_all(todo: dict[str, Case], judge: Judge, store: VerdictStore, *, 
 
 def _case(row: dict[str, Any]) -> Case:
     question = row["question"]
-    return Case(question["question"], tuple(question.get("answers") or ()), row["answer"])
+    asked = with_choices(question["question"], question.get("choices") or ())
+    return Case(asked, tuple(question.get("answers") or ()), row["answer"])
 
 
 def _free_outcome(case: Case) -> str | None:

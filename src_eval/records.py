@@ -17,9 +17,10 @@ SCORE_TOTALS = "scores.json"
 @dataclass(frozen=True, slots=True)
 class QuestionScore:
     """One question of one run. `metrics` maps a metric's name (`em`, `f1`, `cover_em`, `rouge_l`,
-    `recall`, `recall@5`, `ndcg@5`, `searches`, `steps`, `calls`, `prompt_tokens`, `completion_tokens`,
-    `seconds`, `parse_failures`, `replies`, `acc_l`) to its value; a metric that does not apply (no gold
-    passages, no verdict) is absent, never 0. `hops` is None where the set does not say.
+    `choice_accuracy`, `choice_unread`, `recall`, `recall@5`, `ndcg@5`, `searches`, `steps`, `calls`,
+    `prompt_tokens`, `completion_tokens`, `seconds`, `parse_failures`, `replies`, `acc_l`) to its value; a
+    metric that does not apply (no gold passages, no verdict) is absent, never 0. `hops` is None where the
+    set does not say.
     """
 
     id: str
@@ -28,7 +29,7 @@ class QuestionScore:
     prediction: str
     status: str
     source: str
-    kind: str = ""
+    group: str = ""
     hops: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -45,8 +46,9 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class RunScore:
-    """A run. `metrics` over all questions; `by` maps a breakdown (`source`, `kind`, `hops`) to its groups'
-    metrics; `outcomes` counts statuses; `invalid_rate` is malformed replies over all replies, in [0, 1].
+    """A run; `without_gold` of its `questions` have no golds and no answer metrics. `metrics` over all
+    questions; `by` maps a breakdown (`source`, `group`, `hops`) to its groups' metrics; `outcomes` counts
+    statuses; `invalid_rate` is malformed replies over all replies, in [0, 1].
     """
 
     run: str
@@ -58,4 +60,5 @@ class RunScore:
     by: dict[str, dict[str, dict[str, Estimate]]]
     outcomes: dict[str, int]
     invalid_rate: float
+    without_gold: int = 0
     manifest: dict[str, Any] = field(default_factory=dict)

@@ -32,9 +32,12 @@ from src_eval.expected import load_expected
 from src_eval.judge_run import judge_folders
 from src_eval.scoring import score_run
 from src_eval.tables import FORMATS, notes_of, terminal
-from src_tasks.questions import load_questions
+from src_tasks.readers.publishers import missing_file
+from src_tasks.readers.sources import read_questions
 
 CHECK = "--check"
+EMBEDDED = ("cpu", "small")
+"""The profiles whose servers scripts/evaluate.sh starts, with an index of `corpus`."""
 _INTERRUPTED = 130
 _REFUSED = 2
 _RETRIED = frozenset(status.value for status in Status if status.retryable)
@@ -57,6 +60,7 @@ def main() -> int:
     config = load_config(EvalConfig, Path(arguments[0]), arguments[1:])
     config.baseline_name()
     load_expected(config.expected)
+    require_files(config)
     jobs = plan(config)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as checks:  # each is a process that mostly imports
         list(checks.map(_check, (job for job in jobs if is_wanted(config, job))))
@@ -64,6 +68,22 @@ def main() -> int:
         Console(soft_wrap=True).print(Text(f"{config.corpus}\n{config.index_dir}"))
         return 0
     return evaluate(config, jobs, out=_wide(), err=Console(stderr=True))
+
+
+def require_files(config: EvalConfig) -> None:
+    """Raise `UserError` for a question file, or a corpus that is to be indexed, that is not there: which one,
+    where such a file is had, which setting to change. Both are named in the configuration, which is shipped
+    without them.
+    """
+    for dataset in config.datasets:
+        if not Path(dataset.path).exists():
+            raise missing_file(Path(dataset.path), f"the path of {dataset.name} under datasets")
+    given = bool(os.environ.get("CORPUS"))  # scripts/evaluate.sh then indexes that one
+    if config.profile in EMBEDDED and config.corpus and not given and not Path(config.corpus).is_file():
+        raise UserError(
+            f"no such file: {config.corpus}; bash scripts/make_corpus.sh makes a corpus from the passages "
+            "that the publishers' question files hold: set corpus (or CORPUS=) to one"
+        )
 
 
 def plan(config: EvalConfig) -> list[Job]:
@@ -112,7 +132,7 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
         raise UserError(f"no run could be made; {troubles[0] if troubles else 'nothing was planned'}")
     unjudged = 0
     if config.judge is not None:
-        unjudged = judge_folders(config.judge, [job.folder for job in scored], err)
+        unjudged = judge_folders(config.judge, [job.folder for job in scored], out=err, err=err)
     _report(config, scored, home, out)
     for trouble in troubles:
         err.print(Text(f"error: {trouble}", style="red"))
@@ -137,7 +157,7 @@ def is_finished(job: Job, *, wanted: int) -> bool:
 
 def _wanted(config: EvalConfig, dataset: DatasetSpec) -> int:
     """How many different questions a run of this data set answers."""
-    return len(load_questions(Path(dataset.path), limit=config.questions_of(dataset)))
+    return len(read_questions(dataset.path, limit=config.questions_of(dataset)))
 
 
 def _check(job: Job) -> None:

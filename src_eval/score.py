@@ -15,8 +15,10 @@ from src_core.errors import UserError, run_main
 from src_eval.records import Estimate, RunScore
 from src_eval.scoring import score_run
 
-COLUMNS = ("em", "f1", "cover_em", "acc_l", "recall", "searches", "chain_length", "seconds")
-SHARES = ("em", "f1", "cover_em", "rouge_l", "zh_f1", "acc_l", "recall", "ndcg", "all_found", "step_")
+COLUMNS: tuple[str, ...] = ("choice_accuracy", "em", "f1", "cover_em", "acc_l", "recall")
+COLUMNS += ("searches", "chain_length", "seconds")
+SHARES: tuple[str, ...] = ("choice_", "em", "f1", "cover_em", "rouge_l", "zh_f1", "acc_l")
+SHARES += ("recall", "ndcg", "all_found", "step_")
 
 
 def main() -> None:
@@ -25,7 +27,14 @@ def main() -> None:
         raise UserError("usage: python -m src_eval.score runs/A runs/B …")
     console = Console()
     wide = console if console.is_terminal else Console(width=180)
-    wide.print(runs_table([score_run(Path(name)).run for name in sys.argv[1:]]))
+    runs = [score_run(Path(name)).run for name in sys.argv[1:]]
+    wide.print(runs_table(runs))
+    for run in runs:
+        if len(run.by["group"]) > 1:
+            wide.print(groups_table(run))
+        if run.without_gold:
+            note = f"{run.without_gold} of {run.questions} questions of {run.run} have no gold answer"
+            wide.print(Text(f"{note} and are in no answer metric"))
 
 
 def runs_table(runs: list[RunScore]) -> Table:
@@ -42,6 +51,20 @@ def runs_table(runs: list[RunScore]) -> Table:
         cells = [estimate_text(name, run.metrics.get(name)) for name in shown]
         wall = f"{run.manifest.get('wall_seconds', 0.0) / run.questions:.2f}"
         table.add_row(Text(run.run), str(run.questions), *cells, wall, f"{100 * run.invalid_rate:.1f}")
+    return table
+
+
+def groups_table(run: RunScore) -> Table:
+    """One line per group of questions (subject, hops, category) of one run."""
+    groups = run.by["group"]
+    shown = [name for name in COLUMNS if any(name in metrics for metrics in groups.values())]
+    table = Table(header_style="bold", title=Text(f"{run.run} by group"), title_justify="left")
+    table.add_column("group", overflow="fold", min_width=12)
+    for name in ("n", *shown):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, metrics in groups.items():
+        cells = [estimate_text(column, metrics.get(column)) for column in shown]
+        table.add_row(Text(name), str(metrics["searches"].n), *cells)
     return table
 
 

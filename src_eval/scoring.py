@@ -1,9 +1,10 @@
 """A run's rows become scores: `trajectories.jsonl` and `manifest.json` -> `scores.jsonl` and `scores.json`.
 
 Rows are read one at a time as plain JSON (building typed trajectories would cost twenty times as much as
-scoring them). A failed row scores 0 in every answer metric; it is never left out. Retrieval metrics are
-absent where a question has no gold passages, or where no question of the run was searched for; `chain_length`
-is the number of steps of rightly answered questions (paper, Figure 3). Verdicts of a judge that lie beside
+scoring them); what a row scores is `src_tasks.scores`. A failed row scores 0 in every answer metric; it is
+never left out. A question without golds has none, and is counted. Retrieval metrics are absent where a
+question has no gold passages, or where no question of the run was searched for; `chain_length` is the number
+of steps of rightly answered questions (paper, Figure 3). Verdicts of a judge that lie beside
 the rows (`src_eval.judge_run`) become `acc_l`.
 """
 
@@ -22,15 +23,13 @@ from numpy.typing import NDArray
 from src_core.errors import UserError
 from src_core.jsonl import read_jsonl, rewrite_jsonl, write_atomic
 from src_core.rundir import MANIFEST, ROWS
-from src_core.types import Status
 from src_eval.records import SCORE_ROWS, SCORE_TOTALS, Estimate, QuestionScore, RunScore
-from src_eval.retrieval import retrieval_scores
 from src_eval.stats import bootstrap
-from src_tasks.metrics import answer_scores
+from src_tasks.metrics import chinese_scores
+from src_tasks.readers.rows import group_of_meta
+from src_tasks.scores import Answered, Figures, drop_retrieval, figures
 
 VERDICTS = "verdicts.jsonl"
-RANK = 5  # the k of recall@k and ndcg@k
-_FAILED = frozenset({status.value for status in Status if status.retryable} | {Status.REFUSED.value})
 _ROW_KEYS = ("question", "steps", "answer", "status")
 _HOPS_IN_ID = re.compile(r"([2-9])hop\d*_")  # MuSiQue: 3hop1__…
 
@@ -47,15 +46,14 @@ class Scored(NamedTuple):
 
 
 def score_run(folder: Path) -> Scored:
-    """Score a run directory and write both files there. Raises `UserError` for a run that has not ended, for
-    a row that is no trajectory, and for a row without gold answers among rows that have some.
+    """Score a run directory and write both files there. Raises `UserError` for a run that has not ended, and
+    for a row that is no trajectory.
     """
     manifest = read_manifest(folder)
     verdicts = _verdicts(folder / VERDICTS)
     rows = list(_scores(folder / ROWS, verdicts=verdicts, fallback=dataset_name(manifest)))
     if not rows:
         raise UserError(f"{folder / ROWS} has no rows to score; run the same command again to answer some")
-    _all_or_none_have_golds(rows, folder / ROWS)
     scored = Scored(_run_score(folder.name, rows, manifest), rows)
     rewrite_jsonl(folder / SCORE_ROWS, map(orjson.dumps, rows))
     write_atomic(folder / SCORE_TOTALS, orjson.dumps(scored.run, option=orjson.OPT_INDENT_2))
@@ -115,22 +113,24 @@ def score_row(row: Row, *, verdicts: Verdicts, fallback: str = "") -> QuestionSc
     question, steps, prediction = row["question"], row["steps"], row["answer"]
     meta = question.get("meta") or {}
     golds = question.get("answers") or ()
-    failed = row["status"] in _FAILED or not prediction.strip()
-    metrics = _answer_metrics("" if failed else prediction, golds, zero=failed)
+    searched = [step["action"]["function"] == "search" for step in steps]
+    answered = Answered(
+        answer=prediction,
+        status=row["status"],
+        golds=golds,
+        choices=question.get("choices") or (),
+        supporting=question.get("supporting") or (),
+        searches=sum(searched),
+        shown=[
+            [passage["id"] for passage in step["passages"]]
+            for step, search in zip(steps, searched, strict=True)
+            if search or step["passages"]
+        ],
+    )
+    metrics = figures(answered) | chinese_scores(answered.scored_answer, golds)
     verdict = verdicts.get((question["id"], prediction))
     if verdict is not None:
         metrics["acc_l"] = verdict
-    searched = [step for step in steps if step["action"]["function"] == "search"]
-    shown = [[passage["id"] for passage in step["passages"]] for step in searched]
-    metrics |= retrieval_scores(shown, question.get("supporting") or (), k=RANK)
-    usage = row.get("usage") or {}
-    rejected = len((row.get("provenance") or {}).get("parse_failures", ()))
-    metrics |= {"searches": float(len(searched)), "steps": float(len(steps))}
-    if metrics.get("acc_l", metrics.get("em")) == 1.0:
-        metrics["chain_length"] = float(len(steps))
-    metrics |= {name: float(usage.get(name, 0)) for name in ("calls", "prompt_tokens", "completion_tokens")}
-    metrics |= {"seconds": float(row.get("seconds", 0.0)), "parse_failures": float(rejected)}
-    metrics["replies"] = float(rejected + len(steps))
     return QuestionScore(
         id=question["id"],
         question=question["question"],
@@ -138,18 +138,20 @@ def score_row(row: Row, *, verdicts: Verdicts, fallback: str = "") -> QuestionSc
         prediction=prediction,
         status=row["status"],
         source=str(meta.get("dataset") or fallback),
-        kind=str(meta.get("type") or ""),
+        group=str(question.get("group") or group_of_meta(meta)),
         hops=_hops(meta),
-        metrics=metrics,
+        metrics=metrics | _costs(row, right=metrics.get("acc_l", metrics.get("em")) == 1.0),
     )
 
 
-def _answer_metrics(prediction: str, golds: Sequence[str], *, zero: bool) -> dict[str, float]:
-    """The answer metrics; `zero` keeps only their names, for a row that has no answer."""
-    if not golds:
-        return {}
-    scores = answer_scores(prediction, golds)
-    return dict.fromkeys(scores, 0.0) if zero else scores
+def _costs(row: Row, *, right: bool) -> Figures:
+    """What an answer took: steps, calls, tokens, seconds, malformed replies."""
+    steps, usage = float(len(row["steps"])), row.get("usage") or {}
+    rejected = float(len((row.get("provenance") or {}).get("parse_failures", ())))
+    found = {"steps": steps, **({"chain_length": steps} if right else {})}
+    found |= {name: float(usage.get(name, 0)) for name in ("calls", "prompt_tokens", "completion_tokens")}
+    found |= {"seconds": float(row.get("seconds", 0.0)), "parse_failures": rejected}
+    return found | {"replies": rejected + steps}
 
 
 def _hops(meta: Row) -> int | None:
@@ -160,23 +162,13 @@ def _hops(meta: Row) -> int | None:
     return int(found[1]) if found else None
 
 
-def _all_or_none_have_golds(rows: Sequence[QuestionScore], path: Path) -> None:
-    without = [number for number, row in enumerate(rows, start=1) if not row.golds]
-    if without and len(without) < len(rows):
-        raise UserError(
-            f"{path}, row {without[0]}: the question has no gold answers, though others have "
-            f"({len(without)} of {len(rows)} have none); leave such questions out of the question file"
-        )
-
-
 def _run_score(name: str, rows: list[QuestionScore], manifest: Row) -> RunScore:
-    if not any(row.metrics["searches"] for row in rows):
-        _drop_retrieval(rows)
+    drop_retrieval(row.metrics for row in rows)
     columns = _columns(rows)
     overall = _estimates(columns)
     by = {
         "source": _by([row.source for row in rows], columns, overall),
-        "kind": _by([row.kind for row in rows], columns, overall),
+        "group": _by([row.group for row in rows], columns, overall),
         "hops": _by(["" if row.hops is None else str(row.hops) for row in rows], columns, overall),
     }
     replies = sum(row.metrics["replies"] for row in rows)
@@ -187,19 +179,13 @@ def _run_score(name: str, rows: list[QuestionScore], manifest: Row) -> RunScore:
         model=" + ".join(map(str, manifest.get("models", []))),
         dataset=sources.pop() if len(sources) == 1 else dataset_name(manifest),
         questions=len(rows),
+        without_gold=sum(not row.golds for row in rows),
         metrics=overall,
         by=by,
         outcomes=dict(Counter(row.status for row in rows)),
         invalid_rate=sum(row.metrics["parse_failures"] for row in rows) / max(replies, 1),
         manifest=manifest,
     )
-
-
-def _drop_retrieval(rows: Sequence[QuestionScore]) -> None:
-    """A method that never searches has no recall; one that did not search for a question found nothing."""
-    for name in retrieval_scores([], ["any"], k=RANK):
-        for row in rows:
-            row.metrics.pop(name, None)
 
 
 def _by(

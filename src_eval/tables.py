@@ -24,6 +24,8 @@ _NAMES = {
     "cover_em": "cover-EM",
     "rouge_l": "ROUGE-L",
     "acc_l": "ACC_L",
+    "choice_accuracy": "choice acc.",
+    "choice_unread": "no one choice",
     "zh_f1": "F1 (zh)",
     "chain_length": "chain length",
     "prompt_tokens": "prompt tokens",
@@ -76,12 +78,24 @@ def notes_of(table: Table) -> list[str]:
     for (dataset, metric), value in table.detectable.items():
         if not is_share(metric):
             continue
-        found = "not known, the methods never differ" if value is None else f"{100 * value:.1f} points"
         notes.append(
             f"{dataset}, {shown_name(metric)}: smallest difference to {table.baseline} that these questions "
-            f"would show (80 % power, alpha {ALPHA}): {found}."
+            f"would show (80 % power, alpha {ALPHA}): {_detectable_text(value)}."
         )
+    notes += [
+        f"{line.dataset}, {line.name}: {line.without_gold} of {line.questions} questions have no gold answer "
+        "and are in no answer metric."
+        for line in table.lines
+        if line.without_gold
+    ]
     return notes
+
+
+def _detectable_text(value: float | None) -> str:
+    """A share in points. Beyond 100 of them no pair of methods can differ."""
+    if value is None:
+        return "not known, the methods never differ"
+    return f"{100 * value:.1f} points" if value < 1 else "none, too few questions"
 
 
 def markdown(table: Table) -> str:

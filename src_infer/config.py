@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from src_core.config import config_class
-from src_core.grammar import Constrain
+from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint, Sampling
-from src_core.render import PromptStyle
+from src_core.protocols.records import Constrain, PromptStyle
 from src_core.rundir import OnExisting
 from src_infer.episode import Limits
 from src_infer.prompts import load_prompt
-from src_infer.rag_engine import READER_STOPS, ObservationMode
-
-__all__ = ["READER_STOPS", "BaselineSettings", "InferConfig", "PromptSettings"]
+from src_infer.rag_engine import ObservationMode
 
 
 @config_class
@@ -26,9 +24,9 @@ class PromptSettings:
     """
 
     system: str = "agent_system"
-    user_template: str = "Question: {question}\n\nReasoning process with function call:"
+    user_template: str = ""
     observation_role: str = "observation"
-    observation_template: str = "{observation}"
+    observation_template: str = ""
     legacy_actions: bool = False
 
     def style(self) -> PromptStyle:
@@ -43,42 +41,23 @@ class PromptSettings:
 
 
 @config_class
-class BaselineSettings:
-    """Settings of single baselines. `iterations` are the searches of `iter_retgen`; `flare` searches when a
-    token of the next sentence is less likely than `confidence`; `search_o1` gets a notice instead of a search
-    after `search_limit` of them; `protocol` names the tags that `search_r1` speaks.
+class RuntimeConfig:
+    """What answers questions: models, retriever, prompts, decoding, limits. Defaults are the original
+    ReaRAG's where sane (reference rearag.md sections 3, 8 and 14.7).
+
+    `agent` writes the steps in the text format `protocol` (a name of `src_core/protocols` or the path of a
+    file), `reader` answers sub-queries and the question from passages. `retriever` is a URL or `toy:CORPUS`
+    (in memory, for tests). `thinks`: the agent's replies begin with a think block. `deterministic` sets
+    every temperature to 0. `in_flight` is how many questions run at once.
     """
 
-    iterations: Annotated[int, Field(ge=1)] = 3
-    confidence: Annotated[float, Field(ge=0, le=1)] = 0.2
-    search_limit: Annotated[int, Field(ge=1)] = 10
-    protocol: Literal["search_r1", "r1_searcher", "research"] = "search_r1"
-
-
-@config_class
-class InferConfig:
-    """Everything a run needs. Defaults are the original's where sane (reference sections 3, 8 and 14.7).
-
-    `question` answers that one question instead of the file. `deterministic` sets every temperature to 0.
-    `prompts_digest` is filled in at the start, so that a run is not continued with other prompts; given, it
-    must match. `on_existing` says what happens to a run directory that was used before (`src_core.rundir`).
-    `in_flight` is how many questions run at once. `retriever` is a URL or `toy:CORPUS` (in memory, for
-    tests).
-    """
-
-    method: str = "rearag"
-    questions: str = "data/sample_world/questions.jsonl"
-    n_questions: int = -1
-    question: str = ""
-    run_name: str = "infer"
-    runs_dir: str = "runs"
-    on_existing: OnExisting = "resume"
-    show_steps: bool = False
     agent: Endpoint = Endpoint()
     reader: Endpoint = Endpoint(url="http://127.0.0.1:9893/v1")
     retriever: str = "http://127.0.0.1:9892"
+    retriever_retry: RetryPolicy = RetryPolicy()
+    protocol: str = "rearag"
+    thinks: bool = False
     prompt: PromptSettings = PromptSettings()
-    prompts_digest: str = ""
     constrain: Constrain = Constrain.OFF
     agent_sampling: Sampling = Sampling()
     observe_sampling: Sampling = Sampling(temperature=0.95, top_p=0.9)
@@ -90,10 +69,30 @@ class InferConfig:
     observation_mode: ObservationMode = ObservationMode.READER
     max_passage_chars: int = 2000
     answer_from: Literal["reader", "finish"] = "reader"
-    baselines: BaselineSettings = BaselineSettings()
     in_flight: Annotated[int, Field(ge=1)] = 64
+    trained: str = ""
 
     def sampling(self, which: str) -> Sampling:
         """`agent`, `observe` or `final` sampling, at temperature 0 when `deterministic`."""
         chosen: Sampling = getattr(self, f"{which}_sampling")
         return replace(chosen, temperature=0.0, top_p=1.0) if self.deterministic else chosen
+
+
+@config_class
+class InferConfig(RuntimeConfig):
+    """Everything a run needs. `method_settings` are the settings of the method (its `Settings` class).
+    `question` answers that one question instead of the file. `prompts_digest` is filled in at the start, so
+    that a run is not continued with other prompts; given, it must match. `on_existing` says what happens to
+    a run directory that was used before (`src_core.rundir`).
+    """
+
+    method: str = "rearag"
+    method_settings: dict[str, Any] = Field(default_factory=dict)
+    questions: str = "data/sample_world/questions.jsonl"
+    n_questions: int = -1
+    question: str = ""
+    run_name: str = "infer"
+    runs_dir: str = "runs"
+    on_existing: OnExisting = "resume"
+    show_steps: bool = False
+    prompts_digest: str = ""

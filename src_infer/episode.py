@@ -1,23 +1,25 @@
-"""The pure Thought-Action-Observation loop (ReaRAG, Algorithm 2 of the paper; reference section 8).
+"""The pure loop: `advance` makes one step from a prefix, `run_episode` advances until the end (ReaRAG,
+Algorithm 2 of the paper; reference rearag.md section 8).
 
-All I/O is passed in: `generate` writes the next step, `search` observes a sub-query. How we differ from the
-original: malformed replies are retried under a budget *per step* and never count as a step; only the first
-step of a reply is executed; a repeated query is answered with a notice; the caller always gets what was
-gathered, with a status that says how the episode ended.
+All I/O is passed in: a `StepWriter` writes the next step, `search` observes a query. A prefix is a `Node`:
+many branches may grow from one, each a trajectory. How we differ from the original: malformed replies are
+retried under a budget *per step* and never count as a step; only the first step of a reply is executed; a
+repeated query is answered with a notice; the caller always gets what was gathered, with a status that says
+how the episode ended.
 """
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
-from src_core.actions import FUNCTIONS, ParsedStep, ParseError, parse_step
 from src_core.config import config_class
 from src_core.errors import BoundaryError, ContextFullError, RetrieverError
 from src_core.llm import Completion
-from src_core.types import NO_USAGE, Finish, Passage, Search, Status, Step, Usage
+from src_core.protocols.records import FUNCTIONS, ParsedStep, ParseError
+from src_core.types import NO_USAGE, DirectAnswer, Finish, Passage, Search, Status, Step, Usage
 
 
 @config_class
@@ -38,39 +40,90 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Node:
+    """A prefix: the question, or a step after another prefix. Prefixes are shared, never changed."""
+
+    question: str
+    step: Step | None = None
+    parent: Node | None = None
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps from the root to this node."""
+        steps: list[Step] = []
+        node: Node | None = self
+        while node is not None and node.step is not None:
+            steps.append(node.step)
+            node = node.parent
+        return tuple(reversed(steps))
+
+    def child(self, step: Step) -> Node:
+        """The prefix that goes on with `step`."""
+        return Node(self.question, step, self)
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
-    """What a search brought: the text that the model reads, and the passages behind it."""
+    """What a search returned: the text that the model reads, and the passages behind it."""
 
     text: str
     passages: tuple[Passage, ...] = ()
     usage: Usage = NO_USAGE
 
 
+@dataclass(slots=True)
+class Ledger:
+    """What an episode has cost so far, malformed replies included, and the codes of those replies."""
+
+    usage: Usage = NO_USAGE
+    parse_failures: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """The steps of one episode and how it ended. `usage` also holds what malformed replies cost;
-    `parse_failures` counts them by the parser's code.
+    """The prefix at which an episode ended, and how it ended. `usage` also holds what malformed replies cost;
+    `parse_failures` are their codes.
     """
 
-    steps: tuple[Step, ...]
+    node: Node
     status: Status
     usage: Usage
     parse_failures: tuple[str, ...] = ()
     error: str | None = None
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps."""
+        return self.node.steps
 
-class Generate(Protocol):
-    """Writes the reply for step `n` after `steps`; `attempt` counts from 0; `functions` are those allowed
-    now.
-    """
 
-    def __call__(
+class StepWriter(ABC):
+    """Writes steps: a policy, a teacher, or a method that needs several calls for one step."""
+
+    @property
+    def concludes(self) -> bool:
+        """Whether each observation is followed by a conclusion."""
+        return False
+
+    @abstractmethod
+    async def generate(
         self, question: str, steps: Sequence[Step], *, n: int, attempt: int, functions: Sequence[str]
-    ) -> Awaitable[Completion]: ...
+    ) -> Completion:
+        """The reply for step `n` after `steps`; `attempt` counts from 0; `functions` are those
+        allowed now.
+        """
+
+    @abstractmethod
+    def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
+        """The step in a reply. Raises nothing."""
+
+    async def conclude(self, question: str, steps: Sequence[Step], *, n: int) -> Completion:
+        """The conclusion after the observation of the last of `steps` (writers with `concludes`)."""
+        raise NotImplementedError(
+            f"{type(self).__name__} draws no conclusions ({question!r}, {n}, {len(steps)})"
+        )
 
 
-Parse = Callable[[Completion, Sequence[str]], ParsedStep | ParseError]
-"""Reads a reply as a step, given the functions that are allowed now. Raises nothing."""
 SearchFn = Callable[[str, Sequence[Step]], Awaitable[Observation]]
 OnStep = Callable[[Step], None]
 
@@ -80,71 +133,91 @@ REPEAT_NOTICE = (
 )
 
 
-def parse_reply(reply: Completion, _functions: Sequence[str]) -> ParsedStep | ParseError:
-    """The step of a reply in the project's own format."""
-    return parse_step(reply.text)
-
-
 async def run_episode(
     question: str,
     *,
-    generate: Generate,
+    writer: StepWriter,
     search: SearchFn,
     limits: Limits,
     on_draft: OnStep | None = None,
     on_step: OnStep | None = None,
-    parse: Parse = parse_reply,
     initial_query: str = "",
 ) -> Episode:
-    """Run the loop for one question. Raises nothing of its own: boundary errors become the episode's
-    status. With `opening` the first step searches that, before the model is asked. `on_draft` is called with
-    a step before its search is made, `on_step` once it is whole.
+    """Advance from the question to the end. Raises nothing of its own: boundary errors become the episode's
+    status. With `initial_query` the first step searches that, before the model is asked. `on_draft` is
+    called with a step before its search is made, `on_step` once it is whole.
     """
-    steps: list[Step] = []
-    bill: list[Usage] = []
-    parse_failures: list[str] = []
+    node, ledger = Node(question), Ledger()
 
     def ended(status: Status, error: str | None = None) -> Episode:
-        return Episode(tuple(steps), status, sum(bill, NO_USAGE), tuple(parse_failures), error)
+        return Episode(node, status, ledger.usage, tuple(ledger.parse_failures), error)
 
     try:
-        for n in range(1, limits.t_max + 1):
-            if limits.max_tokens and sum(bill, NO_USAGE).total_tokens >= limits.max_tokens:
-                return ended(Status.BUDGET_THEN_ANSWERED)
-            begun = time.perf_counter()
-            draft = await _draft_step(
-                question,
-                steps,
-                n=n,
-                generate=generate,
-                parse=parse,
-                initial_query=initial_query,
+        while (status := stop_status(node, ledger, limits)) is None:
+            step = await advance(
+                node,
+                writer=writer,
+                search=search,
                 limits=limits,
-                parse_failures=parse_failures,
-                bill=bill,
+                ledger=ledger,
+                on_draft=on_draft,
+                initial_query=initial_query,
             )
-            if draft is None:
+            if step is None:
                 return ended(Status.MALFORMED_THEN_ANSWERED)
-            _tell(on_draft, draft)
-            step = await _observe(draft, steps, search=search)
-            bill.append(step.usage - draft.usage)
-            step = replace(step, seconds=time.perf_counter() - begun)
-            steps.append(step)
-            _tell(on_step, step)
-            if isinstance(step.action, Finish):
-                return ended(Status.FINISHED)
-            if _repeats(steps) > limits.max_repeats:
-                break
+            node = node.child(step)
+            if on_step:
+                on_step(step)
     except ContextFullError:
         return ended(Status.BUDGET_THEN_ANSWERED)
     except BoundaryError as error:
         return ended(failure_status(error), str(error))
-    return ended(Status.CAPPED_THEN_ANSWERED)
+    return ended(status)
 
 
-def _tell(hook: OnStep | None, step: Step) -> None:
-    if hook:
-        hook(step)
+def stop_status(node: Node, ledger: Ledger, limits: Limits) -> Status | None:
+    """How an episode that has reached `node` ends there; None while it goes on."""
+    steps = node.steps
+    if steps and isinstance(steps[-1].action, Finish):
+        return Status.FINISHED
+    if len(steps) >= limits.t_max or _repeats(steps) > limits.max_repeats:
+        return Status.CAPPED_THEN_ANSWERED
+    if limits.max_tokens and ledger.usage.total_tokens >= limits.max_tokens:
+        return Status.BUDGET_THEN_ANSWERED
+    return None
+
+
+async def advance(
+    node: Node,
+    *,
+    writer: StepWriter,
+    search: SearchFn,
+    limits: Limits,
+    ledger: Ledger,
+    on_draft: OnStep | None = None,
+    initial_query: str = "",
+) -> Step | None:
+    """The next step after a prefix, with its observation and conclusion; None once its tries are spent on
+    malformed replies. What each call cost goes to `ledger` at once, so that it counts even when a later
+    call fails. Raises `BoundaryError`.
+    """
+    steps = node.steps
+    begun = time.perf_counter()
+    if initial_query and not steps:
+        draft: Step | None = Step(n=1, thought="", action=Search(initial_query))
+    else:
+        draft = await _draft(node.question, steps, writer=writer, limits=limits, ledger=ledger)
+    if draft is None:
+        return None
+    if on_draft:
+        on_draft(draft)
+    step = await _observe(draft, steps, search=search)
+    ledger.usage += step.usage - draft.usage
+    if writer.concludes and isinstance(step.action, Search) and not step.repeated:
+        reply = await writer.conclude(node.question, [*steps, step], n=step.n)
+        ledger.usage += reply.usage
+        step = replace(step, conclusion=reply.text, usage=step.usage + reply.usage)
+    return replace(step, seconds=time.perf_counter() - begun)
 
 
 def failure_status(error: BoundaryError) -> Status:
@@ -153,63 +226,51 @@ def failure_status(error: BoundaryError) -> Status:
 
 
 def allowed_functions(steps: Sequence[Step], *, n: int, limits: Limits) -> tuple[str, ...]:
-    """Which functions step `n` may call: `search` alone below `min_searches`, `finish` alone at the very
-    end.
+    """Which functions step `n` may call: not `finish` below `min_searches`, `finish` alone at the
+    very end.
     """
     if n >= limits.t_max or _repeats(steps) >= max(limits.max_repeats, 1):
         return ("finish",)
     searches = sum(isinstance(step.action, Search) for step in steps)
-    return ("search",) if searches < limits.min_searches else FUNCTIONS
+    return FUNCTIONS[:-1] if searches < limits.min_searches else FUNCTIONS
 
 
-async def _draft_step(
-    question: str,
-    steps: Sequence[Step],
-    *,
-    n: int,
-    generate: Generate,
-    parse: Parse,
-    initial_query: str,
-    limits: Limits,
-    parse_failures: list[str],
-    bill: list[Usage],
+async def _draft(
+    question: str, steps: Sequence[Step], *, writer: StepWriter, limits: Limits, ledger: Ledger
 ) -> Step | None:
-    """The next step without its observation, None once the step's tries are spent. What each try cost goes
-    to `bill` at once, so that it counts even when a later try fails at the boundary.
-    """
-    if initial_query and not steps:
-        return Step(n=n, thought="", action=Search(initial_query))
+    """The next step without its observation, None once the step's tries are spent."""
+    n = len(steps) + 1
     functions = allowed_functions(steps, n=n, limits=limits)
     cost = NO_USAGE
     for attempt in range(limits.step_tries):
-        reply = await generate(question, steps, n=n, attempt=attempt, functions=functions)
+        reply = await writer.generate(question, steps, n=n, attempt=attempt, functions=functions)
         cost += reply.usage
-        bill.append(reply.usage)
-        parsed = parse(reply, functions)
+        ledger.usage += reply.usage
+        parsed = writer.parse(reply, functions)
         if isinstance(parsed, ParseError):
-            parse_failures.append(parsed.code)
+            ledger.parse_failures.append(parsed.code)
             continue
-        repairs = parsed.repairs
+        fixes = parsed.parse_fixes
         if parsed.n is not None and parsed.n != n:
-            repairs = (*repairs, "renumbered")
+            fixes = (*fixes, "renumbered")
         return Step(
             n=n,
             thought=parsed.thought,
             action=parsed.action,
             reply=reply.text,
             think=reply.think,
-            repairs=repairs,
-            rejected=attempt,
+            parse_fixes=fixes,
+            parse_failures=attempt,
             usage=cost,
         )
     return None
 
 
 async def _observe(draft: Step, steps: Sequence[Step], *, search: SearchFn) -> Step:
-    """The step with its observation: nothing for `finish`, a notice for a repeated query, else the RAG
-    engine's.
+    """The step with its observation: nothing where nothing is searched, a notice for a repeated
+    query, else what `search` returns.
     """
-    if isinstance(draft.action, Finish):
+    if isinstance(draft.action, Finish | DirectAnswer):
         return draft
     before = _same_query(draft.action.query, steps)
     if before is not None:

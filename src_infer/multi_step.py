@@ -1,38 +1,46 @@
-"""What the methods that work in steps share: asking for the next step, and the way from the loop to a row.
+"""What the methods that work in steps share: their notation as a protocol, and the way from the loop to a
+row.
 
-A method says how its question and steps become turns, how turns become chat messages and how a reply is read;
-`run_episode` is the loop for all of them, so that limits, malformed replies, repeated queries and failures at
-the boundary mean the same everywhere. Messages are plain turns of user and assistant: the continuation of an
-assistant's turn differs between engines (`src_models.llama_server`), a transcript inside the user's turn does
-not.
+`run_episode` is the loop for all of them, so that limits, malformed replies, repeated queries and failures
+at the boundary mean the same everywhere. Messages are plain turns of user and assistant.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from typing import Any
 
 from src_core.errors import ModelError
-from src_core.llm import ChatModel, Completion, Message
-from src_core.types import NO_USAGE, Finish, Passage, Question, Search, Status, Step, Trajectory
-from src_infer.agent import (
-    CHARS_PER_TOKEN,
-    Render,
+from src_core.protocols.base import Protocol
+from src_core.protocols.records import (
+    FUNCTIONS,
+    MAX_REPLY,
+    Constrain,
+    Layout,
+    Message,
+    ParsedStep,
+    ParseError,
     Turn,
-    chat_within_context,
-    size_of,
-    step_sampling,
-    truncation_candidates,
 )
-from src_infer.episode import Generate, Limits, Observation, Parse, SearchFn, parse_reply, run_episode
-from src_infer.prompts import NO_PASSAGE, NO_SEARCH, fill, passage_block, passage_lines, search_blocks
+from src_core.text import NO_PASSAGE, fill, passage_block, passage_lines
+from src_core.think import join_think
+from src_core.types import NO_USAGE, Finish, Passage, Question, Search, Status, Step, Trajectory
+from src_infer.episode import Limits, Observation, SearchFn, StepWriter, run_episode
+from src_infer.policy import Policy
+from src_infer.prompts import NO_SEARCH, search_blocks
 from src_infer.rag_engine import READER_STOPS, ReaderReply, unique_passages
 from src_infer.runtime import Runtime
+from src_infer.truncation import chat_within_context, size_of, truncation_candidates
 from src_tasks.answers import NO_ANSWER, normalize_answer
+
+Turns = Callable[[str, Sequence[Step]], list[Turn]]
+"""Question and steps as turns in the published schema."""
+Parse = Callable[[str, Sequence[str]], ParsedStep | ParseError]
+"""Reads a reply as a step, given the functions that are allowed now. Raises nothing."""
 
 MAX_PASSAGES = 15
 
@@ -44,72 +52,84 @@ class Evidence(StrEnum):
     PASSAGES = "passages"
 
 
-@dataclass(frozen=True, slots=True)
-class Talk:
-    """How a method talks to its model. `turns` gives question and steps in the published schema, whose
-    observations alone are shortened where room is short; `render` makes chat messages of them.
+def unread(_text: str, _functions: Sequence[str]) -> ParsedStep | ParseError:
+    """For replies that are not steps."""
+    return ParseError("no_steps", "such a reply is not a step")
+
+
+class Prompted(Protocol):
+    """The notation of one method: the transcript inside the user's turn, which no chat template rewrites.
+
+    `turns` gives question and steps in the published schema, whose observations alone are shortened where
+    room is short; they fill the slots of `template`: `{question}`, `{context}` (the observations),
+    `{thoughts}` (what the assistant said), `{transcript}` (both, in order) and further `slots`. `parse`
+    reads a reply.
     """
 
-    model: ChatModel
-    turns: Callable[[str, Sequence[Step]], list[Turn]]
-    render: Render
-    stop: Sequence[str] = READER_STOPS
-    logprobs: bool = False
+    name = "prompted"
+    layout = Layout.HISTORY_IN_USER_TURN
 
-    def generate(self, runtime: Runtime) -> Generate:
-        """The loop's `generate`: one call per try."""
+    def __init__(
+        self,
+        template: str,
+        *,
+        turns: Turns,
+        parse: Parse = unread,
+        stops: tuple[str, ...] = READER_STOPS,
+        reads_think: bool = False,
+        **slots: str,
+    ) -> None:
+        super().__init__()
+        self.stops = stops
+        self._template, self._slots = template, slots
+        self._make_turns, self._parse = turns, parse
+        self._reads_think = reads_think
 
-        async def generate(
-            question: str,
-            steps: Sequence[Step],
-            *,
-            n: int,
-            attempt: int,
-            functions: Sequence[str],  # noqa: ARG001 - a prompt cannot forbid one
-        ) -> Completion:
-            return await self.ask(runtime, question, steps, n=n, attempt=attempt)
+    def render_step(self, step: Step) -> str:
+        """The thought; how a query is written is the method's own business (`turns`)."""
+        return step.thought
 
-        return generate
+    def turns(self, question: str, steps: Sequence[Step]) -> list[Turn]:
+        """See the class."""
+        return self._make_turns(question, steps)
 
-    async def ask(
-        self, runtime: Runtime, question: str, steps: Sequence[Step], *, n: int, attempt: int, part: int = 0
-    ) -> Completion:
-        """The reply to question and steps (`part`: see `step_sampling`). Raises `ModelError`."""
-        turns = self.turns(question, steps)
-        # What the prompt adds to the turns: its own words, tags.
-        around = sum(len(message["content"]) for message in self.render(turns)) - size_of(turns)
-        room = int(runtime.agent.prompt_tokens * CHARS_PER_TOKEN) - around
-        return await chat_within_context(
-            self.model,
-            truncation_candidates(turns, max_chars=room),
-            render=self.render,
-            sampling=step_sampling(runtime.agent.sampling, question, steps, n=n, attempt=attempt, part=part),
-            prompt_tokens=runtime.agent.prompt_tokens,
-            stop=self.stop,
-            logprobs=self.logprobs,
-        )
+    def parse(
+        self, text: str, *, think: str = "", functions: Sequence[str] = FUNCTIONS
+    ) -> ParsedStep | ParseError:
+        """See the class; a think block is given back to its reply, since some models search while they
+        think.
+        """
+        return self._parse(join_think(think, text, compact=True)[:MAX_REPLY], functions)
 
-
-def prompted(template: str, **slots: str) -> Render:
-    """Turns inside one user turn: `{question}`, `{context}` (the observations), `{thoughts}` (what the
-    assistant said), `{transcript}` (both, in order) and further `slots` are filled in.
-    """
-
-    def render(turns: Sequence[Turn]) -> list[Message]:
+    def render_history(self, turns: Sequence[Turn]) -> str:
+        """The prompt with its slots filled in."""
         said = [turn["reasoning"] for turn in turns if turn["role"] == "assistant"]
         seen = [turn["content"] for turn in turns if turn["role"] == "observation"]
         both = [turn.get("reasoning") or turn["content"] for turn in turns[1:]]
-        prompt = fill(
-            template,
+        return fill(
+            self._template,
             question=turns[0]["content"],
             context="\n".join(seen) or NO_PASSAGE,
             thoughts=" ".join(said) or "(none)",
             transcript="\n".join(both),
-            **slots,
+            **self._slots,
         )
-        return [{"role": "user", "content": prompt}]
 
-    return render
+
+def reader_policy(runtime: Runtime, protocol: Protocol, *, logprobs: bool = False) -> Policy:
+    """The answer LLM as the model that writes the steps, with the run's sampling. Raises `ValueError` where
+    the run has none.
+    """
+    if runtime.reader is None:
+        raise ValueError("this method needs the answer LLM")
+    return replace(
+        runtime.policy, model=runtime.reader, protocol=protocol, constrain=Constrain.OFF, logprobs=logprobs
+    )
+
+
+def agent_policy(runtime: Runtime, protocol: Protocol) -> Policy:
+    """The reasoning model with another notation."""
+    return replace(runtime.policy, protocol=protocol, constrain=Constrain.OFF)
 
 
 def user(text: str) -> Turn:
@@ -152,9 +172,8 @@ async def answer_stepwise(
     question: Question,
     runtime: Runtime,
     *,
-    generate: Generate,
+    writer: StepWriter,
     search: SearchFn,
-    parse: Parse = parse_reply,
     initial_query: str = "",
     limits: Limits | None = None,
     answer_from: str = "finish",
@@ -164,12 +183,11 @@ async def answer_stepwise(
     begun = time.perf_counter()
     episode = await run_episode(
         question.question,
-        generate=generate,
+        writer=writer,
         search=search,
         limits=limits or runtime.limits,
         on_draft=partial(runtime.on_draft, question) if runtime.on_draft else None,
         on_step=partial(runtime.on_step, question) if runtime.on_step else None,
-        parse=parse,
         initial_query=initial_query,
     )
     reply = ReaderReply("", NO_USAGE)
@@ -238,7 +256,7 @@ async def ask_reader(
         truncation_candidates(whole, max_chars=size_of(whole)),
         render=render,
         sampling=runtime.final_sampling,
-        prompt_tokens=runtime.agent.prompt_tokens,
+        prompt_tokens=runtime.policy.prompt_tokens,
         stop=READER_STOPS,
     )
     return ReaderReply(reply.text.strip(), reply.usage)

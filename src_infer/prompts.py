@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src_core.errors import UserError
-from src_core.types import Passage, Search, Step
+from src_core.types import Search, Step
 
 PROMPTS = Path("configs/prompts")
-NO_PASSAGE = "(no passage was found)"
 NO_SEARCH = "(no search was made)"
 
 
@@ -42,28 +41,6 @@ def pinned_digest(wanted: str) -> str:
     return digest
 
 
-def fill(template: str, **slots: str) -> str:
-    """Put `slots` into `{name}` places in one pass, so that a slot's text is never scanned for slots."""
-    parts = [template]
-    for name, value in slots.items():
-        parts = [piece for part in parts for piece in _split(part, "{" + name + "}", value)]
-    return "".join(parts)
-
-
-def passage_block(passages: Sequence[Passage], *, max_chars: int) -> str:
-    """Numbered passages, `[1] Title: text`, each cut to `max_chars` characters at a word."""
-    return "\n".join(passage_lines(passages, max_chars=max_chars)) or NO_PASSAGE
-
-
-def passage_lines(passages: Sequence[Passage], *, max_chars: int) -> list[str]:
-    """The lines of a `passage_block`."""
-    lines = []
-    for number, passage in enumerate(passages, start=1):
-        title = f"{passage.title}: " if passage.title else ""
-        lines.append(f"[{number}] {title}{shorten(passage.text, max_chars)}")
-    return lines
-
-
 def searches_block(steps: Sequence[Step]) -> str:
     """The searches of an episode for the final answer: `Search query: …` / `Search result: …` blocks."""
     return "\n\n".join(search_blocks(steps)) or NO_SEARCH
@@ -76,33 +53,6 @@ def search_blocks(steps: Sequence[Step]) -> list[str]:
         for step in steps
         if isinstance(step.action, Search) and not step.repeated
     ]
-
-
-def shorten(text: str, max_chars: int) -> str:
-    """`text` on one line, cut at the last word that fits into `max_chars` characters, with a trailing
-    ellipsis.
-    """
-    plain = " ".join(text.split())
-    if len(plain) <= max_chars:
-        return plain
-    return plain[: max(max_chars - 2, 0)].rsplit(" ", 1)[0] + " …"
-
-
-class _Done(str):
-    """A filled-in slot: never split again."""
-
-    __slots__ = ()
-
-
-def _split(part: str, slot: str, value: str) -> list[str]:
-    if isinstance(part, _Done):
-        return [part]
-    pieces: list[str] = []
-    for index, piece in enumerate(part.split(slot)):
-        if index:
-            pieces.append(_Done(value))
-        pieces.append(piece)
-    return pieces
 
 
 def _read(name: str) -> str:

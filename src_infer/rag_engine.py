@@ -2,7 +2,7 @@
 
 `search` asks the retriever, then a reader LLM answers the sub-query from the passages only. How we differ:
 the documents behind every observation stay on record; identical passages are shown once; the observation can
-also be the passages themselves, or both; retrievals are cached by (index identity, query, k).
+also be the passages themselves, or both. Answers of the retriever are kept by its server, not here.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cachetools import LRUCache
-
-from src_core.llm import ChatModel, Message, Sampling
+from src_core.llm import ChatModel, Sampling
+from src_core.protocols.records import Message
+from src_core.text import fill, passage_block
 from src_core.types import NO_USAGE, Passage, Step, Usage
 from src_infer.episode import Observation
-from src_infer.prompts import fill, passage_block
 from src_retrieval.client import Retriever
 
 READER_STOPS = ("<|user|>", "<|endoftext|>", "<|assistant|>")
@@ -38,38 +37,6 @@ class ReaderReply:
     usage: Usage
 
 
-class CachedRetriever:
-    """A retriever with an in-memory LRU cache. `identity` names corpus, index and encoder, so that a
-    cache never outlives what it was filled from.
-    """
-
-    def __init__(self, retriever: Retriever, *, identity: str, capacity: int = 100_000) -> None:
-        self._retriever = retriever
-        self._identity = identity
-        self._rows: LRUCache[tuple[str, str, int], list[Passage]] = LRUCache(capacity)
-        self.hits = 0
-        self.misses = 0
-
-    async def search(self, query: str, top_n: int) -> list[Passage]:
-        """The `top_n` best passages, without identical texts."""
-        key = (self._identity, query, top_n)
-        if (known := self._rows.get(key)) is not None:
-            self.hits += 1
-            return known
-        self.misses += 1
-        passages = unique_passages(await self._retriever.search(query, top_n))
-        self._rows[key] = passages
-        return passages
-
-    async def passages(self, ids: Sequence[str]) -> list[Passage]:
-        """The passages with these ids, in their order (not cached: a question asks for its own once)."""
-        return await self._retriever.passages(ids)
-
-    async def close(self) -> None:
-        """Release the retriever behind."""
-        await self._retriever.close()
-
-
 class RagEngine:
     """Observes sub-queries. `max_passage_chars` bounds each passage in the reader's prompt. `reader` may be
     None where observations are the passages themselves.
@@ -78,7 +45,7 @@ class RagEngine:
     def __init__(
         self,
         *,
-        retriever: CachedRetriever,
+        retriever: Retriever,
         reader: ChatModel | None,
         prompt: str,
         sampling: Sampling,
@@ -98,7 +65,7 @@ class RagEngine:
         """The observation for `query` after `steps`. In passage modes a passage that an earlier
         observation already showed is named, not repeated. Raises `RetrieverError` or `ModelError`.
         """
-        passages = tuple(await self._retriever.search(query, self._top_k))
+        passages = await retrieve(self._retriever, query, self._top_k)
         parts: list[str] = []
         usage = NO_USAGE
         if self._mode is not ObservationMode.PASSAGES:
@@ -125,6 +92,11 @@ class RagEngine:
         if known:
             lines.append(f"(shown before: {'; '.join(known)})")
         return "\n".join(lines) if lines else "(no passage was found)"
+
+
+async def retrieve(retriever: Retriever, query: str, top_k: int) -> tuple[Passage, ...]:
+    """The `top_k` best passages, without identical texts. Raises `RetrieverError`."""
+    return tuple(unique_passages(await retriever.search(query, top_k)))
 
 
 def unique_passages(passages: Sequence[Passage]) -> list[Passage]:

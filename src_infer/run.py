@@ -12,6 +12,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,13 +25,12 @@ from src_core.errors import BoundaryError, UserError, run_main
 from src_core.progress import StepProgress
 from src_core.rundir import RunDir, was_used
 from src_core.types import Question, Status, Trajectory, question_id, trajectory_from_json
-from src_infer.build import Tools, build_tools
 from src_infer.config import InferConfig
 from src_infer.episode import failure_status
 from src_infer.methods import Method, load_method
 from src_infer.prompts import pinned_digest
 from src_infer.runner import run_all
-from src_infer.scores import totals
+from src_infer.runtime import Runtime, make_protocol, open_runtime
 from src_infer.show import (
     StepPrinter,
     report_console,
@@ -38,7 +38,9 @@ from src_infer.show import (
     totals_table,
     verdict_lines,
 )
-from src_tasks.questions import load_questions
+from src_tasks.choices import asked_text
+from src_tasks.readers.sources import read_questions
+from src_tasks.scores import totals
 
 CHECK = "--check"
 RETRIED = frozenset(status.value for status in Status if status.retryable)
@@ -66,9 +68,9 @@ def main() -> int:
 
 def prepare(config: InferConfig) -> Prepared:
     """All that can be refused without a server, and with nothing written. Raises `UserError`."""
-    method = load_method(config.method)
+    method = load_method(config.method, config.method_settings)
     config = replace(config, prompts_digest=pinned_digest(config.prompts_digest))
-    config.prompt.style()
+    make_protocol(config)
     folder = Path(config.runs_dir) / config.run_name
     was_used(folder, config=dump(config), on_existing=config.on_existing)
     return Prepared(config, method, _questions(config), folder)
@@ -79,18 +81,9 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
     config, method, questions, folder = prepared
     live = bool(config.question) or config.show_steps
     printer = StepPrinter(out) if live else None
-    tools = await _tools(config, on_step=printer, needs_search=method.needs_search)
-    try:
-        rundir = RunDir(folder, config=dump(config), on_existing=config.on_existing)
-        try:
-            begun = time.time()
-            trajectories = await _answer_all(questions, rundir, config, method=method, tools=tools, err=err)
-            summary = _manifest(config, trajectories, tools=tools, begun=begun)
-            rundir.write_manifest(summary)
-        finally:
-            rundir.close()
-    finally:
-        await tools.close()
+    rundir, trajectories, summary = await _answered(
+        config, method, questions, folder, printer=printer, err=err
+    )
     _report(trajectories, summary["totals"], live=bool(config.question), out=out)
     out.print(Text(f"written: {rundir.path}/"), soft_wrap=True)
     return int(any(trajectory.status.retryable for trajectory in trajectories))
@@ -99,18 +92,47 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
 def _questions(config: InferConfig) -> list[Question]:
     if config.question:
         return [Question(question_id(config.question, ()), config.question)]
-    return load_questions(Path(config.questions), limit=config.n_questions)
+    return read_questions(config.questions, limit=config.n_questions)
 
 
-async def _tools(config: InferConfig, *, on_step: StepPrinter | None, needs_search: bool) -> Tools:
-    """Build the tools; a server that is not there becomes one sentence with the way to start it."""
-    try:
-        return await build_tools(config, on_step=on_step, needs_search=needs_search)
-    except BoundaryError as error:
-        raise UserError(
-            f"a server does not answer: {error}; 'bash deploy/status.sh' shows which run, "
-            "and 'bash infer.sh' or the deploy scripts start them"
-        ) from error
+class Answered(NamedTuple):
+    """A run on disk: its directory, all trajectories in the order of the questions, its manifest."""
+
+    rundir: RunDir
+    trajectories: list[Trajectory]
+    summary: dict[str, Any]
+
+
+async def _answered(
+    config: InferConfig,
+    method: Method,
+    questions: Sequence[Question],
+    folder: Path,
+    *,
+    printer: StepPrinter | None,
+    err: Console,
+) -> Answered:
+    """Connect, answer what is not yet answered, write the manifest. A server that is not there becomes one
+    sentence with the way to start it.
+    """
+    opened = open_runtime(config, settings=method.settings, on_step=printer, needs_search=method.needs_search)
+    async with AsyncExitStack() as stack:
+        try:
+            runtime = await stack.enter_async_context(opened)
+        except BoundaryError as error:
+            raise UserError(
+                f"a server does not answer: {error}; 'bash deploy/status.sh' shows which run, "
+                "and 'bash infer.sh' or the deploy scripts start them"
+            ) from error
+        rundir = RunDir(folder, config=dump(config), on_existing=config.on_existing)
+        try:
+            begun = time.time()
+            rows = await _answer_all(questions, rundir, config, method=method, runtime=runtime, err=err)
+            summary = _manifest(config, rows, runtime=runtime, begun=begun)
+            rundir.write_manifest(summary)
+        finally:
+            rundir.close()
+    return Answered(rundir, rows, summary)
 
 
 async def _answer_all(
@@ -119,7 +141,7 @@ async def _answer_all(
     config: InferConfig,
     *,
     method: Method,
-    tools: Tools,
+    runtime: Runtime,
     err: Console,
 ) -> list[Trajectory]:
     """Answer what the run directory does not hold yet; all trajectories, in the order of the questions."""
@@ -132,7 +154,8 @@ async def _answer_all(
 
     async def answer(question: Question) -> Trajectory:
         try:
-            return await method.run(question, tools.runtime)
+            row = await method.run(replace(question, question=asked_text(question)), runtime)
+            return replace(row, question=question)
         except BoundaryError as error:
             return Trajectory(question, (), "", failure_status(error), error=str(error))
 
@@ -152,14 +175,13 @@ async def _answer_all(
 
 
 def _manifest(
-    config: InferConfig, trajectories: Sequence[Trajectory], *, tools: Tools, begun: float
+    config: InferConfig, trajectories: Sequence[Trajectory], *, runtime: Runtime, begun: float
 ) -> dict[str, Any]:
     return {
         "config": dump(config),
-        "index": tools.identity,
-        "models": tools.model_names(),
+        "index": runtime.identity,
+        "models": runtime.model_names(),
         "totals": totals(trajectories),
-        "retrieval_cache": {"hits": tools.retriever.hits, "misses": tools.retriever.misses},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun)),
         "wall_seconds": round(time.time() - begun, 2),
     }

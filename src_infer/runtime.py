@@ -1,44 +1,60 @@
-"""What a method gets: models, RAG engine, prompts and limits, all built from the configuration before it
-runs.
+"""The runtime of a run: models, retriever, prompts, limits and hooks, made from the configuration before a
+method runs. Fakes are ordinary values (`scripted:`, `toy:`).
 
-A method is a module in `src_infer/methods/` with `async def run(question, runtime) -> Trajectory`; adding one
-changes nothing else (its settings are the keys of `InferConfig`, its prompts are text files).
+A method is a module in `src_infer/methods/` with `async def run(question, runtime) -> Trajectory` and,
+where it has settings of its own, a config class `Settings` (YAML key `method_settings`, found here as
+`settings`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from src_core.llm import ChatModel, Sampling
+from src_core.endpoints import TOKEN_VARIABLE, make_model, make_tokenizer
+from src_core.http_json import RetryPolicy
+from src_core.llm import ChatModel, Endpoint, Sampling
+from src_core.protocols import protocol_class
+from src_core.protocols.base import Protocol
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
+from src_core.trained_prompt import require_trained_prompt
 from src_core.types import Passage, Question, Step
-from src_infer.agent import Agent
-from src_infer.config import BaselineSettings
+from src_infer.config import RuntimeConfig
 from src_infer.episode import Limits
+from src_infer.policy import Policy
 from src_infer.prompts import load_prompt
-from src_infer.rag_engine import CachedRetriever, RagEngine
+from src_infer.rag_engine import RagEngine, retrieve
+from src_retrieval.client import Retriever, RetrieverClient
+from src_retrieval.toy import ToyRetriever
 
-StepPrinter = Callable[[Question, Step], None]
+StepHook = Callable[[Question, Step], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The tools of a run, shared by all its questions. `on_step` is called after every step (live
-    printing), `on_draft` when a step is thought but its search not yet made.
+    """Shared by all questions of a run. `identity` says which index answers. `on_draft` is called after the
+    model wrote a step, before its search runs; `on_step` once the step is whole.
     """
 
-    agent: Agent
+    policy: Policy
     reader: ChatModel
     rag: RagEngine
-    retriever: CachedRetriever
+    retriever: Retriever
     limits: Limits
     final_sampling: Sampling
     answer_from: str
     top_k: int
     max_passage_chars: int
-    baselines: BaselineSettings = field(default_factory=BaselineSettings)
-    on_step: StepPrinter | None = None
-    on_draft: StepPrinter | None = None
+    settings: Any = None
+    models: tuple[ChatModel, ...] = ()
+    identity: dict[str, Any] = field(default_factory=dict)
+    on_step: StepHook | None = None
+    on_draft: StepHook | None = None
     _prompts: dict[str, str] = field(default_factory=dict)
 
     def prompt(self, name: str) -> str:
@@ -47,6 +63,113 @@ class Runtime:
             self._prompts[name] = load_prompt(name)
         return self._prompts[name]
 
-    async def retrieve(self, query: str) -> tuple[Passage, ...]:
-        """The `top_k` passages for a query. Raises `RetrieverError`."""
-        return tuple(await self.retriever.search(query, self.top_k))
+    async def retrieve(self, query: str, top_k: int = 0) -> tuple[Passage, ...]:
+        """The `top_k` passages for a query (0: the run's). Raises `RetrieverError`."""
+        return await retrieve(self.retriever, query, top_k or self.top_k)
+
+    def model_names(self) -> list[str]:
+        """What each distinct model server calls its model (the file for a script)."""
+        return [model.name for model in self.models]
+
+
+@asynccontextmanager
+async def open_runtime(
+    config: RuntimeConfig,
+    *,
+    settings: Any = None,
+    on_step: StepHook | None = None,
+    on_draft: StepHook | None = None,
+    needs_agent: bool = True,
+    needs_reader: bool = True,
+    needs_search: bool = True,
+) -> AsyncIterator[Runtime]:
+    """Connect, check, and close at the end. A model that is not needed is not asked for. Raises
+    `BoundaryError` for a server that does not answer.
+    """
+    async with AsyncExitStack() as opened:
+        token = os.environ.get(TOKEN_VARIABLE) or None
+        models: dict[Endpoint, ChatModel] = {}
+        for endpoint, needed in ((config.agent, needs_agent), (config.reader, needs_reader)):
+            if needed and endpoint not in models:
+                model = make_model(endpoint, connections=config.in_flight, token=token)
+                opened.push_async_callback(model.close)
+                await model.ready()
+                models[endpoint] = model
+        retriever = make_retriever(
+            config.retriever, connections=config.in_flight, token=token, retry=config.retriever_retry
+        )
+        opened.push_async_callback(retriever.close)
+        identity = await retriever_identity(retriever, config.retriever) if needs_search else {}
+        idle = make_model(config.agent, connections=1, token=token)  # in place of a model that nobody asks
+        opened.push_async_callback(idle.close)
+        agent, reader = models.get(config.agent, idle), models.get(config.reader, idle)
+        yield Runtime(
+            policy=make_policy(config, agent),
+            reader=reader,
+            rag=make_rag(config, retriever=retriever, reader=models.get(config.reader)),
+            retriever=retriever,
+            limits=config.limits,
+            final_sampling=config.sampling("final"),
+            answer_from=config.answer_from,
+            top_k=config.top_k,
+            max_passage_chars=config.max_passage_chars,
+            settings=settings,
+            models=tuple(models.values()),
+            identity=identity,
+            on_step=on_step,
+            on_draft=on_draft,
+        )
+
+
+def make_protocol(config: RuntimeConfig) -> Protocol:
+    """The text format of the configuration with its prompts. Raises `UserError` for an unknown one, and
+    where the agent was trained with another prompt.
+    """
+    style: PromptStyle = config.prompt.style()
+    made = protocol_class(config.protocol)
+    protocol = ReaRag(style, thinks=config.thinks) if made is ReaRag else made(style)
+    if config.trained:
+        require_trained_prompt(Path(config.trained), protocol)
+    return protocol
+
+
+def make_policy(config: RuntimeConfig, model: ChatModel) -> Policy:
+    """The reasoning model with the format, prompt and sampling of the configuration."""
+    return Policy(
+        model,
+        make_protocol(config),
+        sampling=config.sampling("agent"),
+        prompt_tokens=config.prompt_tokens,
+        constrain=config.constrain,
+        tokenizer=make_tokenizer(config.agent.tokenizer),
+    )
+
+
+def make_rag(config: RuntimeConfig, *, retriever: Retriever, reader: ChatModel | None) -> RagEngine:
+    """The RAG engine of the configuration."""
+    return RagEngine(
+        retriever=retriever,
+        reader=reader,
+        prompt=load_prompt("observe"),
+        sampling=config.sampling("observe"),
+        top_k=config.top_k,
+        mode=config.observation_mode,
+        max_passage_chars=config.max_passage_chars,
+    )
+
+
+def make_retriever(
+    where: str, *, connections: int, token: str | None, retry: RetryPolicy | None = None
+) -> Retriever:
+    """The retriever behind a URL or `toy:CORPUS`."""
+    if where.startswith("toy:"):
+        return ToyRetriever.from_file(Path(where.removeprefix("toy:")))
+    return RetrieverClient(where, token=token, connections=connections, retry=retry)
+
+
+async def retriever_identity(retriever: Retriever, where: str) -> dict[str, Any]:
+    """Which index answers. Raises `RetrieverError` when the server does not."""
+    if not isinstance(retriever, RetrieverClient):
+        return {"retriever": where}
+    found: dict[str, Any] = (await retriever.health()).get("index", {})
+    return found

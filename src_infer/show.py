@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from src_core.actions import render_action
+from src_core.protocols.action_text import render_action
+from src_core.text import shorten
 from src_core.types import Question, Step, Trajectory
-from src_infer.prompts import shorten
-from src_infer.scores import score
+from src_tasks.scores import score
 
 _TABLE_ROWS = 120
 
@@ -103,23 +103,38 @@ def results_table(trajectories: Sequence[Trajectory]) -> Table:
             Text(shorten(trajectory.question.question, 90)),
             Text(shorten(trajectory.answer, 80) or f"({trajectory.status.value})"),
             Text(trajectory.question.answers[0] if trajectory.question.answers else "-"),
-            number(figures.em, 0),
-            number(figures.f1, 2),
-            str(figures.searches),
-            f"{figures.seconds:.1f}",
+            number(figures.get("em"), 0),
+            number(figures.get("f1"), 2),
+            number(figures["searches"], 0),
+            number(figures["seconds"], 1),
         )
     return table
 
 
 def totals_table(totals: dict[str, Any]) -> Table:
-    """Means for all questions and per kind."""
+    """Means for all questions and per group; columns that would be empty are left out."""
+    whole = totals["all"]
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "questions": lambda row: str(row["questions"]),
+        "without gold": lambda row: str(row["without_gold"]),
+        "choice acc.": lambda row: percent(row.get("choice_accuracy")),
+        "no one choice": lambda row: str(row.get("choice_unread", 0)),
+        "EM": lambda row: percent(row["em"]),
+        "F1": lambda row: percent(row["f1"]),
+        "gold recall": lambda row: percent(row["gold_recall"]),
+        "searches": lambda row: number(row["searches"], 2),
+        "seconds": lambda row: number(row["seconds"], 1),
+    }
+    if not whole["without_gold"]:
+        del columns["without gold"]
+    if "choice_accuracy" not in whole:
+        del columns["choice acc."], columns["no one choice"]
     table = Table(header_style="bold")
-    table.add_column("kind")
-    for name in ("questions", "EM", "F1", "gold recall", "searches", "seconds"):
+    table.add_column("group")
+    for name in columns:
         table.add_column(name, justify="right")
-    for name, row in {**totals["by_kind"], "all": totals["all"]}.items():
-        cells = [str(row["questions"]), percent(row["em"]), percent(row["f1"]), percent(row["gold_recall"])]
-        table.add_row(name, *cells, number(row["searches"], 2), number(row["seconds"], 1))
+    for name, row in {**totals["by_group"], "all": whole}.items():
+        table.add_row(Text(name), *(show(row) for show in columns.values()))
     return table
 
 

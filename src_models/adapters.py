@@ -1,5 +1,4 @@
-"""Whether a LoRA adapter fits a model, before a server starts; the flags with which vLLM serves it; and the
-prompt that it was trained with.
+"""Whether a LoRA adapter fits a model, before a server starts; and the flags with which vLLM serves it.
 
     python -m src_models.adapters MODEL ADAPTER     # prints vLLM's flags, one word per line
 
@@ -10,13 +9,10 @@ point elsewhere ("failed to create context"), and neither notices an adapter of 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from src_core.errors import UserError, run_main
-from src_models.files import TRAINING
 from src_models.gguf_header import GgufHeader, model_mark, read_gguf_header
 from src_models.peft_folder import is_peft_folder, read_peft, require_fit
 from src_models.safetensors_file import open_folder
@@ -85,27 +81,6 @@ def vllm_flags(model: str, adapter: Path) -> list[str]:
         raise UserError(f"the rank of {adapter} is {lora.rank}, vLLM serves at most {RANKS[-1]}")
     named = f"{served_name(Path(model).name, adapter)}={adapter}"
     return ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", named]
-
-
-def trained_prompt(folder: Path) -> dict[str, Any] | None:
-    """The prompt that a model or adapter was trained with (the fields of `src_core.render.PromptStyle`), with
-    the key `format` where all its rows had one format. `folder` is what training wrote, or the GGUF file that
-    was made of it and lies beside it. None where no record is: trained elsewhere, or shipped without one.
-    Raises `UserError` for a damaged record.
-    """
-    if folder.is_file():
-        folder = folder.with_suffix("")
-    file = folder / TRAINING
-    if not file.is_file():
-        return None
-    try:
-        record = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{file} is not valid JSON ({error}); remove it, or train again") from error
-    prompt = record.get("prompt") if isinstance(record, dict) else None
-    if not isinstance(prompt, dict):
-        raise UserError(f"{file} does not say with which prompt it was trained; remove it, or train again")
-    return prompt | ({"format": record["format"]} if "format" in record else {})
 
 
 def main() -> None:

@@ -1,13 +1,13 @@
 """A plain BERT encoder as an ONNX graph with dynamic batch and sequence length, built from its weights.
 
-Inputs `input_ids`, `attention_mask`, `token_type_ids` (int64 [batch, seq]), output `last_hidden_state`
-(float32 [batch, seq, dim]). Query, key and value are one matrix product. With `int8` the matrices become
-8-bit with one scale per output column, and activations are quantised on the fly; embeddings, norms and
-softmax stay fp32.
+Inputs `input_ids`, `attention_mask`, `token_type_ids` (int64 [batch, seq]); see `Output` for the output.
+Query, key and value are one matrix product. With `int8` the matrices become 8-bit with one scale per output
+column, and activations are quantised on the fly; embeddings, norms and softmax stay fp32.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,18 @@ class _Graph:
         return self.op("LayerNormalization", x, scale, bias, name=result, axis=-1, epsilon=NORM_EPSILON)
 
 
-def write_bert(weights: Weights, path: Path, *, heads: int, int8: bool) -> None:
+class Output(StrEnum):
+    """What a graph gives: hidden states [batch, seq, dim], or the logits [batch, labels] of the
+    classification head that cross-encoders have (`BertForSequenceClassification`).
+    """
+
+    HIDDEN = "last_hidden_state"
+    LOGITS = "logits"
+
+
+def write_bert(
+    weights: Weights, path: Path, *, heads: int, int8: bool, output: Output = Output.HIDDEN
+) -> None:
     """Write the graph of a BERT encoder with `weights` to `path`. Raises `SourceError` when a weight is
     missing."""
     import onnx
@@ -85,15 +96,16 @@ def write_bert(weights: Weights, path: Path, *, heads: int, int8: bool) -> None:
 
     graph = _Graph(int8=int8)
     try:
-        dim = _assemble(graph, weights, heads=heads)
+        width = _assemble(graph, weights, heads=heads, output=output)
     except KeyError as error:
         raise SourceError(f"the weights lack {error}, so this is not a plain BERT encoder") from error
     names = ("input_ids", "attention_mask", "token_type_ids")
+    shape = ["batch", "seq", width] if output is Output.HIDDEN else ["batch", width]
     made = helper.make_graph(
         graph.nodes,
         "bert",
         [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "seq"]) for name in names],
-        [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["batch", "seq", dim])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)],
         [numpy_helper.from_array(np.asarray(v), name) for name, v in graph.constants.items()],
     )
     imports = [helper.make_opsetid("", OPSET)]
@@ -106,7 +118,8 @@ def layer_count(weights: Weights) -> int:
     return len({name.split(".")[2] for name in weights if name.startswith("encoder.layer.")})
 
 
-def _assemble(graph: _Graph, weights: Weights, *, heads: int) -> int:
+def _assemble(graph: _Graph, weights: Weights, *, heads: int, output: Output) -> int:
+    """Add all nodes; the width of the output."""
     hidden = _embed(graph, weights)
     mask = graph.op(
         "Cast", graph.op("Unsqueeze", "attention_mask", graph.constant("mask_axes", _ints(1, 2))), to=1
@@ -115,9 +128,27 @@ def _assemble(graph: _Graph, weights: Weights, *, heads: int) -> int:
     away = graph.op("Mul", graph.op("Sub", one, mask), graph.constant("masked", _floats(MASKED)))
     layers = layer_count(weights)
     for index in range(layers):
-        last = index == layers - 1
+        last = index == layers - 1 and output is Output.HIDDEN
         hidden = _layer(graph, weights, hidden, away, index=index, heads=heads, last=last)
-    return int(weights["embeddings.LayerNorm.weight"].shape[0])
+    if output is Output.HIDDEN:
+        return int(weights["embeddings.LayerNorm.weight"].shape[0])
+    return _classify(graph, weights, hidden)
+
+
+def _classify(graph: _Graph, weights: Weights, hidden: str) -> int:
+    """BERT's pooler over the first token, then the classifier; both stay fp32, they are two small
+    matrices.
+    """
+    first = graph.op("Gather", hidden, graph.constant("first_token", _index(0)), axis=1)
+    pooled = graph.op("Tanh", _small(graph, weights, first, "pooler.dense"))
+    _small(graph, weights, pooled, "classifier", result=Output.LOGITS)
+    return int(weights["classifier.weight"].shape[0])
+
+
+def _small(graph: _Graph, weights: Weights, x: str, name: str, *, result: str = "") -> str:
+    matrix = graph.constant(f"{name}.weight", np.ascontiguousarray(weights[f"{name}.weight"].T))
+    bias = graph.constant(f"{name}.bias", weights[f"{name}.bias"])
+    return graph.op("Add", graph.op("MatMul", x, matrix), bias, name=result)
 
 
 def _embed(graph: _Graph, weights: Weights) -> str:

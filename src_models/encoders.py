@@ -1,6 +1,7 @@
 """Make an encoder folder that onnxruntime serves without torch, from whatever a source brought.
 
     python -m src_models.encoders HF_FOLDER OUT_FOLDER --family bge    # any plain BERT with safetensors
+    python -m src_models.encoders HF_FOLDER OUT_FOLDER --cross-encoder # a BERT reranker, for `rerank.model`
 
 The folder: `model.onnx` (fp32), `model.int8.onnx` (8-bit matrices), `tokenizer.json`, and `encoder.json` with
 the family's prefixes, pooling, width, maximum length, and `int8_cosine`: the lowest cosine between fp32 and
@@ -21,19 +22,11 @@ from numpy.typing import NDArray
 
 from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
-from src_models.bert_onnx import write_bert
+from src_models.bert_onnx import Output, write_bert
 from src_models.catalog import SourceError
+from src_models.families import FAMILIES
 from src_models.weights import Weights, read_onnx, read_safetensors, unpack_onnx
 
-FAMILIES: Mapping[str, Mapping[str, str]] = {
-    "e5": {"pooling": "mean", "query_prefix": "query: ", "passage_prefix": "passage: "},
-    "minilm": {"pooling": "mean", "query_prefix": "", "passage_prefix": ""},
-    "bge": {
-        "pooling": "cls",
-        "query_prefix": "Represent this sentence for searching relevant passages: ",
-        "passage_prefix": "",
-    },
-}
 PROBES = (
     "Who wrote the novel on which the film was based?",
     "The river rises in the Alps and flows through four countries before it reaches the sea.",
@@ -59,7 +52,7 @@ def build_encoder(
         "dim": int(weights["embeddings.LayerNorm.weight"].shape[0]),
         "normalize": True,
         "max_length": max_length,
-        **FAMILIES[family],
+        **FAMILIES[family]._asdict(),
     }
     facts["int8_cosine"] = round(_int8_cosine(out), 4)
     if facts["int8_cosine"] < INT8_FLOOR:
@@ -104,11 +97,25 @@ def _mean_vectors(model: Path, feed: Mapping[str, NDArray[np.int64]]) -> NDArray
     return unit
 
 
+def build_cross_encoder(folder: Path, out: Path, *, heads: int) -> None:
+    """Write ONNX files (fp32 and int8) of the cross-encoder in `folder`, a `BertForSequenceClassification`,
+    with its tokenizer and config beside them. Raises `SourceError` when the weights are not what they
+    should be.
+    """
+    out.mkdir(parents=True)
+    weights = read_safetensors(folder / "model.safetensors")
+    for name, int8 in (("model.onnx", False), ("model.int8.onnx", True)):
+        write_bert(weights, out / name, heads=heads, int8=int8, output=Output.LOGITS)
+    for name in ("tokenizer.json", "config.json"):
+        shutil.copyfile(folder / name, out / name)
+
+
 def _convert(folder: Path, out: Path, *, family: str) -> None:
+    """`family` empty: a cross-encoder."""
     names = ("model.safetensors", "tokenizer.json", "config.json")
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise UserError(f"{folder} lacks {', '.join(missing)}; give a folder of a BERT encoder from the hub")
+        raise UserError(f"{folder} lacks {', '.join(missing)}; give a folder of a BERT model from the hub")
     if out.exists():
         raise UserError(f"{out} exists; remove it or choose another folder")
     config = json.loads((folder / "config.json").read_bytes())
@@ -117,7 +124,10 @@ def _convert(folder: Path, out: Path, *, family: str) -> None:
     fetched = {name: folder / name for name in names[:2]}
     heads, length = int(config["num_attention_heads"]), int(config["max_position_embeddings"])
     try:
-        build_encoder(fetched, family=family, heads=heads, max_length=length, out=out)
+        if family:
+            build_encoder(fetched, family=family, heads=heads, max_length=length, out=out)
+        else:
+            build_cross_encoder(folder, out, heads=heads)
     except SourceError as error:
         shutil.rmtree(out, ignore_errors=True)
         raise UserError(f"could not convert {folder}: {error}; check that the files are whole") from error
@@ -128,7 +138,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="convert a BERT encoder to an ONNX folder")
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--family", choices=sorted(FAMILIES), required=True)
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--family", choices=sorted(FAMILIES), default="")
+    kind.add_argument("--cross-encoder", action="store_true", help="a reranker with one logit")
     chosen = parser.parse_args()
     _convert(chosen.folder, chosen.out, family=chosen.family)
 

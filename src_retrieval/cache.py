@@ -12,17 +12,19 @@ from collections.abc import Callable, Sequence
 
 from cachetools import LRUCache
 
-from src_retrieval.indexes import Ranked
+from src_retrieval.results import Ranked
 
 _Key = tuple[bytes, int]
 
 
 class ResultCache:
-    """The ranked rows of the latest queries, `capacity` rows in all (about 150 bytes each; 0: none). A query
-    is kept as its hash, so that long ones need no more. Safe for concurrent use.
+    """The ranked rows of the latest queries, `capacity` rows in all (about 150 bytes each; 0: none). A
+    query is kept as its hash, so that long ones need no more; the hash covers `identity`, which names
+    index, encoder and reranker. Safe for concurrent use.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, identity: str) -> None:
+        self._identity = identity.encode()
         self._rows: LRUCache[_Key, list[Ranked]] = LRUCache(capacity, getsizeof=lambda rows: len(rows) + 1)
         self._lock = threading.Lock()
 
@@ -30,7 +32,7 @@ class ResultCache:
         self, search: Callable[[Sequence[str], int], list[list[Ranked]]], queries: Sequence[str], top_n: int
     ) -> tuple[list[list[Ranked]], int]:
         """The rows for each query, in order, and how many were found here; `search` gets the others."""
-        keys = [(_hash(query), top_n) for query in queries]
+        keys = [(self._hash(query), top_n) for query in queries]
         with self._lock:
             known = [self._rows.get(key) for key in keys]
         missing = [at for at, rows in enumerate(known) if rows is None]
@@ -47,6 +49,6 @@ class ResultCache:
                 if len(rows) < self._rows.maxsize:
                     self._rows[key] = rows
 
-
-def _hash(query: str) -> bytes:
-    return hashlib.blake2b(query.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    def _hash(self, query: str) -> bytes:
+        text = self._identity + b"\0" + query.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, digest_size=16).digest()

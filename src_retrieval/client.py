@@ -6,7 +6,7 @@ on the first error and loses the question, reference/rearag.md, section 3).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from src_core.errors import RetrieverError
@@ -92,16 +92,22 @@ def _pair(url: str, reply: Any) -> tuple[list[Any], list[Any]]:
     return reply[0], reply[1]
 
 
-def _passages(url: str, documents: Any, scores: Any) -> list[Passage]:
+def _passages(url: str, documents: list[Any], scores: list[Any]) -> list[Passage]:
+    """A server that is not ours gives its scores in the list only; they count as those of the retrieval."""
     try:
         return [
             Passage(
                 str(row["id"]),
                 title_of(row["contents"]),
                 row["contents"],
-                None if score is None else float(score),
+                _named(row.get("scores", {"retrieval": score})),
             )
             for row, score in zip(documents, scores, strict=True)
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RetrieverError(f"{url}: a document has no id and contents, or no score") from error
+
+
+def _named(scores: Mapping[str, Any]) -> dict[str, float]:
+    """Scores by name, without those that are no numbers (JSON has no infinities: they arrive as null)."""
+    return {str(name): float(value) for name, value in scores.items() if value is not None}

@@ -23,7 +23,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from src_core.errors import UserError
 from src_core.jsonl import write_atomic
-from src_core.types import Passage
 from src_retrieval.npyfile import NpyAppender
 from src_retrieval.rows import (
     CorpusFormat,
@@ -33,7 +32,6 @@ from src_retrieval.rows import (
     parse_jsonl,
     parse_tsv,
     parse_tsv_header,
-    to_passage,
 )
 
 Advance = Callable[[int], None]
@@ -105,10 +103,6 @@ class Corpus:
         if self.info.format is CorpusFormat.JSONL:
             return parse_jsonl(line, number)
         return parse_tsv(line, self.info.columns)
-
-    def passage(self, number: int, score: float | None = None) -> Passage:
-        """Row `number` as a `Passage`."""
-        return to_passage(self.row(number), score)
 
     def document(self, number: int) -> bytes:
         """Row `number` as the wire object `{"id", "contents"}`; the file's own bytes where they are

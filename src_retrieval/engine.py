@@ -1,106 +1,144 @@
-"""Queries in, ranked corpus rows out: encoder, indexes and fusion behind one call; and the checks
-before serving.
-"""
+"""Queries in, ranked corpus rows out: the parts of a search, its steps, and the checks before serving."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from src_core.config import config_class
 from src_core.errors import UserError
-from src_retrieval.bm25 import Bm25Index
+from src_retrieval.backends import options_of
 from src_retrieval.corpus import Corpus, open_corpus
-from src_retrieval.encoders import Encoder, EncoderOptions, FloatArray, load_encoder
+from src_retrieval.encoders.base import Encoder, EncoderOptions
+from src_retrieval.encoders.load import load_encoder
 from src_retrieval.fusion import RRF_K, fuse
-from src_retrieval.indexes import (
-    Ranked,
-    SearchOptions,
-    VectorIndex,
-    on_gpus,
-    open_dense,
-    open_faiss_file,
-    ranked,
-)
-from src_retrieval.layout import IndexLayout, IndexType, Manifest, read_manifest, rebuild_hint
+from src_retrieval.layout import HYBRID, IndexLayout, Manifest, read_manifest, rebuild_hint
+from src_retrieval.rerankers import load_reranker
+from src_retrieval.rerankers.base import Pair, Reranker, RerankOptions
+from src_retrieval.results import FloatArray, Ranked, ranked
+from src_retrieval.sparse import sparse_backend
+from src_retrieval.sparse.base import SparseIndex
+from src_retrieval.vector import vector_backend
+from src_retrieval.vector.base import VectorIndex
+from src_retrieval.vector.faiss_index import FaissIndex, SearchOptions, on_gpus, open_faiss_file
 
 LOG = logging.getLogger("src_retrieval")
 
 
 @config_class
 class EngineConfig:
-    """What to search. The first four names are those of the published `retriever_config.yaml`: the
-    encoder (a folder, a hub name or a registry name), the index (a folder made by `build_index.sh`, or
-    a FAISS file), FAISS on the GPU, and the corpus. `hybrid_depth` rows of each list are fused. `type`
-    empty: as the index was built.
+    """What to search. The first four names are those of the published `retriever_config.yaml`: the encoder
+    (a folder, a hub name or a registry name), the index (a folder made by `build_index.sh`, or a FAISS
+    file), FAISS on the GPU, and the corpus. `type` empty: as the index was built; a hybrid's halves can be
+    served alone. `hybrid_depth` rows of each list are fused. `searching` and `sparse_options` hold the
+    settings of the vector and the word backend; `rerank` empty: no reranker.
     """
 
     retrieval_method: str
     index_path: str
     corpus_path: str
     faiss_gpu: bool = False
-    type: IndexType | None = None
+    type: str | None = None
     hybrid_depth: int = 50
     rrf_constant: int = RRF_K
     encoding: EncoderOptions = EncoderOptions()
-    searching: SearchOptions = SearchOptions()
+    searching: dict[str, Any] = dataclasses.field(default_factory=dict)
+    sparse_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    rerank: RerankOptions | None = None
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SearchEngine:
-    """Searches one corpus. Not for concurrent use: the batcher calls it from one thread."""
+    """The parts that search one corpus, and the steps of a search over them. Each part is for one thread at a
+    time: the pipeline calls each step from a thread of its own.
+    """
 
-    def __init__(
-        self,
-        *,
-        corpus: Corpus,
-        encoder: Encoder | None,
-        dense: VectorIndex | None,
-        bm25: Bm25Index | None,
-        hybrid_depth: int,
-        rrf_constant: int,
-    ) -> None:
-        self.corpus = corpus
-        self._encoder = encoder
-        self._dense = dense
-        self._bm25 = bm25
-        self._depth = hybrid_depth
-        self._constant = rrf_constant
+    corpus: Corpus
+    encoder: Encoder | None
+    dense: VectorIndex | None
+    sparse: SparseIndex | None
+    reranker: Reranker | None
+    config: EngineConfig
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether two lists are fused."""
+        return self.dense is not None and self.sparse is not None
+
+    @property
+    def rerank_batch(self) -> int:
+        """Queries that are reranked together."""
+        return self.config.rerank.max_batch if self.config.rerank else 1
 
     def search(self, queries: Sequence[str], top_n: Sequence[int]) -> list[list[Ranked]]:
-        """The best `top_n[i]` rows for query i, fewer where an index finds fewer."""
-        return self.search_encoded(queries, self.encode(queries), top_n)
+        """The best `top_n[i]` rows for query i, fewer where an index finds fewer; step by step in this
+        thread.
+        """
+        dense = self.search_dense(self.encode(queries), top_n) if self.dense is not None else []
+        rows = self.search_sparse(queries, top_n) if self.sparse is not None else dense
+        if self.hybrid:
+            rows = [self.fuse(*lists) for lists in zip(dense, rows, top_n, strict=True)]
+        return self.rerank(queries, rows, top_n) if self.reranker is not None else rows
 
-    def encode(self, queries: Sequence[str]) -> list[FloatArray | None]:
-        """A vector [dim] per query; None where the index needs none."""
-        if self._encoder is None:
-            return [None] * len(queries)
-        return list(self._encoder.encode_queries(queries))
+    def encode(self, queries: Sequence[str]) -> list[FloatArray]:
+        """A vector [dim] per query."""
+        return list(self.encoder.encode_queries(queries)) if self.encoder is not None else []
 
-    def search_encoded(
-        self, queries: Sequence[str], vectors: Sequence[FloatArray | None], top_n: Sequence[int]
+    def search_dense(self, vectors: Sequence[FloatArray], top_n: Sequence[int]) -> list[list[Ranked]]:
+        """The rows of the vector index for each query, as many as the later steps need."""
+        if self.dense is None:
+            return [[] for _ in top_n]
+        depths = [self._depth(wanted) for wanted in top_n]
+        hits = self.dense.search(np.stack(vectors), max(depths))
+        # Cut to what each query alone would get, so that its batch does not change its answer.
+        return [ranked(hits, at, depth) for at, depth in enumerate(depths)]
+
+    def search_sparse(self, queries: Sequence[str], top_n: Sequence[int]) -> list[list[Ranked]]:
+        """The rows of the word index for each query, as many as the later steps need."""
+        if self.sparse is None:
+            return [[] for _ in top_n]
+        depths = [self._depth(wanted) for wanted in top_n]
+        hits = self.sparse.search(queries, max(depths))
+        return [ranked(hits, at, depth) for at, depth in enumerate(depths)]
+
+    def fuse(self, dense: list[Ranked], sparse: list[Ranked], top_n: int) -> list[Ranked]:
+        """One list of the two of a query."""
+        return fuse([dense, sparse], self._candidates(top_n), constant=self.config.rrf_constant)
+
+    def rerank(
+        self, queries: Sequence[str], rows: Sequence[list[Ranked]], top_n: Sequence[int]
     ) -> list[list[Ranked]]:
-        """`search` with what `encode` gave for the same queries."""
-        deepest = max(top_n)
-        both = self._dense is not None and self._bm25 is not None
-        depth = max(deepest, self._depth) if both else deepest
-        hits = []
-        if self._dense is not None:
-            hits.append(
-                self._dense.search(np.stack([vector for vector in vectors if vector is not None]), depth)
-            )
-        if self._bm25 is not None:
-            hits.append(self._bm25.search(queries, depth))
-        results = []
-        for at, wanted in enumerate(top_n):
-            # Cut to what this query alone would get, so that its batch does not change its answer.
-            own = max(wanted, self._depth) if both else wanted
-            lists = [ranked(each, at, own) for each in hits]
-            results.append(fuse(lists, wanted, constant=self._constant) if both else lists[0])
-        return results
+        """The best `top_n[i]` of the candidates of query i by the reranker's score; ties keep their order."""
+        if self.reranker is None:
+            return [found[:wanted] for found, wanted in zip(rows, top_n, strict=True)]
+        pairs = [
+            Pair(query, self.corpus.row(result.row).contents)
+            for query, found in zip(queries, rows, strict=True)
+            for result in found
+        ]
+        judged = self.reranker.score(pairs) if pairs else np.zeros(0, dtype=np.float32)
+        if not np.isfinite(judged).all():
+            raise ArithmeticError(f"{self.reranker.identity.name} gave scores that are no numbers")
+        scores = iter(judged.tolist())
+        scored = [[result._replace(rerank=next(scores)) for result in found] for found in rows]
+        return [
+            sorted(found, key=lambda result: -result.score)[:wanted]
+            for found, wanted in zip(scored, top_n, strict=True)
+        ]
+
+    def _candidates(self, top_n: int) -> int:
+        """Rows that go into the reranker, or that are answered."""
+        return max(top_n, self.config.rerank.top_n) if self.config.rerank else top_n
+
+    def _depth(self, top_n: int) -> int:
+        """Rows of each index."""
+        wanted = self._candidates(top_n)
+        return max(wanted, self.config.hybrid_depth) if self.hybrid else wanted
 
 
 class OpenedIndex(NamedTuple):
@@ -129,42 +167,50 @@ def open_engine(config: EngineConfig) -> OpenedIndex:
             f"the index in {path} was built from another version of {config.corpus_path}; rebuild it with "
             f"{rebuild_hint(layout)} corpus={config.corpus_path}"
         )
-    kind = _kind(config, manifest, layout)
-    return OpenedIndex(_from_folder(config, layout, manifest, corpus, kind), manifest)
+    return OpenedIndex(_from_folder(config, layout, manifest, corpus), manifest)
 
 
-def _kind(config: EngineConfig, manifest: Manifest, layout: IndexLayout) -> IndexType:
-    """What to serve: as built, or one half of a hybrid."""
-    kind = config.type or manifest.type
-    halves = {manifest.type}
-    if manifest.type is IndexType.HYBRID:
-        halves |= {IndexType.BM25} | ({IndexType(manifest.dense.value)} if manifest.dense else set())
-    if kind not in halves:
-        raise UserError(
-            f"the index in {layout.root} was built as {manifest.type}, the config says {kind}; rebuild it "
-            f"with {rebuild_hint(layout)} type={kind}"
-        )
-    return kind
+def _halves(config: EngineConfig, manifest: Manifest, layout: IndexLayout) -> tuple[str | None, str | None]:
+    """The kinds of vector and word index to serve: as built, or one half of a hybrid."""
+    served = config.type or manifest.type
+    if served == manifest.type:
+        return manifest.dense, manifest.sparse
+    if manifest.type == HYBRID and served == manifest.dense:
+        return served, None
+    if manifest.type == HYBRID and served == manifest.sparse:
+        return None, served
+    raise UserError(
+        f"the index in {layout.root} was built as {manifest.type}, the config says {served}; rebuild it "
+        f"with {rebuild_hint(layout)} type={served}"
+    )
 
 
 def _from_folder(
-    config: EngineConfig, layout: IndexLayout, manifest: Manifest, corpus: Corpus, kind: IndexType
+    config: EngineConfig, layout: IndexLayout, manifest: Manifest, corpus: Corpus
 ) -> SearchEngine:
+    dense_kind, sparse_kind = _halves(config, manifest, layout)
     encoder: Encoder | None = None
     dense: VectorIndex | None = None
-    if kind is not IndexType.BM25 and manifest.dense is not None:
+    sparse: SparseIndex | None = None
+    if dense_kind is not None:
         encoder = load_encoder(config.retrieval_method, config.encoding)
         _require_encoder(encoder, manifest, layout)
-        opened = open_dense(
-            layout,
-            manifest.dense,
-            rows=manifest.rows,
-            dim=encoder.identity.dim,
-            options=config.searching,
-        )
-        dense = on_gpus(opened, config.searching) if config.faiss_gpu else opened
-    bm25 = Bm25Index(layout.bm25) if kind in (IndexType.BM25, IndexType.HYBRID) else None
-    return _engine(config, corpus, encoder, dense, bm25)
+        backend = vector_backend(dense_kind)
+        options = options_of(backend.search_options, config.searching, where="searching")
+        dim = encoder.identity.dim
+        opened = backend.open(dense_kind, layout, rows=manifest.rows, dim=dim, options=options)
+        dense = _on_gpus(opened, options) if config.faiss_gpu else opened
+    if sparse_kind is not None:
+        own = sparse_backend(sparse_kind)
+        options = options_of(own.options, config.sparse_options, where="sparse_options")
+        sparse = own.open(sparse_kind, layout, options)
+    return _engine(config, corpus, encoder=encoder, dense=dense, sparse=sparse)
+
+
+def _on_gpus(index: VectorIndex, options: SearchOptions) -> VectorIndex:
+    if not isinstance(index, FaissIndex):
+        raise UserError("faiss_gpu is true but the index is not one of FAISS; set it to false")
+    return on_gpus(index, options)
 
 
 def _require_encoder(encoder: Encoder, manifest: Manifest, layout: IndexLayout) -> None:
@@ -189,7 +235,8 @@ def _from_file(config: EngineConfig, path: Path) -> SearchEngine:
     LOG.warning("%s has no manifest: that it was built by %s is not checked", path, config.retrieval_method)
     corpus = open_corpus(Path(config.corpus_path), path.with_name(path.name + ".corpus"))
     encoder = load_encoder(config.retrieval_method, config.encoding)
-    index = open_faiss_file(path, config.searching)
+    options = options_of(SearchOptions, config.searching, where="searching")
+    index = open_faiss_file(path, options)
     if index.dim != encoder.identity.dim:
         raise UserError(
             f"{path} holds vectors of {index.dim} dimensions, {config.retrieval_method} makes "
@@ -200,22 +247,19 @@ def _from_file(config: EngineConfig, path: Path) -> SearchEngine:
             f"{path} holds {index.rows} vectors, {config.corpus_path} holds {len(corpus)} passages; "
             "set corpus_path to the corpus that the index was built from"
         )
-    dense = on_gpus(index, config.searching) if config.faiss_gpu else index
-    return _engine(config, corpus, encoder, dense, None)
+    dense = on_gpus(index, options) if config.faiss_gpu else index
+    return _engine(config, corpus, encoder=encoder, dense=dense, sparse=None)
 
 
 def _engine(
     config: EngineConfig,
     corpus: Corpus,
+    *,
     encoder: Encoder | None,
     dense: VectorIndex | None,
-    bm25: Bm25Index | None,
+    sparse: SparseIndex | None,
 ) -> SearchEngine:
+    reranker = load_reranker(config.rerank) if config.rerank else None
     return SearchEngine(
-        corpus=corpus,
-        encoder=encoder,
-        dense=dense,
-        bm25=bm25,
-        hybrid_depth=config.hybrid_depth,
-        rrf_constant=config.rrf_constant,
+        corpus=corpus, encoder=encoder, dense=dense, sparse=sparse, reranker=reranker, config=config
     )

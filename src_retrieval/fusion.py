@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from src_retrieval.indexes import Ranked
+from src_retrieval.results import Ranked
 
 RRF_K = 60
 

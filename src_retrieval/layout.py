@@ -1,41 +1,21 @@
-"""What an index folder holds, as frozen data: file names, the manifest (written last), the types of
-index.
-"""
+"""What an index folder holds, as frozen data: file names, and the manifest (written last)."""
 
 from __future__ import annotations
 
 import dataclasses
-from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from src_core.errors import UserError
 from src_core.jsonl import write_atomic
-from src_retrieval.encoder_spec import EncoderIdentity
+from src_retrieval.encoders.spec import EncoderIdentity
 
-MANIFEST_VERSION = 1
-
-
-class DenseType(StrEnum):
-    """FAISS indexes, all by inner product. `flat` is exact."""
-
-    FLAT = "flat"
-    HNSW = "hnsw"
-    IVF = "ivf"
-    PQ = "pq"
-
-
-class IndexType(StrEnum):
-    """What a server answers from. `hybrid` fuses a dense index with BM25."""
-
-    FLAT = "flat"
-    HNSW = "hnsw"
-    IVF = "ivf"
-    PQ = "pq"
-    BM25 = "bm25"
-    HYBRID = "hybrid"
+MANIFEST_VERSION = 2
+HYBRID = "hybrid"
+"""The type that fuses a vector index with a word index."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,25 +59,36 @@ class IndexLayout:
         """The inverted lists of an IVF index, mapped."""
         return self.root / "ivf.lists"
 
-    def faiss_file(self, kind: DenseType) -> Path:
+    def faiss_file(self, kind: str) -> Path:
         """The FAISS file of an index other than flat."""
         return self.root / f"{kind}.faiss"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an index was built from. `encoder` and `dense` are None for BM25 alone."""
+    """What an index was built from. `dense` and `sparse` are the kinds of its vector and its word index; the
+    one that it does not have is None. `settings` and
+    `library_version` are those of the vector index.
+    """
 
     version: int
-    type: IndexType
-    dense: DenseType | None
+    type: str
+    dense: str | None
+    sparse: str | None
     encoder: EncoderIdentity | None
     rows: int
     corpus_path: str
     corpus_sha256: str
-    faiss_version: str
+    library_version: str
     build_seconds: float
     settings: dict[str, str | int | float | bool]
+
+    def identity(self) -> dict[str, Any]:
+        """What tells two indexes apart: neither where the corpus lay nor how long the build took."""
+        facts = dataclasses.asdict(self)
+        for name in ("version", "corpus_path", "build_seconds", "library_version"):
+            del facts[name]
+        return facts
 
 
 def read_manifest(layout: IndexLayout) -> Manifest | None:
@@ -105,8 +96,12 @@ def read_manifest(layout: IndexLayout) -> Manifest | None:
     if not layout.manifest.is_file():
         return None
     try:
-        return TypeAdapter(Manifest).validate_json(layout.manifest.read_bytes())
-    except ValidationError as error:
+        values = orjson.loads(layout.manifest.read_bytes())
+        if values.get("version") == 1:  # BM25 was the only word index
+            values["library_version"] = values.pop("faiss_version")
+            values["sparse"] = "bm25" if values["type"] in ("bm25", HYBRID) else None
+        return TypeAdapter(Manifest).validate_python(values)
+    except (ValueError, KeyError, AttributeError) as error:  # pydantic's and orjson's errors are ValueErrors
         raise UserError(
             f"{layout.manifest} cannot be read; rebuild the index with {rebuild_hint(layout)}"
         ) from error

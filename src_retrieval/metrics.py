@@ -22,18 +22,28 @@ class ServerMetrics:
         )
         self.queries = Counter("retriever_queries", "Queries answered", registry=registry)
         self.cached = Counter("retriever_cached_queries", "Of them, known from before", registry=registry)
-        self.batch = Histogram(
-            "retriever_batch_size", "Queries per batch", buckets=BATCH_BUCKETS, registry=registry
+        self._batch = Histogram(
+            "retriever_batch_size",
+            "Queries per batch of a stage",
+            ["stage"],
+            buckets=BATCH_BUCKETS,
+            registry=registry,
         )
-        self.encode = Histogram(
-            "retriever_encode_seconds", "Encoding one batch", buckets=SECOND_BUCKETS, registry=registry
-        )
-        self.search = Histogram(
-            "retriever_search_seconds", "Searching one batch", buckets=SECOND_BUCKETS, registry=registry
+        self._seconds = Histogram(
+            "retriever_batch_seconds",
+            "One batch of a stage",
+            ["stage"],
+            buckets=SECOND_BUCKETS,
+            registry=registry,
         )
         self._cpu = Gauge(
             "retriever_cpu_seconds", "User and system time, finer than ticks", registry=registry
         )
+
+    def observe(self, stage: str, size: int, seconds: float) -> None:
+        """Count one batch of a stage."""
+        self._batch.labels(stage).observe(size)
+        self._seconds.labels(stage).observe(seconds)
 
     def text(self) -> bytes:
         """The exposition format."""

@@ -84,9 +84,9 @@ def parse_tsv_header(line: bytes) -> tuple[str, ...]:
     return columns
 
 
-def to_passage(row: Row, score: float | None = None) -> Passage:
+def to_passage(row: Row) -> Passage:
     """The row as the record that the other rooms use."""
-    return Passage(id=row.id, title=title_of(row.contents), contents=row.contents, score=score)
+    return Passage(id=row.id, title=title_of(row.contents), contents=row.contents)
 
 
 def id_hash(row_id: str) -> int:

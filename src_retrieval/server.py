@@ -8,20 +8,20 @@ then on. Set REARAG_TOKEN to ask for a bearer token.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import socket
 import sys
 from pathlib import Path
 
 import uvicorn
 from a2wsgi import WSGIMiddleware
 
-from src_core.config import config_class, dump, load_config
-from src_core.errors import UserError, run_main
+from src_core.config import config_class, load_config
+from src_core.errors import run_main
+from src_core.http_server import bind, start_listening
 from src_retrieval.app import AppOptions, SearchService, make_app
-from src_retrieval.engine import EngineConfig, OpenedIndex, open_engine
+from src_retrieval.engine import EngineConfig, open_engine
+from src_retrieval.identity import describe
 
 LOG = logging.getLogger("src_retrieval")
 TOKEN_VARIABLE = "REARAG_TOKEN"
@@ -45,9 +45,10 @@ def serve(config: ServerConfig) -> None:
     listener = bind(config.host, config.port)
     opened = open_engine(config)
     opened.engine.search(["warm up"], [1])
-    service = SearchService(opened, config.serving)
+    index = describe(opened)
+    service = SearchService(opened.engine, config.serving, identity=str(index["identity"]))
     token = os.environ.get(TOKEN_VARIABLE) or None
-    app = make_app(service, options=config.serving, index=describe(config, opened), token=token)
+    app = make_app(service, options=config.serving, index=index, token=token)
     wrapped = WSGIMiddleware(app, workers=config.workers)
     settings = uvicorn.Config(
         wrapped,
@@ -64,53 +65,6 @@ def serve(config: ServerConfig) -> None:
         uvicorn.Server(settings).run(sockets=[listener])
     finally:
         service.close()
-
-
-def describe(config: ServerConfig, opened: OpenedIndex) -> dict[str, object]:
-    """What `/health` tells about the index: enough to tell two indexes apart, no secrets, no vectors."""
-    manifest = opened.manifest
-    if manifest is None:
-        rows = len(opened.engine.corpus)
-        return {"rows": rows, "encoder": config.retrieval_method, "index": Path(config.index_path).name}
-    facts: dict[str, object] = dump(manifest)
-    for name in ("settings", "corpus_path", "build_seconds"):
-        facts.pop(name)
-    facts["type"] = str(config.type or manifest.type)
-    return facts
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """The socket, bound but not yet listening, so that a port in use is known before minutes of loading."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the protocol is named; with it every reply waits 40 ms.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise _in_use(port) from error
-        raise UserError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; correct host or port"
-        ) from error
-    listener.set_inheritable(True)
-    return listener
-
-
-def start_listening(listener: socket.socket, port: int) -> None:
-    """Listen. Two servers loading at the same time can both bind the port; only one gets to listen."""
-    try:
-        listener.listen(1024)
-    except OSError as error:
-        raise _in_use(port) from error
-
-
-def _in_use(port: int) -> UserError:
-    return UserError(
-        f"port {port} is in use; stop the program that uses it (bash deploy/stop.sh stops ours), or choose "
-        "another with port=N"
-    )
 
 
 def main() -> None:

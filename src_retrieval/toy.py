@@ -66,7 +66,7 @@ class ToyRetriever:
 
     def _with_score(self, at: int, score: float) -> Passage:
         passage = self._passages[at]
-        return Passage(passage.id, passage.title, passage.contents, score)
+        return Passage(passage.id, passage.title, passage.contents, {"retrieval": score})
 
 
 def _words(text: str) -> set[str]:

@@ -9,19 +9,11 @@ from typing import Any
 
 import orjson
 
+from src_core.http_server import RequestError
+
 DEFAULT_TOP_N = 10
 DEFAULT_TOPK = 3
 EMPTY_QUERY = "Query content cannot be empty"
-
-
-class RequestError(Exception):
-    """A request that cannot be answered: HTTP status, a short name, and what to change."""
-
-    def __init__(self, status: int, error: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.error = error
-        self.detail = detail
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

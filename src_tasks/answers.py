@@ -1,20 +1,17 @@
-"""Answer matching: SQuAD normalisation, exact match and token F1 with the maximum over gold aliases.
+"""Normal forms of answers: the one place where "the same answer" is defined.
 
 Source: the SQuAD v1.1 evaluation (lower-case, strip ASCII punctuation, drop a/an/the, collapse spaces) as
-used by ReaRAG (reference section 9.1). We differ in taking the maximum over aliases, in HotpotQA's yes/no
-rule (a yes/no/noanswer that disagrees scores F1 0) and in counting any abstention as `noanswer`.
+used by ReaRAG (reference section 9.1), DeepRAG (11.2) and FlashRAG (2.8). We differ where nothing would be
+left of a text: see `normal_form`.
 """
 
 from __future__ import annotations
 
 import re
 import string
-from collections import Counter
-from collections.abc import Sequence
 
 _DROP = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_CLOSED = frozenset({"yes", "no", "noanswer"})
 NO_ANSWER = "noanswer"
 _ABSTENTION = re.compile(
     r"^(noanswer|no answer( found| available)?|unknown|unanswerable|none|cannot be determined"
@@ -28,42 +25,25 @@ _ABSTENTION = re.compile(
 
 def squad_normalize(text: str) -> str:
     """The published normal form and nothing else: lower-case, drop ASCII punctuation and English articles,
-    collapse white space. Scores that are compared with published ones (`src_eval`) start from it.
+    collapse white space.
     """
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_DROP)).split())
+    return " ".join(_ARTICLES.sub(" ", _bare(text)).split())
+
+
+def normal_form(text: str) -> str:
+    """`squad_normalize`, or where that leaves nothing ("A", "The The", "!!!"), the text with its articles, or
+    with its punctuation too. It is "" for a blank text only, so that no answer equals an answer.
+    """
+    return squad_normalize(text) or " ".join(_bare(text).split()) or " ".join(text.lower().split())
 
 
 def normalize_answer(text: str) -> str:
-    """Lower-case, drop punctuation and English articles, collapse white space; an abstention becomes
-    `noanswer`.
+    """`squad_normalize`; an abstention ("I do not know", "not given") becomes `noanswer`. For loops and
+    filters that must tell an answer from none, not for scores.
     """
     plain = squad_normalize(text)
     return NO_ANSWER if _ABSTENTION.match(plain) else plain
 
 
-def exact_match(prediction: str, golds: Sequence[str]) -> float:
-    """1.0 when the normalised prediction equals some normalised gold, else 0.0. No golds is a ValueError."""
-    _require(golds)
-    ours = normalize_answer(prediction)
-    return float(any(ours == normalize_answer(gold) for gold in golds))
-
-
-def token_f1(prediction: str, golds: Sequence[str]) -> float:
-    """Bag-of-tokens F1 in [0, 1], the maximum over golds. No golds is a ValueError."""
-    _require(golds)
-    return max(_f1(normalize_answer(prediction), normalize_answer(gold)) for gold in golds)
-
-
-def _require(golds: Sequence[str]) -> None:
-    if not golds:
-        raise ValueError("a metric needs at least one gold answer")
-
-
-def _f1(ours: str, gold: str) -> float:
-    if ours != gold and (ours in _CLOSED or gold in _CLOSED):
-        return 0.0
-    a, b = ours.split(), gold.split()
-    shared = sum((Counter(a) & Counter(b)).values())
-    if not shared:
-        return float(a == b)
-    return 2 * shared / (len(a) + len(b))
+def _bare(text: str) -> str:
+    return text.lower().translate(_DROP)

@@ -21,7 +21,8 @@ from pydantic import Field
 
 from src_core.config import config_class, dump
 from src_core.errors import UserError
-from src_core.llm import ChatModel, Completion, Endpoint, Message, Sampling
+from src_core.llm import ChatModel, Completion, Endpoint, Sampling
+from src_core.protocols.records import Message
 from src_core.types import NO_USAGE, Usage
 
 

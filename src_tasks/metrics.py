@@ -1,9 +1,10 @@
 """Answer metrics, each with its source; parity with the published scripts is tested to the last bit.
 
 Every metric takes the prediction and the gold aliases, is the maximum over the aliases, and lies in [0, 1].
-No golds is a ValueError: a metric that cannot be computed has no value. An empty prediction shares nothing
-with a gold and scores 0.0 (only a gold that is empty in its normal form, like "The", equals it). Unlike
-`src_tasks.answers`, which data construction uses, nothing is read as an abstention.
+No golds is a ValueError: a metric that cannot be computed has no value. A blank prediction scores 0.0 in
+every metric. The published scripts call two answers equal when nothing is left of both ("The" and "A", or no
+answer and "The The"); here such texts are compared with their articles and punctuation
+(`src_tasks.answers.normal_form`), which is the only difference.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from functools import lru_cache
 from rapidfuzz.distance import LCSseq
 
 from src_core.errors import UserError
-from src_tasks.answers import squad_normalize
+from src_tasks.answers import NO_ANSWER, normal_form, normalize_answer, squad_normalize
 
 _CLOSED = frozenset({"yes", "no", "noanswer"})
 _WORDS = re.compile(r"[a-z0-9]+")
@@ -31,35 +32,35 @@ _CHINESE_PUNCTUATION = frozenset(
 
 def em(prediction: str, golds: Sequence[str]) -> float:
     """Exact match of normal forms (SQuAD v1.1 `exact_match_score`; FlashRAG `em`)."""
-    return _plain_scores(prediction, golds)["em"]
+    return answer_scores(prediction, golds)["em"]
 
 
 def f1(prediction: str, golds: Sequence[str]) -> float:
     """Token F1 where a yes, no or noanswer on either side that is not met exactly scores 0 (HotpotQA's
     `f1_score`, which FlashRAG, DRAGIN and DeepRAG took over).
     """
-    return _plain_scores(prediction, golds)["f1"]
+    return answer_scores(prediction, golds)["f1"]
 
 
 def squad_f1(prediction: str, golds: Sequence[str]) -> float:
     """Token F1 without a rule for yes and no (SQuAD v1.1 `f1_score`)."""
     _require(golds)
-    ours = squad_normalize(prediction).split()
-    return max(_overlap(ours, squad_normalize(gold).split()) for gold in golds)
+    ours = normal_form(prediction).split()
+    return max(_overlap(ours, normal_form(gold).split()) for gold in golds)
 
 
 def cover_em(prediction: str, golds: Sequence[str]) -> float:
     """Whether a gold's normal form is a substring of the prediction's (FlashRAG's `acc`: characters, so
-    "art" is covered by "party"). We differ where a gold's normal form is empty: it covers nothing but itself.
+    "art" is covered by "party"). A gold like "The The" covers nothing but itself.
     """
-    return _plain_scores(prediction, golds)["cover_em"]
+    return answer_scores(prediction, golds)["cover_em"]
 
 
 def rouge_l(prediction: str, golds: Sequence[str]) -> float:
     """F-measure of the longest common subsequence of lower-case `[a-z0-9]+` tokens (rouge-score's `rougeL`
     without stemmer).
     """
-    return _plain_scores(prediction, golds)["rouge_l"]
+    return answer_scores(prediction, golds)["rouge_l"]
 
 
 def chinese_f1(prediction: str, golds: Sequence[str]) -> float:
@@ -71,12 +72,41 @@ def chinese_f1(prediction: str, golds: Sequence[str]) -> float:
     return max(_overlap(ours, _chinese_words(gold)) for gold in golds)
 
 
+def exact_match(prediction: str, golds: Sequence[str]) -> float:
+    """`em` where every way to abstain is the answer `noanswer`: what construction filters by, no score."""
+    return em(_as_answer(prediction), [_as_answer(gold) for gold in golds])
+
+
+def token_f1(prediction: str, golds: Sequence[str]) -> float:
+    """`f1` where every way to abstain is the answer `noanswer`: what construction filters by, no score."""
+    return f1(_as_answer(prediction), [_as_answer(gold) for gold in golds])
+
+
+def chinese_scores(prediction: str, golds: Sequence[str]) -> dict[str, float]:
+    """`zh_f1` where a gold is Chinese, else nothing."""
+    return {"zh_f1": chinese_f1(prediction, golds)} if any(map(_HAN.search, golds)) else {}
+
+
 def answer_scores(prediction: str, golds: Sequence[str]) -> dict[str, float]:
-    """`em`, `f1`, `cover_em` and `rouge_l` in one pass; `zh_f1` too where a gold is Chinese."""
-    scores = _plain_scores(prediction, golds)
-    if any(_HAN.search(gold) for gold in golds):
-        scores["zh_f1"] = chinese_f1(prediction, golds)
-    return scores
+    """`em`, `f1`, `cover_em` and `rouge_l` in one pass."""
+    _require(golds)
+    ours, our_words = normal_form(prediction), _WORDS.findall(prediction.lower())
+    tokens = ours.split()
+    best = {"em": 0.0, "f1": 0.0, "cover_em": 0.0, "rouge_l": 0.0}
+    if not ours:
+        return best
+    for gold in golds:
+        usual = squad_normalize(gold)
+        theirs = usual or normal_form(gold)
+        found = (
+            float(ours == theirs),
+            _closed_overlap(tokens, theirs.split()),
+            float(theirs in ours if usual else ours == theirs),
+            _lcs_f(our_words, _WORDS.findall(gold.lower())),
+        )
+        for name, value in zip(best, found, strict=True):
+            best[name] = max(best[name], value)
+    return best
 
 
 def _require(golds: Sequence[str]) -> None:
@@ -84,22 +114,8 @@ def _require(golds: Sequence[str]) -> None:
         raise ValueError("a metric needs at least one gold answer")
 
 
-def _plain_scores(prediction: str, golds: Sequence[str]) -> dict[str, float]:
-    _require(golds)
-    ours, our_words = squad_normalize(prediction), _WORDS.findall(prediction.lower())
-    tokens = ours.split()
-    best = {"em": 0.0, "f1": 0.0, "cover_em": 0.0, "rouge_l": 0.0}
-    for gold in golds:
-        theirs = squad_normalize(gold)
-        found = (
-            float(ours == theirs),
-            _closed_overlap(tokens, theirs.split()),
-            float(theirs in ours if theirs else not ours),
-            _lcs_f(our_words, _WORDS.findall(gold.lower())),
-        )
-        for name, value in zip(best, found, strict=True):
-            best[name] = max(best[name], value)
-    return best
+def _as_answer(text: str) -> str:
+    return NO_ANSWER if normalize_answer(text) == NO_ANSWER else text
 
 
 def _closed_overlap(ours: Sequence[str], gold: Sequence[str]) -> float:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from src_core.config import config_class
-from src_core.render import PromptStyle
+from src_core.conversations import PUBLISHED
+from src_core.protocols.records import PromptStyle
 from src_core.rundir import OnExisting
 
 Positive = Annotated[int, Field(ge=1)]
@@ -17,10 +18,12 @@ Positive = Annotated[int, Field(ge=1)]
 class DataFile:
     """A file of training rows: conversations (`conversations.train.jsonl`, a published ReaRAG file),
     preference pairs or rollouts, as the objective wants. `n` of its rows are drawn with the run's seed (-1:
-    all); of conversations only those with at least `min_searches` observations.
+    all); of conversations only those with at least `min_searches` observations. `format` is that of rows
+    which name none, as published conversations do.
     """
 
     path: str
+    format: str = PUBLISHED
     n: Annotated[int, Field(ge=-1)] = -1
     min_searches: Annotated[int, Field(ge=0)] = 0
 

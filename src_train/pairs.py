@@ -2,10 +2,10 @@
 
     {"format": "rearag", "prompt": [turns], "chosen": [turns], "rejected": [turns]}
 
-One per line, or a JSON array. Turns are those of the published schema (`src_core.messages`): `content`, and
-`reasoning` of the assistant. Either side continues the prompt, begins with a turn of the assistant, and only
-its own turns are trained: the assistant's turns inside the prompt are context. A part may also be a
-conversation row, `{"format", "messages"}`.
+One per line, or a JSON array. Turns are those of the published schema (`src_core.conversations`):
+`content`, and `reasoning` of the assistant. Either side continues the prompt, begins with a turn of the
+assistant, and only its own turns are trained: the assistant's turns inside the prompt are context. A part
+may also be a conversation row, `{"format", "messages"}`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src_core.chat_tokenizer import ChatTokenizer, Encoded
+from src_core.conversations import plain_protocol, without_nulls
 from src_core.errors import UserError
-from src_core.messages import without_nulls
-from src_core.render import PromptStyle, chat_messages
+from src_core.protocols import load_protocol
+from src_core.protocols.base import Protocol
+from src_core.protocols.chat import Chat
+from src_core.protocols.records import ChatTurn, Layout, PromptStyle
 from src_core.rowfiles import RawRow, file_rows
 from src_train.config import DataFile
 from src_train.rows import (
@@ -30,7 +33,6 @@ from src_train.rows import (
     encode_at,
     no_progress,
     require_rows,
-    trainable_problem,
 )
 
 SIDES = ("chosen", "rejected")
@@ -119,7 +121,7 @@ def _pair_problem(pair: Pair) -> str:
             return f"{name} has no turn of the assistant"
         if side[0].get("role") != "assistant":
             return f"{name} begins with a turn of the {side[0].get('role')}, not of the assistant"
-        if problem := trainable_problem([*pair.prompt, *side]):
+        if problem := plain_protocol(Chat.name).check([*pair.prompt, *side]):
             return f"prompt and {name}: {problem}"
     if pair.chosen == pair.rejected:
         return "chosen and rejected are the same"
@@ -129,13 +131,17 @@ def _pair_problem(pair: Pair) -> str:
 def encode_pair(
     place: str, pair: Pair, encoder: ChatTokenizer, style: PromptStyle
 ) -> tuple[TrainRow, TrainRow]:
-    """The two sides, each behind the prompt. Raises `UserError` naming `place` when the template cannot carry
-    a side, or does not begin both with the ids of the prompt that inference would send.
+    """The two sides, each behind the prompt. Raises `UserError` naming `place` for an unknown format, when
+    the template cannot carry a side, or when it does not begin both with the ids that inference would send.
     """
-    prompt = np.asarray(encoder.token_ids(encoder.prompt(chat_messages(style, pair.prompt))), dtype=np.int32)
+    try:
+        protocol = load_protocol(pair.format, None if pair.format == Chat.name else style)
+        prompt = np.asarray(encoder.prompt_ids(protocol.lay_out(pair.prompt)), dtype=np.int32)
+    except (UserError, ValueError) as error:
+        raise UserError(f"{place} cannot be trained on: {error}") from error
     sides = []
     for name, side in zip(SIDES, (pair.chosen, pair.rejected), strict=True):
-        encoded = encode_at(place, chat_messages(style, [*pair.prompt, *side]), encoder)
+        encoded = encode_at(place, _behind_prompt(place, protocol, pair.prompt, side), encoder)
         if not np.array_equal(encoded.ids[: len(prompt)], prompt):
             raise UserError(
                 f"{place}: {name} does not share the prompt's prefix: the chat template writes the prompt"
@@ -147,3 +153,15 @@ def encode_pair(
     if np.array_equal(sides[0].encoded.ids, sides[1].encoded.ids):
         raise UserError(f"{place} cannot be trained on: chosen and rejected are the same tokens")
     return sides[0], sides[1]
+
+
+def _behind_prompt(place: str, protocol: Protocol, prompt: Turns, side: Turns) -> list[ChatTurn]:
+    """The chat messages of a side behind its prompt."""
+    if protocol.layout is not Layout.HISTORY_IN_USER_TURN:
+        return protocol.lay_out([*prompt, *side])
+    if len(side) > 1:
+        raise UserError(
+            f"{place} cannot be trained on: the format {protocol.name} asks for each step anew, so a side is"
+            f" one turn of the assistant, not {len(side)} turns"
+        )
+    return [*protocol.lay_out(prompt), ChatTurn.of("assistant", side[0]["reasoning"], trained=True)]

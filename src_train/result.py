@@ -10,7 +10,8 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from src_core.config import dump
-from src_models.files import TRAINING
+from src_core.protocols.chat import Chat
+from src_core.trained_prompt import TRAINING
 from src_train.config import TrainConfig
 from src_train.data import Data
 from src_train.model import halve_adapter
@@ -44,10 +45,10 @@ def write_result(trainer: PackedTrainer, config: TrainConfig, folder: Path, path
 
 
 def training_record(config: TrainConfig, data: Data) -> dict[str, Any]:
-    """What `training.json` says: run, objective, prompt, and the format where all rows have the same one
-    (read by `src_models.adapters.trained_prompt`).
+    """What `training.json` says: run, objective, prompt, and the format where all rows, plain conversations
+    aside, have the same one (read by `src_core.trained_prompt`).
     """
-    formats = data.train.formats()
+    formats = data.train.formats() - {Chat.name}
     record = {"run": config.run_name, "objective": config.objective, "prompt": dump(config.prompt)}
     return record | ({"format": formats.pop()} if len(formats) == 1 and "" not in formats else {})
 

@@ -12,14 +12,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from src_core.chat_tokenizer import ChatTokenizer, Encoded, EncodeError
+from src_core.conversations import Conversation, plain_protocol, read_conversations
 from src_core.errors import UserError
-from src_core.llm import Message
-from src_core.messages import Conversation, read_conversations
-from src_core.render import PromptStyle, chat_messages
+from src_core.protocols import load_protocol
+from src_core.protocols.chat import Chat
+from src_core.protocols.records import ChatTurn, Layout, PromptStyle
 from src_train.config import DataFile
 from src_train.packing import REF_LOGPROBS, Values, loss_mask, pack
 
-PLAIN = PromptStyle()
 _NAMED = 3  # rows named in a message
 T = TypeVar("T")
 
@@ -77,6 +77,14 @@ class Rows(NamedTuple):
         return hashed.hexdigest()[:16]
 
 
+class _Sample(NamedTuple):
+    """What is trained on as one row: all of a conversation, or one step of it with its history."""
+
+    place: str
+    format: str
+    turns: list[ChatTurn]
+
+
 class Limit(NamedTuple):
     """What becomes of rows with more than `max_length` tokens: dropped, or the run ends."""
 
@@ -120,8 +128,9 @@ def read_rows(
     too_long: list[tuple[str, int]] = []
     limit = Limit(max_length, drop_long)
     for file in files:
-        for place, messages in _sampled(file, style, seed):
-            row = TrainRow(place, encode_at(place, messages, encoder))
+        for sample in _sampled(file, style, seed):
+            encoded = encode_at(sample.place, sample.turns, encoder)
+            row = TrainRow(sample.place, encoded, format=sample.format)
             if limit.keeps(row, too_long):
                 rows.append(row)
             on_row()
@@ -148,49 +157,42 @@ def draw(file: DataFile, items: Iterable[T], seed: int) -> Iterable[T]:
     return [read[at] for at in sorted(picked)]
 
 
-def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[tuple[str, list[Message]]]:
-    """The rows to take of a file, as chat messages. What is no chain (general data, the reader's rows) gets
-    no system turn of the loop.
+def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[_Sample]:
+    """The samples to take of a file, laid out by the protocol of each row. The prompt style of the run is
+    that of the loop: plain conversations (general data, the reader's rows) get no system turn of it.
     """
-    conversations: Iterable[Conversation] = read_conversations(Path(file.path))
+    conversations: Iterable[Conversation] = read_conversations(Path(file.path), default_format=file.format)
     if file.min_searches:
         conversations = (each for each in conversations if _searches(each) >= file.min_searches)
     for conversation in draw(file, conversations, seed):
         place = f"{file.path}:{conversation.place}"
-        messages = conversation.messages
-        problem = trainable_problem(messages) if messages else conversation.problem
-        if problem:
-            raise UserError(f"{place} cannot be trained on: {problem}")
-        yield place, chat_messages(PLAIN if conversation.problem else style, messages)
+        if conversation.problem:
+            raise UserError(
+                f"{place} is no conversation of the format {conversation.format}: {conversation.problem}"
+                f"{_hint(conversation)}"
+            )
+        protocol = load_protocol(conversation.format, None if conversation.format == Chat.name else style)
+        for number, sample in enumerate(protocol.samples(conversation.messages), start=1):
+            several = protocol.layout is Layout.HISTORY_IN_USER_TURN
+            yield _Sample(f"{place}, step {number}" if several else place, conversation.format, sample)
 
 
 def _searches(conversation: Conversation) -> int:
     return sum(turn.get("role") == "observation" for turn in conversation.messages)
 
 
-def trainable_problem(messages: Sequence[dict[str, str]]) -> str:
-    """What keeps a conversation from being trained on, "" when nothing does. Less is asked than of a chain
-    (`src_core.messages`): rows of general data and of the reader are questions and plain replies.
-    """
-    if not messages:
-        return "no list of messages"
-    for number, turn in enumerate(messages, start=1):
-        key = "reasoning" if turn.get("role") == "assistant" else "content"
-        if turn.get("role") not in ("system", "user", "assistant", "observation"):
-            return f"turn {number} has the unknown role {turn.get('role')!r}"
-        if not isinstance(turn.get(key), str) or not turn[key].strip():
-            return f"turn {number}, of the {turn['role']}, has no {key}"
-    if not any(turn["role"] == "assistant" for turn in messages):
-        return "no turn of the assistant"
-    return ""
+def _hint(conversation: Conversation) -> str:
+    """What a person can do about a row that is not of the format that the file was said to have."""
+    plain = not plain_protocol(Chat.name).check(conversation.messages)
+    return "; set format: chat for a file of plain conversations" if plain else ""
 
 
-def encode_at(place: str, messages: list[Message], encoder: ChatTokenizer) -> Encoded:
+def encode_at(place: str, turns: Sequence[ChatTurn], tokenizer: ChatTokenizer) -> Encoded:
     """Ids and loss mask of a conversation. Raises `UserError` naming `place` for one that the chat template
     cannot carry.
     """
     try:
-        return encoder.encode(messages)
+        return tokenizer.encode(turns)
     except (EncodeError, ValueError) as error:
         raise UserError(f"{place}: {error}") from error
 

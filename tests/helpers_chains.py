@@ -28,7 +28,7 @@ def question(text: str = QUESTION, golds: tuple[str, ...] = GOLDS, **meta: Any) 
 
 
 def search(n: int, query: str, observation: str, thought: str = "So I need to look this up.") -> Step:
-    passage = Passage(f"p{n}", "Title", f"Title\n{observation}", 0.5)
+    passage = Passage(f"p{n}", "Title", f"Title\n{observation}", {"retrieval": 0.5})
     return Step(n, thought, Search(query), observation, (passage,), usage=Usage(1, 100, 20))
 
 

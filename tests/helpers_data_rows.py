@@ -210,6 +210,7 @@ PROJECT: Row = {
         {"question": "Where was Orla Venn born?"},
     ],
 }
+MMLU: Row = {"question": "What burns?", "A": "iron", "B": "peat", "C": "slate", "D": "lead", "answer": "B"}
 ROWS: dict[str, list[Row]] = {
     "hotpotqa": [HOTPOTQA, HOTPOTQA_HUB],
     "musique": [MUSIQUE],
@@ -229,6 +230,11 @@ ROWS: dict[str, list[Row]] = {
         {"id": 4, "question": "When was that?", "answers": [1881, "the year 1881"]},
     ],
     "project": [PROJECT],
+    "mmlu": [MMLU],
+    "multiple_choice": [
+        {"question": "What is a heron?", "choices": ["a fish", "a bird"], "answer": 1},
+        {"question": "What is an eel?", "choices": ["a fish", "a bird"], "answer": "A", "subject": "zoology"},
+    ],
 }
 
 

@@ -14,9 +14,9 @@ import uvicorn
 from helpers_llm import PATIENCE, FakeLLM, settings_for, step_for
 
 from src_core.config import load_config
+from src_core.http_server import bind
 from src_demo.app import DemoApp
 from src_demo.config import DemoConfig
-from src_retrieval.server import bind
 
 GPU = Path("configs/infer/gpu.yaml")
 

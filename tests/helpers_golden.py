@@ -68,7 +68,7 @@ ALL = {**CASES, "rearag": REARAG, "naive_rag": NAIVE, "closed_book": CLOSED}
 
 def own_settings(case: Case) -> list[str]:
     """The settings of a case as the command takes them."""
-    return [f"baselines.{key}={value}" for key, value in case.settings.items()]
+    return [f"method_settings.{key}={value}" for key, value in case.settings.items()]
 
 
 @contextmanager
@@ -151,13 +151,13 @@ def plain_row(row: dict[str, Any]) -> dict[str, Any]:
                 "action": step["action"],
                 "observation": step["observation"],
                 "passages": [
-                    [passage["id"], passage["title"], passage["contents"], passage["score"]]
+                    [passage["id"], passage["title"], passage["contents"], passage["scores"].get("retrieval")]
                     for passage in step["passages"]
                 ],
                 "reply": step["reply"],
                 "think": step["think"],
-                "parse_fixes": step["repairs"],
-                "parse_failures": step["rejected"],
+                "parse_fixes": step["parse_fixes"],
+                "parse_failures": step["parse_failures"],
                 "repeated": step["repeated"],
                 "usage": step["usage"],
             }
@@ -185,9 +185,10 @@ def conversations() -> dict[str, Any]:
     """Chains of the annotated teacher and sound chains, as they are exported."""
     from helpers_chains import chain, question, search, write_chains
 
-    from src_core.render import PromptStyle
+    from src_core.protocols.rearag import ReaRag
+    from src_core.protocols.records import PromptStyle
     from src_data.exporting.export import ExportConfig
-    from src_data.filters.filter_trajectory import CleanConfig
+    from src_data.filters.filter_trajectory import FilterConfig
     from src_data.postprocess import finish_run
 
     with tempfile.TemporaryDirectory() as made:
@@ -199,7 +200,7 @@ def conversations() -> dict[str, Any]:
         write_chains(folder, *rows)
         style = PromptStyle()
         export = ExportConfig(validation_share=0.3, reader_passage_chars=200)
-        done = finish_run(folder, clean=CleanConfig(), export=export, style=style).export
+        done = finish_run(folder, clean=FilterConfig(), export=export, protocol=ReaRag(style)).export
         return {
             "conversations": [row["messages"] for row in json.loads(done.conversations.read_bytes())],
             "train": [json.loads(line)["messages"] for line in done.train_file.read_bytes().splitlines()],
@@ -214,7 +215,7 @@ def token_ids() -> dict[str, Any]:
     from helpers_train import FAMILIES, style, tokenizer_folder
 
     from src_core.chat_tokenizer import ChatTokenizer
-    from src_core.render import chat_messages, conversation
+    from src_core.protocols.rearag import ReaRag
     from src_core.types import Step
 
     steps = [
@@ -230,7 +231,7 @@ def token_ids() -> dict[str, Any]:
             encoder = ChatTokenizer(tokenizer_folder(Path(made), family))
             for system in ("", "Be brief."):
                 how = style(family, system=system)
-                encoded = encoder.encode(chat_messages(how, conversation(how, "Who won, and when?", steps)))
+                encoded = encoder.encode(ReaRag(how).lay_out(ReaRag(how).turns("Who won, and when?", steps)))
                 key = f"{family}{' with system' if system else ''}"
                 found[key] = {
                     "ids": encoded.ids.tolist(),
@@ -257,7 +258,8 @@ PAIRS = [
 def scores() -> list[Any]:
     """Every text metric on fixed pairs."""
     from src_tasks import metrics
-    from src_tasks.answers import exact_match, normalize_answer, token_f1
+    from src_tasks.answers import normalize_answer
+    from src_tasks.metrics import exact_match, token_f1
 
     names = ("em", "f1", "squad_f1", "cover_em", "rouge_l", "chinese_f1")
     table = []

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from src_core.actions import render_step
+from src_core.protocols.rearag import render_step
 from src_core.types import Finish, Search
 
 Handler = Callable[[dict[str, Any]], Awaitable[str | web.StreamResponse]]

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from src_core.grammar import Constrain
+from src_core.endpoints import make_model
 from src_core.llm import ChatModel, Endpoint, Sampling
-from src_core.render import PromptStyle
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
 from src_core.scripted import ScriptedModel
 from src_core.types import Passage, Question, Search, Status, Step, Trajectory
-from src_infer.agent import Agent
-from src_infer.build import make_model
-from src_infer.config import BaselineSettings
 from src_infer.episode import Limits
 from src_infer.methods import load_method
+from src_infer.policy import Policy
 from src_infer.prompts import load_prompt
-from src_infer.rag_engine import CachedRetriever, ObservationMode, RagEngine
+from src_infer.rag_engine import ObservationMode, RagEngine
 from src_infer.runtime import Runtime
 from src_retrieval.client import Retriever
 from src_retrieval.toy import ToyRetriever
@@ -30,7 +29,7 @@ WORLD = [
     Passage("p3", "Bath", "Bath\nBath is a city in England."),
 ]
 ASKED = "Where was the author of Emma born?"
-QUESTION = Question("id", ASKED, ("Steventon",), ("p1", "p2"), {"context_ids": ["p3", "p2", "p1"]})
+QUESTION = Question("id", ASKED, ("Steventon",), ("p1", "p2"), meta={"context_ids": ["p3", "p2", "p1"]})
 
 OBSERVE = "Answer the question at the end in one short sentence"
 FROM_SEARCHES = "Using the search results, answer"
@@ -182,19 +181,14 @@ def runtime_for(
     retriever: Retriever | None = None,
     limits: Limits | None = None,
     printed: list[Step] | None = None,
-    **settings: object,
 ) -> Runtime:
-    """The tools of a run over `WORLD`, one passage per search."""
-    cached = CachedRetriever(retriever or ToyRetriever(WORLD), identity="toy")
-    agent = Agent(
-        model,
-        style=PromptStyle(),
-        sampling=Sampling(temperature=0.0, seed=1),
-        constrain=Constrain.OFF,
-        prompt_tokens=2000,
+    """The runtime of a run over `WORLD`, one passage per search."""
+    retriever = retriever or ToyRetriever(WORLD)
+    policy = Policy(
+        model, ReaRag(PromptStyle()), sampling=Sampling(temperature=0.0, seed=1), prompt_tokens=2000
     )
     rag = RagEngine(
-        retriever=cached,
+        retriever=retriever,
         reader=model,
         prompt=load_prompt("observe"),
         sampling=Sampling(),
@@ -203,23 +197,23 @@ def runtime_for(
         max_passage_chars=200,
     )
     return Runtime(
-        agent=agent,
+        policy=policy,
         reader=model,
         rag=rag,
-        retriever=cached,
+        retriever=retriever,
         limits=limits or Limits(t_max=8, step_tries=2),
         final_sampling=Sampling(max_tokens=8),
         answer_from="reader",
         top_k=1,
         max_passage_chars=200,
-        baselines=BaselineSettings(**settings),  # type: ignore[arg-type]
         on_step=(lambda _, step: printed.append(step)) if printed is not None else None,
     )
 
 
-def answered(method: str, runtime: Runtime, question: Question = QUESTION) -> Trajectory:
+def answered(method: str, runtime: Runtime, question: Question = QUESTION, **settings: object) -> Trajectory:
     """The row of one question."""
-    return asyncio.run(load_method(method).run(question, runtime))
+    made = load_method(method, settings)
+    return asyncio.run(made.run(question, replace(runtime, settings=made.settings)))
 
 
 def queries(trajectory: Trajectory) -> list[str]:

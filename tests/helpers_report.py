@@ -25,7 +25,7 @@ from src_core.types import (
     to_json,
 )
 from src_eval.records import Estimate, QuestionScore, RunScore
-from src_tasks.answers import exact_match, token_f1
+from src_tasks.metrics import exact_match, token_f1
 
 PROSE = (
     "the river town was founded by a composer whose opera about an island queen first played in winter "
@@ -50,7 +50,7 @@ def scored(trajectory: Trajectory) -> QuestionScore:
     if asked.answers:
         metrics["em"] = exact_match(trajectory.answer, asked.answers)
         metrics["f1"] = token_f1(trajectory.answer, asked.answers)
-    kind, source = str(meta.get("type", "")), str(meta.get("dataset", "toyset"))
+    group, source = str(meta.get("type", "")), str(meta.get("dataset", "toyset"))
     return QuestionScore(
         id=asked.id,
         question=asked.question,
@@ -58,7 +58,7 @@ def scored(trajectory: Trajectory) -> QuestionScore:
         prediction=trajectory.answer,
         status=trajectory.status.value,
         source=source,
-        kind=kind,
+        group=group,
         hops=meta.get("hops"),
         metrics=metrics,
     )
@@ -108,7 +108,7 @@ def _trajectory(number: int, draw: random.Random, searches: int, passages: int, 
         text,
         golds,
         (f"p{number}-1-0",),
-        {"dataset": "toyset" if number % 3 else "otherset", "type": ("bridge", "comparison")[number % 2]}
+        meta={"dataset": "toyset" if number % 3 else "otherset", "type": ("bridge", "comparison")[number % 2]}
         | {"hops": 2 + number % 3},
     )
     steps = [
@@ -143,7 +143,7 @@ def _trajectory(number: int, draw: random.Random, searches: int, passages: int, 
 
 def _passage(name: str, prose: str, chars: int) -> Passage:
     text = f"Passage {name}\nIt stood in Gold town {name.split('-')[0]}; {prose}"
-    return Passage(f"p{name}", f"Passage {name}", text[:chars], 0.5)
+    return Passage(f"p{name}", f"Passage {name}", text[:chars], {"retrieval": 0.5})
 
 
 def _prose(draw: random.Random, chars: int) -> str:

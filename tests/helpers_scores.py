@@ -32,7 +32,7 @@ def answered(
     **meta: Any,
 ) -> Trajectory:
     """A trajectory that found the passages of `searches` and ended with `answer`."""
-    question = Question(question_id(text, golds), text, golds, tuple(supporting), meta)
+    question = Question(question_id(text, golds), text, golds, tuple(supporting), meta=meta)
     steps = [
         Step(n, "", Search(f"{text} {n}"), "seen", tuple(Passage(name, name, name) for name in found))
         for n, found in enumerate(searches, start=1)

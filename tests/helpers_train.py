@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from src_core.render import PromptStyle, conversation
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
 from src_core.types import Finish, Search, Step
 
 TEMPLATES = Path("configs/chat_templates")
@@ -81,9 +82,11 @@ def style(family: str, *, system: str = "") -> PromptStyle:
     )
 
 
-def write_rows(path: Path, rows: list[list[dict[str, str]]]) -> Path:
-    """A conversation file."""
-    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+def write_rows(path: Path, rows: list[list[dict[str, str]]], *, plain: int = 0) -> Path:
+    """A conversation file, in which the last `plain` rows are plain conversations."""
+    formats = [{}] * (len(rows) - plain) + [{"format": "chat"}] * plain
+    made = ({**name, "messages": row} for name, row in zip(formats, rows, strict=True))
+    path.write_text("".join(json.dumps(row) + "\n" for row in made))
     return path
 
 
@@ -102,7 +105,7 @@ def chains(count: int, *, seed: int = 1) -> list[list[dict[str, str]]]:
             for n in range(1, draw.randrange(2, 4))
         ]
         steps.append(Step(len(steps) + 1, "Now I know it.", Finish(f"Ann {number}"), observation=None))
-        made.append(conversation(PromptStyle(), f"Who won race {number}?", steps))
+        made.append(ReaRag(PromptStyle()).turns(f"Who won race {number}?", steps))
     return made
 
 
@@ -118,8 +121,8 @@ def pair_rows(count: int, *, seed: int = 1) -> list[dict[str, Any]]:
         again = Step(2, "Once more.", Search(f"What else is {number}?"), observation=f"That is {seen}")
         then = Step(3, "Known.", Finish(f"Ann {number}"), observation=None)
         question = f"Who won race {number}?"
-        short = conversation(PromptStyle(), question, [first, end])
-        long = conversation(PromptStyle(), question, [first, again, then])
+        short = ReaRag(PromptStyle()).turns(question, [first, end])
+        long = ReaRag(PromptStyle()).turns(question, [first, again, then])
         made.append({"format": "rearag", "prompt": short[:3], "chosen": short[3:], "rejected": long[3:]})
     return made
 

@@ -8,16 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.actions import (
-    MAX_ARGUMENT,
-    MAX_REPLY,
-    ParsedStep,
-    ParseError,
-    parse_step,
-    render_action,
-    render_step,
-)
 from src_core.literal import LiteralError, read_object
+from src_core.protocols.action_text import render_action
+from src_core.protocols.rearag import parse_step, render_step
+from src_core.protocols.records import MAX_ARGUMENT, MAX_REPLY, ParsedStep, ParseError
 from src_core.types import Action, Finish, Search
 
 ANY_TEXT = st.text(
@@ -39,8 +33,8 @@ def test_a_written_step_is_read_back_whole(n: int, thought: str, action: Action,
     read = parse_step(render_step(n, thought, action, legacy=legacy))
     assert isinstance(read, ParsedStep)
     assert (read.n, read.thought, read.action) == (n, thought, _as_read(action))
-    assert set(read.repairs) <= {"single_quotes"}
-    assert legacy or not read.repairs
+    assert set(read.parse_fixes) <= {"single_quotes"}
+    assert legacy or not read.parse_fixes
 
 
 @given(thought=THOUGHT, action=ACTION)
@@ -279,7 +273,7 @@ def test_reply_is_read(name: str) -> None:
     assert (read.action, read.n, read.thought) == (action, n, thought)
 
 
-REPAIRS = {
+FIXES = {
     "no fence": "no_fence",
     "python dict, as in the release": "single_quotes",
     "apostrophe inside single quotes": "inner_quote",
@@ -295,11 +289,11 @@ REPAIRS = {
 }
 
 
-@pytest.mark.parametrize("name", REPAIRS)
+@pytest.mark.parametrize("name", FIXES)
 def test_repair_is_named(name: str) -> None:
     read = parse_step(READ[name][0])
     assert isinstance(read, ParsedStep)
-    assert REPAIRS[name] in read.repairs
+    assert FIXES[name] in read.parse_fixes
 
 
 REFUSED = {
@@ -356,12 +350,12 @@ def test_reply_is_refused_with_its_code(reply: str, code: str) -> None:
 def test_a_long_reply_is_cut_not_refused() -> None:
     read = parse_step(render_step(1, "t", Search("q")) + "\n" + "x" * MAX_REPLY)
     assert isinstance(read, ParsedStep)
-    assert "cut_long_reply" in read.repairs
+    assert "cut_long_reply" in read.parse_fixes
 
 
 def test_the_literal_reader_takes_the_first_object_and_its_repairs() -> None:
-    value, repairs = read_object("{'a': 'it's', \"b\": -1.5, 'c': {'d': null}, 'e': True} and {more}")
+    value, fixes = read_object("{'a': 'it's', \"b\": -1.5, 'c': {'d': null}, 'e': True} and {more}")
     assert value == {"a": "it's", "b": -1.5, "c": {"d": None}, "e": True}
-    assert repairs == ("single_quotes", "inner_quote")
+    assert fixes == ("single_quotes", "inner_quote")
     with pytest.raises(LiteralError):
         read_object("no object")

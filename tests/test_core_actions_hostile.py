@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.actions import MAX_REPLY, ParsedStep, ParseError, parse_step, render_step
+from src_core.protocols.rearag import parse_step, render_step
+from src_core.protocols.records import MAX_REPLY, ParsedStep, ParseError
 from src_core.types import Finish, Search
 
 REPLIES = 20_000

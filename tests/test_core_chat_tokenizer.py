@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from src_core.chat_tokenizer import ChatTokenizer, EncodeError
 from src_core.errors import UserError
-from src_core.render import PromptStyle, chat_messages, conversation
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
 from src_core.types import Finish, Search, Step
 from tests.helpers_train import FAMILIES, style, tokenizer_folder
 
@@ -38,7 +39,7 @@ def steps(*observations: str) -> list[Step]:
 
 
 def turns(family: str, made: list[Step]) -> list[dict[str, str]]:
-    return conversation(style(family), "Who won, and when?", made)
+    return ReaRag(style(family)).turns("Who won, and when?", made)
 
 
 def learnt(encoder: ChatTokenizer, messages: list[Any]) -> list[str]:
@@ -51,7 +52,7 @@ def learnt(encoder: ChatTokenizer, messages: list[Any]) -> list[str]:
 def test_the_learnt_tokens_are_the_reasoning_and_its_terminator(encoder: ChatTokenizer, family: str) -> None:
     made = turns(family, steps("Red Rain won.", "In 1956."))
     reasoning = [turn["reasoning"] for turn in made if "reasoning" in turn]
-    runs = learnt(encoder, chat_messages(style(family), made))
+    runs = learnt(encoder, ReaRag(style(family)).lay_out(made))
     if family == "glm4":
         ends = ["<|observation|>", "<|observation|>", "<|endoftext|>"]
         assert runs == [f"\n{text}{end}" for text, end in zip(reasoning, ends, strict=True)]
@@ -61,14 +62,14 @@ def test_the_learnt_tokens_are_the_reasoning_and_its_terminator(encoder: ChatTok
 
 def test_inference_sends_the_very_tokens_that_were_trained(encoder: ChatTokenizer, family: str) -> None:
     made = steps("Red Rain won.", "In 1956: “yes” – naïve 北京.")
-    messages = chat_messages(style(family, system="Be brief."), turns(family, made))
+    messages = ReaRag(style(family, system="Be brief.")).lay_out(turns(family, made))
     whole = encoder.encode(messages)
     starts = np.flatnonzero(np.diff(np.concatenate(([0], whole.trainable.astype(np.int8)))) == 1)
     for n, start in enumerate(starts.tolist()):
-        before = chat_messages(
-            style(family, system="Be brief."), conversation(style(family), "Who won, and when?", made[:n])
+        before = ReaRag(style(family, system="Be brief.")).lay_out(
+            ReaRag(style(family)).turns("Who won, and when?", made[:n])
         )
-        assert encoder.token_ids(encoder.prompt(before)) == whole.ids[:start].tolist()
+        assert encoder.prompt_ids(before) == whole.ids[:start].tolist()
 
 
 @settings(max_examples=60, deadline=None)
@@ -82,7 +83,7 @@ def test_another_observation_changes_no_target(
     """Whatever was observed, the same tokens are learnt."""
 
     def targets(observation: str) -> list[int] | None:
-        messages = chat_messages(style(family), turns(family, steps(observation)))
+        messages = ReaRag(style(family)).lay_out(turns(family, steps(observation)))
         try:
             encoded = encoder.encode(messages)
         except EncodeError:  # an observation of blanks alone
@@ -102,14 +103,14 @@ def test_a_template_that_drops_a_role_is_an_error(tmp_path: Path) -> None:
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     native = PromptStyle(observation_role="observation")
-    messages = chat_messages(native, conversation(native, "Who?", steps("Ann.")))
+    messages = ReaRag(native).lay_out(ReaRag(native).turns("Who?", steps("Ann.")))
     with pytest.raises(EncodeError, match=r"drops or changes turn 3, of role 'observation'"):
         ChatTokenizer(folder).encode(messages)
 
 
 def test_a_template_that_refuses_a_role_says_so(tmp_path: Path) -> None:
     native = PromptStyle(observation_role="observation")
-    messages = chat_messages(native, conversation(native, "Who?", steps("Ann.")))
+    messages = ReaRag(native).lay_out(ReaRag(native).turns("Who?", steps("Ann.")))
     with pytest.raises(UserError, match="ChatML has no role observation"):
         ChatTokenizer(tokenizer_folder(tmp_path, "qwen")).encode(messages)
 
@@ -124,7 +125,7 @@ def test_a_template_that_rewrites_history_is_an_error(tmp_path: Path) -> None:
     )
     plain = style("qwen")
     with pytest.raises(EncodeError, match="once others"):
-        ChatTokenizer(folder).encode(chat_messages(plain, conversation(plain, "Who?", steps("Ann."))))
+        ChatTokenizer(folder).encode(ReaRag(plain).lay_out(ReaRag(plain).turns("Who?", steps("Ann."))))
 
 
 def test_a_reply_without_special_token_behind_it_is_an_error(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_a_reply_without_special_token_behind_it_is_an_error(tmp_path: Path) -> 
     )
     plain = style("qwen")
     with pytest.raises(EncodeError, match="no special token behind a reply"):
-        ChatTokenizer(folder).encode(chat_messages(plain, conversation(plain, "Who?", steps("Ann."))))
+        ChatTokenizer(folder).encode(ReaRag(plain).lay_out(ReaRag(plain).turns("Who?", steps("Ann."))))
 
 
 def test_what_a_folder_lacks_is_told(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from helpers_gbnf import gbnf_to_regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.actions import ParsedStep, parse_step, render_step
-from src_core.grammar import Constrain, step_constraint, step_grammar, step_schema
+from src_core.protocols.rearag import ReaRag, parse_step, render_step, step_grammar, step_schema
+from src_core.protocols.records import Constrain, ParsedStep
 from src_core.types import Finish, Search
 
 ARGUMENT = (
@@ -116,9 +116,9 @@ def test_the_schema_admits_what_the_parser_reads(value: dict[str, Any], good: bo
 
 
 def test_each_kind_sets_exactly_its_own_field() -> None:
-    assert step_constraint(Constrain.OFF, n=1) is None
-    grammar = step_constraint(Constrain.GRAMMAR, n=7, functions=("finish",))
-    schema = step_constraint(Constrain.JSON_SCHEMA, n=7)
+    assert ReaRag().constraint(Constrain.OFF, n=1) is None
+    grammar = ReaRag().constraint(Constrain.GRAMMAR, n=7, functions=("finish",))
+    schema = ReaRag().constraint(Constrain.JSON_SCHEMA, n=7)
     assert grammar is not None
     assert schema is not None
     assert (grammar.grammar, grammar.schema) == (step_grammar(n=7, functions=("finish",)), None)

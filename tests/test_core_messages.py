@@ -11,10 +11,11 @@ from helpers_chains import chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.messages import messages_problem, read_conversations, without_nulls
-from src_core.render import PromptStyle, conversation
+from src_core.conversations import plain_protocol, read_conversations, without_nulls
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
 
-PUBLISHED = conversation(PromptStyle(legacy_actions=True), 'What\'s "this"?', chain().steps)
+PUBLISHED = ReaRag(PromptStyle(legacy_actions=True)).turns('What\'s "this"?', chain().steps)
 
 
 def test_published_conversations_pass_with_null_keys_as_array_and_lines(tmp_path: Path) -> None:
@@ -48,8 +49,8 @@ def test_published_conversations_pass_with_null_keys_as_array_and_lines(tmp_path
 def test_a_damaged_published_conversation_is_refused(at: int, change: dict[str, Any]) -> None:
     turns = [dict(turn) for turn in PUBLISHED]
     turns[at].update(change)
-    assert messages_problem(without_nulls(turns))
-    assert messages_problem(PUBLISHED[:at])
+    assert plain_protocol("rearag").check(without_nulls(turns))
+    assert plain_protocol("rearag").check(PUBLISHED[:at])
 
 
 JSON_VALUES = st.recursive(
@@ -67,4 +68,4 @@ JSON_VALUES = st.recursive(
 @settings(deadline=None)
 @given(JSON_VALUES)
 def test_the_structural_check_takes_any_value(value: Any) -> None:
-    assert messages_problem(value)
+    assert plain_protocol("rearag").check(value)

@@ -7,7 +7,7 @@ import time
 
 from rich.console import Console
 
-from src_core.progress import StepProgress, mebibytes
+from src_core.progress import StepProgress, Steps, mebibytes
 
 
 def console() -> tuple[Console, io.StringIO]:
@@ -38,6 +38,15 @@ def test_what_was_done_before_does_not_count_for_the_rate() -> None:
     progress.stop()
     assert sink.getvalue().startswith("100/100 questions, ")
     assert float(sink.getvalue().split(", ")[1].removesuffix("/min").replace(",", "")) > 0
+
+
+def test_a_step_with_nothing_to_count_says_how_long_it_has_taken() -> None:
+    out, sink = console()
+    with Steps(out, every=0.05)("training on 10 vectors"):
+        time.sleep(0.2)
+    lines = sink.getvalue().splitlines()
+    assert len(lines) >= 2
+    assert set(lines) == {"training on 10 vectors, 0 s so far"}
 
 
 def test_bytes_and_notes() -> None:

@@ -6,13 +6,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl, write_atomic
-from src_tasks.questions import load_questions
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = [{"id": 1, "text": "ä\n"}, {"id": 2}, {"id": 3, "text": "\U0001f600" * 3}]
@@ -102,79 +100,3 @@ def test_files_are_replaced_in_one_step(tmp_path: Path) -> None:
     write_atomic(path, b"")
     assert path.read_bytes() == b""
     assert [file.name for file in path.parent.iterdir()] == ["rows.jsonl"]
-
-
-def questions_in(tmp_path: Path, *rows: dict[str, Any]) -> Path:
-    path = tmp_path / "q.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-@pytest.mark.parametrize(
-    ("more", "answers"),
-    [
-        ({"answer": "a"}, ("a",)),
-        ({"answer": ["a", "b"]}, ("a", "b")),
-        ({"answers": ["a", "b"]}, ("a", "b")),
-        ({"golden_answers": ["a"]}, ("a",)),
-        ({"answer": 1959}, ("1959",)),
-        ({"answers": ["x"], "answer": "y"}, ("x",)),
-        ({"answers": None, "answer": "y"}, ("y",)),
-        ({}, ()),
-    ],
-)
-def test_answers_are_found_under_any_usual_key(
-    tmp_path: Path, more: dict[str, Any], answers: tuple[str, ...]
-) -> None:
-    (question,) = load_questions(questions_in(tmp_path, {"question": " Who? ", **more}))
-    assert (question.question, question.answers) == ("Who?", answers)
-
-
-def test_a_row_of_the_shared_sets_keeps_its_id_kind_and_passages(tmp_path: Path) -> None:
-    shared = {
-        "id": "5a85",
-        "dataset": "hotpotqa",
-        "split": "dev",
-        "question": "Which?",
-        "answers": ["Animorphs"],
-        "supporting_titles": ["A"],
-        "gold_ids": ["p28", "p22"],
-        "type": "bridge",
-        "level": "hard",
-    }
-    ours = {"id": "s1", "question": "Who?", "answers": ["x"], "supporting_ids": ["sw-1"], "hops": 2}
-    ours["context_ids"] = ["sw-1", 2]
-    first, second = load_questions(questions_in(tmp_path, shared, ours))
-    assert first.supporting == ("p28", "p22")
-    assert first.meta == {"type": "bridge", "dataset": "hotpotqa", "level": "hard", "source_id": "5a85"}
-    assert (second.supporting, second.meta) == (
-        ("sw-1",),
-        {"hops": 2, "source_id": "s1", "context_ids": ["sw-1", "2"]},
-    )
-
-
-def test_doubles_are_dropped_and_the_limit_counts_questions(tmp_path: Path) -> None:
-    rows = [{"question": f"q{k // 2}"} for k in range(10)]
-    path = questions_in(tmp_path, *rows)
-    assert [q.question for q in load_questions(path)] == ["q0", "q1", "q2", "q3", "q4"]
-    assert [q.question for q in load_questions(path, limit=2)] == ["q0", "q1"]
-    assert len({q.id for q in load_questions(path)}) == 5
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([], "holds no question"),
-        ([{"question": "a"}, {"query": "b"}], "row 2: no text under 'question'"),
-        ([{"question": "  "}], "row 1: no text"),
-        ([{"question": 5}], "row 1: no text"),
-        ([{"question": "a", "answers": {"x": 1}}], "row 1"),
-        ([{"question": "a", "answers": [["x"]]}], "row 1"),
-        ([{"question": "a", "context_ids": {"x": 1}}], "row 1: 'context_ids' must be"),
-    ],
-)
-def test_a_question_file_that_is_none_is_one_sentence(
-    tmp_path: Path, rows: list[dict[str, Any]], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        load_questions(questions_in(tmp_path, *rows))

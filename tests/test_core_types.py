@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.render import PromptStyle, chat_messages, conversation
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
 from src_core.types import (
     Finish,
     Passage,
@@ -23,7 +24,7 @@ from src_core.types import (
     to_json,
     trajectory_from_json,
 )
-from src_tasks.answers import exact_match, token_f1
+from src_tasks.metrics import exact_match, token_f1
 
 TEXT = st.text(max_size=30)
 WILD = st.text(alphabet=st.one_of(st.characters(), st.characters(categories=["Cs"])), max_size=30)
@@ -34,7 +35,8 @@ SECONDS = st.floats(0, 1e6, allow_nan=False)
 def trajectories(text: st.SearchStrategy[str]) -> st.SearchStrategy[Trajectory]:
     """Trajectories whose every text field is drawn from `text`."""
     usage = st.builds(Usage, COUNT, COUNT, COUNT)
-    passage = st.builds(Passage, text, text, text, st.none() | st.floats(-10, 10))
+    named = st.dictionaries(text, st.floats(-10, 10), max_size=2)
+    passage = st.builds(Passage, text, text, text, named)
     action = st.one_of(st.builds(Search, text), st.builds(Finish, text))
     texts = st.lists(text, max_size=3).map(tuple)
     step = st.builds(
@@ -52,7 +54,7 @@ def trajectories(text: st.SearchStrategy[str]) -> st.SearchStrategy[Trajectory]:
         SECONDS,
     )
     data = st.dictionaries(text, st.one_of(text, st.integers(-9, 9), st.lists(text, max_size=2)), max_size=3)
-    question = st.builds(Question, text, text, texts, texts, data)
+    question = st.builds(Question, text, text, texts, texts, texts, text, data)
     return st.builds(
         Trajectory,
         question,
@@ -143,7 +145,8 @@ F1 = [
     ("Paris", ["noanswer"], 0.0),
     ("one two two", ["two two three"], 2 / 3),
     ("x", ["y"], 0.0),
-    ("the", ["a"], 1.0),
+    ("the", ["a"], 0.0),
+    ("the", ["The"], 1.0),
 ]
 
 
@@ -162,7 +165,7 @@ def test_a_metric_without_gold_answers_fails() -> None:
 def test_scores_stay_in_range_and_agree(a: str, b: str) -> None:
     assert 0.0 <= token_f1(a, [b]) <= 1.0
     assert token_f1(a, [b]) >= exact_match(a, [b])
-    assert token_f1(a, [a]) == exact_match(a, [a]) == 1.0
+    assert token_f1(a, [a]) == exact_match(a, [a]) == float(bool(a.strip()))
 
 
 STEPS = (
@@ -172,7 +175,7 @@ STEPS = (
 
 
 def test_conversations_have_exactly_the_published_keys() -> None:
-    turns = conversation(PromptStyle(), "Q{1}?", STEPS)
+    turns = ReaRag(PromptStyle()).turns("Q{1}?", STEPS)
     assert [sorted(turn) for turn in turns] == [
         ["content", "role"],
         ["reasoning", "role"],
@@ -193,7 +196,7 @@ def test_observations_take_the_role_and_words_of_the_style(role: str) -> None:
         observation_template="Observation {n}: {observation}",
         legacy_actions=True,
     )
-    messages = chat_messages(style, conversation(style, "{observation} {n}", STEPS))
+    messages = ReaRag(style).messages(ReaRag(style).turns("{observation} {n}", STEPS))
     assert [message["role"] for message in messages] == ["system", "user", "assistant", role, "assistant"]
     assert messages[0]["content"] == "S"
     assert messages[1]["content"].startswith("Question: {observation} {n}")
@@ -206,7 +209,7 @@ def test_published_conversations_turn_into_messages_unchanged() -> None:
         '{"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "reasoning": "R"},'
         ' {"role": "observation", "content": "O"}]}'
     )
-    assert chat_messages(PromptStyle(), row["messages"]) == [
+    assert ReaRag(PromptStyle()).messages(row["messages"]) == [
         {"role": "user", "content": "Q"},
         {"role": "assistant", "content": "R"},
         {"role": "observation", "content": "O"},
@@ -222,7 +225,7 @@ OWN_SYSTEM = [
 
 @pytest.mark.parametrize("system", ["", "Of the style"])
 def test_a_system_turn_of_a_conversation_stays_one_and_stands_for_that_of_the_style(system: str) -> None:
-    assert chat_messages(PromptStyle(system=system), OWN_SYSTEM) == [
+    assert ReaRag(PromptStyle(system=system)).messages(OWN_SYSTEM) == [
         {"role": "system", "content": "Of the file"},
         {"role": "user", "content": "Q"},
         {"role": "assistant", "content": "R"},
@@ -232,4 +235,17 @@ def test_a_system_turn_of_a_conversation_stays_one_and_stands_for_that_of_the_st
 @pytest.mark.parametrize("role", ["tool", "System", "", None])
 def test_a_turn_of_an_unknown_role_is_an_error_that_names_it(role: str | None) -> None:
     with pytest.raises(ValueError, match=f"unknown role {role!r}"):
-        chat_messages(PromptStyle(), [*OWN_SYSTEM, {"role": role, "content": "x"}])
+        ReaRag(PromptStyle()).messages([*OWN_SYSTEM, {"role": role, "content": "x"}])
+
+
+def test_a_row_from_before_scores_had_names_is_read_without_its_score() -> None:
+    old = {"id": "p1", "title": "Emma", "contents": "Emma\nA novel.", "score": 0.5}
+    step = {"n": 1, "thought": "", "action": {"function": "search", "query": "who?"}, "passages": [old]}
+    row = {
+        "question": {"id": "q", "question": "who?"},
+        "steps": [step],
+        "answer": "",
+        "status": "finished",
+    }
+    (passage,) = trajectory_from_json(json.dumps(row)).steps[0].passages
+    assert passage == Passage("p1", "Emma", "Emma\nA novel.")

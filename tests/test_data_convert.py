@@ -13,11 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src_core.conversations import plain_protocol
 from src_core.errors import UserError
+from src_core.protocols.react import ReAct
+from src_core.protocols.search_r1 import SearchR1
+from src_core.protocols.trajectory_text import MAX_TRAJECTORY
 from src_core.types import Finish, Search, Status, Trajectory
-from src_data.convert_trajectories.chains import ImportConfig, import_rows, load_golds, question_key
-from src_data.convert_trajectories.notations import MAX_CHARS, detect_notation, read_chain
-from src_data.filters.filter_trajectory import CleanConfig, judge
+from src_data.convert_trajectories.chains import (
+    ImportConfig,
+    detect_format,
+    import_rows,
+    load_golds,
+)
+from src_data.filters.filter_trajectory import FilterConfig, filter_trajectory
 from src_tasks.readers.sources import SourceConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +61,7 @@ def rows(tmp_path: Path, *values: Any, **settings: Any) -> list[Trajectory]:
 
 
 def test_react_text() -> None:
-    read = read_chain(REACT, "react")
+    read = ReAct().parse_trajectory(REACT)
     assert read.problem == ""
     assert [step.action for step in read.steps] == [
         Search("composer of Aida"),
@@ -64,11 +72,11 @@ def test_react_text() -> None:
     assert read.steps[0].observation == "Aida was composed\nby Giuseppe Verdi [1] in 1871."
     assert read.steps[2].observation is None
     assert read.notes == {"reward": True}
-    assert not any(step.repairs for step in read.steps)
+    assert not any(step.parse_fixes for step in read.steps)
 
 
 def test_search_r1_tags() -> None:
-    read = read_chain(TAGS, "search_r1")
+    read = SearchR1().parse_trajectory(TAGS)
     assert read.problem == ""
     assert [step.action for step in read.steps] == [
         Search("composer of Aida"),
@@ -91,38 +99,39 @@ def test_search_r1_tags() -> None:
         (REACT.replace("Thought 2:", "Observation:"), "an observation without a search after step 1", 1),
         ("nothing at all", "no action found", 0),
         ("", "no action found", 0),
-        ("x" * (MAX_CHARS + 1), f"longer than {MAX_CHARS} characters", 0),
+        ("x" * (MAX_TRAJECTORY + 1), f"longer than {MAX_TRAJECTORY} characters", 0),
     ],
 )
 def test_what_cannot_be_read_is_named_with_the_steps_before_it(text: str, problem: str, steps: int) -> None:
-    read = read_chain(text, "react")
+    read = ReAct().parse_trajectory(text)
     assert read.problem.startswith(problem)
     assert len(read.steps) == steps
 
 
 def test_odd_but_readable() -> None:
-    two_thoughts = read_chain("Thought: Hm.\nThought: So.\nAction: finish[x]\nThought: over\n", "react")
+    two_thoughts = ReAct().parse_trajectory("Thought: Hm.\nThought: So.\nAction: finish[x]\nThought: over\n")
     assert two_thoughts.steps[0].thought == "Hm. So."
     assert two_thoughts.notes == {"dropped_after_finish": True}
-    unfinished = read_chain("Thought: a\nAction: search[b]\nObservation: c\nThought: and now", "react")
+    unfinished = ReAct().parse_trajectory("Thought: a\nAction: search[b]\nObservation: c\nThought: and now")
     assert unfinished.notes == {"unfinished_thought": "and now"}
-    bold = read_chain("**Thought 1:** a\n**Action 1:** search[b]\nObservation 1: c", "react")
+    bold = ReAct().parse_trajectory("**Thought 1:** a\n**Action 1:** search[b]\nObservation 1: c")
     assert bold.steps[0].thought == "a"
     fenced = 'Thought: a\nAction:\n```\n{"function": "finish", "parameters": {"answer": "b"}}\n```'
-    assert read_chain(fenced, "react").steps[0].action == Finish("b")
+    assert ReAct().parse_trajectory(fenced).steps[0].action == Finish("b")
     assert (
-        read_chain("<think>a</think><search> </search>", "search_r1").problem == "step 1: <search> is empty"
+        SearchR1().parse_trajectory("<think>a</think><search> </search>").problem
+        == "step 1: <search> is empty"
     )
-    unclosed = read_chain("<think>a<search>b</search><information>c</information>", "search_r1")
+    unclosed = SearchR1().parse_trajectory("<think>a<search>b</search><information>c</information>")
     assert (unclosed.steps[0].thought, unclosed.steps[0].observation) == ("a", "c")
-    score = read_chain("Action: finish[b]\nObservation: Episode finished, reward = 0.5", "react")
+    score = ReAct().parse_trajectory("Action: finish[b]\nObservation: Episode finished, reward = 0.5")
     assert score.notes == {"reward": 0.5}
 
 
 def test_notations_are_told_apart() -> None:
-    assert detect_notation(REACT) == "react"
-    assert detect_notation(TAGS) == "search_r1"
-    assert detect_notation("Thought: no more") is None
+    assert detect_format(REACT) == "react"
+    assert detect_format(TAGS) == "search_r1"
+    assert detect_format("Thought: no more") == ""
 
 
 def test_imported_chains_go_through_the_same_cleaning(tmp_path: Path) -> None:
@@ -137,14 +146,14 @@ def test_imported_chains_go_through_the_same_cleaning(tmp_path: Path) -> None:
     cut = {**tags, "response": TAGS.partition("<think>I know")[0]}
     wrong = {**tags, "golden_answers": ["Busseto"]}
     found = rows(tmp_path, row, tags, lookup, lazy, cut, wrong, {"question": "?"}, "nonsense", [1])
-    verdicts = [judge(trajectory, CleanConfig()) for trajectory in found]
+    verdicts = [filter_trajectory(trajectory, FilterConfig()) for trajectory in found]
     assert [verdict.reason for verdict in verdicts] == [
         "no_gold",
         "",
         "malformed_then_answered",
         "too_few_searches",
         "capped_then_answered",
-        "answer_f1",
+        "answer_differs",
         "malformed_then_answered",
         "malformed_then_answered",
         "malformed_then_answered",
@@ -156,7 +165,7 @@ def test_imported_chains_go_through_the_same_cleaning(tmp_path: Path) -> None:
         "chain": 0,
         "from": {"file": "elsewhere.jsonl", "place": "line 2", "notation": "search_r1"},
     }
-    assert judge(found[0], CleanConfig(need_gold=False)).kept
+    assert filter_trajectory(found[0], FilterConfig(need_gold=False)).kept
 
 
 def test_golds_are_joined_by_question_and_answers_of_the_model_are_no_golds(tmp_path: Path) -> None:
@@ -174,8 +183,7 @@ def test_golds_are_joined_by_question_and_answers_of_the_model_are_no_golds(tmp_
     (joined,) = rows(tmp_path, row, golds=(SourceConfig(path=str(golds)),))
     assert joined.question.answers == ("Le Roncole",)
     assert joined.question.meta["source_id"] == "q7"
-    assert judge(joined, CleanConfig()).kept
-    assert question_key("A  'B'-c?") == question_key("a b C")
+    assert filter_trajectory(joined, FilterConfig()).kept
 
 
 def test_prompts_around_the_question(tmp_path: Path) -> None:
@@ -200,7 +208,7 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES | st.text(max_size=5), max_size=40).map("".join))
 def test_any_text_is_read_or_named(text: str) -> None:
     for notation in ("react", "search_r1"):
-        read = read_chain(text, notation)  # type: ignore[arg-type]
+        read = plain_protocol(notation).parse_trajectory(text)
         assert read.steps or read.problem
         assert [step.n for step in read.steps] == list(range(1, len(read.steps) + 1))
         assert sum(isinstance(step.action, Finish) for step in read.steps[:-1]) == 0
@@ -216,8 +224,8 @@ def test_both_notations_round_trip(steps: list[tuple[str, str, str]], thought: s
     tags = "".join(
         f"<think>{t}</think><search>{q}</search><information>{o}</information>" for t, q, o in steps
     )
-    one = read_chain(f"{react}Thought: {thought}\nAction: finish[{answer}]", "react")
-    other = read_chain(f"{tags}<think>{thought}</think><answer>{answer}</answer>", "search_r1")
+    one = ReAct().parse_trajectory(f"{react}Thought: {thought}\nAction: finish[{answer}]")
+    other = SearchR1().parse_trajectory(f"{tags}<think>{thought}</think><answer>{answer}</answer>")
     assert one.problem == other.problem == ""
     assert one.steps == other.steps
     assert [(s.thought, s.action, s.observation) for s in one.steps] == [
@@ -251,7 +259,7 @@ def test_the_published_fireact_file(tmp_path: Path) -> None:
     assert reasons == {"no_gold": 449, "unsupported": 1}
     config = ImportConfig()
     chains = list(import_rows(FIREACT, config, {}))
-    every = Counter(judge(chain, CleanConfig(need_gold=False)).reason for chain in chains)
+    every = Counter(filter_trajectory(chain, FilterConfig(need_gold=False)).reason for chain in chains)
     assert every[""] > 470
     assert set(every) == {"", "unsupported", "repeated_query", "too_few_searches"}
     assert Counter(chain.status for chain in chains) == {Status.FINISHED: 500}

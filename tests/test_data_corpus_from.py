@@ -19,6 +19,7 @@ from src_core.config import load_config
 from src_core.errors import UserError
 from src_data.corpus_from import CorpusConfig, CorpusCount, make_corpus
 from src_retrieval.corpus import open_corpus
+from src_retrieval.rows import to_passage
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = sorted((ROOT.parent / "shared" / "data" / "publisher_format").glob("*.json"))
@@ -48,7 +49,7 @@ def test_passages_are_written_once_and_load(tmp_path: Path) -> None:
         for passage in item.passages:
             number = corpus.row_of(passage.id)
             assert number is not None
-            assert corpus.passage(number) == passage
+            assert to_passage(corpus.row(number)) == passage
         assert set(item.question.supporting) <= {passage.id for passage in item.passages}
     corpus.close()
 

@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from src_core.actions import parse_step
+from src_core.conversations import read_conversations
 from src_core.errors import UserError
-from src_core.messages import read_conversations
-from src_core.render import PromptStyle, chat_messages, conversation
+from src_core.protocols.rearag import ReaRag, parse_step
+from src_core.protocols.records import PromptStyle
 from src_core.think import split_think
 from src_data.exporting.export import ExportConfig, ExportReport, chain_turns, export_run, side_of
 from src_data.exporting.general import GeneralConfig, count_general, read_general, sample_general
-from src_data.filters.filter_trajectory import CleanConfig
+from src_data.filters.filter_trajectory import FilterConfig
 from src_data.postprocess import Finished, finish_run, print_finished
 
 STYLE = PromptStyle()
@@ -41,7 +41,7 @@ def run_of(folder: Path, n: int) -> Path:
 
 def export(folder: Path, n: int = 60, **settings_: Any) -> tuple[ExportReport, Finished]:
     run = run_of(folder, n)
-    done = finish_run(run, clean=CleanConfig(), export=ExportConfig(**settings_), style=STYLE)
+    done = finish_run(run, clean=FilterConfig(), export=ExportConfig(**settings_), protocol=ReaRag(STYLE))
     return done.export, done
 
 
@@ -49,8 +49,9 @@ def test_conversations_are_in_the_published_schema_and_load_again(tmp_path: Path
     report, _ = export(tmp_path)
     array = json.loads(report.conversations.read_bytes())
     assert len(array) == 60
-    assert all(list(row) == ["messages"] for row in array)
-    expected = conversation(STYLE, "Question 0: where was he born?", chain().steps)
+    assert all(list(row) == ["format", "messages"] for row in array)
+    assert {row["format"] for row in array} == {"rearag"}
+    expected = ReaRag(STYLE).turns("Question 0: where was he born?", chain().steps)
     assert array[0]["messages"] == expected
     assert [list(turn) for turn in expected[:3]] == [
         ["role", "content"],
@@ -60,7 +61,7 @@ def test_conversations_are_in_the_published_schema_and_load_again(tmp_path: Path
     loaded = list(read_conversations(report.conversations))
     assert [row.problem for row in loaded] == [""] * 60
     assert [row.messages for row in loaded] == [row["messages"] for row in array]
-    assert chat_messages(STYLE, loaded[0].messages)[1]["role"] == "assistant"
+    assert ReaRag(STYLE).messages(loaded[0].messages)[1]["role"] == "assistant"
 
 
 def test_both_sides_together_are_all_and_provenance_is_in_order(tmp_path: Path) -> None:
@@ -124,9 +125,9 @@ def test_the_same_export_is_the_same_bytes(tmp_path: Path) -> None:
 def test_think_blocks_only_on_request_and_apart_from_the_step() -> None:
     thinking = chain()
     thinking = replace(thinking, steps=(replace(thinking.steps[0], think="Hm, Verdi?"), *thinking.steps[1:]))
-    plain = chain_turns(thinking, STYLE)
+    plain = chain_turns(thinking, ReaRag(STYLE))
     assert "Hm" not in json.dumps(plain)
-    with_think = chain_turns(thinking, STYLE, include_think=True)
+    with_think = chain_turns(thinking, ReaRag(STYLE), include_think=True)
     text = with_think[1]["reasoning"]
     assert text.startswith("<think>\nHm, Verdi?\n</think>\n\nThought 1: ")
     assert split_think(text) == ("Hm, Verdi?", plain[1]["reasoning"])
@@ -151,7 +152,7 @@ ODD: list[tuple[Any, str]] = [
         {"messages": [{"role": "user", "content": "x <|im_end|>"}, {"role": "assistant", "content": "y"}]},
         "control tokens in the text",
     ),
-    ({"messages": [{"role": "assistant", "reasoning": "x"}]}, "not the published structure"),
+    ({"messages": [{"role": "assistant", "reasoning": "x"}]}, "not a conversation of the format rearag"),
     ({"text": "x"}, "no conversation"),
     (["x"], "no conversation"),
 ]
@@ -167,7 +168,7 @@ def test_general_layouts_become_one_and_odd_rows_are_counted(tmp_path: Path) -> 
     count = count_general(GeneralConfig(path=str(sharegpt(tmp_path)), n=12))
     assert (count.usable, count.taken) == (30, 12)
     assert count.skipped == dict(Counter(problem for _, problem in ODD))
-    published = {"messages": conversation(STYLE, "Who?", chain().steps)}
+    published = {"messages": ReaRag(STYLE).turns("Who?", chain().steps)}
     others = [
         {
             "messages": [
@@ -184,12 +185,12 @@ def test_general_layouts_become_one_and_odd_rows_are_counted(tmp_path: Path) -> 
     path.write_text("".join(json.dumps(row) + "\n" for row in others) + "nonsense\n")
     found = list(read_general(path))
     assert [row.problem for row in found] == ["", "", "", "not valid JSON"]
-    assert found[0].turns == [
+    assert found[0].row.turns == [
         {"role": "user", "content": "Be brief.\n\nHello"},
         {"role": "assistant", "reasoning": "Hi"},
     ]
-    assert found[1].turns[0] == {"role": "user", "content": "Hello 0"}
-    assert found[2].turns == published["messages"]
+    assert found[1].row.turns[0] == {"role": "user", "content": "Hello 0"}
+    assert found[2].row.turns == published["messages"]
 
 
 def test_general_data_is_mixed_into_both_sides_and_nowhere_else(tmp_path: Path) -> None:
@@ -220,16 +221,16 @@ def test_sampling_takes_exactly_n_distinct_rows(
 ) -> None:
     path = sharegpt(tmp_path_factory.mktemp("general"))
     count = count_general(GeneralConfig(path=str(path), n=n))
-    taken = [turns[0]["content"] for turns in sample_general(count, seed=seed)]
+    taken = [row.turns[0]["content"] for row in sample_general(count, seed=seed)]
     assert len(taken) == len(set(taken)) == min(n, 30)
     assert taken == sorted(taken, key=lambda text: int(text.split()[1]))
-    again = [turns[0]["content"] for turns in sample_general(count, seed=seed)]
+    again = [row.turns[0]["content"] for row in sample_general(count, seed=seed)]
     assert taken == again
 
 
 def test_sampling_favours_no_place(tmp_path: Path) -> None:
     count = count_general(GeneralConfig(path=str(sharegpt(tmp_path)), n=10))
-    hits = Counter(t[0]["content"] for seed in range(300) for t in sample_general(count, seed=seed))
+    hits = Counter(t.turns[0]["content"] for seed in range(300) for t in sample_general(count, seed=seed))
     assert len(hits) == 30
     assert min(hits.values()) > 60
     assert max(hits.values()) < 140
@@ -240,15 +241,15 @@ def test_a_missing_general_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.json"):
         finish_run(
             run,
-            clean=CleanConfig(),
+            clean=FilterConfig(),
             export=ExportConfig(general=(GeneralConfig(path=str(tmp_path / "nowhere.json")),)),
-            style=STYLE,
+            protocol=ReaRag(STYLE),
         )
 
 
 def test_nothing_kept_is_an_empty_export(tmp_path: Path) -> None:
     run = write_chains(tmp_path, b"{}")
-    done = finish_run(run, clean=CleanConfig(), export=ExportConfig(), style=STYLE)
+    done = finish_run(run, clean=FilterConfig(), export=ExportConfig(), protocol=ReaRag(STYLE))
     assert json.loads(done.export.conversations.read_bytes()) == []
     assert done.export.train_file.read_bytes() == done.export.provenance.read_bytes() == b""
-    assert export_run(done.paths, ExportConfig(), STYLE).train == 0
+    assert export_run(done.paths, ExportConfig(), ReaRag(STYLE)).train == 0

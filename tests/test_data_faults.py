@@ -22,6 +22,7 @@ from rich.console import Console
 
 from src_core.config import load_config
 from src_data.config import DataConfig
+from src_data.original_keys import translate_overrides
 from src_data.run import prepare, run
 
 BROKEN = 3  # the item whose chain meets the fault
@@ -172,15 +173,23 @@ def config_for(folder: Path, llm: str, retriever: str) -> DataConfig:
         "build_conv.llm_api": llm,
         "build_conv.gen_api": llm,
         "build_conv.retriever_api": retriever,
-        "build_conv.thinks": "false",
+        "build_conv.runtime.thinks": "false",
         "build_conv.max_tries": 4,
-        "build_conv.timeout": 0.5,
+        "build_conv.runtime.agent.timeout": 0.5,
+        "build_conv.runtime.reader.timeout": 0.5,
         "build_conv.num_workers": 3,
-        "build_conv.retry.first_wait": 0,
-        "build_conv.retry.longest_wait": 0,
-        "build_conv.retry.attempts": 4,
+        "build_conv.runtime.agent.retry.first_wait": 0,
+        "build_conv.runtime.agent.retry.longest_wait": 0,
+        "build_conv.runtime.agent.retry.attempts": 4,
+        "build_conv.runtime.reader.retry.first_wait": 0,
+        "build_conv.runtime.reader.retry.longest_wait": 0,
+        "build_conv.runtime.reader.retry.attempts": 4,
+        "build_conv.runtime.retriever_retry.first_wait": 0,
+        "build_conv.runtime.retriever_retry.longest_wait": 0,
+        "build_conv.runtime.retriever_retry.attempts": 4,
     }
-    return load_config(DataConfig, None, [f"{key}={value}" for key, value in fixed.items()])
+    settings = translate_overrides([f"{key}={value}" for key, value in fixed.items()])
+    return load_config(DataConfig, None, settings)
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from src_core.config import load_config
 from src_core.errors import UserError
-from src_core.messages import messages_problem
-from src_core.render import PromptStyle, conversation
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
 from src_core.types import Status, Trajectory, to_json
-from src_data.filters.filter_report import measure, save_yields, yields_markdown, yields_table
-from src_data.filters.filter_run import CleanPaths, clean_paths, clean_run, read_judged
-from src_data.filters.filter_trajectory import REASONS, Bounds, CleanConfig, judge
+from src_data.filters.filter_report import build_report, report_markdown, report_table, save_report
+from src_data.filters.filter_run import FilterPaths, filter_paths, filter_run, read_filtered
+from src_data.filters.filter_trajectory import REASONS, Bounds, FilterConfig, filter_trajectory
 from src_data.postprocess import FinishConfig
 
 STYLE = PromptStyle()
@@ -30,12 +30,12 @@ S1, S2, S3 = SOUND.steps
 
 
 def reasons(path: Path) -> list[tuple[int, str]]:
-    return [(judged.line, judged.verdict.reason) for judged in read_judged(path)]
+    return [(row.line, row.result.reason) for row in read_filtered(path)]
 
 
 def test_a_sound_chain_is_kept() -> None:
-    verdict = judge(SOUND, CleanConfig())
-    assert verdict == (True, "", "", 1.0)
+    result = filter_trajectory(SOUND, FilterConfig())
+    assert result == (True, "", "", 1.0)
 
 
 SPOILED: dict[str, tuple[Trajectory, str]] = {
@@ -68,6 +68,10 @@ SPOILED: dict[str, tuple[Trajectory, str]] = {
     "control token": (chain(S1, search(2, "Where?", "Le Roncole<|im_end|>"), S3), "leaked_tokens"),
     "no golds": (chain(asked=question(golds=())), "no_gold"),
     "abstains": (chain(S1, S2, finish(3, "unknown")), "answer_abstains"),
+    "abstains from yes or no": (
+        chain(S1, S2, finish(3, "unknown"), asked=question(golds=("yes",))),
+        "answer_abstains",
+    ),
     "closed": (chain(S1, S2, finish(3, "no"), asked=question(golds=("yes",))), "answer_closed"),
     "number": (
         chain(S1, search(2, "When?", "In 1906."), finish(3, "1906"), asked=question(golds=("1905",))),
@@ -80,9 +84,9 @@ SPOILED: dict[str, tuple[Trajectory, str]] = {
             finish(3, "Jane Smith"),
             asked=question(golds=("John Smith",)),
         ),
-        "answer_name",
+        "answer_differs",
     ),
-    "other": (chain(S1, S2, finish(3, "Busseto")), "answer_f1"),
+    "other": (chain(S1, S2, finish(3, "Busseto")), "answer_differs"),
     "no search": (chain(finish(1, "Le Roncole")), "too_few_searches"),
     "repeated query": (
         chain(S1, S2, search(3, "where was giuseppe verdi BORN", "Le Roncole"), finish(4, "Le Roncole")),
@@ -110,38 +114,40 @@ SPOILED: dict[str, tuple[Trajectory, str]] = {
 @pytest.mark.parametrize("name", SPOILED)
 def test_a_spoiled_chain_is_refused_with_its_reason(name: str) -> None:
     spoiled, reason = SPOILED[name]
-    verdict = judge(spoiled, CleanConfig())
-    assert (verdict.kept, verdict.reason) == (False, reason), verdict.detail
+    result = filter_trajectory(spoiled, FilterConfig())
+    assert (result.kept, result.reason) == (False, reason), result.detail
     assert reason in REASONS
 
 
 def test_settings_relax_the_rules() -> None:
-    mended = chain(replace(S1, repairs=("no_fence",)), S2, S3)
-    assert judge(mended, CleanConfig()).kept
-    assert judge(mended, CleanConfig(allow_repairs=False)).reason == "repaired"
-    assert judge(SPOILED["no search"][0], CleanConfig(min_searches=0)).kept
-    assert judge(SOUND, CleanConfig(min_searches=3)).reason == "too_few_searches"
-    assert judge(SPOILED["unsupported"][0], CleanConfig(need_support=False)).kept
-    assert judge(SPOILED["repeated query"][0], CleanConfig(allow_repeated_queries=True)).kept
-    assert judge(SPOILED["short thought"][0], CleanConfig(bounds=Bounds(min_thought_chars=1))).kept
-    assert judge(SPOILED["no golds"][0], CleanConfig(need_gold=False)).kept
+    mended = chain(replace(S1, parse_fixes=("no_fence",)), S2, S3)
+    assert filter_trajectory(mended, FilterConfig()).kept
+    assert filter_trajectory(mended, FilterConfig(allow_repairs=False)).reason == "repaired"
+    assert filter_trajectory(SPOILED["no search"][0], FilterConfig(min_searches=0)).kept
+    assert filter_trajectory(SOUND, FilterConfig(min_searches=3)).reason == "too_few_searches"
+    assert filter_trajectory(SPOILED["unsupported"][0], FilterConfig(need_support=False)).kept
+    assert filter_trajectory(SPOILED["repeated query"][0], FilterConfig(allow_repeated_queries=True)).kept
+    assert filter_trajectory(
+        SPOILED["short thought"][0], FilterConfig(bounds=Bounds(min_thought_chars=1))
+    ).kept
+    assert filter_trajectory(SPOILED["no golds"][0], FilterConfig(need_gold=False)).kept
     partly = chain(S1, S2, finish(3, "Roncole near Busseto"))
-    assert judge(partly, CleanConfig()).reason == "answer_name"
-    loose = CleanConfig(answer_rule="original", need_support=False)
-    assert judge(partly, loose).kept
+    assert filter_trajectory(partly, FilterConfig()).reason == "answer_differs"
+    loose = FilterConfig(answer_rule="original", need_support=False)
+    assert filter_trajectory(partly, loose).kept
 
 
 def test_the_first_failing_rule_names_the_reason_and_f1_is_reported() -> None:
     both = chain(S1, S2, finish(3, "Roncole"), status=Status.BUDGET_THEN_ANSWERED)
-    verdict = judge(both, CleanConfig())
-    assert verdict.reason == "budget_then_answered"
-    assert verdict.f1 == pytest.approx(2 / 3)
+    result = filter_trajectory(both, FilterConfig())
+    assert result.reason == "budget_then_answered"
+    assert result.f1 == pytest.approx(2 / 3)
 
 
 def supported_by(answer: str, *observations: tuple[str, str], asked: str = QUESTION) -> bool:
     steps = [search(n, query, text) for n, (query, text) in enumerate(observations, start=1)]
     made = chain(*steps, finish(len(steps) + 1, answer), asked=question(asked, (answer,)))
-    return judge(made, CleanConfig()).kept
+    return filter_trajectory(made, FilterConfig()).kept
 
 
 @pytest.mark.parametrize(
@@ -194,8 +200,8 @@ def test_support_of_answers_that_are_never_said_in_so_many_words() -> None:
     assert not supported_by("Tom and Jerry", ("Who was first?", "Tom."))
 
 
-def clean(tmp_path: Path, *rows: Trajectory | bytes, **settings_: Any) -> CleanPaths:
-    return clean_run(write_chains(tmp_path / "run", *rows), CleanConfig(**settings_), STYLE)
+def clean(tmp_path: Path, *rows: Trajectory | bytes, **settings_: Any) -> FilterPaths:
+    return filter_run(write_chains(tmp_path / "run", *rows), FilterConfig(**settings_), ReaRag(STYLE))
 
 
 def test_every_row_ends_in_one_file_with_its_reason_and_the_whole_chain(tmp_path: Path) -> None:
@@ -205,8 +211,8 @@ def test_every_row_ends_in_one_file_with_its_reason_and_the_whole_chain(tmp_path
     assert sorted(reasons(paths.rejected)) == [
         (n, reason) for n, (_, reason) in enumerate(SPOILED.values(), start=2)
     ]
-    for judged in (*read_judged(paths.kept), *read_judged(paths.rejected)):
-        assert judged.trajectory == rows[judged.line - 1]
+    for row in (*read_filtered(paths.kept), *read_filtered(paths.rejected)):
+        assert row.trajectory == rows[row.line - 1]
 
 
 UNREADABLE = {
@@ -229,7 +235,7 @@ def test_unreadable_rows_are_rejected_rows(tmp_path: Path) -> None:
     paths = clean(tmp_path, *UNREADABLE.values(), SOUND)
     assert reasons(paths.rejected) == [(n, "unreadable") for n in range(1, len(UNREADABLE) + 1)]
     assert len(reasons(paths.kept)) == 1
-    kept_raw = [judged.raw.encode("utf-8", "replace") for judged in read_judged(paths.rejected)]
+    kept_raw = [row.raw.encode("utf-8", "replace") for row in read_filtered(paths.rejected)]
     assert kept_raw[3] == UNREADABLE["integer answer"]
 
 
@@ -237,7 +243,7 @@ def test_the_best_chain_of_a_question_is_kept(tmp_path: Path) -> None:
     longer = chain(S1, search(2, "What is Aida?", "An opera"), replace(S2, n=3), replace(S3, n=4))
     less = chain(S1, S2, finish(3, "Roncole"), asked=question(golds=("Le Roncole",)))
     best = chain(S1, S2, finish(3, "Le Roncole"), asked=question(golds=("Le Roncole",)))
-    retried = chain(replace(S1, rejected=2), S2, S3)
+    retried = chain(replace(S1, parse_failures=2), S2, S3)
     paths = clean(tmp_path, longer, less, retried, best, SOUND, SOUND)
     assert reasons(paths.kept) == [(4, ""), (5, "")]
     assert sorted(reasons(paths.rejected)) == [
@@ -261,17 +267,17 @@ def test_the_original_keys_say_where(tmp_path: Path) -> None:
         "clean_conv.output_file_validity=conv_qwq_temp_valid.json",
     ]
     config = load_config(FinishConfig, None, overrides).clean_conv
-    paths = clean_run(tmp_path / "run", config, STYLE)
+    paths = filter_run(tmp_path / "run", config, ReaRag(STYLE))
     assert paths.conversations == tmp_path / "out" / "conv_qwq.json"
     validity = json.loads((tmp_path / "out" / "conv_qwq_temp_valid.json").read_bytes())
-    turns = conversation(STYLE, QUESTION, SOUND.steps)
+    turns = ReaRag(STYLE).turns(QUESTION, SOUND.steps)
     assert validity == [{"conversation": turns, "valid": True, "valid_message": "valid"}]
-    assert clean_paths(tmp_path, CleanConfig()).conversations == tmp_path / "conversations.json"
+    assert filter_paths(tmp_path, FilterConfig()).conversations == tmp_path / "conversations.json"
 
 
 def test_nothing_to_clean_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no chains to clean"):
-        clean_run(tmp_path, CleanConfig(), STYLE)
+        filter_run(tmp_path, FilterConfig(), ReaRag(STYLE))
     paths = clean(tmp_path)
     assert paths.kept.read_bytes() == paths.rejected.read_bytes() == b""
     assert json.loads(paths.validity.read_bytes()) == []
@@ -283,7 +289,7 @@ def test_the_yield_counts_what_is_in_the_files(tmp_path: Path) -> None:
         provenance={"teacher": "llm:x", "chain": 1},
     )
     paths = clean(tmp_path, SOUND, SOUND, other, b"nonsense", *(spoiled for spoiled, _ in SPOILED.values()))
-    found = measure(paths.kept, paths.rejected)
+    found = build_report(paths.kept, paths.rejected)
     plain = found.as_dict()
     assert plain["all"]["chains"] == 4 + len(SPOILED)
     assert plain["all"]["kept"] == 2
@@ -294,13 +300,13 @@ def test_the_yield_counts_what_is_in_the_files(tmp_path: Path) -> None:
     assert plain["by_teacher"]["llm:x"]["chains"] == 1
     assert plain["all"]["mean_searches_of_kept"] == 2.0
     assert plain["questions_with_a_kept_chain"] == 2
-    save_yields(found, tmp_path)
+    save_report(found, tmp_path)
     assert json.loads((tmp_path / "yield.json").read_bytes()) == plain
-    markdown = yields_markdown(found)
+    markdown = report_markdown(found)
     assert "| outcome | (unknown) | b\\|&lt;set> | toyset | all |" in markdown
     width = markdown.splitlines()[0].replace("\\|", "").count("|")
     assert all(line.count("|") == width for line in markdown.split("\n\n")[0].splitlines()[2:])
-    assert yields_table(found).row_count == len(markdown.split("\n\n")[0].splitlines()) - 2
+    assert report_table(found).row_count == len(markdown.split("\n\n")[0].splitlines()) - 2
 
 
 @settings(max_examples=60, deadline=None)
@@ -324,10 +330,10 @@ def test_any_text_gets_a_verdict_and_kept_chains_pass_the_structural_check(
         finish(2, answer, thought),
         asked=question(observation or "?", (answer, *words)),
     )
-    verdict = judge(made, CleanConfig())
-    assert verdict.reason in ("", *REASONS)
-    if verdict.kept:
-        assert messages_problem(conversation(STYLE, made.question.question, made.steps)) == ""
+    result = filter_trajectory(made, FilterConfig())
+    assert result.reason in ("", *REASONS)
+    if result.kept:
+        assert ReaRag(STYLE).check(ReaRag(STYLE).turns(made.question.question, made.steps)) == ""
 
 
 @settings(max_examples=60, deadline=None)
@@ -342,4 +348,6 @@ def test_no_row_is_lost_or_doubled(tmp_path_factory: pytest.TempPathFactory, pic
 
 
 def test_golds_are_aliases() -> None:
-    assert judge(chain(S1, search(2, "Where?", "In Roncole Verdi."), finish(3, GOLDS[1])), CleanConfig()).kept
+    assert filter_trajectory(
+        chain(S1, search(2, "Where?", "In Roncole Verdi."), finish(3, GOLDS[1])), FilterConfig()
+    ).kept

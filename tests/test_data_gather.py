@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src_core.text import passage_block
 from src_core.types import Finish, Passage, Question, Search, Status, Step
-from src_data.annotated_teacher import plan
-from src_data.annotated_teacher.decomposition import Kind, Plan
-from src_data.annotated_teacher.gather import GAVE_UP
+from src_data.annotated_teacher import decompose
+from src_data.annotated_teacher.decomposition import Decomposition, Kind
+from src_data.annotated_teacher.gather import NOT_FOUND
 from src_data.annotated_teacher.teacher import DecompositionTeacher, next_step
 from src_infer.episode import Episode, Limits, Observation, run_episode
-from src_infer.prompts import passage_block
 
 MILL = Passage(
     "m", "Quill Mill", "Quill Mill\nQuill Mill is a watermill. It lies in Marrow County. It burnt."
@@ -34,17 +34,17 @@ def run(asked: Question, found: dict[str, Sequence[Passage]]) -> Episode:
         passages = tuple(found.get(query, (OTHER,)))
         return Observation(passage_block(passages, max_chars=300), passages)
 
-    generate = DecompositionTeacher().generate_for(asked, 0)
-    return asyncio.run(run_episode(asked.question, generate=generate, search=search, limits=Limits(t_max=6)))
+    writer = DecompositionTeacher().writer(asked, 0)
+    return asyncio.run(run_episode(asked.question, writer=writer, search=search, limits=Limits(t_max=6)))
 
 
 def queries(episode: Episode) -> list[str]:
     return [step.action.query for step in episode.steps if isinstance(step.action, Search)]
 
 
-def test_titles_alone_make_a_plan_of_the_question_itself() -> None:
-    made = plan(ASKED)
-    assert isinstance(made, Plan)
+def test_titles_alone_make_a_hop_of_the_question_itself() -> None:
+    made = decompose(ASKED)
+    assert isinstance(made, Decomposition)
     assert (made.kind, [hop.queries for hop in made.hops]) == (Kind.GATHER, [(ASKED.question,)])
 
 
@@ -67,13 +67,13 @@ def test_one_search_is_enough_when_it_brings_both_passages() -> None:
 def test_the_answer_of_another_passage_does_not_count() -> None:
     episode = run(ASKED, {ASKED.question: [OTHER, PAINTER], "Quill Mill": [OTHER]})
     assert queries(episode) == [ASKED.question, "Quill Mill"]
-    assert episode.steps[-1].action == Finish(GAVE_UP)
+    assert episode.steps[-1].action == Finish(NOT_FOUND)
 
 
 def test_a_title_that_nothing_names_is_never_asked_for() -> None:
     episode = run(ASKED, {ASKED.question: [OTHER]})
     assert queries(episode) == [ASKED.question]
-    assert episode.steps[-1].action == Finish(GAVE_UP)
+    assert episode.steps[-1].action == Finish(NOT_FOUND)
 
 
 def test_a_yes_or_no_waits_for_both_sides_and_quotes_them() -> None:
@@ -94,8 +94,8 @@ def test_a_yes_or_no_waits_for_both_sides_and_quotes_them() -> None:
     st.lists(st.lists(st.sampled_from([MILL, PAINTER, OTHER]), max_size=3).map(tuple), min_size=1, max_size=5)
 )
 def test_whatever_is_observed_every_name_was_seen_before_it_is_used(seen: list[tuple[Passage, ...]]) -> None:
-    made = plan(ASKED)
-    assert isinstance(made, Plan)
+    made = decompose(ASKED)
+    assert isinstance(made, Decomposition)
     steps: list[Step] = []
     known = ASKED.question
     for n, passages in enumerate(seen, start=1):

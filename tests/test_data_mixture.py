@@ -22,11 +22,10 @@ from src_data.sampling.decontaminate import (
     Overlap,
     content_words,
     is_near_copy,
-    question_key,
-    words_of,
 )
 from src_data.sampling.mix_report import REASONS, SourceCount
 from src_data.sampling.mixture import MixConfig, Mixture, mix
+from src_tasks.question_text import question_key, words_of
 from src_tasks.readers.sources import BadRow
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from helpers_chains import chain, question, write_chains
 
-from src_core.render import PromptStyle
+from src_core.protocols.rearag import ReaRag
+from src_core.text import fill, passage_block
 from src_core.types import NO_USAGE, Finish, Passage, Question, Search, Status, Step, Trajectory
 from src_data.exporting.export import ExportConfig
 from src_data.exporting.reader import NOT_SAID, reader_rows
-from src_data.filters.filter_trajectory import CleanConfig
+from src_data.filters.filter_trajectory import FilterConfig
 from src_data.postprocess import finish_run
-from src_infer.prompts import fill, load_prompt, passage_block, searches_block
+from src_infer.prompts import load_prompt, searches_block
 
 FILM = Passage("p1", "Red Rain", "Red Rain\nRed Rain is a film by Ann Lee.")
 OTHER = Passage("p2", "Rain", "Rain\nRain falls.")
@@ -89,7 +90,7 @@ def test_the_training_files_hold_them_behind_their_chain(tmp_path: Path) -> None
         tmp_path, *(chain(asked=question(f"Question {i}: where was he born?")) for i in range(4))
     )
     config = ExportConfig(reader_passage_chars=700, validation_share=0)
-    done = finish_run(run, clean=CleanConfig(), export=config, style=PromptStyle())
+    done = finish_run(run, clean=FilterConfig(), export=config, protocol=ReaRag())
     lines = [json.loads(line)["messages"] for line in done.export.train_file.read_text().splitlines()]
     assert len(json.loads(done.export.conversations.read_text())) == done.export.train == 4
     assert len(lines) == 4 + done.export.reader

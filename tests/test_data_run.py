@@ -17,7 +17,8 @@ from helpers_runs import Run
 
 from src_core.errors import UserError
 from src_core.types import Question
-from src_data.config import SUPERSEDED, base_url, load_data_config
+from src_data.config import load_data_config
+from src_data.original_keys import SUPERSEDED
 from src_tasks.readers.rows import SubQuestion, decomposition_meta
 
 KILLS = 8
@@ -36,10 +37,10 @@ def settings_for(folder: Path, url: str, *, count: int, **more: object) -> list[
         "build_conv.llm_api": url,
         "build_conv.gen_api": url,
         "build_conv.retriever_api": f"toy:{corpus}",
-        "build_conv.thinks": "false",
+        "build_conv.runtime.thinks": "false",
         "build_conv.top_k": 1,
         "build_conv.num_workers": 4,
-        "build_conv.retry.first_wait": 0.1,
+        "build_conv.runtime.agent.retry.first_wait": 0.1,
     }
     dotted = {key.replace("__", "."): value for key, value in more.items()}
     return [f"{key}={value}" for key, value in {**fixed, **dotted}.items()]
@@ -68,7 +69,7 @@ def test_killed_again_and_again_every_chain_is_there_once(tmp_path: Path) -> Non
     async def run() -> list[int]:
         seen = []
         async with FakeLLM(read_and_think) as server:
-            more = {"build_conv__n_chains": 2, "build_conv__thinks": "true"}
+            more = {"build_conv__n_chains": 2, "build_conv__runtime__thinks": "true"}
             settings = settings_for(tmp_path, server.url, count=ITEMS, **more)
             for _ in range(KILLS):
                 process = start(settings)
@@ -94,7 +95,7 @@ def test_killed_again_and_again_every_chain_is_there_once(tmp_path: Path) -> Non
     assert all("invent" in row["steps"][0]["think"] for row in made)
     conversations = json.loads((tmp_path / "runs/r/conversations.json").read_text())
     assert len(conversations) == ITEMS  # the best of two chains each
-    assert all(set(row) == {"messages"} for row in conversations)
+    assert all(set(row) == {"format", "messages"} for row in conversations)
     assert "invent" not in json.dumps(conversations)
     provenance = rows(tmp_path, "provenance.jsonl")
     assert len(provenance) == ITEMS
@@ -209,9 +210,9 @@ def test_keys_of_the_original_are_accepted(tmp_path: Path) -> None:
     )
     config, notes = load_data_config(path, [])
     assert len(notes) == len(SUPERSEDED) == 3
-    assert config.build_conv.teacher_endpoint().url == "http://localhost:9894/v1"
-    assert base_url(config.build_conv.retriever_api) == "http://localhost:9892"
-    assert config.build_conv.limits().t_max == 25
+    assert config.build_conv.runtime.agent.url == "http://localhost:9894/v1"
+    assert config.build_conv.runtime.retriever == "http://localhost:9892"
+    assert config.build_conv.runtime.limits.t_max == 25
     with pytest.raises(UserError, match=r"did you mean build_conv\.n_sample"):
         load_data_config(path, ["build_conv.n_samples=3"])
 

@@ -158,8 +158,7 @@ def test_a_plain_run_takes_over_the_shards_of_a_job(tmp_path: Path, monkeypatch:
             maker = await asyncio.to_thread(ShardMaker, job)
             reports = await asyncio.gather(*(asyncio.to_thread(maker, shard) for shard in shards[:2]))
             assert [ShardReport(**report).made for report in reports] == [5, 5]
-            assert sum(report["cache_misses"] for report in reports) > 0
-            assert server.most_open <= job.config.num_workers
+            assert server.most_open <= job.config.runtime.in_flight
             run_dir = Path(job.run_dir)
             path = next((run_dir / SHARDS).glob("000001-*"))
             path.write_bytes(path.read_bytes()[:-20])  # killed while it wrote
@@ -195,7 +194,9 @@ def test_what_a_person_must_mend_and_what_is_tried_again(
 
     async def scene() -> None:
         async with FakeLLM(read_and_think) as server:
-            _, job, shards = prepared(tmp_path, server.url, count=5, build_conv__retry__attempts=1)
+            _, job, shards = prepared(
+                tmp_path, server.url, count=5, build_conv__runtime__agent__retry__attempts=1
+            )
             maker = await asyncio.to_thread(ShardMaker, job)
             server.refuse = True
             failed = ShardReport(**await asyncio.to_thread(maker, shards[0]))

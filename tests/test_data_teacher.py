@@ -1,4 +1,4 @@
-"""The decomposition teacher: plans from every kind of annotation, chains that react to what they observe."""
+"""The decomposition teacher: hops from every annotation, trajectories that react to what they observe."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src_core.types import Finish, Passage, Question, Search, Status, Step
-from src_data.annotated_teacher import plan
+from src_data.annotated_teacher import decompose
 from src_data.annotated_teacher.decomposition import (
+    Decomposition,
     Kind,
-    NoPlan,
-    Plan,
+    NoDecomposition,
     as_clause,
     as_question,
     references,
     resolve,
 )
 from src_data.annotated_teacher.mentions import find_mention, shown_part
-from src_data.annotated_teacher.teacher import GAVE_UP, DecompositionTeacher, next_step, replay
-from src_data.annotated_teacher.thought_templates import conclusion
+from src_data.annotated_teacher.teacher import NOT_FOUND, DecompositionTeacher, next_step, replay
+from src_data.annotated_teacher.thought_templates import final_thought
 from src_infer.episode import Episode, Limits, Observation, run_episode
 from src_tasks.readers.rows import SubQuestion, decomposition_meta
 
@@ -76,34 +76,34 @@ BOTH = question(
 SINGLE = question("who wrote the song red rain", ["Ann Lee"], dataset="nq")
 
 
-def queries(made: Plan | NoPlan) -> list[str]:
-    assert isinstance(made, Plan), made
+def queries(made: Decomposition | NoDecomposition) -> list[str]:
+    assert isinstance(made, Decomposition), made
     return [hop.queries[0] for hop in made.hops]
 
 
-def test_plans_of_every_annotation() -> None:
-    assert queries(plan(GRANDFATHER)) == ["Who was Ada Brook's father?", "Who was #1's father?"]
-    assert queries(plan(OLDER)) == [
+def test_hops_of_every_annotation() -> None:
+    assert queries(decompose(GRANDFATHER)) == ["Who was Ada Brook's father?", "Who was #1's father?"]
+    assert queries(decompose(OLDER)) == [
         "Who directed Red Rain (film)?",
         "Who directed Blue Sun?",
         "When did #1 die?",
         "When did #2 die?",
     ]
-    assert queries(plan(CLUB)) == ["Which team did Peter Bone play for?", "Who scored #1's first goal?"]
-    assert queries(plan(BRIDGE)) == [
+    assert queries(decompose(CLUB)) == ["Which team did Peter Bone play for?", "Who scored #1's first goal?"]
+    assert queries(decompose(BRIDGE)) == [
         "Who is the woman who published Comedy 24?",
         "In what month was #1 born?",
     ]
-    assert queries(plan(BOTH)) == [
+    assert queries(decompose(BOTH)) == [
         "What is the nationality of Ann Lee?",
         "What is the nationality of Bo Ray?",
     ]
-    assert queries(plan(SINGLE)) == ["Who wrote the song red rain?"]
+    assert queries(decompose(SINGLE)) == ["Who wrote the song red rain?"]
 
 
 def test_a_comparison_weighs_its_last_relation() -> None:
-    made = plan(OLDER)
-    assert isinstance(made, Plan)
+    made = decompose(OLDER)
+    assert isinstance(made, Decomposition)
     assert (made.kind, made.compared, made.answer) == (Kind.COMPARISON, (3, 4), "Blue Sun")
 
 
@@ -121,10 +121,10 @@ def test_a_comparison_weighs_its_last_relation() -> None:
 def test_a_comparison_gives_its_reason_where_it_is_plain(
     first: str, second: str, answer: str, reason: str
 ) -> None:
-    made = plan(OLDER)
-    assert isinstance(made, Plan)
+    made = decompose(OLDER)
+    assert isinstance(made, Decomposition)
     found = ("Ann Lee", "Bo Ray", first, second)
-    thoughts = {conclusion(replace(made, answer=answer), found, key=str(key)) for key in range(20)}
+    thoughts = {final_thought(replace(made, answer=answer), found, key=str(key)) for key in range(20)}
     assert len(thoughts) > 1
     assert all(f"{reason}." in thought for thought in thoughts)
 
@@ -144,7 +144,7 @@ def test_a_comparison_gives_its_reason_where_it_is_plain(
 def test_names_of_an_annotation_need_not_be_spelled_alike(
     asked: str, first: list[str], second: list[str]
 ) -> None:
-    made = plan(question(asked, ["Fay"], evidences=[first, second]))
+    made = decompose(question(asked, ["Fay"], evidences=[first, second]))
     assert queries(made) == [f"Who was {first[0]}'s {first[1]}?", "Who was a brother or sister of #1?"]
 
 
@@ -155,7 +155,7 @@ def test_a_misspelt_subject_is_asked_for_by_its_title() -> None:
         supporting_titles=["Despoinis eton 39"],
         evidences=[["Despinis eton 39", "director", "Al Sakel"]],
     )
-    assert queries(plan(asked)) == ["Who directed Despoinis eton 39?"]
+    assert queries(decompose(asked)) == ["Who directed Despoinis eton 39?"]
 
 
 @pytest.mark.parametrize(
@@ -170,14 +170,14 @@ def test_a_misspelt_subject_is_asked_for_by_its_title() -> None:
         (question("Who was it?", ["x"], type="bridge", supporting_titles=["A b"]), "not_two_titles"),
     ],
 )
-def test_what_gives_no_plan_says_why(asked: Question, reason: str) -> None:
-    assert plan(asked) == NoPlan(reason)
+def test_what_gives_no_hops_says_why(asked: Question, reason: str) -> None:
+    assert decompose(asked) == NoDecomposition(reason)
     assert DecompositionTeacher().refuses(asked) == reason
 
 
 def test_the_last_hop_accepts_the_aliases_of_the_question() -> None:
-    made = plan(CLUB)
-    assert isinstance(made, Plan)
+    made = decompose(CLUB)
+    assert isinstance(made, Decomposition)
     assert made.hops[-1].answers == ("Tom Hill", "T. Hill")
 
 
@@ -208,7 +208,7 @@ def run(asked: Question, answers: dict[str, str], *, chain: int = 0, t_max: int 
     teacher = DecompositionTeacher()
     limits = Limits(t_max=t_max)
     return asyncio.run(
-        run_episode(asked.question, generate=teacher.generate_for(asked, chain), search=search, limits=limits)
+        run_episode(asked.question, writer=teacher.writer(asked, chain), search=search, limits=limits)
     )
 
 
@@ -234,7 +234,7 @@ def test_a_chain_asks_again_when_the_observation_misses_and_never_names_the_unse
 
 def test_a_chain_gives_up_when_all_wordings_failed() -> None:
     episode = run(GRANDFATHER, {})
-    assert episode.steps[-1].action == Finish(GAVE_UP)
+    assert episode.steps[-1].action == Finish(NOT_FOUND)
     assert len(set(asked_queries(episode))) == len(asked_queries(episode)) == 3
 
 
@@ -245,7 +245,7 @@ def test_chains_of_one_question_differ_and_repeat_exactly() -> None:
 
 
 def test_the_cap_ends_a_chain_with_finish() -> None:
-    assert run(OLDER, WORLD, t_max=3).steps[-1].action == Finish(GAVE_UP)
+    assert run(OLDER, WORLD, t_max=3).steps[-1].action == Finish(NOT_FOUND)
 
 
 def seen(text: str, *passages: tuple[str, str]) -> list[Step]:
@@ -254,8 +254,8 @@ def seen(text: str, *passages: tuple[str, str]) -> list[Step]:
 
 
 def test_an_answer_counts_when_a_supporting_passage_tells_it() -> None:
-    made = plan(BRIDGE)
-    assert isinstance(made, Plan)
+    made = decompose(BRIDGE)
+    assert isinstance(made, Decomposition)
     other, supporting = ("Rita Hay", "She met Rita Moss."), ("Comedy 24", "Published by Rita Moss.")
     assert replay(made, seen("It was Rita Moss.", other)).tries == 1
     assert replay(made, seen("It was Rita Moss.", other, supporting)).found == ("Rita Moss",)
@@ -263,8 +263,8 @@ def test_an_answer_counts_when_a_supporting_passage_tells_it() -> None:
 
 
 def test_a_value_without_annotation_is_a_sentence_of_the_right_passage() -> None:
-    made = plan(BOTH)
-    assert isinstance(made, Plan)
+    made = decompose(BOTH)
+    assert isinstance(made, Decomposition)
     film, person = (
         ("Lee", "A film of 1990. It won."),
         ("Ann Lee", "Ann B. Lee (born 1950) is a singer. She won."),
@@ -283,14 +283,14 @@ def test_a_title_is_not_what_a_comparison_weighs() -> None:
         type="comparison",
         supporting_titles=titles,
     )
-    made = plan(asked)
-    assert isinstance(made, Plan)
+    made = decompose(asked)
+    assert isinstance(made, Decomposition)
     assert made.kind is Kind.GATHER
 
 
 def test_a_question_that_is_its_own_query_is_not_repeated_in_the_thoughts() -> None:
-    made = plan(question("John designed the stage for what opera?", ["Don Carlos"], dataset="nq"))
-    assert isinstance(made, Plan)
+    made = decompose(question("John designed the stage for what opera?", ["Don Carlos"], dataset="nq"))
+    assert isinstance(made, Decomposition)
     thoughts = [next_step(made, steps, key="k", chain=0)[0] for steps in ([], seen("It was Don Carlos."))]
     assert "stage" not in " ".join(thoughts)
     assert "Don Carlos" in thoughts[1]
@@ -366,7 +366,7 @@ def test_what_was_cut_off_a_passage_was_not_observed() -> None:
     assert shown_part(passage, cut) == "A magazine of jokes for all. "
     assert shown_part(passage, "[1] Rita Hay: She met Rita Moss.") == ""
     assert shown_part(passage, "The passages name Rita Moss.") == passage.contents
-    made = plan(BRIDGE)
-    assert isinstance(made, Plan)
+    made = decompose(BRIDGE)
+    assert isinstance(made, Decomposition)
     step = Step(1, "I look.", Search("?"), observation=cut, passages=(passage,))
     assert replay(made, [step]).tries == 1

@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from src_core.errors import UserError
-from src_core.render import PromptStyle, conversation
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
 from src_core.types import Trajectory
-from src_data.filters.filter_run import clean_run
-from src_data.filters.filter_trajectory import CleanConfig, FilterResult
+from src_data.filters.filter_run import filter_run
+from src_data.filters.filter_trajectory import FilterConfig, FilterResult
 from src_data.view import ViewConfig, choose, print_entry
 from src_data.viewing.chain_files import Entry, read_entries
 from src_data.viewing.view_page import write_page
@@ -154,7 +155,7 @@ def run_of(tmp_path: Path) -> Path:
         chain(finish(1, "Le Roncole"), asked=question("Lazy one?")),
         b'{"torn": ',
     )
-    clean_run(run, CleanConfig(), PromptStyle())
+    filter_run(run, FilterConfig(), ReaRag())
     return run
 
 
@@ -163,7 +164,7 @@ def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
     assert len(list(read_entries(run))) == 7
     assert [entry.verdict for entry in read_entries(run / "trajectories.jsonl")] == [None] * 7
     published = [
-        {"messages": conversation(PromptStyle(), "Who?", chain().steps)},
+        {"messages": ReaRag(PromptStyle()).turns("Who?", chain().steps)},
         {"messages": [{"role": "user"}]},
         {"other": 1},
         3,

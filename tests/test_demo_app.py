@@ -16,7 +16,7 @@ from helpers_llm import FakeLLM, step_for, write_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.actions import render_step
+from src_core.protocols.rearag import render_step
 from src_core.types import Finish, Search, Status, trajectory_from_json
 from src_demo.app import page_files
 from src_demo.servers import ServerWatch, address_of, without_secrets
@@ -414,10 +414,10 @@ def test_a_mistake_of_ours_is_an_event_without_its_traceback(
     async def broken(question: Any, runtime: Any) -> Any:
         raise KeyError("/root/secret/path")
 
-    monkeypatch.setattr("src_demo.runs.load_method", lambda name: Method(broken, True))
+    monkeypatch.setattr("src_demo.runs.load_method", lambda name: Method(broken, None, "", True))
     events = asyncio.run(events_of(tmp_path))
     assert kinds(events) == ["run", "models", "error"]
-    assert events[-1].data == {"sentence": "The run failed by a mistake of ours; logs/demo.log tells more."}
+    assert events[-1].data == {"sentence": "The run failed by an error in this server; see logs/demo.log."}
     assert "KeyError" in caplog.text
 
 

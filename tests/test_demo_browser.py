@@ -17,7 +17,7 @@ import pytest
 from helpers_demo import Gate, demo_config, served
 from helpers_llm import PATIENCE, FakeLLM, item_of
 
-from src_core.actions import render_step
+from src_core.protocols.rearag import render_step
 from src_core.types import Finish, Search, trajectory_from_json
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -154,7 +154,7 @@ def test_steps_come_one_by_one_and_passages_open(stage: Stage, tab: Any) -> None
     expect(tab.locator("#steps .label.finish")).to_have_text("Finish")
     says(tab, "#answer .foot", "2 searches")
     says(tab, "#answer .foot", "tokens read")
-    expect(tab.locator("#told")).to_contain_text("Answer: item-1")
+    expect(tab.locator("#announcement")).to_contain_text("Answer: item-1")
     says(tab, "#recent", ITEM)
     expect(tab.locator("#run")).to_be_enabled()
     tab.evaluate("window.setTimeout = () => 0")  # the button keeps saying what it did

@@ -131,3 +131,21 @@ def test_a_data_set_without_its_baseline_is_shown_without_comparisons(tmp_path: 
     assert found.lines[0].cells["acc_l"].estimate is None
     assert found.detectable == {}
     assert cells_of(found).rows[0].cells[4] == "-"
+
+
+def test_a_difference_beyond_100_points_is_too_few_questions(tmp_path: Path) -> None:
+    def run(name: str, answers: str) -> Entry:
+        rows = [answered(f"{n}?", answer, "x") for n, answer in enumerate(answers)]
+        return Entry("d", name, name, score_run(write_run(tmp_path / name, rows)))
+
+    few = [run("base", "xy"), run("other", "yx")]
+    table = build_table(few, baseline="base", metrics_of=lambda _: ("em",), expected=Expected())
+    assert (table.detectable[("d", "em")] or 0) > 1
+    assert notes_of(table)[-1].endswith("alpha 0.05): none, too few questions.")
+
+
+def test_questions_without_golds_are_counted_below_the_table(tmp_path: Path) -> None:
+    rows = [answered("1?", "x", "x"), answered("2?", "x")]
+    line = Entry("d", "m", "m", score_run(write_run(tmp_path / "m", rows)))
+    table = build_table([line], baseline="m", metrics_of=lambda _: ("em",), expected=Expected())
+    assert notes_of(table)[-1].startswith("d, m: 1 of 2 questions have no gold answer")

@@ -38,8 +38,8 @@ def hostile(text: str = EVIL) -> Trajectory:
         search(1, text, text, thought=text),
         reply=text,
         think=text,
-        repairs=(text,),
-        passages=(Passage(text, text, f"{text}\n{text}", float("inf")),),
+        parse_fixes=(text,),
+        passages=(Passage(text, text, f"{text}\n{text}", {"retrieval": 1e300, text: 0.5}),),
     )
     asked = replace(question(text, (text,), type=text, dataset=text), supporting=(text,))
     return chain(step, finish(2, text, thought=text), asked=asked, error=text)
@@ -65,7 +65,7 @@ def test_the_page_holds_the_whole_trajectory(tmp_path: Path) -> None:
     assert [step["act"] for step in row["steps"]] == ["search", "search", "finish"]
     assert row["steps"][0]["seen"] == "Aida was composed by Giuseppe Verdi."
     assert row["steps"][0]["usage"] == [1, 100, 20]
-    assert row["steps"][0]["passages"] == [[0, 0.5]]
+    assert row["steps"][0]["passages"] == [[0, {"retrieval": 0.5}]]
     assert data["passages"][0] == ["p1", "Title", "Aida was composed by Giuseppe Verdi."]
     assert data["runs"][0]["metrics"]["em"] == [1.0, 0.9, 1.1, 1]
 

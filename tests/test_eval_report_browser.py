@@ -115,7 +115,7 @@ def test_filters_narrow_and_counts_follow(page: Any, folder: Path, rows: list[Tr
     counts(page, "1,000 of 1,000")
     page.select_option("select[aria-label=source]", "otherset")
     counts(page, "334 of 1,000")
-    page.select_option("select[aria-label=kind]", "bridge")
+    page.select_option("select[aria-label=group]", "bridge")
     counts(page, "167 of 1,000")
     page.click("#clear")
     counts(page, "1,000 of 1,000")
@@ -219,7 +219,7 @@ def hostile(text: str, number: int = 0) -> Trajectory:
         search(1, text, text, thought=text),
         reply=text,
         think=text,
-        repairs=(text,),
+        parse_fixes=(text,),
         passages=(Passage(text, text, f"{text}\n{text}"),),
     )
     asked = replace(question(f"{text}{number}", (text,), type=text, dataset=text), supporting=(text,))
@@ -231,9 +231,9 @@ def test_nothing_that_the_page_holds_is_obeyed(page: Any, tmp_path: Path) -> Non
     texts.append("x" * 1_000_000)
     run = read_scored_run(write_run(tmp_path / "run", [hostile(text, n) for n, text in enumerate(texts)]))
     odd = replace(hostile("ok", 99), answer="\ud800 half a character")
-    scores = [*run.scores, replace(run.scores[0], id="\ud800", question="half \udfff", kind=ATTACK)]
+    scores = [*run.scores, replace(run.scores[0], id="\ud800", question="half \udfff", group=ATTACK)]
     groups = dict.fromkeys((ATTACK, "b"), run.totals.metrics)
-    totals = replace(run.totals, run=ATTACK, by={"kind": groups})
+    totals = replace(run.totals, run=ATTACK, by={"group": groups})
     spoilt = replace(run, totals=totals, scores=scores, trajectories=[*run.trajectories, odd])
     write_report(tmp_path / "page.html", [spoilt])
     go(page, tmp_path / "page.html")

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,11 @@ from helpers_runs import Run
 from helpers_scores import answered, write_run
 from rich.console import Console
 
-from src_core.config import build_config
+from src_core.config import build_config, load_config
 from src_core.errors import UserError
 from src_core.types import Status
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
-from src_eval.run import Job, evaluate, is_finished, plan
+from src_eval.run import Job, evaluate, is_finished, plan, require_files
 
 PROMPTLESS = {"expected": "", "name": "t"}
 PATIENCE = 300.0  # every run is a process of its own, which a busy machine starts slowly
@@ -164,3 +165,29 @@ def test_a_mistake_in_a_run_is_told_before_anything_is_made(tmp_path: Path) -> N
     checked = evaluation(str(file), "methods=[closed_book]", "corpus=c.jsonl", "--check")
     assert (checked.returncode, checked.stdout) == (0, "c.jsonl\n\n")
     assert evaluation().returncode == 2
+
+
+def test_a_question_file_that_is_not_there_is_explained(tmp_path: Path) -> None:
+    missing = config(tmp_path, datasets=[{"name": "dev", "path": str(tmp_path / "musique.dev.jsonl")}])
+    with pytest.raises(UserError) as refused:
+        require_files(missing)
+    said = str(refused.value)
+    assert f"no such file: {tmp_path}/musique.dev.jsonl; MuSiQue is at https://" in said
+    assert said.endswith("set the path of dev under datasets to the file")
+
+
+def test_a_corpus_is_asked_for_where_it_is_to_be_indexed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CORPUS", raising=False)
+    there = config(tmp_path, corpus=str(tmp_path / "passages.jsonl"))
+    require_files(there)
+    with pytest.raises(UserError, match=r"no such file: .*passages.jsonl; .*make_corpus.sh.*set corpus"):
+        require_files(replace(there, profile="cpu"))
+    require_files(replace(there, profile="gpu"))
+    monkeypatch.setenv("CORPUS", "another.jsonl")
+    require_files(replace(there, profile="cpu"))
+
+
+def test_the_smoke_evaluation_needs_only_this_repository() -> None:
+    require_files(load_config(EvalConfig, Path("configs/eval/smoke.yaml"), ["profile=cpu"]))

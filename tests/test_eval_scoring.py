@@ -11,10 +11,10 @@ from helpers_runs import finished
 from helpers_scores import answered, write_run
 
 from src_core.errors import UserError
-from src_core.types import Status, trajectory_from_json
+from src_core.types import Status, Trajectory, trajectory_from_json
 from src_eval.records import SCORE_ROWS, SCORE_TOTALS
 from src_eval.scoring import dataset_name, score_run
-from src_infer.scores import totals
+from src_tasks.scores import totals
 
 ROWS = [
     answered("Who?", "Emma", "Emma", "Jane", searches=[["g", "x"]], supporting=["g"], type="bridge", hops=2),
@@ -38,7 +38,7 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
     assert run.metrics["chain_length"].mean == 2
     assert {name: group["em"].n for name, group in run.by["hops"].items()} == {"2": 1, "3": 1}
     assert {name: group["em"].mean for name, group in run.by["source"].items()} == {"other": 1, "set": 1 / 3}
-    assert run.by["kind"]["comparison"]["em"].mean == 0.5
+    assert run.by["group"]["comparison"]["em"].mean == 0.5
     first = rows[0].metrics
     assert (first["recall"], first["recall@5"], first["ndcg@5"], first["all_found"]) == (1, 1, 1, 1)
     assert (first["searches"], first["steps"], first["calls"], first["prompt_tokens"]) == (1, 2, 2, 100)
@@ -63,13 +63,28 @@ def test_no_answer_scores_zero_even_where_the_gold_is_nothing_but_an_article(tmp
     assert [row.metrics["em"] for row in score_run(write_run(tmp_path / "r", rows)).rows] == [0, 1]
 
 
-def test_figures_agree_with_those_of_the_run_itself(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "r", ROWS)
+DISPUTED = [
+    answered("Which band?", "", "The The"),
+    answered("Which letter?", "The", "A"),
+    answered("Which other?", "I do not know", "noanswer", "unknown"),
+    answered("Is it?", "yes it is", "yes"),
+    answered("How many?", "x", searches=[["x"]]),
+    answered("Who failed?", "Emma", "Emma", status=Status.MODEL_ERROR, supporting=["g"]),
+]
+
+
+@pytest.mark.parametrize("rows", [ROWS, [*ROWS, *DISPUTED]])
+def test_figures_agree_with_those_of_the_run_itself(rows: list[Trajectory], tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "r", rows)
     told = totals([trajectory_from_json(line) for line in (folder / "trajectories.jsonl").open("rb")])
     ours = score_run(folder).run
     assert ours.invalid_rate == told["parse_failure_share"]
     for name in ("em", "f1", "searches"):
         assert ours.metrics[name].mean == pytest.approx(told["all"][name], abs=1e-4)
+    assert ours.metrics["recall"].mean == pytest.approx(told["all"]["gold_recall"], abs=1e-4)
+    assert (ours.questions, ours.without_gold) == (told["all"]["questions"], told["all"]["without_gold"])
+    shares = {name: group["em"].mean for name, group in ours.by["group"].items()}
+    assert shares == {name: told["by_group"][name]["em"] for name in shares}
 
 
 def test_a_method_that_never_searches_has_no_recall(tmp_path: Path) -> None:
@@ -87,10 +102,13 @@ def test_without_any_golds_only_the_other_figures_are_there(tmp_path: Path) -> N
     assert metrics["seconds"].mean == 1.5
 
 
-def test_one_row_without_golds_is_named(tmp_path: Path) -> None:
+def test_rows_without_golds_are_counted_and_not_scored(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "r", [answered("Who?", "Emma", "Emma"), answered("Where?", "x")])
-    with pytest.raises(UserError, match=r"trajectories.jsonl, row 2: .*no gold answers.*1 of 2"):
-        score_run(folder)
+    run, rows = score_run(folder)
+    assert (run.questions, run.without_gold, run.metrics["em"].n, run.metrics["em"].mean) == (2, 1, 1, 1.0)
+    assert "em" not in rows[1].metrics
+    done = finished("src_eval.score", str(folder))
+    assert "1 of 2 questions of r have no gold answer and are in no answer metric" in done.stdout
 
 
 @pytest.mark.parametrize("line", [b'{"a": 1}', b'{"question": 1, "steps": [], "answer": "", "status": "x"}'])

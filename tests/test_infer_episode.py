@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.actions import render_step
 from src_core.errors import ContextFullError, ModelError, RetrieverError
 from src_core.llm import Completion
-from src_core.render import PromptStyle, conversation
+from src_core.protocols.rearag import ReaRag, parse_step, render_step
+from src_core.protocols.records import FUNCTIONS, ParsedStep, ParseError, PromptStyle
 from src_core.types import Finish, Passage, Search, Status, Step, Usage
-from src_infer.agent import fit_turns
-from src_infer.episode import Episode, Limits, Observation, allowed_functions, run_episode
+from src_infer.episode import Episode, Limits, Observation, StepWriter, allowed_functions, run_episode
+from src_infer.truncation import fit_turns
 
 CALL = Usage(1, 10, 5)
 READ = Usage(1, 100, 1)
 
 
 @dataclass
-class World:
+class World(StepWriter):
     """Replies in order (an exception is raised), and what was asked."""
 
     replies: Sequence[str | Exception]
@@ -41,6 +41,9 @@ class World:
             raise reply
         return Completion(reply, "stop", CALL)
 
+    def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
+        return parse_step(reply.text)
+
     async def search(self, query: str, steps: Sequence[Step]) -> Observation:
         if self.search_error and len(self.searched) == 1:
             raise self.search_error
@@ -51,7 +54,7 @@ class World:
         return asyncio.run(
             run_episode(
                 "Q?",
-                generate=self.generate,
+                writer=self,
                 search=self.search,
                 limits=limits or Limits(),
                 on_step=self.printed.append,
@@ -90,7 +93,7 @@ def test_a_draft_is_told_before_its_search_and_the_step_after_it() -> None:
     episode = asyncio.run(
         run_episode(
             "Q?",
-            generate=world.generate,
+            writer=world,
             search=world.search,
             limits=Limits(),
             on_draft=tell("draft"),
@@ -111,7 +114,7 @@ def test_malformed_replies_are_retried_within_the_budget_of_their_step() -> None
     world = World(["nonsense", "Action 1: {", ask(1, "a"), "nonsense", "nonsense", end(2)])
     episode = world.run(Limits(step_tries=3))
     assert episode.status is Status.FINISHED
-    assert [step.rejected for step in episode.steps] == [2, 2]
+    assert [step.parse_failures for step in episode.steps] == [2, 2]
     assert [row["attempt"] for row in world.asked] == [0, 1, 2, 0, 1, 2]
     assert episode.parse_failures == ("no_action", "unknown_function", "no_action", "no_action")
     assert episode.steps[0].usage == Usage(4, 130, 16)
@@ -133,13 +136,13 @@ def test_only_the_first_step_of_a_reply_is_executed() -> None:
     episode = world.run()
     assert world.searched == ["a"]
     assert episode.steps[1].action == Finish("A")
-    assert "dropped_text_after_step" in episode.steps[0].repairs
+    assert "dropped_text_after_step" in episode.steps[0].parse_fixes
 
 
 def test_a_wrong_step_number_is_mended() -> None:
     episode = World([ask(4, "a"), end(2)]).run()
     assert episode.steps[0].n == 1
-    assert "renumbered" in episode.steps[0].repairs
+    assert "renumbered" in episode.steps[0].parse_fixes
 
 
 def test_a_repeated_query_is_answered_with_a_notice_and_searched_once() -> None:
@@ -156,7 +159,7 @@ def test_a_repeated_query_is_answered_with_a_notice_and_searched_once() -> None:
 def test_repeats_end_the_permission_to_search_and_then_the_loop() -> None:
     world = World([ask(n, "same") for n in range(1, 9)])
     episode = world.run(Limits(max_repeats=2))
-    assert [row["functions"] for row in world.asked] == [("search", "finish")] * 3 + [("finish",)]
+    assert [row["functions"] for row in world.asked] == [FUNCTIONS] * 3 + [("finish",)]
     assert episode.status is Status.CAPPED_THEN_ANSWERED
     assert len(episode.steps) == 4
 
@@ -172,12 +175,12 @@ def test_the_token_budget_ends_the_loop_before_the_next_step() -> None:
 @pytest.mark.parametrize(
     ("steps", "n", "limits", "allowed"),
     [
-        (0, 1, Limits(), ("search", "finish")),
-        (0, 1, Limits(min_searches=1), ("search",)),
-        (1, 2, Limits(min_searches=1), ("search", "finish")),
-        (1, 2, Limits(min_searches=3), ("search",)),
+        (0, 1, Limits(), FUNCTIONS),
+        (0, 1, Limits(min_searches=1), ("search", "direct_answer")),
+        (1, 2, Limits(min_searches=1), FUNCTIONS),
+        (1, 2, Limits(min_searches=3), ("search", "direct_answer")),
         (1, 2, Limits(t_max=2, min_searches=3), ("finish",)),
-        (0, 1, Limits(max_repeats=0), ("search", "finish")),
+        (0, 1, Limits(max_repeats=0), FUNCTIONS),
     ],
 )
 def test_allowed_functions(steps: int, n: int, limits: Limits, allowed: tuple[str, ...]) -> None:
@@ -220,7 +223,7 @@ OBSERVATION = st.text(st.sampled_from("ab \n."), max_size=900)
 @settings(max_examples=150, deadline=None)
 def test_turns_stay_whole_and_in_order_and_fit_or_fail(observations: list[str], room: int) -> None:
     steps = [Step(n, "t", Search(f"q{n}"), text) for n, text in enumerate(observations, start=1)]
-    turns = conversation(PromptStyle(), "Q?", steps)
+    turns = ReaRag(PromptStyle()).turns("Q?", steps)
     before = [dict(turn) for turn in turns]
     try:
         fitted = fit_turns(turns, max_chars=room)
@@ -254,7 +257,7 @@ def test_turns_stay_whole_and_in_order_and_fit_or_fail(observations: list[str], 
 
 def test_the_oldest_observations_are_shortened_first() -> None:
     steps = [Step(n, "t", Search(f"q{n}"), "word " * 200) for n in (1, 2, 3)]
-    turns = conversation(PromptStyle(), "Q?", steps)
+    turns = ReaRag(PromptStyle()).turns("Q?", steps)
     size = sum(len(turn.get("reasoning") or turn["content"]) for turn in turns)
     texts = [t["content"] for t in fit_turns(turns, max_chars=size - 700) if t["role"] == "observation"]
     assert [len(text) for text in texts] == [pytest.approx(400, abs=9), pytest.approx(400, abs=9), 1000]

@@ -44,7 +44,7 @@ def test_every_method_has_its_case_here_or_with_the_engine() -> None:
 def test_a_method_searches_answers_and_leaves_all_on_record(case: Case, tmp_path: Path) -> None:
     model = script(tmp_path / "s.jsonl", case.rows, unsure=case.unsure)
     printed: list[Step] = []
-    row = answered(case.method, runtime_for(model, printed=printed, **case.settings))
+    row = answered(case.method, runtime_for(model, printed=printed), **case.settings)
     assert (row.status, row.answer, row.error) == (Status.FINISHED, case.answer, None)
     assert queries(row) == case.queries
     assert isinstance(row.steps[-1].action, Finish)
@@ -74,7 +74,7 @@ READER: Rows = [(FROM_PASSAGES, ["by reader"]), (FROM_SEARCHES, ["by reader"]), 
 def test_replies_that_cannot_be_read_are_counted_and_the_reader_answers(case: Case, tmp_path: Path) -> None:
     first = case.rows[0][0]
     rows: Rows = [*READER, (first, [NONSENSE.get(case.method, "well, I think")] * 2)]
-    row = answered(case.method, runtime_for(script(tmp_path / "s.jsonl", rows), **case.settings))
+    row = answered(case.method, runtime_for(script(tmp_path / "s.jsonl", rows)), **case.settings)
     assert (row.status, row.answer) == (Status.MALFORMED_THEN_ANSWERED, "by reader")
     assert row.provenance["parse_failures"] == [CODES[case.method]] * 2
     assert queries(row) == case.queries[: row.searches]  # an opening retrieval, or nothing
@@ -85,11 +85,11 @@ def test_a_malformed_reply_is_asked_for_again(case: Case, tmp_path: Path) -> Non
     (first, replies), *others = case.rows
     rows = [(first, [NONSENSE.get(case.method, "well, I think"), *replies]), *others]
     row = answered(
-        case.method, runtime_for(script(tmp_path / "s.jsonl", rows, unsure=case.unsure), **case.settings)
+        case.method, runtime_for(script(tmp_path / "s.jsonl", rows, unsure=case.unsure)), **case.settings
     )
     assert (row.status, row.answer) == (Status.FINISHED, case.answer)
     assert row.provenance["parse_failures"] == [CODES[case.method]]
-    assert sum(step.rejected for step in row.steps) == 1
+    assert sum(step.parse_failures for step in row.steps) == 1
 
 
 @BY_STEPS
@@ -100,8 +100,8 @@ def test_at_the_cap_the_reader_answers_from_what_was_found(case: Case, tmp_path:
         runtime_for(
             script(tmp_path / "s.jsonl", [*READER, *case.rows], unsure=case.unsure),
             limits=Limits(t_max=steps),
-            **case.settings,
         ),
+        **case.settings,
     )
     assert (row.status, row.answer) == (Status.CAPPED_THEN_ANSWERED, "by reader")
     assert queries(row) == case.queries[:steps]
@@ -111,7 +111,7 @@ def test_at_the_cap_the_reader_answers_from_what_was_found(case: Case, tmp_path:
 def test_a_model_that_fails_is_a_row_with_the_steps_before(case: Case, tmp_path: Path) -> None:
     (first, replies), *others = case.rows
     model = script(tmp_path / "s.jsonl", [*others, (first, replies[:1])], unsure=case.unsure)
-    row = answered(case.method, runtime_for(model, **case.settings))
+    row = answered(case.method, runtime_for(model), **case.settings)
     assert row.status is Status.MODEL_ERROR
     assert "no reply left" in (row.error or "")
     assert queries(row) == case.queries[: row.searches]
@@ -131,5 +131,5 @@ class Broken(ToyRetriever):
 @BY_STEPS
 def test_a_retriever_that_fails_is_a_row(case: Case, tmp_path: Path) -> None:
     model = script(tmp_path / "s.jsonl", case.rows)
-    row = answered(case.method, runtime_for(model, retriever=Broken(WORLD), **case.settings))
+    row = answered(case.method, runtime_for(model, retriever=Broken(WORLD)), **case.settings)
     assert (row.status, row.error, row.steps) == (Status.RETRIEVER_ERROR, "down", ())

@@ -82,13 +82,13 @@ def test_self_ask_keeps_its_transcript_in_the_users_turn(tmp_path: Path) -> None
     transcript = f"Follow up: {WHO}\nIntermediate answer: {FACTS[0]}\nFollow up: {WHERE}\n"
     assert [message["role"] for message in model.calls[-1]] == ["user"]
     assert transcript in model.calls[-1][0]["content"]
-    assert row.steps[1].repairs == ("no_label",)
+    assert row.steps[1].parse_fixes == ("no_label",)
 
 
 def test_iter_retgen_reads_the_newest_passages_and_stops_after_its_rounds(tmp_path: Path) -> None:
     texts = ["Jane Austen was born somewhere.", "Still Jane Austen.", "So the answer is: Steventon"]
     model = script(tmp_path / "s.jsonl", [(ITER_RETGEN, texts)])
-    row = answered("iter_retgen", runtime_for(model, iterations=3))
+    row = answered("iter_retgen", runtime_for(model), iterations=3)
     assert queries(row) == [ASKED, f"{ASKED} {texts[0]}", f"{ASKED} {texts[1]}"]
     assert "Steventon" in model.calls[1][-1]["content"]
     assert "novel" not in model.calls[1][-1]["content"]
@@ -138,7 +138,7 @@ def test_search_o1_reads_its_documents_apart(tmp_path: Path) -> None:
 def test_search_o1_searches_while_it_thinks_within_its_limit(tmp_path: Path) -> None:
     ask = ["<think>Hm. <|begin_search_query|>Emma<|end_search_query|>", O1_QUERY.format("Bath")]
     rows = [(SEARCH_O1, [*ask, "<think>ok</think>\\boxed{Steventon}"]), (DOCUMENTS, ["no marker"])]
-    row = answered("search_o1", runtime_for(script(tmp_path / "s.jsonl", rows), search_limit=1))
+    row = answered("search_o1", runtime_for(script(tmp_path / "s.jsonl", rows)), search_limit=1)
     assert queries(row) == ["Emma", "Bath"]
     assert [step.observation for step in row.steps] == [NOTHING_FOUND, LIMIT_NOTICE, None]
     assert row.steps[0].thought == "Hm."
@@ -176,7 +176,7 @@ def test_search_r1_talks_in_turns_with_the_tags_of_its_protocol(tmp_path: Path) 
     for protocol, documents in shown.items():
         case = CASES[protocol]
         model = script(tmp_path / f"{protocol}.jsonl", case.rows)
-        row = answered("search_r1", runtime_for(model, **case.settings))
+        row = answered("search_r1", runtime_for(model), **case.settings)
         assert [message["role"] for message in model.calls[1]] == ["user", "assistant", "user"]
         assert model.calls[1][1]["content"] == case.rows[0][1][0]  # what the model itself wrote
         assert model.calls[1][2]["content"] == documents

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src_core.errors import ModelError
-from src_core.llm import Completion, Message, Sampling, Token
+from src_core.llm import Completion, Sampling, Token
+from src_core.protocols.records import Message
 from src_core.types import Passage, Question, Status, Usage, to_json
 from src_infer.episode import Limits
 from src_retrieval.toy import ToyRetriever
@@ -80,8 +81,8 @@ class Parrot:
 @given(replies=REPLIES)
 @settings(max_examples=20, deadline=None)
 def test_no_reply_can_break_a_method_or_keep_it_going(case: Case, replies: list[str]) -> None:
-    runtime = runtime_for(Parrot(replies), limits=Limits(t_max=4, step_tries=2), **case.settings)
-    row = answered(case.method, runtime)
+    runtime = runtime_for(Parrot(replies), limits=Limits(t_max=4, step_tries=2))
+    row = answered(case.method, runtime, **case.settings)
     assert row.status in ANSWERED - {Status.REFUSED}
     assert len(row.steps) <= 4
     assert to_json(row)
@@ -116,9 +117,9 @@ def test_passages_are_shortened_until_the_server_takes_them(name: str) -> None:
     """The other two read passages through the RAG engine alone."""
     case = CASES[name]
     model = Narrow(IN_STEPS.get(name, ["About Emma.", "About Bath.", "So the answer is: A"]), 1800)
-    runtime = runtime_for(model, retriever=ToyRetriever(LONG), **case.settings)
+    runtime = runtime_for(model, retriever=ToyRetriever(LONG))
     question = Question("id", "Emma, Bath, Oslo?", meta={"context_ids": ["E", "B", "O"]})
-    row = answered(case.method, replace(runtime, top_k=3, max_passage_chars=1500), question)
+    row = answered(case.method, replace(runtime, top_k=3, max_passage_chars=1500), question, **case.settings)
     assert (row.status, row.error) == (Status.FINISHED, None)
     assert row.answer
     assert model.refused > 0

@@ -8,21 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.llm import Completion
-from src_core.think import join_think, split_think
-from src_core.types import NO_USAGE
-from src_infer.methods.searchain import parse as parse_chain
-from src_infer.methods.self_ask import parse as parse_follow_up
-from src_infer.parsers import (
+from src_core.protocols.parsers import (
     Tag,
     Tagged,
     boxed_answer,
     first_sentence,
     first_tagged,
     stated_answer,
-    whole_reply,
     without_think_marks,
 )
+from src_core.think import join_think, split_think
+from src_infer.methods.searchain import parse as parse_chain
+from src_infer.methods.self_ask import parse as parse_follow_up
 
 TAG = Tag("<s>", "</s>")
 
@@ -83,8 +80,9 @@ def test_tags_and_think_blocks() -> None:
     assert first_tagged("a<s>b</s>c<s>d</s>", TAG) == Tagged("a", "b")
     assert first_tagged("a<s>b", TAG) == Tagged("a", "b")
     assert first_tagged("a</s>b", TAG) is None
-    assert whole_reply(Completion("<s>q", "stop", NO_USAGE, think="why")) == "<think>why</think>\n<s>q"
-    assert whole_reply(Completion("", "stop", NO_USAGE, think="why <s>q")) == "<think>why <s>q"
+    assert join_think("why", "<s>q", compact=True) == "<think>why</think>\n<s>q"
+    assert join_think("why <s>q", "", compact=True) == "<think>why <s>q"
+    assert join_think("why", "<s>q") == "<think>\nwhy\n</think>\n\n<s>q"
     assert without_think_marks("<think>a\n b</think> c") == "a b c"
 
 
@@ -97,12 +95,11 @@ def test_a_think_block_that_was_split_off_can_be_put_back(think: str, said: str)
 @given(st.text(st.sampled_from("the answer is:\\boxed{}<s>/[Query1]. \n*\t?Follow up"), max_size=400))
 @settings(max_examples=200, deadline=None)
 def test_no_text_is_too_strange_to_be_read(text: str) -> None:
-    reply = Completion(text, "stop", NO_USAGE)
     for read in (first_sentence, stated_answer, boxed_answer, without_think_marks):
         assert isinstance(read(text), str)
     first_tagged(text, TAG)
     for parse in (parse_chain, parse_follow_up):
-        parse(reply, ("search", "finish"))
+        parse(text, ("search", "finish"))
 
 
 @pytest.mark.parametrize(

@@ -9,23 +9,23 @@ from pathlib import Path
 import pytest
 from helpers_llm import write_script
 
-from src_core.actions import render_step
 from src_core.endpoints import make_model
 from src_core.errors import UserError
-from src_core.grammar import Constrain
-from src_core.llm import Completion, Message, Sampling
-from src_core.render import PromptStyle
+from src_core.llm import Completion, Sampling
+from src_core.protocols.rearag import ReaRag, render_step
+from src_core.protocols.records import Message, PromptStyle
 from src_core.scripted import ScriptedModel
+from src_core.text import fill, passage_block, shorten
 from src_core.types import Finish, Passage, Question, Search, Status, Step, Trajectory, Usage
-from src_infer.agent import Agent
 from src_infer.config import InferConfig
 from src_infer.episode import Limits
 from src_infer.methods import load_method, method_names
-from src_infer.prompts import fill, load_prompt, passage_block, searches_block, shorten
-from src_infer.rag_engine import CachedRetriever, ObservationMode, RagEngine, unique_passages
+from src_infer.policy import Policy
+from src_infer.prompts import load_prompt, searches_block
+from src_infer.rag_engine import ObservationMode, RagEngine, unique_passages
 from src_infer.runtime import Runtime
-from src_infer.scores import score, totals
 from src_retrieval.toy import ToyRetriever
+from src_tasks.scores import score
 
 PASSAGES = [
     Passage("p1", "Emma", "Emma\nEmma is a novel by Jane Austen."),
@@ -67,9 +67,9 @@ class Recorder:
     async def close(self) -> None: ...
 
 
-def engine(reader: Recorder, mode: ObservationMode, retriever: CachedRetriever | None = None) -> RagEngine:
+def engine(reader: Recorder, mode: ObservationMode, retriever: ToyRetriever | None = None) -> RagEngine:
     return RagEngine(
-        retriever=retriever or CachedRetriever(ToyRetriever(PASSAGES), identity="toy"),
+        retriever=retriever or ToyRetriever(PASSAGES),
         reader=reader,
         prompt="{context}|{question}",
         sampling=Sampling(),
@@ -107,17 +107,6 @@ def test_passages_that_were_shown_before_are_named_not_repeated() -> None:
     assert {passage.id for passage in seen.passages} == {"p1", "p2"}
     nothing = asyncio.run(rag.observe("zzz", ()))
     assert (nothing.text, nothing.passages) == ("(no passage was found)", ())
-
-
-def test_equal_retrievals_are_answered_from_the_cache_until_it_is_full() -> None:
-    cached = CachedRetriever(ToyRetriever(PASSAGES), identity="toy", capacity=2)
-
-    async def run() -> None:
-        for query, k in (("Emma", 1), ("Emma", 1), ("Emma", 2), ("Emma", 1), ("born", 1), ("Emma", 2)):
-            assert len(await cached.search(query, k)) <= k
-
-    asyncio.run(run())
-    assert (cached.hits, cached.misses) == (2, 4)  # the last one had been dropped as the oldest
 
 
 def test_passages_of_equal_text_are_kept_once_in_order() -> None:
@@ -159,21 +148,17 @@ def test_prompt_files_are_read_by_name_and_a_missing_one_lists_the_others() -> N
         assert text.count("{context}") == slots - 1
 
 
-def agent_with(model: Recorder, **more: object) -> Agent:
-    settings = {
-        "sampling": Sampling(temperature=0.0, seed=5),
-        "constrain": Constrain.OFF,
-        "prompt_tokens": 2000,
-    }
-    return Agent(model, style=PromptStyle(system="S"), **{**settings, **more})  # type: ignore[arg-type]
+def policy_with(model: Recorder, **more: object) -> Policy:
+    settings = {"sampling": Sampling(temperature=0.0, seed=5), "prompt_tokens": 2000}
+    return Policy(model, ReaRag(PromptStyle(system="S")), **{**settings, **more})  # type: ignore[arg-type]
 
 
-def kit_with(
+def runtime_with(
     model: Recorder | ScriptedModel, *, answer_from: str = "reader", printed: list[int] | None = None
 ) -> Runtime:
-    retriever = CachedRetriever(ToyRetriever(PASSAGES), identity="toy")
+    retriever = ToyRetriever(PASSAGES)
     return Runtime(
-        agent=agent_with(model),  # type: ignore[arg-type]
+        policy=policy_with(model),  # type: ignore[arg-type]
         reader=model,
         rag=engine(model, ObservationMode.READER, retriever),  # type: ignore[arg-type]
         retriever=retriever,
@@ -214,7 +199,7 @@ def test_rearag_takes_the_readers_answer_or_falls_back_to_finish(
 ) -> None:
     printed: list[int] = []
     model = Recorder(*STEPS, final)
-    trajectory = run_method("rearag", kit_with(model, answer_from=answer_from, printed=printed))
+    trajectory = run_method("rearag", runtime_with(model, answer_from=answer_from, printed=printed))
     assert (trajectory.answer, trajectory.status, trajectory.searches) == (expected, Status.FINISHED, 1)
     assert trajectory.usage == Usage(calls, 300 * calls, 2 * calls)
     assert printed == [1, 2]
@@ -225,9 +210,9 @@ def test_rearag_takes_the_readers_answer_or_falls_back_to_finish(
 
 def test_rearag_answers_also_at_the_cap_and_after_malformed_replies() -> None:
     asks = [text for n in (1, 2, 3) for text in (render_step(n, "t", Search(f"Emma {n}")), "o")]
-    capped = run_method("rearag", kit_with(Recorder(*asks, "Jane Austen")))
+    capped = run_method("rearag", runtime_with(Recorder(*asks, "Jane Austen")))
     assert (capped.status, capped.answer) == (Status.CAPPED_THEN_ANSWERED, "Jane Austen")
-    broken = run_method("rearag", kit_with(Recorder("x", "x", "x", "x", "x", "Austen")))
+    broken = run_method("rearag", runtime_with(Recorder("x", "x", "x", "x", "x", "Austen")))
     assert (broken.status, broken.answer) == (Status.MALFORMED_THEN_ANSWERED, "Austen")
     assert broken.provenance == {"parse_failures": ["no_action"] * 5}
 
@@ -235,7 +220,7 @@ def test_rearag_answers_also_at_the_cap_and_after_malformed_replies() -> None:
 def test_rearag_records_a_reader_that_fails_at_the_end(tmp_path: Path) -> None:
     row = ("Reasoning process", [STEPS[0], STEPS[2]])
     script = write_script(tmp_path / "s.jsonl", [row, ("|Who wrote", ["It was Jane Austen."])])
-    trajectory = run_method("rearag", kit_with(ScriptedModel(script)))
+    trajectory = run_method("rearag", runtime_with(ScriptedModel(script)))
     assert trajectory.status is Status.MODEL_ERROR
     assert "no reply left" in (trajectory.error or "")
     assert len(trajectory.steps) == 2
@@ -243,16 +228,16 @@ def test_rearag_records_a_reader_that_fails_at_the_end(tmp_path: Path) -> None:
 
 def test_naive_rag_searches_once_with_the_question() -> None:
     model = Recorder("Jane Austen")
-    trajectory = run_method("naive_rag", kit_with(model))
+    trajectory = run_method("naive_rag", runtime_with(model))
     assert (trajectory.answer, trajectory.searches) == ("Jane Austen", 1)
     assert trajectory.steps[0].passages[0].id == "p1"
     assert "[1] Emma: Emma is a novel" in model.calls[0][-1]["content"]
-    assert score(trajectory).gold_recall == 1.0
+    assert score(trajectory)["recall"] == 1.0
 
 
 def test_closed_book_asks_once_and_needs_no_retriever() -> None:
     model = Recorder("Austen")
-    trajectory = run_method("closed_book", kit_with(model))
+    trajectory = run_method("closed_book", runtime_with(model))
     assert (trajectory.answer, trajectory.steps) == ("Austen", ())
     assert model.calls[0][-1]["content"].count("Who wrote Emma?") == 1
     assert not load_method("closed_book").needs_search
@@ -274,30 +259,3 @@ def test_deterministic_sets_every_temperature_to_0() -> None:
     config = InferConfig(deterministic=True)
     assert {config.sampling(which).temperature for which in ("agent", "observe", "final")} == {0.0}
     assert InferConfig().sampling("agent").temperature > 0
-
-
-def test_totals_count_failed_rows_as_wrong_and_group_by_kind() -> None:
-    def made(answer: str, status: Status = Status.FINISHED, **meta: object) -> Trajectory:
-        question = Question("i", "q", ("gold",), ("p1", "p2"), dict(meta))
-        steps = (Step(1, "", Search("s"), "o", (PASSAGES[0],), repairs=("no_fence",)),)
-        return Trajectory(
-            question, steps, answer, status, Usage(2, 3, 4), 1.5, None, {"parse_failures": ["x"]}
-        )
-
-    rows = [made("gold", type="bridge", hops=2), made("", Status.MODEL_ERROR, type="comparison")]
-    found = totals(rows)
-    assert found["all"] == {
-        "questions": 2,
-        "em": 0.5,
-        "f1": 0.5,
-        "gold_recall": 0.5,
-        "searches": 1.0,
-        "seconds": 1.5,
-    }
-    assert list(found["by_kind"]) == ["bridge 2-hop", "comparison"]
-    assert found["outcomes"] == {"finished": 1, "model_error": 1}
-    assert found["repairs"] == {"no_fence": 2}
-    assert (found["parse_failures"], found["parse_failure_share"]) == (2, 0.5)
-    assert found["tokens"] == {"calls": 4, "prompt": 6, "completion": 8}
-    unknown = Trajectory(Question("i", "q"), (), "a", Status.FINISHED)
-    assert (score(unknown).em, score(unknown).gold_recall) == (None, None)

@@ -15,9 +15,9 @@ from helpers_llm import ROOT, FakeLLM, settings_for, step_for, write_items, writ
 from helpers_methods import short_rows
 from helpers_runs import Run, finished
 
-from src_core.actions import render_step
 from src_core.errors import run_main
 from src_core.http_json import RetryPolicy
+from src_core.protocols.rearag import render_step
 from src_core.types import Finish, Search, trajectory_from_json
 from src_infer.methods import method_names
 from src_infer.run import main
@@ -68,7 +68,6 @@ def test_a_run_leaves_its_rows_its_settings_and_its_manifest(method: str, tmp_pa
         "index",
         "models",
         "totals",
-        "retrieval_cache",
         "started",
         "wall_seconds",
         "code",
@@ -88,7 +87,7 @@ def test_a_run_leaves_its_rows_its_settings_and_its_manifest(method: str, tmp_pa
 
 def test_the_tables_hold_every_question_and_the_totals(tmp_path: Path) -> None:
     done = run(GPU, *scripted(tmp_path))
-    for word in ("question", "answer", "gold", "EM", "F1", "searches", "seconds", "gold recall", "kind"):
+    for word in ("question", "answer", "gold", "EM", "F1", "searches", "seconds", "gold recall", "group"):
         assert word in done.stdout
     assert done.stdout.count("What is item") == 2
     assert "outcomes: 2 finished; 0.0 % of replies malformed" in done.stdout
@@ -260,3 +259,20 @@ def test_a_picture_is_made_of_a_row(tmp_path: Path) -> None:
     assert "http" not in picture.replace("http://www.w3.org", "").replace("https://www.textualize.io", "")
     assert "written:" in done.stdout
     assert "there is no number 9" in refused(finished("src_infer.picture", str(tmp_path / "runs/r"), "9"))
+
+
+@pytest.mark.parametrize("method", ["closed_book", "rearag"])
+def test_a_question_with_choices_is_asked_with_them_and_kept_without(method: str, tmp_path: Path) -> None:
+    shown = "Which is item 0?\nA. item-1\nB. item-0"
+    steps = [render_step(1, "Known.", Finish("B. item-0"))]
+    rows = [(f"Question: {shown}\n\nReasoning", steps), (f"{shown}\nAnswer:", ["(B)"])]
+    script = write_script(tmp_path / "script.jsonl", rows)
+    settings = settings_for(tmp_path, f"scripted:{script}", count=1, method=method)
+    row = {"question": "Which is item 0?", "golden_answers": [1], "choices": ["item-1", "item-0"]}
+    (tmp_path / "questions.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    done = run(GPU, *settings)
+    assert done.returncode == 0, done.stderr
+    kept = trajectory_from_json((tmp_path / "runs/r/trajectories.jsonl").read_bytes())
+    assert (kept.question.question, kept.question.choices) == ("Which is item 0?", ("item-1", "item-0"))
+    totals = json.loads((tmp_path / "runs/r/manifest.json").read_bytes())["totals"]["all"]
+    assert (totals["choice_accuracy"], totals["em"], totals["choice_unread"]) == (1.0, 1.0, 0)

@@ -23,7 +23,7 @@ from helpers_gguf import (
 )
 
 from src_core.errors import UserError
-from src_models.adapters import MARK_KEY, require_gguf_adapter, served_name, trained_prompt, vllm_flags
+from src_models.adapters import MARK_KEY, require_gguf_adapter, served_name, vllm_flags
 from src_models.convert.gguf_adapter import write_adapter
 from src_models.convert.gguf_model import write_model
 from src_models.convert.merge import merge
@@ -228,21 +228,6 @@ def test_flags_for_vllm(made: Made) -> None:
         vllm_flags("some/hub-name", made.base)
     with pytest.raises(UserError, match=r"rank of .* is 600, vLLM serves at most 512"):
         vllm_flags("some/hub-name", write_lora(made.tmp / "wide", "llama", rank=600, layers=1))
-
-
-def test_the_prompt_that_an_adapter_was_trained_with(made: Made) -> None:
-    assert trained_prompt(made.peft) is None
-    record = made.peft / "training.json"
-    record.write_text('{"run": "x", "prompt": {"system": "S"}, "format": "rearag"}', encoding="utf-8")
-    write_adapter(made.peft, made.base, made.gguf, kind="f16")
-    for place in (made.peft, made.gguf):  # the GGUF file is written beside the folder
-        assert trained_prompt(place) == {"system": "S", "format": "rearag"}
-    record.write_text('{"prompt": {"system": "S"}}', encoding="utf-8")
-    assert trained_prompt(made.peft) == {"system": "S"}
-    for damaged, message in (("{", "not valid JSON"), ('{"run": "x"}', "does not say with which prompt")):
-        record.write_text(damaged, encoding="utf-8")
-        with pytest.raises(UserError, match=message):
-            trained_prompt(made.peft)
 
 
 def test_a_conversion_names_the_packages_and_its_command(monkeypatch: pytest.MonkeyPatch) -> None:

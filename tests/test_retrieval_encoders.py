@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from src_core.errors import UserError
-from src_retrieval.encoders import EncoderOptions, Precision, load_encoder
-from src_retrieval.onnx_encoder import OnnxEncoder, physical_cores
+from src_retrieval.encoders.base import EncoderOptions, Precision
+from src_retrieval.encoders.load import load_encoder
+from src_retrieval.encoders.onnx import OnnxEncoder
 
 DIM = 8
 WORDS = ["[UNK]", "query", "passage", ":", "red", "blue", "apple", "sky"]
@@ -120,7 +121,3 @@ def test_a_folder_that_is_no_encoder_is_said_so(folder: Path, tmp_path: Path) ->
     (tmp_path / "model.onnx").write_bytes(b"torn")
     with pytest.raises(UserError, match="not a usable ONNX model"):
         load_encoder(str(tmp_path), OPTIONS)
-
-
-def test_threads_default_to_physical_cores() -> None:
-    assert physical_cores() >= 1

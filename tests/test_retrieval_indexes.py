@@ -9,27 +9,26 @@ import bm25s
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rich.console import Console
 
 from src_core.errors import UserError
-from src_retrieval.bm25 import Bm25Index, build_bm25, tokenise
-from src_retrieval.dense_build import DenseOptions, build_dense, pq_parts
-from src_retrieval.encoder_spec import FAMILIES, Pooling, read_spec
-from src_retrieval.encoders import EncoderOptions, ToyEncoder, load_encoder, normalise
+from src_core.progress import Steps
+from src_models.families import FAMILIES
+from src_retrieval.encoders.base import EncoderOptions, normalise
+from src_retrieval.encoders.load import load_encoder
+from src_retrieval.encoders.spec import Pooling, read_spec
+from src_retrieval.encoders.toy import ToyEncoder
 from src_retrieval.fusion import fuse
-from src_retrieval.indexes import (
-    FaissIndex,
-    Hits,
-    Ranked,
-    SearchOptions,
-    load_faiss,
-    map_vectors,
-    open_dense,
-    ranked,
-)
-from src_retrieval.layout import DenseType, IndexLayout
+from src_retrieval.layout import IndexLayout
+from src_retrieval.results import Hits, Ranked, ranked
+from src_retrieval.sparse.bm25 import Bm25Index, build_bm25, tokenise
+from src_retrieval.vector.base import map_vectors
+from src_retrieval.vector.faiss_build import DenseOptions, build_dense, pq_parts
+from src_retrieval.vector.faiss_index import DenseType, FaissIndex, SearchOptions, load_faiss, open_dense
 
 ROWS, DIM = 3_000, 32
 OPTIONS = SearchOptions(threads=1)
+QUIET = Steps(Console(quiet=True))
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +45,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory, vectors: NDArray[np.float32
     vectors.tofile(layout.vectors)
     mapped = map_vectors(layout.vectors, rows=ROWS, dim=DIM)
     for kind in DenseType:
-        build_dense(
-            kind, layout, mapped, DenseOptions(hnsw_ef_construction=80, train_rows=2_000), lambda _: None
-        )
+        build_dense(kind, layout, mapped, DenseOptions(hnsw_ef_construction=80, train_rows=2_000), QUIET)
     return layout
 
 
@@ -86,9 +83,9 @@ def test_batch_size_does_not_change_flat_results(layout: IndexLayout, vectors: N
 def test_the_blas_threshold_follows_the_batch_size(layout: IndexLayout, vectors: NDArray[np.float32]) -> None:
     faiss = load_faiss()
     index = open_dense(layout, DenseType.FLAT, rows=ROWS, dim=DIM, options=OPTIONS)
-    index.search(vectors[:8], 1)
+    index.search(vectors[:4], 1)
     assert faiss.cvar.distance_compute_blas_threshold == 1
-    index.search(vectors[:7], 1)
+    index.search(vectors[:3], 1)
     assert faiss.cvar.distance_compute_blas_threshold > 1
 
 
@@ -106,7 +103,7 @@ def test_an_index_type_that_needs_training_refuses_a_tiny_corpus(tmp_path: Path)
             IndexLayout(tmp_path),
             np.ones((5, 8), dtype=np.float32),
             DenseOptions(),
-            lambda _: None,
+            QUIET,
         )
     assert (pq_parts(768, 0), pq_parts(384, 0), pq_parts(30, 0)) == (384, 192, 15)
     with pytest.raises(UserError, match="divisor"):
@@ -126,10 +123,10 @@ def random_texts(count: int) -> list[str]:
 
 
 def test_bm25_built_from_disk_scores_like_bm25s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src_retrieval.bm25.DOCS_PER_CHUNK", 70)
-    monkeypatch.setattr("src_retrieval.bm25.POSTINGS_PER_BLOCK", 500)
+    monkeypatch.setattr("src_retrieval.sparse.bm25.DOCS_PER_CHUNK", 70)
+    monkeypatch.setattr("src_retrieval.sparse.bm25.POSTINGS_PER_BLOCK", 500)
     texts = random_texts(300)
-    build_bm25(tmp_path, lambda start, stop: texts[start:stop], len(texts), lambda _: None)
+    build_bm25(tmp_path, lambda start, stop: texts[start:stop], len(texts), QUIET)
     reference = bm25s.BM25()
     reference.index(bm25s.tokenize(texts, show_progress=False), show_progress=False)
     ours = Bm25Index(tmp_path)
@@ -143,7 +140,7 @@ def test_bm25_built_from_disk_scores_like_bm25s(tmp_path: Path, monkeypatch: pyt
 
 def test_bm25_leaves_out_passages_without_a_common_word(tmp_path: Path) -> None:
     texts = ["red apple", "green pear", "blue sky"]
-    build_bm25(tmp_path, lambda start, stop: texts[start:stop], 3, lambda _: None)
+    build_bm25(tmp_path, lambda start, stop: texts[start:stop], 3, QUIET)
     index = Bm25Index(tmp_path)
     assert [result.row for result in ranked(index.search(["green sky"], 3), 0, 3)] == [1, 2]
     assert ranked(index.search(["nothing known"], 3), 0, 3) == []

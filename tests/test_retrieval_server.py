@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,15 +22,18 @@ from rich.console import Console
 from src_core.config import load_config
 from src_core.errors import RetrieverError
 from src_core.http_json import RetryPolicy
-from src_retrieval.batcher import Batcher
-from src_retrieval.build import BuildConfig, build_index
+from src_core.http_server import bind
+from src_core.progress import Steps
+from src_retrieval.build import build_index
+from src_retrieval.build_plan import BuildConfig
 from src_retrieval.cache import ResultCache
 from src_retrieval.client import RetrieverClient
-from src_retrieval.indexes import Ranked
-from src_retrieval.server import ServerConfig, bind
+from src_retrieval.results import Ranked
+from src_retrieval.server import ServerConfig
 from src_retrieval.toy import ToyRetriever
 
 ROWS = 300
+SEARCHED = 'retriever_batch_size{}{{stage="dense"}}'
 NO_WAIT = RetryPolicy(attempts=2, first_wait=0.0, longest_wait=0.0)
 
 
@@ -110,7 +112,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     rows = ({"id": f"d{at}", "contents": f'"T{at}"\nabout thing{at} and kind{at % 10}'} for at in range(ROWS))
     corpus.write_text("\n".join(json.dumps(row) for row in rows))
     values = [f"corpus={corpus}", f"index_dir={folder / 'index'}", "encoder=toy:4096"]
-    build_index(load_config(BuildConfig, None, values), console=Console(quiet=True))
+    build_index(load_config(BuildConfig, None, values), steps=Steps(Console(quiet=True)))
     return World(folder, corpus, folder / "index")
 
 
@@ -135,7 +137,8 @@ def test_search_answers_as_the_original_client_expects(server: Server) -> None:
     assert len(documents) == 3
     assert len(server.call("/search", {"query": "thing7"}).body) == 10
     found, scores = server.call("/search", {"query": "thing7", "top_n": 3, "return_score": True}).body
-    assert found == documents
+    assert [{"id": row["id"], "contents": row["contents"]} for row in found] == documents
+    assert [row["scores"] for row in found] == [{"retrieval": score} for score in scores]
     assert scores == sorted(scores, reverse=True)
 
 
@@ -146,7 +149,9 @@ def test_batch_search_nests_documents_and_scores_per_query(server: Server) -> No
     documents, scores = server.call(
         "/batch_search", {"query": queries[:2], "top_n": 2, "return_score": True}
     ).body
-    assert documents == body[:2]
+    assert [[row["id"] for row in rows] for rows in documents] == [
+        [row["id"] for row in rows] for rows in body[:2]
+    ]
     assert [len(row) for row in scores] == [2, 2]
     assert server.call("/batch_search", {"query": []}).body == []
 
@@ -174,7 +179,7 @@ def test_passages_come_by_id_in_their_order(server: Server) -> None:
     async def ask() -> None:
         client = RetrieverClient(server.url, retry=NO_WAIT)
         (passage,) = await client.passages(["d9"])
-        assert (passage.title, passage.text, passage.score) == ("T9", "about thing9 and kind9", None)
+        assert (passage.title, passage.text, passage.scores) == ("T9", "about thing9 and kind9", {})
         with pytest.raises(RetrieverError, match=r"HTTP 404.*no passage with the id 'nope'") as caught:
             await client.passages(["d9", "nope"])
         assert not caught.value.retryable
@@ -242,7 +247,7 @@ def test_concurrent_queries_share_batches_and_get_their_own_answers(server: Serv
     found = asyncio.run(ask())
     assert [row[0].id for row in found] == [f"d{at}" for at in range(ROWS)]
     after = server.call("/metrics").body
-    batches = metric(after, "retriever_batch_size_count") - metric(before, "retriever_batch_size_count")
+    batches = metric(after, SEARCHED.format("_count")) - metric(before, SEARCHED.format("_count"))
     answered = metric(after, "retriever_queries_total") - metric(before, "retriever_queries_total")
     assert answered == len(queries)
     assert batches < answered
@@ -258,11 +263,8 @@ def test_a_query_is_searched_once_and_answered_alike_ever_after(server: Server) 
     ]
     assert len(server.call("/search", {"query": "kind7 again", "top_n": 2}).body) == 2  # another depth
     after = server.call("/metrics").body
-    counted = {
-        name: metric(after, f"retriever_{name}") - metric(before, f"retriever_{name}")
-        for name in ("queries_total", "cached_queries_total", "batch_size_sum")
-    }
-    assert counted == {"queries_total": 5, "cached_queries_total": 2, "batch_size_sum": 3}
+    names = ("retriever_queries_total", "retriever_cached_queries_total", SEARCHED.format("_sum"))
+    assert [metric(after, name) - metric(before, name) for name in names] == [5, 2, 3]
 
 
 def test_the_cache_forgets_the_oldest_rows_and_may_be_none() -> None:
@@ -277,12 +279,12 @@ def test_the_cache_forgets_the_oldest_rows_and_may_be_none() -> None:
         assert [len(each) for each in rows] == [top_n] * len(queries)
         return known
 
-    small = ResultCache(6)  # two answers of two rows, each with its key
+    small = ResultCache(6, "index")  # two answers of two rows, each with its key
     assert [through(small, "a"), through(small, "b"), through(small, "a", "c")] == [0, 0, 1]
     assert [through(small, "a"), through(small, "b")] == [1, 0]
     assert through(small, "a", top_n=9) == through(small, "a", top_n=9) == 0  # more than it can hold
     assert through(small, "twice \ud800", "twice \ud800") == 0
-    none = ResultCache(0)
+    none = ResultCache(0, "index")
     assert through(none, "a") == through(none, "a") == 0
     assert asked.count("a") == 5
 
@@ -292,7 +294,7 @@ def test_the_client_gives_passages_with_titles_and_scores(server: Server) -> Non
         client = RetrieverClient(server.url, retry=NO_WAIT)
         passage = (await client.search("thing9 \ud800", 2))[0]
         assert (passage.id, passage.title, passage.text) == ("d9", "T9", "about thing9 and kind9")
-        assert passage.score is not None
+        assert set(passage.scores) == {"retrieval"}
         assert [row[0].id for row in await client.batch_search(["thing1", "thing2"], 1)] == ["d1", "d2"]
         assert (await client.health())["status"] == "healthy"
         with pytest.raises(RetrieverError, match="HTTP 422") as caught:
@@ -335,97 +337,6 @@ def test_a_port_in_use_and_a_wrong_encoder_end_in_one_sentence(server: Server, w
         assert process.process.returncode == 2
         assert err.strip().splitlines()[-1].startswith("error: ")
         assert said in err
-
-
-def test_what_queues_while_a_batch_runs_becomes_the_next_batch() -> None:
-    seen: list[list[int]] = []
-    first_runs, go_on = threading.Event(), threading.Event()
-
-    def finish(items: list[int], prepared: list[str]) -> list[int]:
-        assert prepared == [str(item) for item in items]
-        seen.append(list(items))
-        if len(seen) == 1:
-            first_runs.set()
-            assert go_on.wait(5)
-        return [item * 10 for item in items]
-
-    batcher: Batcher[int, str, int] = Batcher(as_texts, finish, max_batch=4)
-    results: dict[int, list[int]] = {}
-
-    def ask(item: int) -> None:
-        results[item] = batcher.run([item], timeout=5)
-
-    threads = [threading.Thread(target=ask, args=(0,))]
-    threads[0].start()
-    assert first_runs.wait(5)
-    for item in range(1, 7):
-        threads.append(threading.Thread(target=ask, args=(item,)))
-        threads[-1].start()
-        while batcher._open is None or item % 4 not in (len(batcher._open.items), 0):
-            time.sleep(0.001)
-    go_on.set()
-    for thread in threads:
-        thread.join()
-    batcher.close()
-    assert [len(items) for items in seen] == [1, 4, 2]
-    assert results == {item: [item * 10] for item in range(7)}
-
-
-def test_an_error_in_a_batch_reaches_its_callers_and_the_next_batch_runs() -> None:
-    def prepare(items: list[int]) -> list[str]:
-        if 9 in items:
-            raise ZeroDivisionError
-        return as_texts(items)
-
-    def finish(items: list[int], prepared: list[str]) -> list[int]:
-        if 0 in items:
-            raise ZeroDivisionError
-        return items
-
-    batcher: Batcher[int, str, int] = Batcher(prepare, finish, max_batch=4)
-    for broken in (0, 9):
-        with pytest.raises(ZeroDivisionError):
-            batcher.run([broken, 1], timeout=5)
-        assert batcher.run([1, 2], timeout=5) == [1, 2]
-    batcher.close()
-
-
-def test_who_comes_while_a_batch_is_prepared_joins_it() -> None:
-    seen: list[list[int]] = []
-    preparing, go_on = threading.Event(), threading.Event()
-
-    def prepare(items: list[int]) -> list[str]:
-        preparing.set()
-        assert go_on.wait(5)
-        return as_texts(items)
-
-    def finish(items: list[int], prepared: list[str]) -> list[int]:
-        seen.append(list(items))
-        assert prepared == as_texts(items)
-        return items
-
-    batcher: Batcher[int, str, int] = Batcher(prepare, finish, max_batch=3)
-    results: list[int] = []
-    threads = [
-        threading.Thread(target=lambda item=item: results.extend(batcher.run([item], timeout=5)))
-        for item in range(5)
-    ]
-    threads[0].start()
-    assert preparing.wait(5)
-    for thread in threads[1:]:
-        thread.start()
-    while sum(len(batch) for batch in [batcher._open.items if batcher._open else []]) != 2:
-        time.sleep(0.001)  # the first batch is full with three, the second holds the other two
-    go_on.set()
-    for thread in threads:
-        thread.join()
-    batcher.close()
-    assert [len(items) for items in seen] == [3, 2]
-    assert sorted(results) == list(range(5))
-
-
-def as_texts(items: list[int]) -> list[str]:
-    return [str(item) for item in items]
 
 
 def test_the_toy_retriever_ranks_by_rare_shared_words(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_starts_builds_and_stops(data: Data) -> None:
 
 
 def test_no_model_is_fetched_or_started_where_none_has_a_part(data: Data) -> None:
-    over_passages = ("TEACHER=decomposition", "build_conv.observation_mode=passages")
+    over_passages = ("TEACHER=decomposition", "build_conv.runtime.observation_mode=passages")
     done = data.run("data_construct.sh", *over_passages, REAL_CHECK="1")
     assert done.returncode == 0, done.stderr
     assert done.stdout == data.line("retriever", "RETRIEVER_PORT")
@@ -67,7 +67,7 @@ def test_the_gpu_profile_talks_to_the_teacher_and_starts_nothing(data: Data) -> 
         (("SAMPLES=5",), "no knob is called SAMPLES"),
         (("hello",), "write a setting as key=value, e.g. bash data_construct.sh"),
         (("PROFILE=tpu",), "there is no profile 'tpu'"),
-        (("build_conv.top=3",), "did you mean build_conv.top_k"),
+        (("build_conv.n_chain=3",), "did you mean build_conv.n_chains"),
         (("build_conv.input_files=[nowhere.jsonl]",), "nowhere.jsonl"),
         (("CONFIG=nowhere.yaml",), "no such config file: nowhere.yaml"),
     ],

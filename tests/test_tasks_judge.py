@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def report_of(folder: Path) -> dict[str, Any]:
 
 
 def judged(settings: JudgeConfig, *folders: Path) -> int:
-    return judge_folders(settings, list(folders), Console(quiet=True))
+    return judge_folders(settings, list(folders), out=Console(quiet=True), err=Console(quiet=True))
 
 
 def test_a_scripted_judge_scores_a_run_once(tmp_path: Path) -> None:
@@ -280,7 +281,23 @@ def test_the_command(tmp_path: Path) -> None:
     done = finished("src_eval.judge_run", str(folder), *settings)
     assert done.returncode == 0, done.stderr
     assert "r: ACC_L 33.3 (1 empty, 2 judged; 2 calls" in done.stdout
+    assert "2/2 verdicts on r" in done.stderr
     assert finished("src_eval.judge_run").returncode == 2
     down = finished("src_eval.judge_run", str(folder), "endpoint.url=http://127.0.0.1:9", settings[2])
     assert down.returncode == 2
     assert "the judge does not answer" in down.stderr
+
+
+def test_the_judge_sees_the_choices_that_a_letter_stands_for(tmp_path: Path) -> None:
+    async def run() -> str:
+        async def reply(body: dict[str, Any]) -> str:
+            return "[[3]]"
+
+        async with FakeLLM(reply) as server:
+            row = answered("Which town?", "B", "Velby")
+            asked = replace(row.question, choices=("Orrin", "Velby"))
+            folder = write_run(tmp_path / "r", [replace(row, question=asked)])
+            assert await asyncio.to_thread(judged, config(tmp_path, server.url), folder) == 0
+            return str(server.bodies[0]["messages"][0]["content"])
+
+    assert "Which town?\nA. Orrin\nB. Velby\n" in asyncio.run(run())

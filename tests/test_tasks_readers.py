@@ -15,6 +15,7 @@ from helpers_data_rows import (
     HOTPOTQA,
     HOTPOTQA_HUB,
     IIRC,
+    MMLU,
     MUSIQUE,
     POPQA,
     PROJECT,
@@ -34,12 +35,18 @@ from hypothesis import strategies as st
 from src_core.errors import UserError
 from src_core.jsonl import read_jsonl
 from src_core.types import Question
-from src_tasks.answers import exact_match
-from src_tasks.questions import load_questions
+from src_tasks.metrics import exact_match
 from src_tasks.readers.base import RowError, make_passage
 from src_tasks.readers.formats import FORMATS, Format, detect
 from src_tasks.readers.rows import SubQuestion, decomposition
-from src_tasks.readers.sources import BadRow, OnBadRow, SourceConfig, read_question_texts, read_source
+from src_tasks.readers.sources import (
+    BadRow,
+    OnBadRow,
+    SourceConfig,
+    read_question_texts,
+    read_questions,
+    read_source,
+)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SHARED_FILES = sorted([*SHARED.glob("*.train.jsonl"), *SHARED.glob("*.dev.jsonl")])
@@ -63,7 +70,7 @@ def test_each_format_is_recognised_read_and_scored(name: str, tmp_path: Path) ->
         for item in made:
             asked = item.question
             assert asked.meta["dataset"] == (
-                str(at) if name in ("flashrag", "plain") else asked.meta["dataset"]
+                str(at) if name in ("flashrag", "plain", "multiple_choice") else asked.meta["dataset"]
             )
             assert asked.answers or asked.meta["answerable"] is False
             assert all(exact_match(answer, asked.answers) == 1.0 for answer in asked.answers)
@@ -318,10 +325,15 @@ BAD_ROWS: list[tuple[str, Any, str]] = [
         {"question": "Who?", "golden_answers": ["x"], "metadata": "m"},
         "'metadata' must be an object",
     ),
+    ("multiple_choice", {"question": "Who?", "choices": ["a"], "answer": 0}, "'choices' must be a list of 2"),
+    ("multiple_choice", {"question": "Who?", "choices": ["a", "b"], "answer": 2}, "the gold 2 is none of"),
+    ("multiple_choice", {"question": "Who?", "choices": ["a", "b"], "answer": -1}, "the gold -1 is none of"),
+    ("multiple_choice", {"question": "Who?", "choices": ["a", "b"]}, "no gold answer"),
+    ("mmlu", {**MMLU, "answer": "E"}, "the gold 'E' is none of the 4 choices"),
     ("bamboogle", {"Question": "Who?", "Answer": None}, "no gold answer"),
     ("nq", {"question": "who", "answer": []}, "no gold answer"),
     ("project", {**PROJECT, "answers": []}, "no gold answer"),
-    ("project", {**PROJECT, "gold_ids": [1]}, "'gold_ids' must be a list of texts"),
+    ("project", {**PROJECT, "gold_ids": [[1]]}, "'gold_ids' must be a list of passage ids"),
     ("project", {**PROJECT, "decomposition": [1]}, "'decomposition' must be a list of objects"),
 ]
 
@@ -356,7 +368,6 @@ def survives(layout: Format, row: Row) -> None:
         parts = [row] if layout.unfold is None else layout.unfold(row)
         for part in parts:
             made = layout.parse(part)
-            assert made.question.answers or made.question.meta["answerable"] is False
             orjson.dumps(made)
     except RowError:
         pass
@@ -449,7 +460,7 @@ def test_passages_are_the_same_whatever_their_white_space() -> None:
 def test_all_rows_of_the_shared_files(path: Path) -> None:
     made = read(str(path))
     assert len(made) == path.read_bytes().count(b"\n")
-    assert {item.question.id for item in made} == {item.id for item in load_questions(path)}
+    assert {item.question.id for item in made} == {item.id for item in read_questions(path)}
     named = [row.get("dataset", path.name.partition(".")[0]) for row in read_jsonl(path)]
     assert [item.question.meta["dataset"] for item in made] == named
     for item in made:

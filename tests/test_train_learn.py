@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from src_core.actions import ParsedStep, parse_step
 from src_core.chat_tokenizer import ChatTokenizer
 from src_core.errors import UserError
-from src_core.render import PromptStyle, chat_messages, conversation
+from src_core.protocols.rearag import ReaRag, parse_step
+from src_core.protocols.records import ParsedStep, PromptStyle
 from src_core.types import Finish, Search, Step
 from tests.helpers_train import model_folder, train_settings, write_rows
 
@@ -39,7 +39,7 @@ def world_chains() -> list[list[dict[str, str]]]:
         ]
         if steps:
             steps.append(Step(len(steps) + 1, "Now I know it.", Finish(row["answers"][0]), observation=None))
-            made.append(conversation(PromptStyle(), row["question"], steps))
+            made.append(ReaRag(PromptStyle()).turns(row["question"], steps))
     return made
 
 
@@ -49,7 +49,7 @@ def valid_first_steps(folder: Path, rows: list[list[dict[str, str]]]) -> list[bo
     encoder = ChatTokenizer(folder)
     valid = []
     for row in rows:
-        prompt = encoder.token_ids(encoder.prompt(chat_messages(STYLE, row[:1])))
+        prompt = encoder.token_ids(encoder.prompt(ReaRag(STYLE).messages(row[:1])))
         ids = torch.tensor([prompt])
         reply = model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=160, do_sample=False

@@ -12,7 +12,8 @@ import pytest
 
 from src_core.chat_tokenizer import ChatTokenizer, Encoded
 from src_core.errors import UserError
-from src_core.render import PromptStyle, chat_messages
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import PromptStyle
 from src_train.packing import collate, join
 from tests.helpers_train import chains, killed_run, logged, model_folder, python, train_settings
 
@@ -40,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def encoded(folder: Path) -> list[Encoded]:
     encoder = ChatTokenizer(folder)
-    return [encoder.encode(chat_messages(STYLE, row)) for row in chains(6)]
+    return [encoder.encode(ReaRag(STYLE).lay_out(row)) for row in chains(6)]
 
 
 @pytest.fixture(params=[PACKED, "sdpa"])
@@ -197,7 +198,7 @@ def test_a_batch_without_trained_tokens_has_a_loss_of_zero_and_reaches_the_head(
 def test_no_gradient_comes_from_predicting_an_observation(plain: Any, folder: Path) -> None:
     """The loss has no derivative by logits whose next token is not the model's to write."""
     encoder = ChatTokenizer(folder)
-    row = encoder.encode(chat_messages(STYLE, chains(1)[0]))
+    row = encoder.encode(ReaRag(STYLE).lay_out(chains(1)[0]))
     batch = batch_of([[row]])
     seen = logits(plain, batch)
     seen.retain_grad()

@@ -11,7 +11,10 @@ import pytest
 
 from src_core.chat_tokenizer import ChatTokenizer
 from src_core.errors import UserError
-from src_core.render import chat_messages
+from src_core.protocols import load_protocol
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import Layout
+from src_core.types import DirectAnswer, Finish, Search, Step
 from src_train.config import DataFile
 from src_train.packing import ADVANTAGES, OLD_LOGPROBS
 from src_train.pairs import read_pairs
@@ -48,7 +51,7 @@ def test_only_the_sides_are_trained(tmp_path: Path, encoder: ChatTokenizer, fami
     assert any(turn["role"] == "assistant" for turn in row["prompt"])
     rows = read(tmp_path, [row], encoder, family)
     assert rows.together == 2
-    prompt = encoder.token_ids(encoder.prompt(chat_messages(style(family), row["prompt"])))
+    prompt = encoder.token_ids(encoder.prompt(ReaRag(style(family)).messages(row["prompt"])))
     for side, made in zip(("chosen", "rejected"), rows.rows, strict=True):
         assert made.format == "rearag"
         assert made.encoded.ids[: len(prompt)].tolist() == prompt
@@ -58,7 +61,7 @@ def test_only_the_sides_are_trained(tmp_path: Path, encoder: ChatTokenizer, fami
             assert (turn.get("reasoning", "\0") in text) == (turn["role"] == "assistant")
             assert turn.get("content", "\0") not in text
         assert row["prompt"][1]["reasoning"] not in text
-    whole = encoder.encode(chat_messages(style(family), [*row["prompt"], *row["chosen"]]))
+    whole = encoder.encode(ReaRag(style(family)).lay_out([*row["prompt"], *row["chosen"]]))
     assert np.array_equal(rows.rows[0].encoded.ids, whole.ids)
 
 
@@ -106,12 +109,68 @@ def test_the_sides_of_a_pair_are_packed_together(tmp_path: Path, encoder: ChatTo
             assert all(at % 2 == 0 for at in one[0::2])
 
 
+def test_a_side_may_continue_the_turn_of_its_prompt(
+    tmp_path: Path, encoder: ChatTokenizer, family: str
+) -> None:
+    """In a format with one growing turn the prompt ends inside the assistant's turn, behind an observation or
+    behind what the model wrote.
+    """
+    protocol = load_protocol(GROWING, style(family))
+    assert protocol.layout is Layout.GROWING_TURN
+    known = Step(1, "", DirectAnswer("Which race?", "The first."), observation=None)
+    found = Step(2, "", Search("Who won it?"), observation="Ann Lee won.")
+    ends = [Step(3, "", Finish(answer), observation=None) for answer in ("Ann Lee", "Bob")]
+    right, wrong = (protocol.turns("Who won?", [known, found, end]) for end in ends)
+    shapes = [
+        (right[:4], right[4:], wrong[4:], "The first."),  # SAY Ann Lee against SAY Bob
+        (right[:2], right[2:3], protocol.turns("Who won?", [ends[0]])[1:], "The first."),  # FIND against SAY
+    ]
+    for prompt, chosen, rejected, context in shapes:
+        row = {"format": GROWING, "prompt": prompt, "chosen": chosen, "rejected": rejected}
+        rows = read(tmp_path, [row], encoder, family)
+        ids = encoder.prompt_ids(protocol.lay_out(prompt))
+        for side, made in zip((chosen, rejected), rows.rows, strict=True):
+            assert made.encoded.ids.tolist()[: len(ids)] == ids
+            assert not made.encoded.trainable[: len(ids)].any()
+            text = trained_text(encoder, made)
+            assert side[-1]["reasoning"].strip() in text
+            assert context not in text
+            assert context in encoder.decode(ids)
+
+
+def test_a_side_is_one_turn_where_each_step_is_asked_anew(
+    tmp_path: Path, encoder: ChatTokenizer, family: str
+) -> None:
+    file = tmp_path / "anew.py"
+    file.write_text(ANEW)
+    row = pair_rows(1)[0]
+    short = {**row, "format": str(file), "chosen": row["chosen"][:1], "rejected": row["rejected"][:1]}
+    rows = read(tmp_path, [short], encoder, family)
+    for side, made in zip(("chosen", "rejected"), rows.rows, strict=True):
+        assert short[side][0]["reasoning"] in trained_text(encoder, made)
+        assert "So far: 3 turns." in encoder.decode(made.encoded.ids.tolist())
+    with pytest.raises(UserError, match="asks for each step anew, so a side is one turn"):
+        read(tmp_path, [{**row, "format": str(file)}], encoder, family)
+
+
+GROWING = "tests/data/toy_protocol.py"
+ANEW = """
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import Layout
+
+class FORMAT(ReaRag):
+    layout = Layout.HISTORY_IN_USER_TURN
+
+    def render_history(self, turns):
+        return f"So far: {len(turns)} turns."
+"""
 GOOD = pair_rows(1)[0]
 BAD = {
     "formats": (
         {**GOOD, "chosen": {"format": "react", "messages": GOOD["chosen"]}},
         "different formats: react, rearag",
     ),
+    "unknown": ({**GOOD, "format": "klingon"}, "klingon"),
     "no_format": ({**GOOD, "format": None}, "it has no format"),
     "same": ({**GOOD, "rejected": GOOD["chosen"]}, "chosen and rejected are the same"),
     "nobody": ({**GOOD, "chosen": [{"role": "user", "content": "Q"}]}, "chosen has no turn of the assistant"),
@@ -144,7 +203,7 @@ def test_a_template_that_rewrites_the_prompt_is_refused(tmp_path: Path) -> None:
     template.write_text(opening + template.read_text())
     short = {**GOOD, "chosen": GOOD["chosen"][:1], "rejected": GOOD["rejected"][:1]}
     with pytest.raises(
-        UserError, match=r"line 1.*(does not share the prompt|differently once others follow)"
+        UserError, match=r"line 1.*(does not share the prompt|differently from its prompt|drops or changes)"
     ):
         read(tmp_path, [short], ChatTokenizer(folder))
 

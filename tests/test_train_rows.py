@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from src_core.chat_tokenizer import ChatTokenizer, Encoded
 from src_core.errors import UserError
-from src_core.render import PromptStyle
+from src_core.protocols.records import PromptStyle
 from src_train.checks import coloured
 from src_train.config import DataFile
 from src_train.packing import IGNORED, collate, join, loss_weights, pack
@@ -41,8 +41,9 @@ def read(
 
 
 def test_chains_and_general_rows_are_read_in_order(tmp_path: Path, encoder: ChatTokenizer) -> None:
-    rows = read(write_rows(tmp_path / "rows.jsonl", [*chains(3), GENERAL]), encoder)
+    rows = read(write_rows(tmp_path / "rows.jsonl", [*chains(3), GENERAL], plain=1), encoder)
     assert len(rows.rows) == 4
+    assert [row.format for row in rows.rows] == ["rearag"] * 3 + ["chat"]
     assert rows.rows[3].place.endswith("rows.jsonl:line 4")
     assert rows.rows[3].encoded.trainable.sum() < rows.rows[0].encoded.trainable.sum()
     report = length_report(rows)
@@ -58,7 +59,7 @@ def test_a_published_array_reads_as_lines_do(tmp_path: Path, encoder: ChatTokeni
 
 
 def test_the_loops_system_turn_is_not_put_before_general_rows(tmp_path: Path, encoder: ChatTokenizer) -> None:
-    path = write_rows(tmp_path / "rows.jsonl", [chains(1)[0], GENERAL])
+    path = write_rows(tmp_path / "rows.jsonl", [chains(1)[0], GENERAL], plain=1)
     with_system = read(path, encoder, prompt=style("qwen", system="Search step by step."))
     texts = [encoder.decode(row.encoded.ids.tolist()) for row in with_system.rows]
     assert "Search step by step." in texts[0]
@@ -99,15 +100,23 @@ BAD = {
 @pytest.mark.parametrize("kind", sorted(BAD))
 def test_a_bad_row_is_named(tmp_path: Path, encoder: ChatTokenizer, kind: str) -> None:
     messages, words = BAD[kind]
-    path = write_rows(tmp_path / "rows.jsonl", [chains(1)[0], messages])
-    with pytest.raises(UserError, match=rf"rows\.jsonl:line 2 cannot be trained on: .*{words}"):
+    path = write_rows(tmp_path / "rows.jsonl", [chains(1)[0], messages], plain=1)
+    with pytest.raises(UserError, match=rf"line 2 is no conversation of the format chat: {words}"):
+        read(path, encoder)
+
+
+def test_plain_rows_of_a_file_that_is_said_to_hold_chains_are_named(
+    tmp_path: Path, encoder: ChatTokenizer
+) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", [GENERAL])
+    with pytest.raises(UserError, match="set format: chat for a file of plain conversations"):
         read(path, encoder)
 
 
 def test_a_row_that_is_no_json_is_named(tmp_path: Path, encoder: ChatTokenizer) -> None:
     path = write_rows(tmp_path / "rows.jsonl", chains(1))
     path.write_text(path.read_text() + '{"messages": [\n')
-    with pytest.raises(UserError, match=r"rows\.jsonl:line 2 cannot be trained on"):
+    with pytest.raises(UserError, match=r"line 2 is no conversation of the format rearag: not valid JSON"):
         read(path, encoder)
 
 
@@ -143,7 +152,7 @@ def test_nothing_to_train_on_is_an_error(tmp_path: Path, encoder: ChatTokenizer)
 
 
 def test_the_shown_row_marks_the_trained_tokens(tmp_path: Path, encoder: ChatTokenizer) -> None:
-    row = read(write_rows(tmp_path / "rows.jsonl", [GENERAL]), encoder).rows[0]
+    row = read(write_rows(tmp_path / "rows.jsonl", [GENERAL], plain=1), encoder).rows[0]
     text = coloured(row.encoded, encoder)
     trained = [text.plain[span.start : span.end] for span in text.spans if "green" in str(span.style)]
     assert trained == ["Hello there.<|im_end|>"]

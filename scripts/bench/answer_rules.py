@@ -1,17 +1,21 @@
-"""The original's answer filter and ours, side by side: `python scripts/bench/answer_rules.py [FILE.jsonl …]`.
+"""Rules that compare an answer with its golds, side by side: `python scripts/bench/answer_rules.py
+[FILE.jsonl …]`.
 
-First the adversarial pairs of `tests/data/answer_pairs.jsonl`, each with a person's verdict, as a Markdown
-table with the errors of both rules. Then, for question files (rows with `question` and `answers`), what
-nobody picked by hand: golds of *other* questions that share a token with this one's gold, which the original
-accepts without exception, and aliases of the same question, which should be accepted.
+Rules: the original's filter, exact match, token F1, F1 with equal numbers and dates, the same where one side
+contains the other, and ours. First the adversarial pairs of `tests/data/answer_pairs.jsonl`, each with a
+person's judgement, as a Markdown table with the errors of every rule. Then, per file:
+
+- `trajectories.jsonl` of a run: how many of its final answers each rule keeps, and where ours disagrees
+with F1; - a question file (rows with `question` and `answers`): golds of *other* questions that share a
+token with this one's gold, nearly all of them wrong, and aliases of one question, most of them right.
 """
 
 from __future__ import annotations
 
 import random
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,17 +23,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src_core.errors import run_main
 from src_core.jsonl import read_jsonl
+from src_core.rundir import ROWS
+from src_core.types import Status, trajectory_from_json
 from src_data.filters.answer_rules import CLOSED, accept, original_accepts
+from src_data.filters.answer_tokens import is_quantity, tokens
+from src_data.filters.filter_trajectory import finish_answer
 from src_tasks.answers import normalize_answer
-from src_tasks.questions import load_questions
+from src_tasks.metrics import exact_match, token_f1
+from src_tasks.readers.sources import read_questions
 
 PAIRS = Path(__file__).resolve().parents[2] / "tests" / "data" / "answer_pairs.jsonl"
+MIN_F1 = 0.6
 SAMPLE = 5_000
-SHOWN = 25
+SHOWN = 20
+Rule = Callable[[str, Sequence[str]], bool]
 
 
 class Pair(NamedTuple):
-    """A prediction, the golds, and a person's verdict with its reason."""
+    """A prediction, the golds, and a person's judgement with its reason."""
 
     golds: tuple[str, ...]
     prediction: str
@@ -37,11 +48,45 @@ class Pair(NamedTuple):
     why: str
 
 
+def _quantities(text: str) -> list[str]:
+    return sorted(filter(is_quantity, tokens(text)))
+
+
+def _f1_and_numbers(prediction: str, golds: Sequence[str]) -> bool:
+    return bool(exact_match(prediction, golds)) or any(
+        token_f1(prediction, [gold]) >= MIN_F1 and _quantities(prediction) == _quantities(gold)
+        for gold in golds
+    )
+
+
+def _f1_and_contained(prediction: str, golds: Sequence[str]) -> bool:
+    """As `_f1_and_numbers`, where every word of the shorter one is in the longer one."""
+    said = Counter(tokens(prediction))
+    return bool(exact_match(prediction, golds)) or any(
+        _f1_and_numbers(prediction, [gold])
+        and (said <= Counter(tokens(gold)) or said >= Counter(tokens(gold)))
+        for gold in golds
+    )
+
+
+RULES: dict[str, Rule] = {
+    "original": lambda prediction, golds: original_accepts(prediction, golds[0]),
+    "EM": lambda prediction, golds: bool(exact_match(prediction, golds)),
+    "F1": lambda prediction, golds: token_f1(prediction, golds) >= MIN_F1,
+    "F1, numbers": _f1_and_numbers,
+    "F1, numbers, contained": _f1_and_contained,
+    "ours": lambda prediction, golds: accept(prediction, golds).accepted,
+}
+
+
 def main() -> None:
-    """Print both parts."""
+    """Print the pairs, then the files that were named."""
     print_pairs(read_pairs())
-    for name in sys.argv[1:]:
-        print_file(Path(name))
+    for path in map(Path, sys.argv[1:]):
+        if path.name == ROWS:
+            print_trajectories(path)
+        else:
+            print_questions(path)
 
 
 def read_pairs() -> list[Pair]:
@@ -51,18 +96,16 @@ def read_pairs() -> list[Pair]:
 
 
 def print_pairs(pairs: list[Pair]) -> None:
-    """One row per pair; a verdict that disagrees with the person's is bold."""
-    print("| gold | prediction | person | original | ours | |\n|---|---|---|---|---|---|")
-    errors = {"original": [0, 0], "ours": [0, 0]}
+    """One row per pair; an outcome that disagrees with the person's is bold."""
+    print(f"| gold | prediction | person | {' | '.join(RULES)} | |\n|{'---|' * (len(RULES) + 4)}")
+    errors = {name: [0, 0] for name in RULES}
     for pair in pairs:
-        verdict = accept(pair.prediction, pair.golds)
-        told = {"original": original_accepts(pair.prediction, pair.golds[0]), "ours": verdict.accepted}
         cells = []
-        for name, accepted in told.items():
-            errors[name][pair.right] += accepted != pair.right
-            said = "keep" if accepted else "refuse"
-            said += f" ({verdict.code})" if name == "ours" and not accepted else ""
-            cells.append(said if accepted == pair.right else f"**{said}**")
+        for name, rule in RULES.items():
+            kept = rule(pair.prediction, pair.golds)
+            errors[name][pair.right] += kept != pair.right
+            word = "keep" if kept else "refuse"
+            cells.append(word if kept == pair.right else f"**{word}**")
         person = "right" if pair.right else "wrong"
         print(
             f"| {' / '.join(pair.golds)} | {pair.prediction} | {person} | {' | '.join(cells)} | {pair.why} |"
@@ -73,26 +116,42 @@ def print_pairs(pairs: list[Pair]) -> None:
         print(f"| {name} | {kept} of {wrong} | {refused} of {len(pairs) - wrong} |")
 
 
-def print_file(path: Path) -> None:
-    """Rates over one question file, and a few of ours that a person should look at."""
-    golds = [question.answers for question in load_questions(path) if question.answers]
-    others = _sample(_others(golds))
-    aliases = _sample(_aliases(golds))
-    print(f"\n{path.name}: {len(others)} pairs of golds of different questions that share a token; ", end="")
-    print(f"{len(aliases)} alias pairs of one question")
-    for name, pairs in (("other", others), ("alias", aliases)):
-        if not pairs:
-            continue
-        old = sum(original_accepts(prediction, gold) for prediction, gold in pairs)
-        ours = [accept(prediction, [gold]) for prediction, gold in pairs]
-        kept = sum(verdict.accepted for verdict in ours)
-        print(f"  {name}: original keeps {old} ({100 * old / len(pairs):.1f} %), ", end="")
-        print(f"ours {kept} ({100 * kept / len(pairs):.1f} %)")
-        doubtful = [
-            p for p, verdict in zip(pairs, ours, strict=True) if verdict.accepted == (name == "other")
-        ]
-        for prediction, gold in random.Random(1).sample(doubtful, min(SHOWN, len(doubtful))):
-            print(f"    {'kept' if name == 'other' else 'refused'}: {prediction!r} for {gold!r}")
+def print_trajectories(path: Path) -> None:
+    """The final answers of a run's finished trajectories."""
+    with path.open("rb") as lines:
+        rows = [trajectory_from_json(line) for line in lines]
+    pairs = [
+        (finish_answer(row.steps), row.question.answers)
+        for row in rows
+        if row.status is Status.FINISHED and row.question.answers
+    ]
+    print(f"\n{path}: final answers of {len(pairs)} finished trajectories")
+    _print_rates(pairs)
+
+
+def print_questions(path: Path) -> None:
+    """Golds of other questions, and aliases of one question."""
+    golds = [question.answers for question in read_questions(path) if question.answers]
+    for name, pairs in (("golds of other questions", _others(golds)), ("aliases", _aliases(golds))):
+        sample = [(prediction, (gold,)) for prediction, gold in _sample(pairs)]
+        print(f"\n{path.name}: {len(sample)} pairs, {name}")
+        _print_rates(sample)
+
+
+def _print_rates(pairs: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """How many pairs each rule keeps, and some where ours and `F1, numbers` disagree."""
+    if not pairs:
+        return
+    print("\n| rule | kept | % |\n|---|---:|---:|")
+    for name, rule in RULES.items():
+        kept = sum(rule(*pair) for pair in pairs)
+        print(f"| {name} | {kept} | {100 * kept / len(pairs):.1f} |")
+    plain, ours = RULES["F1, numbers"], RULES["ours"]
+    for title, first, second in (("ours", ours, plain), ("F1, numbers", plain, ours)):
+        only = sorted({pair for pair in pairs if first(*pair) and not second(*pair)})
+        print(f"kept by {title} only: {len(only)} different pairs")
+        for prediction, golds in random.Random(1).sample(only, min(SHOWN, len(only))):
+            print(f"    {prediction!r} for {' / '.join(golds)!r}")
 
 
 def _others(golds: list[tuple[str, ...]]) -> Iterator[tuple[str, str]]:

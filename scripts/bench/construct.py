@@ -31,11 +31,11 @@ from fake_llm import THOUGHT, searches  # noqa: E402
 from fake_servers import BlockingModel, fake_servers  # noqa: E402
 from load import LoadSettings, Measured, compared, measure_blocking, print_figures, stopwatch  # noqa: E402
 
-from src_core.actions import render_step  # noqa: E402
 from src_core.config import config_class, load_config  # noqa: E402
 from src_core.endpoints import make_model  # noqa: E402
 from src_core.errors import run_main  # noqa: E402
 from src_core.llm import ChatModel, Completion, Endpoint  # noqa: E402
+from src_core.protocols.rearag import render_step
 from src_core.rundir import RunDir  # noqa: E402
 from src_core.types import NO_USAGE, Finish, Question, Search, Status, Step, Trajectory, question_id  # noqa: E402
 from src_data.construction.construct import Chain, Workshop, construct, make_chain  # noqa: E402

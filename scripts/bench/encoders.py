@@ -30,14 +30,16 @@ sys.path.insert(0, str(REPO))
 from src_core.config import config_class, load_config  # noqa: E402
 from src_core.errors import run_main  # noqa: E402
 from src_core.jsonl import read_jsonl  # noqa: E402
-from src_retrieval.build import BuildConfig, build_index  # noqa: E402
+from src_core.progress import Steps  # noqa: E402
+from src_retrieval.build import build_index  # noqa: E402
+from src_retrieval.build_plan import BuildConfig  # noqa: E402
 from src_retrieval.corpus import Corpus  # noqa: E402
-from src_retrieval.encoders import EncoderOptions, Precision, load_encoder  # noqa: E402
+from src_retrieval.encoders.base import EncoderOptions, Precision  # noqa: E402
+from src_retrieval.encoders.load import load_encoder  # noqa: E402
 from src_retrieval.engine import EngineConfig, SearchEngine, open_engine  # noqa: E402
-from src_retrieval.layout import IndexType  # noqa: E402
 
 DEPTHS = (2, 5, 10)
-KINDS = (IndexType.FLAT, IndexType.BM25, IndexType.HYBRID)
+KINDS = ("flat", "bm25", "hybrid")
 
 
 @config_class
@@ -74,7 +76,7 @@ def options(config: BenchConfig, precision: Precision) -> EncoderOptions:
     return EncoderOptions(precision=precision, threads=config.threads)
 
 
-def engine_of(config: BenchConfig, kind: IndexType) -> SearchEngine:
+def engine_of(config: BenchConfig, kind: str) -> SearchEngine:
     """One half of the hybrid index, or all of it."""
     return open_engine(
         EngineConfig(
@@ -97,7 +99,7 @@ def recall_table(config: BenchConfig, rows: list[dict[str, Any]], console: Conso
         encoder=config.encoder,
         encoding=options(config, config.precision),
     )
-    manifest = build_index(build, console=Console(stderr=True))
+    manifest = build_index(build, steps=Steps(Console(stderr=True)))
     table = Table(
         title=f"{len(rows)} questions, {manifest.rows} passages, {config.encoder} {config.precision}"
     )
@@ -129,7 +131,7 @@ def share(corpus: Corpus, found: Sequence[int], gold: Sequence[str]) -> float:
 
 def overlap_table(config: BenchConfig, rows: list[dict[str, Any]], console: Console) -> dict[str, float]:
     """Mean overlap of the ten best passages with those of fp32 on both sides, and the rates."""
-    corpus = engine_of(config, IndexType.BM25).corpus
+    corpus = engine_of(config, "bm25").corpus
     gold = {corpus.row_of(name) for row in rows for name in row["gold_ids"]}
     fill = (at for at in range(len(corpus)) if at not in gold)
     chosen = [at for at in gold if at is not None]

@@ -15,8 +15,8 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from src_core.grammar import Constraint
-from src_core.llm import Completion, Message, Sampling
+from src_core.llm import Completion, Sampling
+from src_core.protocols.records import Constraint, Message
 from src_core.types import Usage
 
 

@@ -40,9 +40,17 @@ from synthetic import hand_over, write_corpus  # noqa: E402
 
 from src_core.config import config_class, load_config  # noqa: E402
 from src_core.errors import run_main  # noqa: E402
-from src_retrieval.encoders import EncoderOptions, load_encoder, normalise  # noqa: E402
-from src_retrieval.indexes import FaissIndex, SearchOptions, flat_view, map_vectors, open_dense  # noqa: E402
-from src_retrieval.layout import DenseType, IndexLayout  # noqa: E402
+from src_retrieval.encoders.base import EncoderOptions, normalise  # noqa: E402
+from src_retrieval.encoders.load import load_encoder  # noqa: E402
+from src_retrieval.layout import IndexLayout  # noqa: E402
+from src_retrieval.vector.base import map_vectors  # noqa: E402
+from src_retrieval.vector.faiss_index import (  # noqa: E402
+    DenseType,
+    FaissIndex,
+    SearchOptions,
+    flat_view,
+    open_dense,
+)
 
 WIKI18_ROWS = 21_015_324
 BLOCK = 20_000

@@ -46,18 +46,22 @@ from synthetic import hand_over, write_corpus, write_mixtures  # noqa: E402
 from src_core.config import config_class, load_config  # noqa: E402
 from src_core.errors import run_main  # noqa: E402
 from src_core.jsonl import read_jsonl  # noqa: E402
-from src_retrieval.build import BuildConfig, build_index  # noqa: E402
-from src_retrieval.encoders import EncoderOptions, load_encoder  # noqa: E402
-from src_retrieval.indexes import (  # noqa: E402
+from src_core.progress import Steps  # noqa: E402
+from src_retrieval.build import build_index  # noqa: E402
+from src_retrieval.build_plan import BuildConfig  # noqa: E402
+from src_retrieval.encoders.base import EncoderOptions  # noqa: E402
+from src_retrieval.encoders.load import load_encoder  # noqa: E402
+from src_retrieval.layout import IndexLayout  # noqa: E402
+from src_retrieval.vector.base import map_vectors  # noqa: E402
+from src_retrieval.vector.faiss_index import (  # noqa: E402
+    DenseType,
     FaissIndex,
     SearchOptions,
     flat_view,
     load_faiss,
-    map_vectors,
     open_dense,
     stock_blas_threshold,
 )
-from src_retrieval.layout import DenseType, IndexLayout, IndexType  # noqa: E402
 
 SIDES = {
     "baseline": (DenseType.FLAT, ("serving.batching=false", "searching.blas_switch=false")),
@@ -127,7 +131,7 @@ def prepare(config: BenchConfig, console: Console) -> Path:
         if not layout.manifest.is_file():
             corpus = folder / "corpus.jsonl"
             hand_over(layout, corpus=corpus, vectors=vectors, rows=config.rows, encoder=encoder)
-        build_index(build_config(config, folder, kind), console=console)
+        build_index(build_config(config, folder, kind), steps=Steps(console))
     return folder
 
 
@@ -136,7 +140,7 @@ def build_config(config: BenchConfig, folder: Path, kind: DenseType) -> BuildCon
     return BuildConfig(
         corpus=str(folder / "corpus.jsonl"),
         index_dir=str(folder / kind),
-        type=IndexType(kind.value),
+        type=kind.value,
         encoder=config.encoder,
         encoding=config.encoding,
     )

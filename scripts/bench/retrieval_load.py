@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import aiohttp
 
+SEARCHED = 'retriever_batch_size_count{stage="dense"}'
+
 
 class Window(NamedTuple):
     """One measured stretch of load."""
@@ -47,10 +49,10 @@ async def window(
 
 
 async def counters(session: aiohttp.ClientSession, url: str) -> tuple[float, float]:
-    """CPU seconds of the server process, and batches so far."""
+    """CPU seconds of the server process, and batches of vector searches so far."""
     async with session.get(url + "/metrics") as reply:
         rows = dict(line.rsplit(" ", 1) for line in (await reply.text()).splitlines() if line[:1] != "#")
-    return float(rows["retriever_cpu_seconds"]), float(rows["retriever_batch_size_count"])
+    return float(rows["retriever_cpu_seconds"]), float(rows.get(SEARCHED, 0))
 
 
 def summary(windows: list[Window]) -> dict[str, float]:

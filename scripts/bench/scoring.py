@@ -65,7 +65,7 @@ def _trajectory(at: int, draw: random.Random) -> Trajectory:
     golds = tuple(_text(draw, draw.randint(1, 5)) for _ in range(draw.randint(1, 3)))
     text = f"Which is number {at}? {_text(draw, 12)}"
     meta = {"dataset": "synthetic", "type": draw.choice(["bridge", "comparison"]), "hops": draw.randint(2, 4)}
-    question = Question(question_id(text, golds), text, golds, (f"p{at}", f"q{at}"), meta)
+    question = Question(question_id(text, golds), text, golds, (f"p{at}", f"q{at}"), meta=meta)
     steps = [_search(n, at, draw) for n in range(1, 4)]
     answer = golds[0] if draw.random() < 0.4 else _text(draw, 3)
     steps.append(Step(4, _text(draw, 20), Finish(answer), reply=_text(draw, 40)))
@@ -75,7 +75,9 @@ def _trajectory(at: int, draw: random.Random) -> Trajectory:
 
 def _search(n: int, at: int, draw: random.Random) -> Step:
     ids = draw.sample([f"p{at}", f"q{at}", "x1", "x2", "x3", "x4"], 3)
-    passages = tuple(Passage(name, _text(draw, 3), _text(draw, 90), draw.random()) for name in ids)
+    passages = tuple(
+        Passage(name, _text(draw, 3), _text(draw, 90), {"retrieval": draw.random()}) for name in ids
+    )
     query, reply = Search(_text(draw, 10)), _text(draw, 40)
     return Step(n, _text(draw, 30), query, observation=_text(draw, 15), passages=passages, reply=reply)
 

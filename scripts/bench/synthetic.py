@@ -14,8 +14,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src_retrieval.corpus import open_corpus
-from src_retrieval.encoder_spec import EncoderIdentity
-from src_retrieval.encoders import normalise
+from src_retrieval.encoders.base import normalise
+from src_retrieval.encoders.spec import EncoderIdentity
 from src_retrieval.layout import IndexLayout
 
 BLOCK = 50_000

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A small model that was trained here beside its base model, in one table: the lines of PROFILE=cpu, then those of small.
-#   bash scripts/bench/trained.sh learning       what training brought: naive RAG, prompted, with grammar, trained
+# A small model that was trained here and its base model in one table: the lines of PROFILE=cpu, then those of small.
+#   bash scripts/bench/trained.sh learning       the effect of training: naive RAG, prompted, with grammar, trained
 #   bash scripts/bench/trained.sh real           all methods, and the trained model
 #   MODEL=smollm2-135m bash scripts/bench/trained.sh real      the other model that was trained here, or any with ADAPTER=…
 #   bash scripts/bench/trained.sh real key=value …             any setting of configs/eval/real.yaml

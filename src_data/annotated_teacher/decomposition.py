@@ -18,10 +18,10 @@ _REFERENCE = re.compile(r"#(\d+)")
 @dataclass(frozen=True, slots=True)
 class Hop:
     """One fact to look up. `queries` are wordings of the same question, the first is asked first; `#k` in
-    them and in `goal` stands for what hop k (from 1) found. `answers` are aliases of what should be found;
+    them and in `goal` is the answer of hop k (from 1). `answers` are aliases of what should be found;
     `goal` names the fact as a noun phrase ("the director of Jaws") or, with `indirect`, as an indirect
-    question ("who directed Jaws"). `title` names the passage that tells the fact, for a hop without annotated
-    answers.
+    question ("who directed Jaws"). `title` names the passage that states the fact, for a hop without
+    annotated answers.
     """
 
     queries: tuple[str, ...]
@@ -44,10 +44,10 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Decomposition:
     """The hops of one question, in the order in which they are asked, and the gold answer they lead to.
     `compared` are the hops (from 1) whose values a comparison weighs. `titles` are the supporting passages'
-    where the set names them: only what one of those tells counts as found.
+    where the set names them: only a fact that one of those states counts as found.
     """
 
     hops: tuple[Hop, ...]
@@ -58,8 +58,8 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class NoPlan:
-    """Why the annotation of a question gives no chain: a stable `reason` for the yield table."""
+class NoDecomposition:
+    """Why the annotation of a question gives no hops: a stable `reason` for the filter report."""
 
     reason: str
 

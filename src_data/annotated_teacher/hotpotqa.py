@@ -1,12 +1,12 @@
-"""HotpotQA's supporting facts as plans. The set ships no sub-questions, so they are cut out of the question:
+"""HotpotQA's supporting facts as hops. The set ships no sub-questions, so they are cut out of the question:
 
 - bridge: a description that holds the named supporting title ("the woman who portrayed Corliss Archer in the
   film Kiss and Tell") is asked for first, the hidden title is what must be found, and the question with the
   title in the description's place is the second hop;
 - comparison: the question's own property, asked of either title.
 
-Whatever fits no pattern is planned by its titles alone: the question itself is searched, then the supporting
-passages that the observations mention (`Kind.GATHER`).
+A question that fits no pattern is decomposed by its titles alone: the question itself is searched, then the
+supporting passages that the observations mention (`Kind.GATHER`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections.abc import Sequence
 
 from src_core.types import Question
 from src_data.annotated_teacher.decomposition import (
+    Decomposition,
     Hop,
     Kind,
-    NoPlan,
-    Plan,
+    NoDecomposition,
     as_clause,
     as_question,
     bare_title,
@@ -42,25 +42,25 @@ _NO_DESCRIPTION = frozenset({"same", "first", "most", "only", "other", "name", "
 _MAIN_VERB = re.compile(
     r"\s+(?:is|was|are|were|has|had|did|does|won|plays?|played|received|died|served|belongs?)\b"
 )
-# A relative clause whose verb stands behind the title ("the stadium at which the game was held") is torn
+# A relative clause whose verb follows the title ("the stadium at which the game was held") is torn
 # apart.
 _TORN = re.compile(r"\S\s+#1\s+(?:is|was|are|were|plays?|in\b|had|has|did)|\bwho #1|^\W*#1\W*$")
 _AUXILIARY = re.compile(r"\b(?:was|were|is|are|did|does|do|has|have)\s*$", re.IGNORECASE)
 
 
-def plan_supporting_facts(question: Question) -> Plan | NoPlan:
-    """A plan for one HotpotQA question, or why there is none."""
+def decompose_supporting_facts(question: Question) -> Decomposition | NoDecomposition:
+    """The hops of one HotpotQA question, or why there are none."""
     titles = tuple(question.meta.get("supporting_titles", ()))
     if len(titles) != 2 or not question.answers:
-        return NoPlan("not_two_titles")
+        return NoDecomposition("not_two_titles")
     named = [title for title in titles if _named(title, question.question)]
-    made: Plan | None = None
+    made: Decomposition | None = None
     if question.meta.get("type") == "comparison":
         made = _comparison(question, titles) if len(named) == 2 else None
     elif len(named) == 1:
         hidden = next(title for title in titles if title not in named)
         made = _bridge(question, named=named[0], hidden=hidden)
-    return made or Plan((_whole(question),), question.answers[0], Kind.GATHER)
+    return made or Decomposition((_whole(question),), question.answers[0], Kind.GATHER)
 
 
 def _whole(question: Question) -> Hop:
@@ -68,7 +68,7 @@ def _whole(question: Question) -> Hop:
     return Hop((query,), question.answers, as_clause(query), indirect=True)
 
 
-def _bridge(question: Question, *, named: str, hidden: str) -> Plan | None:
+def _bridge(question: Question, *, named: str, hidden: str) -> Decomposition | None:
     """Hop 1 finds the hidden title from its description, hop 2 asks the rest about it. None where there is no
     second question or no description can be cut out.
     """
@@ -87,14 +87,14 @@ def _bridge(question: Question, *, named: str, hidden: str) -> Plan | None:
     word = "Who" if re.search(rf"\b(?:{_PERSON_WORDS})s?\b", text.lower()) else "What"
     first = Hop((as_question(f"{word} is {text}"), as_question(text)), (bridge,), text)
     second = as_question(rest)
-    return Plan(
+    return Decomposition(
         (first, Hop((second,), question.answers, as_clause(second), indirect=True)), question.answers[0]
     )
 
 
 def _description(text: str, named: str) -> tuple[int, int] | None:
-    """Where the noun phrase that describes the hidden entity stands: from an article to the end of the clause
-    with the named title. The phrase nearest before the title is taken.
+    """Start and end of the noun phrase that describes the hidden entity: from an article to the end of the
+    clause with the named title. The phrase nearest before the title is taken.
     """
     at = text.lower().find(named.lower())
     heads = [match for match in _HEAD.finditer(text, 0, at) if _describes(match)]
@@ -116,7 +116,7 @@ def _describes(match: re.Match[str]) -> bool:
     return match["noun"].split()[0].lower() not in _NO_DESCRIPTION
 
 
-def _comparison(question: Question, titles: Sequence[str]) -> Plan | None:
+def _comparison(question: Question, titles: Sequence[str]) -> Decomposition | None:
     """Either title is asked for the property that the question weighs."""
     lower = question.question.lower()
     ordered = sorted(titles, key=lambda title: lower.find(bare_title(title).lower()))
@@ -132,7 +132,7 @@ def _comparison(question: Question, titles: Sequence[str]) -> Plan | None:
         )
         for title in ordered
     )
-    return Plan(hops, question.answers[0], Kind.COMPARISON, (1, 2))
+    return Decomposition(hops, question.answers[0], Kind.COMPARISON, (1, 2))
 
 
 def _without(titles: Sequence[str], text: str) -> str:

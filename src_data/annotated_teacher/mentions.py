@@ -12,8 +12,7 @@ from itertools import takewhile
 
 from src_core.types import Passage
 from src_data.annotated_teacher.countries import demonym_forms
-from src_data.filters.answer_text import canonical
-from src_data.filters.support import in_a_row
+from src_data.filters.answer_tokens import contains, tokens
 from src_tasks.answers import normalize_answer
 
 _TOO_SHORT = 3
@@ -28,7 +27,7 @@ _LISTINGS = ("[1] ", "(shown before")
 
 def find_mention(text: str, values: Sequence[str]) -> str | None:
     """The first of `values` that `text` mentions, as it is spelt in `values`; None when it mentions none."""
-    seen = canonical(text)
+    seen = tokens(text)
     return next((value for value in values if _mentioned(value, seen)), None)
 
 
@@ -49,5 +48,5 @@ def _mentioned(value: str, seen: Sequence[str]) -> bool:
     plain = normalize_answer(value)
     if not plain or (len(plain) < _TOO_SHORT and not plain.isdigit()):
         return False
-    spellings = [canonical(form) for form in (value, *demonym_forms(plain))]
-    return any(in_a_row(seen, wanted) for wanted in spellings if wanted)
+    spellings = [tokens(form) for form in (value, *demonym_forms(plain))]
+    return any(contains(seen, wanted) for wanted in spellings if wanted)

@@ -1,26 +1,32 @@
-"""MuSiQue's decompositions as plans: natural sub-questions and `subject >> relation` hops, with `#k`
+"""MuSiQue's decompositions as hops: natural sub-questions and `subject >> relation` hops, with `#k`
 references.
 """
 
 from __future__ import annotations
 
 from src_core.types import Question
-from src_data.annotated_teacher.decomposition import Hop, NoPlan, Plan, as_clause, as_question
+from src_data.annotated_teacher.decomposition import (
+    Decomposition,
+    Hop,
+    NoDecomposition,
+    as_clause,
+    as_question,
+)
 from src_data.annotated_teacher.relations import put_subject, wording
 from src_tasks.readers.rows import SubQuestion, decomposition
 
 
-def plan_decomposition(question: Question) -> Plan | NoPlan:
+def decompose_sub_questions(question: Question) -> Decomposition | NoDecomposition:
     """The annotated hops in order; the last hop's aliases are the question's own."""
     hops = decomposition(question)
     if not hops:
-        return NoPlan("no_decomposition")
+        return NoDecomposition("no_decomposition")
     if not question.answers:
-        return NoPlan("no_answer")
+        return NoDecomposition("no_answer")
     made = [_hop(hop) for hop in hops[:-1]]
     last = _hop(hops[-1])
     aliases = tuple(dict.fromkeys((*last.answers, *question.answers)))
-    return Plan((*made, Hop(last.queries, aliases, last.goal, last.indirect)), question.answers[0])
+    return Decomposition((*made, Hop(last.queries, aliases, last.goal, last.indirect)), question.answers[0])
 
 
 def _hop(hop: SubQuestion) -> Hop:

@@ -1,4 +1,4 @@
-"""What a comparison question weighs, told by its words, and how that is asked of one title."""
+"""Which property a comparison question compares, by its words, and how that is asked of one title."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Property(NamedTuple):
     queries: tuple[str, ...]
 
 
-# The first that fits is taken: narrow words stand before wide ones.
+# The first that fits is taken: narrow words come before wide ones.
 PROPERTIES = (
     Property(
         r"\b(older|younger|born (first|earlier|later|last)|oldest)\b(?! (magazine|band|company))",
@@ -99,6 +99,6 @@ PROPERTIES = (
 
 
 def property_of(question: str) -> Property | None:
-    """The property that a comparison question weighs, None where its words name none."""
+    """The property that a comparison question compares, None where its words name none."""
     lower = question.lower()
     return next((found for found in PROPERTIES if re.search(found.words, lower)), None)

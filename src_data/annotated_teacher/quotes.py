@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from src_core.text import shorten
 from src_core.types import Passage
 from src_data.annotated_teacher.mentions import find_mention, shown_part
 from src_data.annotated_teacher.thought_templates import sentences
-from src_infer.prompts import shorten
 from src_tasks.answers import normalize_answer
 
 _QUOTE_CHARS = 200
 
 
-def telling_quote(passage: Passage, answers: Sequence[str], observed: str) -> str:
+def answer_quote(passage: Passage, answers: Sequence[str], observed: str) -> str:
     """The first sentence that `observed` shows of a passage and that mentions one of `answers`, or ""."""
     return next((quote for quote in _quotes(passage, observed) if find_mention(quote, answers)), "")
 

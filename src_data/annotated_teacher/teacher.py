@@ -1,10 +1,10 @@
-"""A teacher that needs no large model: it follows the annotation of a question (its plan), asks the real RAG
-engine, and reacts to what it really observes.
+"""A teacher that needs no LLM: it follows the annotated decomposition of a question, queries the real RAG
+engine and reacts to what it observes.
 
-Each call replays the steps so far against the plan: a hop counts as answered when the observation mentions
-its annotated answer; otherwise the hop is asked again in other words, with a thought that says so; when the
-wordings are used up the chain gives up (and the cleaning throws it out). Nothing is ever known that was not
-observed: a query refers to earlier answers only once an observation has shown them.
+Each call replays the steps so far against the hops: a hop counts as answered when the observation mentions
+its annotated answer; otherwise the hop is asked again in other words, with a thought that says so; after
+the last wording the trajectory finishes with `NOT_FOUND`, which the filters reject. Nothing is used that
+was not observed: a query refers to earlier answers only once an observation has shown them.
 """
 
 from __future__ import annotations
@@ -12,104 +12,135 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from src_core.actions import render_step
 from src_core.llm import Completion
+from src_core.protocols.base import Protocol
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import ParsedStep, ParseError
+from src_core.text import shorten
 from src_core.types import NO_USAGE, Action, Finish, Passage, Question, Search, Step
-from src_data.annotated_teacher import plan, thought_templates
-from src_data.annotated_teacher.decomposition import Hop, Kind, NoPlan, Plan, resolve
-from src_data.annotated_teacher.gather import GAVE_UP, next_gathering_step
+from src_data.annotated_teacher import decompose, thought_templates
+from src_data.annotated_teacher.decomposition import Decomposition, Hop, Kind, NoDecomposition, resolve
+from src_data.annotated_teacher.gather import NOT_FOUND, next_gather_step
 from src_data.annotated_teacher.mentions import find_mention, shown_part
-from src_data.annotated_teacher.quotes import telling_quote
-from src_infer.episode import Generate
-from src_infer.prompts import shorten
+from src_data.annotated_teacher.quotes import answer_quote
+from src_infer.episode import StepWriter
 from src_tasks.answers import NO_ANSWER, normalize_answer
 
 _VALUE_CHARS = 240
 
 
 class Progress(NamedTuple):
-    """What the hops found so far, in order, and how often the next hop was asked in vain."""
+    """What the hops found so far, in order, and how often the next hop was asked without success."""
 
     found: tuple[str, ...]
     tries: int
 
 
 class DecompositionTeacher:
-    """See the module. Deterministic: question, chain number and step decide every word."""
+    """See the module. Deterministic: question, chain number and step decide every word. `protocol` is the
+    text format of the steps.
+    """
 
     name = "decomposition"
+
+    def __init__(self, protocol: Protocol | None = None) -> None:
+        self._protocol = protocol or ReaRag()
 
     def seed(self, chain: int) -> int | None:  # noqa: ARG002 - nothing is sampled
         """None."""
         return None
 
     def refuses(self, question: Question) -> str | None:
-        """The planner's reason when the annotation gives no chain."""
-        made = plan(question)
-        return made.reason if isinstance(made, NoPlan) else None
+        """Why the annotation of `question` gives no hops, None where it does."""
+        decomposition = decompose(question)
+        return decomposition.reason if isinstance(decomposition, NoDecomposition) else None
 
-    def generate_for(self, question: Question, chain: int) -> Generate:
+    def writer(self, question: Question, chain: int) -> StepWriter:
         """The step writer for one chain; a later chain uses other wordings of queries and thoughts."""
-        made = plan(question)
-        if isinstance(made, NoPlan):
-            raise ValueError(f"refused: {made.reason}")
-        wording = f"{question.id}/{chain}"
-
-        async def generate(  # the plan stands for the question
-            question: str,  # noqa: ARG001
-            steps: Sequence[Step],
-            *,
-            n: int,
-            attempt: int,
-            functions: Sequence[str],
-        ) -> Completion:
-            thought, action = next_step(made, steps, key=f"{wording}/{n}", chain=chain)
-            if action.function not in functions and isinstance(action, Search):
-                thought, action = "No search is left, and the answer is not found.", Finish(GAVE_UP)
-            return Completion(render_step(n, thought, action), f"attempt {attempt}", NO_USAGE)
-
-        return generate
+        decomposition = decompose(question)
+        if isinstance(decomposition, NoDecomposition):
+            raise ValueError(f"refused: {decomposition.reason}")
+        return _Writer(self._protocol, decomposition, chain=chain, wording=f"{question.id}/{chain}")
 
 
-def next_step(made: Plan, steps: Sequence[Step], *, key: str, chain: int) -> tuple[str, Action]:
+class _Writer(StepWriter):
+    """Follows one decomposition."""
+
+    def __init__(self, protocol: Protocol, decomposition: Decomposition, *, chain: int, wording: str) -> None:
+        self._protocol = protocol
+        self._decomposition = decomposition
+        self._chain = chain
+        self._wording = wording
+
+    async def generate(
+        self,
+        question: str,  # noqa: ARG002 - the decomposition was made from it
+        steps: Sequence[Step],
+        *,
+        n: int,
+        attempt: int,
+        functions: Sequence[str],
+    ) -> Completion:
+        """The next step as text."""
+        thought, action = next_step(self._decomposition, steps, key=f"{self._wording}/{n}", chain=self._chain)
+        if action.function not in functions and isinstance(action, Search):
+            thought, action = "No search is left, and the answer is not found.", Finish(NOT_FOUND)
+        return Completion(
+            self._protocol.render_step(Step(n, thought, action)), f"attempt {attempt}", NO_USAGE
+        )
+
+    def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
+        """What was written, read back."""
+        return self._protocol.parse(reply.text, think=reply.think, functions=functions)
+
+
+def next_step(
+    decomposition: Decomposition, steps: Sequence[Step], *, key: str, chain: int
+) -> tuple[str, Action]:
     """The thought and action that follow `steps`. `key` picks the wording of the thought."""
-    if made.kind is Kind.GATHER:
-        return next_gathering_step(made, steps, key=key)
-    found, tries = replay(made, steps)
-    if len(found) == len(made.hops):
-        if made.kind is Kind.SINGLE:  # several right answers: the one that was observed
-            told = _told(made, steps)
-            thought = thought_templates.quoting_conclusion([told], found[-1], key=key) if told else ""
-            return thought or thought_templates.conclusion(made, found, key=key), Finish(found[-1])
-        return thought_templates.conclusion(made, found, key=key), Finish(made.answer)
-    hop = made.hops[len(found)]
+    if decomposition.kind is Kind.GATHER:
+        return next_gather_step(decomposition, steps, key=key)
+    found, tries = replay(decomposition, steps)
+    if len(found) == len(decomposition.hops):
+        if decomposition.kind is Kind.SINGLE:  # several right answers: the one that was observed
+            answer, sentence = found[-1], _answer_sentence(decomposition, steps)
+            if sentence:
+                return thought_templates.final_thought_with_quotes([sentence], answer, key=key), Finish(
+                    answer
+                )
+        else:
+            answer = decomposition.answer
+        return thought_templates.final_thought(decomposition, found, key=key), Finish(answer)
+    hop = decomposition.hops[len(found)]
     if tries >= len(hop.queries):
-        return f"I cannot find {resolve(hop.goal, found)}, so I stop here.", Finish(GAVE_UP)
+        return f"I cannot find {resolve(hop.goal, found)}, so I stop here.", Finish(NOT_FOUND)
     query = resolve(hop.queries[(chain + tries) % len(hop.queries)], found)
     if tries:
-        return thought_templates.retry(made, found, key=key), Search(query)
+        return thought_templates.retry_thought(decomposition, found, key=key), Search(query)
     if found:
-        return thought_templates.onward(made, found, key=key), Search(query)
-    return thought_templates.opening(made, key=key), Search(query)
+        return thought_templates.next_hop_thought(decomposition, found, key=key), Search(query)
+    return thought_templates.first_thought(decomposition, key=key), Search(query)
 
 
-def _told(made: Plan, steps: Sequence[Step]) -> str:
-    """The sentence that tells the answer of a single fact, where the observation shows its passage."""
-    wanted = {normalize_answer(title) for title in made.titles}
+def _answer_sentence(decomposition: Decomposition, steps: Sequence[Step]) -> str:
+    """The sentence that states the answer of a single-hop question, "" where the observation does not show
+    it.
+    """
+    wanted = {normalize_answer(title) for title in decomposition.titles}
     shown = [passage for passage in steps[-1].passages if normalize_answer(passage.title) in wanted]
     observed = steps[-1].observation or ""
-    quotes = (telling_quote(passage, made.hops[-1].answers, observed) for passage in shown)
+    quotes = (answer_quote(passage, decomposition.hops[-1].answers, observed) for passage in shown)
     return next((quote for quote in quotes if quote and quote[:40] in observed), "")
 
 
-def replay(made: Plan, steps: Sequence[Step]) -> Progress:
-    """Match the observations of `steps` with the hops of the plan."""
+def replay(decomposition: Decomposition, steps: Sequence[Step]) -> Progress:
+    """Match the observations of `steps` with the hops."""
     found: list[str] = []
     tries = 0
     for step in steps:
-        if len(found) == len(made.hops):
+        if len(found) == len(decomposition.hops):
             break
-        value = _observed(made.hops[len(found)], step, made.titles)
+        value = _observed(decomposition.hops[len(found)], step, decomposition.titles)
         if value is None:
             tries += 1
         else:
@@ -120,29 +151,29 @@ def replay(made: Plan, steps: Sequence[Step]) -> Progress:
 
 def _observed(hop: Hop, step: Step, titles: Sequence[str]) -> str | None:
     """The hop's answer as annotated, when the observation mentions it and, where the set names its supporting
-    passages, one of those was retrieved and mentions it too: a year stands in many passages. A hop without
+    passages, one of those was retrieved and mentions it too: a year occurs in many passages. A hop without
     annotated answer takes a sentence; see `_sentence`.
     """
     observation = step.observation or ""
     if normalize_answer(observation) in ("", NO_ANSWER):
         return None
     wanted = {normalize_answer(title) for title in ((hop.title,) if hop.title else titles)}
-    telling = [passage for passage in step.passages if normalize_answer(passage.title) in wanted]
+    supporting = [passage for passage in step.passages if normalize_answer(passage.title) in wanted]
     if not hop.answers:
-        return _sentence(observation, telling, must=bool(wanted and step.passages))
+        return _sentence(observation, supporting, must=bool(wanted and step.passages))
     if wanted and step.passages:
-        seen = (shown_part(passage, observation) for passage in telling)
+        seen = (shown_part(passage, observation) for passage in supporting)
         if not any(find_mention(text, hop.answers) for text in seen):
             return None
     return find_mention(observation, hop.answers)
 
 
-def _sentence(observation: str, telling: Sequence[Passage], *, must: bool) -> str | None:
-    """The first sentence of the passage that tells the fact where the observation shows passages, else of the
-    reader's reply. None when such a passage is a `must` and was not retrieved.
+def _sentence(observation: str, supporting: Sequence[Passage], *, must: bool) -> str | None:
+    """The first sentence of the passage that states the fact where the observation shows passages, else of
+    the reader's reply. None when such a passage is a `must` and was not retrieved.
     """
-    if must and not telling:
+    if must and not supporting:
         return None
-    begins = [thought_templates.sentences(passage.text)[:1] for passage in telling]
+    begins = [thought_templates.sentences(passage.text)[:1] for passage in supporting]
     shown = [text for first in begins for text in first if text in observation]
     return shorten((shown or thought_templates.sentences(observation))[0], _VALUE_CHARS).rstrip(".")

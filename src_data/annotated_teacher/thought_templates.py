@@ -1,7 +1,7 @@
-"""The thoughts of the decomposition teacher: varied wordings that refer to what was observed.
+"""The thoughts of the decomposition teacher: several wordings each, filled with what was observed.
 
-Which wording is taken is a hash of the question, the chain and the step: the same data come out every time,
-and a second chain of a question reads differently.
+A hash of question, trajectory number and step picks the wording: the same data come out every time, and a
+second trajectory of a question reads differently.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from src_data.annotated_teacher.decomposition import NO_CLAUSE, Hop, Kind, Plan, bare_title, resolve
-from src_infer.prompts import fill
+from src_core.text import fill
+from src_data.annotated_teacher.decomposition import NO_CLAUSE, Decomposition, Hop, Kind, bare_title, resolve
 from src_tasks.answers import normalize_answer
 
-_OPEN_CHAIN = (
+_FIRST_CHAIN = (
     "The question cannot be answered in one step. First I need {need}.",
     "I need several facts for this. I start with {need}.",
     "To get to the answer I first have to find out {need}.",
     "Step by step: first {need}.",
     "Before anything else I need to find {need}.",
 )
-_OPEN_COMPARISON = (
+_FIRST_COMPARISON = (
     "This compares two things, so I need both facts. First {need}.",
     "I have to look up both sides and compare them. I begin with {need}.",
     "Both sides have to be known before they can be compared. First I look for {need}.",
     "For the comparison I need two facts; the first is {need}.",
 )
-_OPEN_SINGLE = (
+_FIRST_SINGLE = (
     "This is a single fact, so I look the question up as it stands.",
     "One search should do, so I search for the question itself.",
     "I only need one fact here and search for it directly.",
@@ -47,13 +47,13 @@ _RETRY = (
     "I still do not know {need}. Let me ask differently.",
     "This observation does not help: {need} is still open. I try another wording.",
 )
-_CONCLUDE = (
+_FINAL = (
     "{known}. That is what the question asks for.",
     "The observation says that {known_lower}. This answers the question.",
     "So {known_lower}, and nothing else is needed.",
     "{known}. All facts are found, so I can finish.",
 )
-_CONCLUDE_SINGLE = (
+_FINAL_SINGLE = (
     "The observation names {answer}. That is what the question asks for.",
     "According to the observation it is {answer}, and nothing else is needed.",
     "The answer is there: {answer}.",
@@ -64,74 +64,77 @@ _COMPARE = (
     "{first}; {second_lower}. From this{reason} the answer is {answer}.",
     "Now both facts are there: {first_lower}, while {second_lower}. So{reason} the answer is {answer}.",
 )
-_OPEN_GATHER = (
+_FIRST_GATHER = (
     "I do not know the people or things behind this yet, so I search for the question as it stands.",
     "I look the whole question up first and see which names it brings.",
     "To find out what this is about, I start with the question itself.",
     "First I search for the question and follow what I find.",
 )
-_ONWARD_GATHER = (
+_NEXT_GATHER = (
     "{seen}. I also need to know more about {title}.",
     "{seen}. {title} is named here, and what I need must be told there.",
     "{seen}. Next I look at {title}.",
     "{seen}, but this is not enough. I search for {title}.",
 )
-_CONCLUDE_GATHER = (
-    "I read: {told}. So the answer is {answer}.",
-    "The observation says: {told}. That makes it {answer}.",
-    "{told}. This answers the question: {answer}.",
-    "What was needed is there: {told}. The answer is {answer}.",
+_FINAL_GATHER = (
+    "I read: {quotes}. So the answer is {answer}.",
+    "The observation says: {quotes}. That makes it {answer}.",
+    "{quotes}. This answers the question: {answer}.",
+    "What was needed is there: {quotes}. The answer is {answer}.",
 )
 _YEAR = re.compile(r"\b\d{3,4}\b")
 _SENTENCE_END = re.compile(r"(?<=[\w)\]%\"”’]{3})\.(?=\s+[A-Z0-9\"“(])")
 
 
-_OPENINGS = {Kind.CHAIN: _OPEN_CHAIN, Kind.COMPARISON: _OPEN_COMPARISON, Kind.SINGLE: _OPEN_SINGLE}
+_FIRST = {Kind.CHAIN: _FIRST_CHAIN, Kind.COMPARISON: _FIRST_COMPARISON, Kind.SINGLE: _FIRST_SINGLE}
 
 
-def opening(plan: Plan, *, key: str) -> str:
+def first_thought(decomposition: Decomposition, *, key: str) -> str:
     """The thought before the first search."""
-    choices = _OPENINGS[plan.kind]
-    return _fill(_choose(choices, key), need=plan.hops[0].goal)
+    choices = _FIRST[decomposition.kind]
+    return _fill(_choose(choices, key), need=decomposition.hops[0].goal)
 
 
-def onward(plan: Plan, found: Sequence[str], *, key: str) -> str:
+def next_hop_thought(decomposition: Decomposition, found: Sequence[str], *, key: str) -> str:
     """The thought after hop `len(found)` was answered, when another hop follows."""
-    need = resolve(plan.hops[len(found)].goal, found)
-    return _fill(_choose(_NEXT, key), need=need, known=known(plan, len(found), found))
+    need = resolve(decomposition.hops[len(found)].goal, found)
+    return _fill(_choose(_NEXT, key), need=need, known=known(decomposition, len(found), found))
 
 
-def retry(plan: Plan, found: Sequence[str], *, key: str) -> str:
+def retry_thought(decomposition: Decomposition, found: Sequence[str], *, key: str) -> str:
     """The thought after an observation without the fact of the current hop."""
-    return _fill(_choose(_RETRY, key), need=resolve(plan.hops[len(found)].goal, found))
+    return _fill(_choose(_RETRY, key), need=resolve(decomposition.hops[len(found)].goal, found))
 
 
-def conclusion(plan: Plan, found: Sequence[str], *, key: str) -> str:
+def final_thought(decomposition: Decomposition, found: Sequence[str], *, key: str) -> str:
     """The thought before `finish`."""
-    if plan.kind is Kind.COMPARISON and len(plan.compared) > 1:
-        first, second = (known(plan, number, found) for number in (plan.compared[0], plan.compared[-1]))
-        reason = _reason(found[plan.compared[0] - 1], found[plan.compared[-1] - 1], plan.answer)
-        return _fill(_choose(_COMPARE, key), first=first, second=second, reason=reason, answer=plan.answer)
-    if plan.kind is Kind.SINGLE:
-        return _fill(_choose(_CONCLUDE_SINGLE, key), answer=found[-1].rstrip("."))
-    return _fill(_choose(_CONCLUDE, key), known=known(plan, len(found), found))
+    if decomposition.kind is Kind.COMPARISON and len(decomposition.compared) > 1:
+        numbers, answer = (decomposition.compared[0], decomposition.compared[-1]), decomposition.answer
+        first, second = (known(decomposition, number, found) for number in numbers)
+        reason = _reason(found[numbers[0] - 1], found[numbers[1] - 1], answer)
+        return _fill(_choose(_COMPARE, key), first=first, second=second, reason=reason, answer=answer)
+    if decomposition.kind is Kind.SINGLE:
+        return _fill(_choose(_FINAL_SINGLE, key), answer=found[-1].rstrip("."))
+    return _fill(_choose(_FINAL, key), known=known(decomposition, len(found), found))
 
 
-def gather_opening(*, key: str) -> str:
-    """The thought before a question is searched as it stands, to see which passages it brings."""
-    return _choose(_OPEN_GATHER, key)
+def first_gather_thought(*, key: str) -> str:
+    """The thought before the question itself is searched."""
+    return _choose(_FIRST_GATHER, key)
 
 
-def gather_onward(seen: Sequence[str], title: str, *, key: str) -> str:
-    """The thought before `title` is looked up; `seen` are the titles of the passages of use so far."""
+def next_gather_thought(seen: Sequence[str], title: str, *, key: str) -> str:
+    """The thought before `title` is looked up; `seen` are the titles of the supporting passages found so
+    far.
+    """
     names = " and ".join(bare_title(name) for name in seen)
-    told = f"The passage about {names} helps" if names else "None of the passages tells the answer"
-    return _fill(_choose(_ONWARD_GATHER, key), seen=told, title=title)
+    found = f"The passage about {names} helps" if names else "None of the passages tells the answer"
+    return _fill(_choose(_NEXT_GATHER, key), seen=found, title=title)
 
 
-def quoting_conclusion(told: Sequence[str], answer: str, *, key: str) -> str:
-    """The thought before `finish`, with the sentences that tell the answer."""
-    return _fill(_choose(_CONCLUDE_GATHER, key), told="; ".join(told), answer=answer.rstrip("."))
+def final_thought_with_quotes(quotes: Sequence[str], answer: str, *, key: str) -> str:
+    """The thought before `finish`, with the sentences that state the answer."""
+    return _fill(_choose(_FINAL_GATHER, key), quotes="; ".join(quotes), answer=answer.rstrip("."))
 
 
 def sentences(text: str) -> list[str]:
@@ -143,9 +146,9 @@ def sentences(text: str) -> list[str]:
     return [plain[start:end].strip() for start, end in pairwise(ends) if plain[start:end].strip()]
 
 
-def known(plan: Plan, number: int, found: Sequence[str]) -> str:
+def known(decomposition: Decomposition, number: int, found: Sequence[str]) -> str:
     """What hop `number` (from 1) found, as a sentence without its full stop."""
-    hop: Hop = plan.hops[number - 1]
+    hop: Hop = decomposition.hops[number - 1]
     value = found[number - 1].rstrip(".")
     if not hop.answers:  # nothing annotated: the observation speaks for itself
         return value

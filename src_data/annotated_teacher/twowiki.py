@@ -1,4 +1,4 @@
-"""2WikiMultihopQA's evidence triples as plans: each (subject, relation, object) is a hop to its object."""
+"""2WikiMultihopQA's evidence triples as hops: each (subject, relation, object) is a hop to its object."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rapidfuzz import fuzz
 
 from src_core.types import Question
-from src_data.annotated_teacher.decomposition import Hop, Kind, NoPlan, Plan, bare_title
+from src_data.annotated_teacher.decomposition import Decomposition, Hop, Kind, NoDecomposition, bare_title
 from src_data.annotated_teacher.relations import put_subject, wording
 from src_tasks.answers import normalize_answer
 
@@ -18,26 +18,26 @@ _SAME_NAME = 90  # per cent
 Triple = Sequence[str]
 
 
-def plan_evidences(question: Question) -> Plan | NoPlan:
-    """One hop per triple. A triple whose subject neither stands in the question nor was found by an earlier
-    hop gives no plan: its query could not be understood by itself.
+def decompose_evidences(question: Question) -> Decomposition | NoDecomposition:
+    """One hop per triple. There are none when a subject is neither in the question nor found by an earlier
+    hop: its query could not be understood by itself.
     """
     triples = question.meta.get("evidences") or ()
     if not triples or not question.answers:
-        return NoPlan("no_evidence")
+        return NoDecomposition("no_evidence")
     hops: list[Hop] = []
     for triple in triples:
         subject = _subject(triple[0], triples[: len(hops)], question)
         if subject is None:
-            return NoPlan("broken_evidence_chain")
+            return NoDecomposition("broken_evidence_chain")
         found = wording(triple[1])
         queries = tuple(put_subject(query, subject) for query in found.queries)
         hops.append(Hop(queries, (triple[2],), put_subject(found.goal, subject)))
     if question.meta.get("type") in _COMPARISONS:
-        return Plan(tuple(hops), question.answers[0], Kind.COMPARISON, _compared(triples))
+        return Decomposition(tuple(hops), question.answers[0], Kind.COMPARISON, _compared(triples))
     aliases = tuple(dict.fromkeys((*hops[-1].answers, *question.answers)))
     last = Hop(hops[-1].queries, aliases, hops[-1].goal)
-    return Plan((*hops[:-1], last), question.answers[0])
+    return Decomposition((*hops[:-1], last), question.answers[0])
 
 
 def _subject(name: str, before: Sequence[Triple], question: Question) -> str | None:
@@ -52,7 +52,7 @@ def _subject(name: str, before: Sequence[Triple], question: Question) -> str | N
 
 
 def _compared(triples: Sequence[Triple]) -> tuple[int, ...]:
-    """The hops whose values are weighed: those of the last relation."""
+    """The hops whose values are compared: those of the last relation."""
     relation = triples[-1][1]
     return tuple(number for number, triple in enumerate(triples, start=1) if triple[1] == relation)
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from src_core.rundir import RunDir
 from src_core.types import Finish, Question, Status, Trajectory
 from src_data.teachers import Teacher
-from src_infer.episode import Limits, SearchFn, run_episode
+from src_infer.episode import run_episode
 from src_infer.runner import run_all
+from src_infer.runtime import Runtime
+from src_tasks.choices import asked_text
 
 RETRIED = frozenset(status.value for status in Status if status.retryable)
 
@@ -34,15 +35,6 @@ class Chain(NamedTuple):
         return f"{self.question.id}/{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What every chain of a run is made with."""
-
-    teacher: Teacher
-    search: SearchFn
-    limits: Limits
-
-
 def chain_key(row: dict[str, Any]) -> str:
     """The identity of a chain on disk, as `Chain.key`."""
     return f"{row['question']['id']}/{row['provenance']['chain']}"
@@ -51,7 +43,8 @@ def chain_key(row: dict[str, Any]) -> str:
 async def construct(
     questions: Iterable[Question],
     *,
-    workshop: Workshop,
+    teacher: Teacher,
+    runtime: Runtime,
     rundir: RunDir,
     n_chains: int,
     in_flight: int,
@@ -64,7 +57,7 @@ async def construct(
     todo = missing_chains(questions, done=done, n_chains=n_chains, on_done=lambda: on_row(None))
 
     async def make(chain: Chain) -> Trajectory:
-        return await make_chain(chain, workshop)
+        return await make_chain(chain, teacher, runtime)
 
     await run_all(todo, answer=make, in_flight=in_flight, rows=rundir.rows, on_row=on_row)
 
@@ -82,25 +75,25 @@ def missing_chains(
                 yield chain
 
 
-async def make_chain(chain: Chain, workshop: Workshop) -> Trajectory:
+async def make_chain(chain: Chain, teacher: Teacher, runtime: Runtime) -> Trajectory:
     """One chain. Its answer is the `finish` argument, which is what is trained on; a chain without `finish`
     has none. A question that the teacher refuses is a row with the reason as its error.
     """
     provenance: dict[str, Any] = {
-        "teacher": workshop.teacher.name,
+        "teacher": teacher.name,
         "chain": chain.number,
-        "seed": workshop.teacher.seed(chain.number),
+        "seed": teacher.seed(chain.number),
     }
-    reason = workshop.teacher.refuses(chain.question)
+    reason = teacher.refuses(chain.question)
     if reason is not None:
         await asyncio.sleep(0)  # a run of refusals must not hold up the event loop
         return Trajectory(chain.question, (), "", Status.REFUSED, error=reason, provenance=provenance)
     begun = time.perf_counter()
     episode = await run_episode(
-        chain.question.question,
-        generate=workshop.teacher.generate_for(chain.question, chain.number),
-        search=workshop.search,
-        limits=workshop.limits,
+        asked_text(chain.question),
+        writer=teacher.writer(chain.question, chain.number),
+        search=runtime.rag.observe,
+        limits=runtime.limits,
     )
     last = episode.steps[-1].action if episode.steps else None
     return Trajectory(

@@ -1,4 +1,4 @@
-"""Makes the chains of shards, in a process of its own with a workshop of its own: an actor of `ray_job`.
+"""Makes the chains of shards, in a process of its own with a runtime of its own: an actor of `ray_job`.
 
 Nothing here knows of Ray. Calls may come from several threads at once: all chains share one event loop and
 one limit, so that the slow last chains of a shard overlap with the next shard.
@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from src_core.errors import UserError
-from src_core.types import Trajectory, to_json
+from src_core.types import Trajectory, question_from_json, to_json
 from src_data.config import BuildConfig
-from src_data.construction.build import build_workshop
+from src_data.construction.build import open_construction
 from src_data.construction.construct import Chain, make_chain
 from src_data.construction.shards import finished_in_shard, shard_file
-from src_data.sampling.mixture import question_from_json
 from src_infer.prompts import pinned_digest
 from src_infer.runner import run_all
 
@@ -34,7 +33,7 @@ Shard = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Job:
     """What every maker needs. `root` is the repository and `run_dir` the run directory, the same on all
-    nodes; `config.num_workers` chains are in flight in each maker.
+    nodes; `config.runtime.in_flight` chains are in flight in each maker.
     """
 
     root: str
@@ -51,8 +50,6 @@ class ShardReport:
     made: int = 0
     held: int = 0
     failed: int = 0
-    cache_hits: int = 0
-    cache_misses: int = 0
     error: str = ""
 
 
@@ -70,7 +67,7 @@ def cut_shards(chains: Iterable[Chain], size: int) -> Iterator[Shard]:
 
 
 class ShardMaker:
-    """A workshop that takes shards."""
+    """Teacher and runtime that take shards."""
 
     def __init__(self, job: Job) -> None:
         """Connect. Raises `UserError` when the prompts on this node are not those of the run, `BoundaryError`
@@ -81,10 +78,10 @@ class ShardMaker:
         self._run_dir = Path(job.run_dir)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self._built = self._wait(build_workshop(job.config))
-        self._in_flight = job.config.num_workers
+        self._opened = open_construction(job.config)
+        self._teacher, self._runtime = self._wait(self._opened.__aenter__())
+        self._in_flight = job.config.runtime.in_flight
         self._gate = asyncio.Semaphore(self._in_flight)
-        self._told = (0, 0)
 
     def __call__(self, shard: Shard) -> dict[str, Any]:
         """Make what nobody made yet of `shard`; each finished chain is on disk at once. Returns the fields of
@@ -97,7 +94,7 @@ class ShardMaker:
 
     def close(self) -> None:
         """Release all connections."""
-        self._wait(self._built.close())
+        self._wait(self._opened.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     async def _make(self, shard: Shard) -> ShardReport:
@@ -113,21 +110,14 @@ class ShardMaker:
 
         async def make(chain: Chain) -> Trajectory:
             async with self._gate:
-                return await make_chain(chain, self._built.workshop)
+                return await make_chain(chain, self._teacher, self._runtime)
 
         # A name for each attempt: a restarted actor has the identity of the one that died.
         rows = shard_file(self._run_dir, number, uuid.uuid4().hex[:12])
         if todo:
             in_flight = min(self._in_flight, len(todo))
             await run_all(todo, answer=make, in_flight=in_flight, rows=rows, on_row=on_row)
-        hits, misses = self._cache_since()
-        return ShardReport(number, len(todo), len(chains) - len(todo), failed, hits, misses)
-
-    def _cache_since(self) -> tuple[int, int]:
-        """Hits and misses since the last report."""
-        now, before = (self._built.retriever.hits, self._built.retriever.misses), self._told
-        self._told = now
-        return now[0] - before[0], now[1] - before[1]
+        return ShardReport(number, len(todo), len(chains) - len(todo), failed)
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -21,6 +21,7 @@ from rich.text import Text
 from src_core.config import dump, load_config
 from src_core.errors import UserError, run_main
 from src_core.jsonl import rewrite_jsonl
+from src_core.protocols import load_protocol
 from src_core.rundir import RunDir
 from src_core.types import to_json
 from src_data.convert_trajectories.chains import ImportConfig, import_rows, load_golds
@@ -42,8 +43,9 @@ def main() -> None:
     try:
         rows = import_rows(source, config, golds)
         rewrite_jsonl(rundir.rows, map(to_json, rows))
-        done = finish_run(folder, clean=config.clean_conv, export=config.export, style=config.style)
-        rundir.write_manifest({"config": settings, "yield": done.yields.as_dict()})
+        protocol = load_protocol(config.protocol, config.style)
+        done = finish_run(folder, clean=config.clean_conv, export=config.export, protocol=protocol)
+        rundir.write_manifest({"config": settings, "yield": done.filter_report.as_dict()})
     finally:
         rundir.close()
     print_finished(done, console)

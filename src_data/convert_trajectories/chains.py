@@ -13,37 +13,41 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from src_core.config import config_class
-from src_core.render import PromptStyle
+from src_core.conversations import plain_protocol
+from src_core.protocols.react import ReAct
+from src_core.protocols.records import PromptStyle, ReadTrajectory
+from src_core.protocols.search_r1 import SearchR1
 from src_core.rowfiles import file_rows
 from src_core.types import Finish, Question, Status, Trajectory, question_id
-from src_data.convert_trajectories.notations import Notation, ReadChain, detect_notation, read_chain
 from src_data.exporting.export import ExportConfig
-from src_data.filters.filter_trajectory import CleanConfig
+from src_data.filters.filter_trajectory import FilterConfig
+from src_tasks.question_text import question_key
 from src_tasks.readers.sources import BadRow, OnBadRow, SourceSetting, read_source
 
 QUESTION_KEYS = ("question", "instruction", "prompt", "query", "input")
 TEXT_KEYS = ("trajectory", "output", "response", "completion", "text", "generation")
 GOLD_KEYS = ("answers", "golden_answers", "golds", "gold", "target")
 _ASKED = re.compile(r"^[ \t]*question[ \t]*:[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE)
-_NO_LETTERS = re.compile(r"[\W_]+")
 
 
 @config_class
 class ImportConfig:
-    """`notation` is told row by row by default. `teacher` and `dataset` name who wrote the chains and which
-    question set they are of ("": the file's name; the gold file's own name, where a question was found
-    there). `golds` are question sets (paths or settings of `SourceConfig`).
+    """`notation` is the format of the file's texts (found row by row by default), `protocol` the one that
+    they are exported in. `teacher` and `dataset` name who wrote the chains and which question set they are
+    of ("": the file's name; the gold file's own name, where a question was found there). `golds` are
+    question sets (paths or settings of `SourceConfig`).
     """
 
     runs_dir: str = "runs"
     run_name: str = ""
     on_existing: Literal["clean", "fail"] = "clean"
-    notation: Literal["auto", "react", "search_r1"] = "auto"
+    notation: str = "auto"
     teacher: str = ""
     dataset: str = ""
     golds: tuple[SourceSetting, ...] = ()
-    clean_conv: CleanConfig = CleanConfig()
+    clean_conv: FilterConfig = FilterConfig()
     export: ExportConfig = ExportConfig()
+    protocol: str = "rearag"
     style: PromptStyle = PromptStyle()
 
 
@@ -92,17 +96,22 @@ def import_rows(source: Path, config: ImportConfig, golds: Golds) -> Iterator[Tr
         if row.problem:
             yield _unread(question, row.problem, provenance)
             continue
-        notation: Notation | None = (
-            detect_notation(found.text) if config.notation == "auto" else config.notation
-        )
-        if notation is None:
+        notation = detect_format(found.text) if config.notation == "auto" else config.notation
+        if not notation:
             yield _unread(question, "neither ReAct steps nor Search-R1 tags", provenance)
             continue
         provenance["from"]["notation"] = notation
-        yield as_trajectory(question, read_chain(found.text, notation), provenance)
+        yield as_trajectory(question, plain_protocol(notation).parse_trajectory(found.text), provenance)
 
 
-def as_trajectory(question: Question, read: ReadChain, provenance: dict[str, Any]) -> Trajectory:
+def detect_format(text: str) -> str:
+    """The format that a trajectory in one text is in, "" for none."""
+    if SearchR1.reads(text):
+        return SearchR1.name
+    return ReAct.name if ReAct.reads(text) else ""
+
+
+def as_trajectory(question: Question, read: ReadTrajectory, provenance: dict[str, Any]) -> Trajectory:
     """A chain that was read, with the status that cleaning looks at: `malformed_then_answered` where reading
     stopped, `capped_then_answered` where the text ends without `finish`.
     """
@@ -116,11 +125,6 @@ def as_trajectory(question: Question, read: ReadChain, provenance: dict[str, Any
         error=read.problem or None,
         provenance={**provenance, **read.notes},
     )
-
-
-def question_key(text: str) -> str:
-    """What two spellings of a question have in common: letters and digits in one case."""
-    return " ".join(_NO_LETTERS.sub(" ", text.casefold()).split())
 
 
 def _unread(question: Question, problem: str, provenance: dict[str, Any]) -> Trajectory:

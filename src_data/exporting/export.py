@@ -2,9 +2,9 @@
 
 `conversations.json` holds all of them and nothing else; `conversations.train.jsonl` and
 `conversations.validation.jsonl` the same rows on two sides, with general data mixed in; `provenance.jsonl`
-says line by line where each row of `conversations.json` comes from (the original dropped id, gold, score and
-source). The texts come from `src_core.render`, as those of inference do. All files are streamed and replaced
-in one step; the same chains, settings and seed give the same bytes.
+says line by line where each row of `conversations.json` comes from (the original dropped id, gold, score
+and source). The texts come from the protocol, as those of inference do; each row names it (`format`). All
+files are streamed and replaced in one step; the same chains, settings and seed give the same bytes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from pydantic import Field
 
 from src_core.config import config_class
 from src_core.jsonl import rewrite_jsonl, write_json_array
-from src_core.render import PromptStyle, conversation
-from src_core.think import CLOSE, OPEN
+from src_core.protocols.base import Protocol
+from src_core.protocols.chat import Chat
+from src_core.think import join_think
 from src_core.types import Search, Trajectory
 from src_data.exporting.general import (
     GeneralConfig,
     GeneralCount,
+    Row,
     Turns,
     conversation_key,
     count_general,
@@ -34,9 +36,10 @@ from src_data.exporting.general import (
 )
 from src_data.exporting.reader import reader_rows
 from src_data.filters.filter_report import source_of, teacher_of
-from src_data.filters.filter_run import CleanPaths, read_judged
+from src_data.filters.filter_run import FilterPaths, read_filtered
 from src_data.filters.filter_trajectory import finish_answer
-from src_tasks.answers import exact_match, token_f1
+from src_tasks.choices import asked_text
+from src_tasks.metrics import exact_match, token_f1
 
 PROVENANCE = "provenance.jsonl"
 Side = Literal["train", "validation"]
@@ -73,7 +76,7 @@ class ExportReport(NamedTuple):
     reader: int
 
 
-def export_run(paths: CleanPaths, config: ExportConfig, style: PromptStyle) -> ExportReport:
+def export_run(paths: FilterPaths, config: ExportConfig, protocol: Protocol) -> ExportReport:
     """Write the four files for the kept chains of a run. Raises `UserError` for general data that cannot be
     read and for a full disk.
     """
@@ -84,19 +87,20 @@ def export_run(paths: CleanPaths, config: ExportConfig, style: PromptStyle) -> E
     }
     provenance = whole.with_name(PROVENANCE)
 
-    def turns(chain: Trajectory) -> Turns:
-        return chain_turns(chain, style, include_think=config.include_think)
+    def row(chain: Trajectory) -> Row:
+        return Row(protocol.name, chain_turns(chain, protocol, include_think=config.include_think))
 
-    write_json_array(whole, (_row(turns(chain)) for chain in _chains(paths.kept)))
+    write_json_array(whole, (_line(row(chain)) for chain in _chains(paths.kept)))
     rewrite_jsonl(provenance, _provenance(paths.kept, config.validation_share))
 
-    def rows(side: Side) -> Iterator[Turns]:
+    def rows(side: Side) -> Iterator[Row]:
         """A side's chains, each with the reader's rows behind it."""
         for chain in _chains(paths.kept):
             if side_of(chain.question.id, config.validation_share) == side:
-                yield turns(chain)
+                yield row(chain)
                 if config.reader_passage_chars:
-                    yield from reader_rows(chain, max_chars=config.reader_passage_chars)
+                    for made in reader_rows(chain, max_chars=config.reader_passage_chars):
+                        yield Row(Chat.name, made)
 
     sides = Counter(side_of(chain.question.id, config.validation_share) for chain in _chains(paths.kept))
     ours = {
@@ -107,7 +111,7 @@ def export_run(paths: CleanPaths, config: ExportConfig, style: PromptStyle) -> E
     for side, path in files.items():
         theirs = (row for where, row in _general(counts, config) if where == side)
         merged = _merged(rows(side), ours[side], theirs, mixed[side], seed=f"{config.seed}/{side}")
-        rewrite_jsonl(path, map(_row, merged))
+        rewrite_jsonl(path, map(_line, merged))
     return ExportReport(
         conversations=whole,
         train_file=files["train"],
@@ -122,14 +126,14 @@ def export_run(paths: CleanPaths, config: ExportConfig, style: PromptStyle) -> E
     )
 
 
-def chain_turns(chain: Trajectory, style: PromptStyle, *, include_think: bool = False) -> Turns:
+def chain_turns(chain: Trajectory, protocol: Protocol, *, include_think: bool = False) -> Turns:
     """A chain in the published schema; with `include_think`, think blocks in front of the thoughts."""
-    turns: Turns = [dict(turn) for turn in conversation(style, chain.question.question, chain.steps)]
+    turns: Turns = [dict(turn) for turn in protocol.turns(asked_text(chain.question), chain.steps)]
     if include_think:
         replies = (turn for turn in turns if turn["role"] == "assistant")
         for turn, step in zip(replies, chain.steps, strict=True):
             if step.think:
-                turn["reasoning"] = f"{OPEN}\n{step.think}\n{CLOSE}\n\n{turn['reasoning']}"
+                turn["reasoning"] = join_think(step.think, turn["reasoning"])
     return turns
 
 
@@ -142,11 +146,11 @@ def side_of(key: str, validation_share: float) -> Side:
 
 
 def _chains(kept: Path) -> Iterator[Trajectory]:
-    return (judged.trajectory for judged in read_judged(kept) if judged.trajectory is not None)
+    return (row.trajectory for row in read_filtered(kept) if row.trajectory is not None)
 
 
-def _row(turns: Turns) -> bytes:
-    return orjson.dumps({"messages": turns})
+def _line(row: Row) -> bytes:
+    return orjson.dumps({"format": row.format, "messages": row.turns})
 
 
 def _provenance(kept: Path, validation_share: float) -> Iterator[bytes]:
@@ -169,7 +173,9 @@ def _provenance(kept: Path, validation_share: float) -> Iterator[bytes]:
                 "f1": token_f1(answer, golds) if golds else None,
                 "em": exact_match(answer, golds) if golds else None,
                 "documents": [[passage.id for passage in step.passages] for step in searches],
-                "scores": [[passage.score for passage in step.passages] for step in searches],
+                "scores": [
+                    [passage.scores.get("retrieval") for passage in step.passages] for step in searches
+                ],
                 "teacher": teacher_of(chain),
                 "chain": chain.provenance.get("chain"),
                 "made_by": {k: v for k, v in chain.provenance.items() if k not in ("teacher", "chain")},
@@ -180,15 +186,15 @@ def _provenance(kept: Path, validation_share: float) -> Iterator[bytes]:
         )
 
 
-def _general(counts: Iterable[GeneralCount], config: ExportConfig) -> Iterator[tuple[Side, Turns]]:
+def _general(counts: Iterable[GeneralCount], config: ExportConfig) -> Iterator[tuple[Side, Row]]:
     for count in counts:
-        for turns in sample_general(count, seed=config.seed):
-            yield side_of(conversation_key(turns), config.validation_share), turns
+        for row in sample_general(count, seed=config.seed):
+            yield side_of(conversation_key(row.turns), config.validation_share), row
 
 
 def _merged(
-    ours: Iterator[Turns], n_ours: int, theirs: Iterator[Turns], n_theirs: int, *, seed: str
-) -> Iterator[Turns]:
+    ours: Iterator[Row], n_ours: int, theirs: Iterator[Row], n_theirs: int, *, seed: str
+) -> Iterator[Row]:
     """Both streams as one, every interleaving equally likely; each keeps its own order."""
     draw = random.Random(seed)
     while n_ours or n_theirs:

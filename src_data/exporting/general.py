@@ -19,7 +19,8 @@ import orjson
 from pydantic import Field
 
 from src_core.config import config_class
-from src_core.messages import messages_problem, without_nulls
+from src_core.conversations import PUBLISHED, plain_protocol, without_nulls
+from src_core.protocols.chat import Chat
 from src_core.rowfiles import file_rows
 from src_data.filters.leaks import find_leak
 
@@ -44,10 +45,17 @@ class GeneralConfig:
     n: Annotated[int, Field(ge=-1)] = -1
 
 
-class GeneralRow(NamedTuple):
-    """A conversation ready for training, or why the row cannot be used (then `turns` is empty)."""
+class Row(NamedTuple):
+    """A conversation ready for training and its format."""
 
+    format: str
     turns: Turns
+
+
+class GeneralRow(NamedTuple):
+    """A conversation ready for training, or why the row cannot be used (then its turns are empty)."""
+
+    row: Row
     problem: str
 
 
@@ -65,7 +73,7 @@ def read_general(path: Path) -> Iterator[GeneralRow]:
     row with its problem.
     """
     for row in file_rows(path):
-        yield GeneralRow([], "not valid JSON") if row.problem else _convert(row.value)
+        yield _unusable("not valid JSON") if row.problem else _convert(row.value)
 
 
 def count_general(config: GeneralConfig) -> GeneralCount:
@@ -76,7 +84,7 @@ def count_general(config: GeneralConfig) -> GeneralCount:
     return GeneralCount(config.path, usable, taken, dict(problems))
 
 
-def sample_general(count: GeneralCount, *, seed: int) -> Iterator[Turns]:
+def sample_general(count: GeneralCount, *, seed: int) -> Iterator[Row]:
     """`count.taken` of the usable conversations, in the order of the file, each set of rows equally likely
     (selection sampling: nothing is held in memory).
     """
@@ -87,7 +95,7 @@ def sample_general(count: GeneralCount, *, seed: int) -> Iterator[Turns]:
             continue
         if draw.random() * left < wanted:
             wanted -= 1
-            yield row.turns
+            yield row.row
         left -= 1
 
 
@@ -96,19 +104,25 @@ def conversation_key(turns: Turns) -> str:
     return hashlib.sha256(orjson.dumps(turns)).hexdigest()[:16]
 
 
+def _unusable(problem: str) -> GeneralRow:
+    return GeneralRow(Row("", []), problem)
+
+
 def _convert(row: Any) -> GeneralRow:
     raw = row.get("conversations", row.get("messages")) if isinstance(row, dict) else None
     turns = without_nulls(raw)
     if not turns:
-        return GeneralRow([], "no conversation")
+        return _unusable("no conversation")
     if any("reasoning" in turn for turn in turns):
-        problem = messages_problem(turns)
-        return GeneralRow([], "not the published structure") if problem else GeneralRow(turns, "")
+        name = str(row.get("format") or PUBLISHED)
+        if plain_protocol(name).check(turns):
+            return _unusable(f"not a conversation of the format {name}")
+        return GeneralRow(Row(name, turns), "")
     plain = [_plain_turn(turn) for turn in turns]
     if any(role is None or not text.strip() for role, text in plain):
-        return GeneralRow([], "a turn without known role or text")
+        return _unusable("a turn without known role or text")
     if any(find_leak(text) for _, text in plain):
-        return GeneralRow([], "control tokens in the text")
+        return _unusable("control tokens in the text")
     return _ordered([(role, text) for role, text in plain if role is not None])
 
 
@@ -130,8 +144,9 @@ def _ordered(plain: list[tuple[str, str]]) -> GeneralRow:
         plain.pop()
     expected = ["user", "assistant"] * (len(plain) // 2)
     if not plain or [role for role, _ in plain] != expected:
-        return GeneralRow([], "turns out of order")
+        return _unusable("turns out of order")
     if system:
         plain[0] = ("user", f"{system}\n\n{plain[0][1]}")
     keys = {"user": "content", "assistant": "reasoning"}
-    return GeneralRow([{"role": role, keys[role]: text} for role, text in plain], "")
+    made: Turns = [{"role": role, keys[role]: text} for role, text in plain]
+    return GeneralRow(Row(Chat.name, made), "")

@@ -1,4 +1,5 @@
-"""Decides which chains become training data, and counts them: `judge` looks at one chain (its structure, its
-answer, whether an observation supports that, control tokens), `clean_run` at a whole run, `yields` makes the
-table; `answer_rules` and the two modules below it say when an answer agrees with the gold ones.
+"""Decides which trajectories become training data. `filter_trajectory` checks one (structure, answer,
+support by an observation, control tokens), `filter_run` a whole run, `filter_report` counts the outcomes.
+`answer_rules`, `answer_tokens` and `support` say when an answer agrees with its golds and with what was
+observed.
 """

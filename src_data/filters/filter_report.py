@@ -1,4 +1,5 @@
-"""The yield of a run: per source and teacher, how many chains were kept and why the others were not.
+"""The filter report of a run: per source and teacher, how many trajectories were kept and why the others were
+not.
 
 Read from `kept.jsonl` and `rejected.jsonl` themselves, so that the table cannot disagree with the files.
 """
@@ -17,7 +18,7 @@ from rich.text import Text
 
 from src_core.jsonl import write_atomic
 from src_core.types import NO_USAGE, Trajectory, Usage
-from src_data.filters.filter_run import Judged, read_judged
+from src_data.filters.filter_run import FilteredRow, read_filtered
 from src_data.filters.filter_trajectory import REASONS, estimated_tokens
 
 UNKNOWN = "(unknown)"
@@ -25,8 +26,8 @@ UNKNOWN = "(unknown)"
 
 @dataclass(slots=True)
 class Tally:
-    """Sums over a group of chains. `usage` is what all of them cost; `training_tokens` an estimate of the
-    kept conversations' length.
+    """Sums over a group of trajectories. `usage` is the LLM usage of all of them, `training_tokens` the
+    estimated length of the kept conversations.
     """
 
     chains: int = 0
@@ -36,21 +37,20 @@ class Tally:
     usage: Usage = NO_USAGE
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def add(self, judged: Judged) -> None:
-        """Count one judged chain."""
+    def add(self, row: FilteredRow) -> None:
+        """Count one row."""
         self.chains += 1
-        chain = judged.trajectory
-        if chain is not None:
-            self.usage += chain.usage
-        if not judged.verdict.kept:
-            self.reasons[judged.verdict.reason] += 1
-        elif chain is not None:
+        if row.trajectory is not None:
+            self.usage += row.trajectory.usage
+        if not row.result.kept:
+            self.reasons[row.result.reason] += 1
+        elif row.trajectory is not None:
             self.kept += 1
-            self.searches += chain.searches
-            self.training_tokens += estimated_tokens(chain)
+            self.searches += row.trajectory.searches
+            self.training_tokens += estimated_tokens(row.trajectory)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data: counts, shares in per cent of all chains, means over the kept ones."""
+        """Plain data: counts, shares in per cent of all trajectories, means over the kept ones."""
         return {
             "chains": self.chains,
             "kept": self.kept,
@@ -72,8 +72,8 @@ class Tally:
 
 @dataclass(slots=True)
 class FilterReport:
-    """All chains of a run, and the same per source and per teacher. `questions` and `kept_questions` count
-    distinct questions (unreadable rows have none).
+    """All trajectories of a run, and the same per source and per teacher. `questions` and `kept_questions`
+    count distinct questions (unreadable rows have none).
     """
 
     total: Tally = field(default_factory=Tally)
@@ -93,58 +93,57 @@ class FilterReport:
         }
 
 
-def measure(kept: Path, rejected: Path) -> FilterReport:
-    """Count both files; memory holds ids of questions only."""
+def build_report(kept: Path, rejected: Path) -> FilterReport:
+    """Count the rows of both files; memory holds ids of questions only."""
     found = FilterReport()
     questions: set[str] = set()
     with_kept: set[str] = set()
     for path in (kept, rejected):
-        for judged in read_judged(path):
-            chain = judged.trajectory
-            found.total.add(judged)
-            found.by_source.setdefault(source_of(chain), Tally()).add(judged)
-            found.by_teacher.setdefault(teacher_of(chain), Tally()).add(judged)
-            if chain is not None:
-                questions.add(chain.question.id)
-                if judged.verdict.kept:
-                    with_kept.add(chain.question.id)
+        for row in read_filtered(path):
+            found.total.add(row)
+            found.by_source.setdefault(source_of(row.trajectory), Tally()).add(row)
+            found.by_teacher.setdefault(teacher_of(row.trajectory), Tally()).add(row)
+            if row.trajectory is not None:
+                questions.add(row.trajectory.question.id)
+                if row.result.kept:
+                    with_kept.add(row.trajectory.question.id)
     found.questions, found.kept_questions = len(questions), len(with_kept)
     return found
 
 
-def source_of(chain: Trajectory | None) -> str:
-    """The question set of a chain."""
-    return str(chain.question.meta.get("dataset") or UNKNOWN) if chain else UNKNOWN
+def source_of(trajectory: Trajectory | None) -> str:
+    """The question set of a trajectory."""
+    return str(trajectory.question.meta.get("dataset") or UNKNOWN) if trajectory else UNKNOWN
 
 
-def teacher_of(chain: Trajectory | None) -> str:
-    """Who made a chain."""
-    return str(chain.provenance.get("teacher") or UNKNOWN) if chain else UNKNOWN
+def teacher_of(trajectory: Trajectory | None) -> str:
+    """The teacher that wrote a trajectory."""
+    return str(trajectory.provenance.get("teacher") or UNKNOWN) if trajectory else UNKNOWN
 
 
-def save_yields(yields: FilterReport, folder: Path) -> None:
+def save_report(report: FilterReport, folder: Path) -> None:
     """Write `yield.json` and `yield.md`."""
-    write_atomic(folder / "yield.json", orjson.dumps(yields.as_dict(), option=orjson.OPT_INDENT_2))
-    write_atomic(folder / "yield.md", yields_markdown(yields).encode())
+    write_atomic(folder / "yield.json", orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2))
+    write_atomic(folder / "yield.md", report_markdown(report).encode())
 
 
-def yields_markdown(yields: FilterReport) -> str:
+def report_markdown(report: FilterReport) -> str:
     """The table as Markdown: a row per outcome, a column per source; then the teachers."""
-    columns = _columns(yields)
+    columns = _columns(report)
     lines = ["| outcome | " + " | ".join(_cell(name) for name, _ in columns) + " |"]
     lines.append("|---|" + "---:|" * len(columns))
     lines.extend("| " + " | ".join(row) + " |" for row in _rows([tally for _, tally in columns]))
-    kept = f"{yields.kept_questions} of {yields.questions} questions have a kept chain."
+    kept = f"{report.kept_questions} of {report.questions} questions have a kept chain."
     lines.extend(["", kept, "", "| teacher | chains | kept | % |", "|---|---:|---:|---:|"])
-    for name, tally in sorted(yields.by_teacher.items()):
+    for name, tally in sorted(report.by_teacher.items()):
         share = _percent(tally.kept, tally.chains)
         lines.append(f"| {_cell(name)} | {tally.chains:,} | {tally.kept:,} | {share} |")
     return "\n".join(lines) + "\n"
 
 
-def yields_table(yields: FilterReport) -> Table:
+def report_table(report: FilterReport) -> Table:
     """The table for the console."""
-    columns = _columns(yields)
+    columns = _columns(report)
     table = Table(header_style="bold")
     table.add_column("outcome", no_wrap=True)
     for name, _ in columns:
@@ -154,8 +153,8 @@ def yields_table(yields: FilterReport) -> Table:
     return table
 
 
-def _columns(yields: FilterReport) -> list[tuple[str, Tally]]:
-    return [*sorted(yields.by_source.items()), ("all", yields.total)]
+def _columns(report: FilterReport) -> list[tuple[str, Tally]]:
+    return [*sorted(report.by_source.items()), ("all", report.total)]
 
 
 def _rows(tallies: Sequence[Tally]) -> list[list[str]]:

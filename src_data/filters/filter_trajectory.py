@@ -1,28 +1,32 @@
-"""Which chains become training data, each refusal with a stable reason (reference section 6.5, 13.9, 13.10).
+"""Which trajectories become training data, each rejection with a stable reason (reference section 6.5, 13.9,
+13.10).
 
-`judge` looks at one trajectory; `clean_run` streams a run's `trajectories.jsonl` into `kept.jsonl` and
-`rejected.jsonl`; `src_core.messages` checks published conversations. How we differ from the original:
-it kept whatever had the right shape and shared one token with one gold string, stopped the whole stage at the
-first integer answer, and threw away what it refused; here a bad row is a rejected row, nothing is lost, and
-the best chain of each question is kept.
+`filter_trajectory` checks one trajectory; `filter_run` streams a run's `trajectories.jsonl` into
+`kept.jsonl` and `rejected.jsonl`; `src_core.messages` checks published conversations. How we differ from
+the original: it kept every trajectory of the right shape that shared one token with one gold string,
+stopped the whole stage at the first integer answer, and deleted what it rejected; here a bad row is a
+rejected row, nothing is lost, and the best trajectory of each question is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from src_core.actions import ParseError, parse_step, render_step
 from src_core.config import config_class
+from src_core.protocols.base import Protocol
+from src_core.protocols.rearag import ReaRag
+from src_core.protocols.records import ParseError
 from src_core.types import Finish, Search, Status, Step, Trajectory
 from src_data.filters.answer_rules import AnswerRules, accept
 from src_data.filters.leaks import find_leak
 from src_data.filters.support import query_key, supported
 
-# Every reason a chain can be refused for, in the order in which the rules are tried; statuses other than
-# `finished` are reasons by their own name, before all rules but the first.
+# Every reason for a rejection, in the order in which the rules are tried; statuses other than `finished` are
+# reasons by their own name, before all rules but the first.
 REASONS: tuple[str, ...] = (
     "unreadable",
     *(status.value for status in Status if status is not Status.FINISHED),
@@ -33,9 +37,7 @@ REASONS: tuple[str, ...] = (
     "answer_abstains",
     "answer_closed",
     "answer_number",
-    "answer_name",
-    "answer_list",
-    "answer_f1",
+    "answer_differs",
     "too_few_searches",
     "repeated_query",
     "unsupported",
@@ -51,9 +53,9 @@ WORDS_TO_TOKENS = 1.35  # English text under the tokenizers in use
 
 @config_class
 class Bounds:
-    """Length bounds of a chain. Characters are counted per thought and per observation; `max_tokens` bounds
-    the conversation as it is trained on, estimated from its words (servers count every prompt again and
-    again, so their figures say nothing about its length).
+    """Length bounds of a trajectory. Characters are counted per thought and per observation; `max_tokens`
+    bounds the conversation that is trained on, estimated from its words (servers count the prompt of every
+    step, so their sums say nothing about its length).
     """
 
     max_steps: int = 25
@@ -64,15 +66,15 @@ class Bounds:
 
 
 @config_class
-class CleanConfig:
-    """The cleaning stage. The first five keys are the original's (reference section 6.1); "" stands for the
-    run directory and for the usual name in it.
+class FilterConfig:
+    """The filter stage, section `clean_conv`. The first five keys are the original's (reference section
+    6.1); "" stands for the run directory and for the default name in it.
 
-    `answer_rule` and `min_f1` are those of `answer_rules`; `need_gold: false` takes an answer on trust where
-    no gold is known; `min_searches` 1 refuses chains that never looked anything up; `need_support` is
-    `support`. `allow_repairs` keeps chains with a step that the parser had to mend: what is trained on is
-    rendered anew, so that the mend does not show. `chains_per_question` best chains of a question are kept
-    (0: all).
+    `answer_rule` and `min_f1` are those of `answer_rules`. `need_gold: false` accepts an answer where no
+    gold is known. `min_searches: 1` rejects trajectories without a search. `need_support` turns on
+    `support`. `allow_repairs` keeps trajectories with a step that the parser had to repair: what is trained
+    on is rendered anew, without the fault. `chains_per_question` is how many trajectories of a question are
+    kept at most, the best first (0: all).
     """
 
     input_dir: str = ""
@@ -92,8 +94,8 @@ class CleanConfig:
 
 
 class FilterResult(NamedTuple):
-    """Whether a chain is kept, else why not: a code from `REASONS` and a detail for people. `f1` is the token
-    F1 of what `finish` said (0 where there is nothing to compare).
+    """Whether a trajectory is kept, else why not: a code from `REASONS` and a detail for people. `f1` is the
+    token F1 of the `finish` answer (0 where there is nothing to compare).
     """
 
     kept: bool
@@ -102,23 +104,28 @@ class FilterResult(NamedTuple):
     f1: float
 
 
-Rule = Callable[[Trajectory, CleanConfig], FilterResult | None]
+Rule = Callable[[Trajectory, FilterConfig], FilterResult | None]
 
 
-def judge(trajectory: Trajectory, config: CleanConfig) -> FilterResult:
-    """The verdict on one chain by itself: the first rule that refuses it, else kept. Raises nothing."""
+def filter_trajectory(
+    trajectory: Trajectory, config: FilterConfig, protocol: Protocol | None = None
+) -> FilterResult:
+    """The result for one trajectory by itself: the first rule that rejects it, else kept. `protocol` is the
+    format that it will be exported in (None: ReaRAG's). Raises nothing.
+    """
+    structure: Rule = partial(_structure, protocol=protocol or ReaRag())
     golds = trajectory.question.answers
     answer = finish_answer(trajectory.steps)
     f1 = accept(answer, golds).f1 if answer else 0.0
-    for rule in _RULES:
-        refused = rule(trajectory, config)
-        if refused is not None:
-            return refused._replace(f1=f1)
+    for rule in (_status, structure, *_RULES):
+        rejected = rule(trajectory, config)
+        if rejected is not None:
+            return rejected._replace(f1=f1)
     return FilterResult(True, "", "", f1)
 
 
 def finish_answer(steps: Iterable[Step]) -> str:
-    """What the chain's `finish` says, which is what is trained on; "" where there is none."""
+    """The argument of the trajectory's `finish`, which is what is trained on; "" where there is none."""
     return next((step.action.answer for step in reversed([*steps]) if isinstance(step.action, Finish)), "")
 
 
@@ -128,30 +135,30 @@ def estimated_tokens(trajectory: Trajectory) -> int:
     return int(WORDS_TO_TOKENS * sum(len(text.split()) for text in texts))
 
 
-def _refuse(reason: str, detail: str = "") -> FilterResult:
+def _reject(reason: str, detail: str = "") -> FilterResult:
     return FilterResult(False, reason, detail, 0.0)
 
 
-def _status(trajectory: Trajectory, _: CleanConfig) -> FilterResult | None:
+def _status(trajectory: Trajectory, _: FilterConfig) -> FilterResult | None:
     if trajectory.status is Status.FINISHED:
         return None
-    return _refuse(trajectory.status.value, trajectory.error or "")
+    return _reject(trajectory.status.value, trajectory.error or "")
 
 
-def _structure(trajectory: Trajectory, _: CleanConfig) -> FilterResult | None:
+def _structure(trajectory: Trajectory, _: FilterConfig, *, protocol: Protocol) -> FilterResult | None:
     steps = trajectory.steps
     if not trajectory.question.question.strip():
-        return _refuse("structure", "the question is empty")
+        return _reject("structure", "the question is empty")
     if not steps or not isinstance(steps[-1].action, Finish):
-        return _refuse("structure", "the chain does not end in finish")
+        return _reject("structure", "the trajectory does not end in finish")
     for number, step in enumerate(steps, start=1):
-        problem = _step_problem(step, number, last=number == len(steps))
+        problem = _step_problem(step, number, protocol, last=number == len(steps))
         if problem:
-            return _refuse("structure", f"step {number}: {problem}")
+            return _reject("structure", f"step {number}: {problem}")
     return None
 
 
-def _step_problem(step: Step, number: int, *, last: bool) -> str:
+def _step_problem(step: Step, number: int, protocol: Protocol, *, last: bool) -> str:
     if step.n != number:
         return f"is numbered {step.n}"
     if not step.thought.strip():
@@ -161,23 +168,25 @@ def _step_problem(step: Step, number: int, *, last: bool) -> str:
             return "finishes before the end"
         if step.observation is not None:
             return "observes after finish"
-    elif not (step.observation or "").strip():
+    elif isinstance(step.action, Search) and not (step.observation or "").strip():
         return "searches but observes nothing"
-    read = parse_step(render_step(step.n, step.thought, step.action))
+    read = protocol.parse(protocol.render_step(step))
     if isinstance(read, ParseError):
         return f"cannot be read back ({read.code})"
-    same = (read.n, read.thought, read.action) == (step.n, step.thought.strip(), step.action)
-    return "" if same and not read.repairs else "reads back as something else"
+    same = (read.thought, read.action) == (step.thought.strip(), step.action)
+    return (
+        "" if same and read.n in (None, step.n) and not read.parse_fixes else "reads back as something else"
+    )
 
 
-def _leaks(trajectory: Trajectory, _: CleanConfig) -> FilterResult | None:
+def _leaks(trajectory: Trajectory, _: FilterConfig) -> FilterResult | None:
     leak = find_leak(trajectory.question.question)
     if leak:
-        return _refuse("leaked_tokens", f"question: {leak}")
+        return _reject("leaked_tokens", f"question: {leak}")
     for step in trajectory.steps:
         leak = next(filter(None, map(find_leak, _texts(step))), "")
         if leak:
-            return _refuse("leaked_tokens", f"step {step.n}: {leak}")
+            return _reject("leaked_tokens", f"step {step.n}: {leak}")
     return None
 
 
@@ -186,66 +195,64 @@ def _texts(step: Step) -> tuple[str, ...]:
     return step.thought, argument, step.observation or ""
 
 
-def _answer(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None:
-    said = finish_answer(trajectory.steps)
+def _answer(trajectory: Trajectory, config: FilterConfig) -> FilterResult | None:
+    answer = finish_answer(trajectory.steps)
     rules = AnswerRules(rule=config.answer_rule, min_f1=config.min_f1)
-    verdict = accept(said, trajectory.question.answers, rules)
-    if verdict.accepted or (verdict.code == "no_gold" and not config.need_gold):
+    match = accept(answer, trajectory.question.answers, rules)
+    if match.accepted or (match.code == "no_gold" and not config.need_gold):
         return None
-    reason = verdict.code if verdict.code == "no_gold" else f"answer_{verdict.code}"
-    return _refuse(reason, f"{said!r:.120} for {verdict.gold!r:.120}")
+    reason = match.code if match.code == "no_gold" else f"answer_{match.code}"
+    return _reject(reason, f"{answer!r:.120} for {match.gold!r:.120}")
 
 
-def _searches(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None:
+def _searches(trajectory: Trajectory, config: FilterConfig) -> FilterResult | None:
     if trajectory.searches >= config.min_searches:
         return None
-    return _refuse("too_few_searches", f"{trajectory.searches} of {config.min_searches}")
+    return _reject("too_few_searches", f"{trajectory.searches} of {config.min_searches}")
 
 
-def _repeats(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None:
+def _repeats(trajectory: Trajectory, config: FilterConfig) -> FilterResult | None:
     seen: set[str] = set()
     for step in trajectory.steps:
         if config.allow_repeated_queries or not isinstance(step.action, Search):
             continue
         key = query_key(step.action.query)
         if step.repeated or key in seen:
-            return _refuse("repeated_query", f"step {step.n}: {step.action.query!r:.120}")
+            return _reject("repeated_query", f"step {step.n}: {step.action.query!r:.120}")
         seen.add(key)
     return None
 
 
-def _support(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None:
+def _support(trajectory: Trajectory, config: FilterConfig) -> FilterResult | None:
     if not config.need_support or not trajectory.searches:
         return None
     answer = finish_answer(trajectory.steps)
     if supported(answer, trajectory.question.question, trajectory.steps):
         return None
-    return _refuse("unsupported", f"{answer!r:.120} is in no observation")
+    return _reject("unsupported", f"{answer!r:.120} is in no observation")
 
 
-def _lengths(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None:
+def _lengths(trajectory: Trajectory, config: FilterConfig) -> FilterResult | None:
     bounds = config.bounds
     if len(trajectory.steps) > bounds.max_steps:
-        return _refuse("too_many_steps", f"{len(trajectory.steps)} of {bounds.max_steps}")
+        return _reject("too_many_steps", f"{len(trajectory.steps)} of {bounds.max_steps}")
     for step in trajectory.steps:
         if not bounds.min_thought_chars <= len(step.thought.strip()) <= bounds.max_thought_chars:
-            return _refuse("thought_length", f"step {step.n}: {len(step.thought.strip())} characters")
+            return _reject("thought_length", f"step {step.n}: {len(step.thought.strip())} characters")
         if len(step.observation or "") > bounds.max_observation_chars:
-            return _refuse("observation_length", f"step {step.n}: {len(step.observation or '')} characters")
+            return _reject("observation_length", f"step {step.n}: {len(step.observation or '')} characters")
     tokens = estimated_tokens(trajectory)
-    return _refuse("too_many_tokens", f"about {tokens}") if tokens > bounds.max_tokens else None
+    return _reject("too_many_tokens", f"about {tokens}") if tokens > bounds.max_tokens else None
 
 
-def _repairs(trajectory: Trajectory, config: CleanConfig) -> FilterResult | None:
-    mended = next((step for step in trajectory.steps if step.repairs), None)
-    if config.allow_repairs or mended is None:
+def _repairs(trajectory: Trajectory, config: FilterConfig) -> FilterResult | None:
+    repaired = next((step for step in trajectory.steps if step.parse_fixes), None)
+    if config.allow_repairs or repaired is None:
         return None
-    return _refuse("repaired", f"step {mended.n}: {', '.join(mended.repairs)}")
+    return _reject("repaired", f"step {repaired.n}: {', '.join(repaired.parse_fixes)}")
 
 
 _RULES: tuple[Rule, ...] = (
-    _status,
-    _structure,
     _leaks,
     _answer,
     _searches,

@@ -23,16 +23,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from src_tasks.question_text import words_of
+
 NGRAM = 13
 SHARED_CONTENT = 0.95
 WORDS_PER_EXTRA = 5
-_ARTICLES = frozenset({"a", "an", "the"})
 _FUNCTION_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -40,7 +40,6 @@ _FUNCTION_WORDS = frozenset(
         to from with and as it its this these those that there their his her s""",
     )
 )
-_POSSESSIVE = re.compile(r"['’`´]s\b")
 
 
 class Overlap(StrEnum):
@@ -56,36 +55,6 @@ class Match(NamedTuple):
 
     reason: Overlap
     evaluation: str
-
-
-class _Punctuation(dict[int, str | None]):
-    """A translation table that fills itself: hyphens and slashes part words, other punctuation is dropped."""
-
-    def __missing__(self, code: int) -> str | None:
-        char = chr(code)
-        kind = unicodedata.category(char)
-        found: str | None = char
-        if kind == "Pd" or char in "/\\":
-            found = " "
-        elif kind[0] in "PS":
-            found = None
-        self[code] = found
-        return found
-
-
-_TABLE = _Punctuation()
-
-
-def words_of(text: str) -> list[str]:
-    """The normalised words of a question, articles left out (unless nothing else is there)."""
-    plain = _POSSESSIVE.sub("", unicodedata.normalize("NFKC", text).casefold())
-    words = plain.translate(_TABLE).split()
-    return [word for word in words if word not in _ARTICLES] or words
-
-
-def question_key(text: str) -> str:
-    """What two spellings of one question have in common."""
-    return " ".join(words_of(text))
 
 
 def content_words(words: Sequence[str]) -> frozenset[str]:

@@ -18,15 +18,14 @@ from __future__ import annotations
 import dataclasses
 import heapq
 from collections.abc import Iterator
-from typing import Any, NamedTuple
-
-import orjson
+from typing import NamedTuple
 
 from src_core.config import config_class
 from src_core.errors import UserError
-from src_core.types import Question, to_json
-from src_data.sampling.decontaminate import NGRAM, EvaluationIndex, key_hash, question_key
+from src_core.types import Question, question_from_json, to_json
+from src_data.sampling.decontaminate import NGRAM, EvaluationIndex, key_hash
 from src_data.sampling.mix_report import MixReport, SourceCount
+from src_tasks.question_text import question_key
 from src_tasks.readers.sources import (
     BadRow,
     OnBadRow,
@@ -178,10 +177,3 @@ class _Reader:
         self._count.drop("malformed")
         self._result.note_bad_row(bad)
         self._report(bad)
-
-
-def question_from_json(line: bytes) -> Question:
-    value: dict[str, Any] = orjson.loads(line)
-    value["answers"] = tuple(value["answers"])
-    value["supporting"] = tuple(value["supporting"])
-    return Question(**value)

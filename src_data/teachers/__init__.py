@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from src_core.types import Question
-from src_infer.episode import Generate
+from src_infer.episode import StepWriter
 
 
 class Teacher(Protocol):
@@ -15,17 +15,17 @@ class Teacher(Protocol):
 
     @property
     def name(self) -> str:
-        """Who made a chain, for provenance and the yield table."""
+        """Who made a trajectory, for provenance and the filter report."""
         ...
 
     def seed(self, chain: int) -> int | None:
-        """The sampling seed of chain number `chain`; None where nothing is sampled or no seed is set."""
+        """The sampling seed of trajectory number `chain`; None where nothing is sampled or no seed is set."""
         ...
 
     def refuses(self, question: Question) -> str | None:
-        """Why no chain can be made for this question (a stable reason), or None."""
+        """Why no trajectory can be made for this question (a stable reason), or None."""
         ...
 
-    def generate_for(self, question: Question, chain: int) -> Generate:
-        """The step writer of chain number `chain` (from 0) of a question that is not refused."""
+    def writer(self, question: Question, chain: int) -> StepWriter:
+        """The step writer of trajectory number `chain` (from 0) of a question that is not refused."""
         ...

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 from pydantic import ValidationError
 
-from src_core.actions import ParsedStep, parse_step
+from src_core.conversations import as_conversation, plain_protocol
 from src_core.errors import UserError
-from src_core.messages import as_conversation
-from src_core.render import PromptStyle
+from src_core.protocols.records import ParseError
 from src_core.rowfiles import RawRow, file_rows
 from src_core.rundir import ROWS
 from src_core.types import Question, Status, Step, Trajectory, question_id, trajectory_from_json
 from src_data.filters.filter_run import KEPT, REJECTED
 from src_data.filters.filter_trajectory import FilterResult
-
-_FRAME = PromptStyle().user_template.split("{question}")
 
 
 class Entry(NamedTuple):
@@ -82,18 +80,25 @@ def _from_trajectory(value: Any, verdict: FilterResult | None, place: str) -> En
 
 def _from_messages(row: RawRow, place: str) -> Entry:
     """A published conversation; one of another structure as its text."""
-    _, turns, problem = as_conversation(row)
+    _, name, turns, problem = as_conversation(row)
     if problem:
         return Entry(
             None, FilterResult(False, "structure", problem, 0.0), _plain(row.value["messages"]), place
         )
+    protocol = plain_protocol(name)
+    if not protocol.functions:  # a plain conversation has no steps to show
+        return Entry(None, None, _plain(row.value["messages"]), place)
     steps: list[Step] = []
-    for at in range(1, len(turns), 2):
-        parsed = parse_step(turns[at]["reasoning"])
-        assert isinstance(parsed, ParsedStep)  # the structure was checked
-        observation = turns[at + 1]["content"] if at + 1 < len(turns) else None
-        steps.append(Step(len(steps) + 1, parsed.thought, parsed.action, observation))
-    asked = turns[0]["content"].removeprefix(_FRAME[0]).removesuffix(_FRAME[1])
+    for turn in turns[1:]:
+        if turn["role"] == "observation":
+            steps[-1] = replace(steps[-1], observation=turn["content"])
+            continue
+        parsed = protocol.parse(turn["reasoning"])
+        if isinstance(parsed, ParseError):
+            steps[-1] = replace(steps[-1], conclusion=protocol.parse_conclusion(turn["reasoning"]))
+        else:
+            steps.append(Step(len(steps) + 1, parsed.thought, parsed.action))
+    asked = protocol.read_question(turns[0]["content"])
     question = Question(question_id(asked, ()), asked)
     return Entry(Trajectory(question, tuple(steps), "", Status.FINISHED), None, "", place)
 

@@ -25,7 +25,7 @@ async function refresh() {
     serverList(byId("servers-list"), facts.servers);
     const before = byId("missing").dataset.shown;
     const now = JSON.stringify(facts.servers);
-    if (before !== now) missingServers(byId("missing"), facts.servers); // told once, not every four seconds
+    if (before !== now) missingServers(byId("missing"), facts.servers); // announced once, not every four seconds
     byId("missing").dataset.shown = now;
   } catch (error) {
     unreachable(error);
@@ -124,11 +124,11 @@ function happened(run, kind, data) {
   else if (kind === "draft") {
     stepItem(byId("steps"), data);
     doing(run, data.function === "search" ? "Searching" : "Answering");
-    tell(`Step ${data.n}: ${data.function === "search" ? `searching for: ${data.argument}` : "finishing"}`);
+    announce(`Step ${data.n}: ${data.function === "search" ? `searching for: ${data.argument}` : "finishing"}`);
   } else if (kind === "step") {
     stepItem(byId("steps"), data);
     doing(run, data.function === "search" ? "Thinking" : "Answering");
-    if (data.observation) tell(`Observation ${data.n}: ${data.observation}`);
+    if (data.observation) announce(`Observation ${data.n}: ${data.observation}`);
   } else if (["answer", "error", "stopped"].includes(kind)) end(run, kind, data);
   if (wasAtEnd) byId(run.ended ? "answer" : "progress").scrollIntoView({ block: "nearest" }); // who reads above stays there
 }
@@ -150,7 +150,7 @@ function end(run, kind, data) {
     stopped: { title: "Stopped", text: "The run was stopped; what was found until then is above.", kind: "quiet", copy },
   };
   answerCard(byId("answer"), took, forms[kind]);
-  tell(`${forms[kind].title}: ${forms[kind].text}`);
+  announce(`${forms[kind].title}: ${forms[kind].text}`);
   remember(run.question, kind === "answer" ? data.answer : forms[kind].title.toLowerCase());
   state.run = null;
   if (kind === "error") refresh();
@@ -177,8 +177,8 @@ function doing(run, word) {
   byId("clock").textContent = seconds(elapsed(run));
 }
 
-function tell(text) {
-  byId("told").textContent = text;
+function announce(text) {
+  byId("announcement").textContent = text;
 }
 
 function remember(question, outcome) {

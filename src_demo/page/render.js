@@ -35,8 +35,8 @@ export function stepItem(list, step) {
   const isSearch = step.function === "search";
   put(act, "span", isSearch ? "Search" : "Finish", isSearch ? "label" : "label finish");
   put(act, "span", step.argument, "text");
-  if (step.rejected) {
-    put(item, "p", `${count(step.rejected, "reply was", "replies were")} malformed and asked for again`, "note");
+  if (step.parse_failures) {
+    put(item, "p", `${count(step.parse_failures, "reply was", "replies were")} malformed and asked for again`, "note");
   }
   if (isSearch) seen(item, step);
   return item;
@@ -62,8 +62,8 @@ function passages(box, found) {
   for (const passage of found) {
     const row = put(list, "li");
     const head = put(row, "b", passage.title || "(untitled)");
-    const score = typeof passage.score === "number" ? `, score ${passage.score.toFixed(3)}` : "";
-    put(head, "span", `${passage.id}${score}`, "id");
+    const scores = Object.entries(passage.scores).filter((entry) => typeof entry[1] === "number");
+    put(head, "span", [passage.id, ...scores.map(([name, value]) => `${name} ${value.toFixed(3)}`)].join(", "), "id");
     put(row, "p", passage.text, "text");
   }
 }

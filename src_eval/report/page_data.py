@@ -120,7 +120,7 @@ def _question(key: str, score: QuestionScore, trajectory: Trajectory, *, runs: i
         "golds": list(score.golds),
         "supporting": list(trajectory.question.supporting),
         "source": score.source,
-        "kind": score.kind,
+        "group": score.group,
         "hops": score.hops,
         "rows": [None] * runs,
     }
@@ -134,7 +134,7 @@ def _row(score: QuestionScore, trajectory: Trajectory, passages: _Passages) -> J
         "metrics": {name: _number(value) for name, value in score.metrics.items() if math.isfinite(value)},
         "usage": _usage(trajectory.usage),
         "seconds": _number(trajectory.seconds),
-        "rejected": [str(code) for code in trajectory.provenance.get("parse_failures", ())],
+        "parse_failures": [str(code) for code in trajectory.provenance.get("parse_failures", ())],
         "steps": [_step(step, passages) for step in trajectory.steps],
     }
 
@@ -145,11 +145,11 @@ def _step(step: Step, passages: _Passages) -> Json:
     told = {
         "think": step.think,
         "seen": step.observation,
-        "reply": step.reply if step.repairs or step.rejected else "",
-        "repairs": list(step.repairs),
-        "rejected": step.rejected,
+        "reply": step.reply if step.parse_fixes or step.parse_failures else "",
+        "parse_fixes": list(step.parse_fixes),
+        "parse_failures": step.parse_failures,
         "repeated": step.repeated,
-        "passages": [[passages.place(p), _number(p.score)] for p in step.passages],
+        "passages": [[passages.place(p), _finite(p.scores)] for p in step.passages],
     }
     return {
         "n": step.n,
@@ -164,6 +164,11 @@ def _step(step: Step, passages: _Passages) -> Json:
 
 def _usage(usage: Usage) -> list[int]:
     return [usage.calls, usage.prompt_tokens, usage.completion_tokens]
+
+
+def _finite(scores: Mapping[str, float]) -> dict[str, float]:
+    """The scores of a passage that are numbers."""
+    return {name: round(value, 4) for name, value in scores.items() if math.isfinite(value)}
 
 
 def _number(value: float | None) -> float | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from src_core.text import fill
 from src_core.types import Question, Status, Trajectory
-from src_infer.prompts import fill
 from src_infer.rag_engine import ask
 from src_infer.runtime import Runtime
 

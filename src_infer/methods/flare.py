@@ -4,7 +4,7 @@ again (Jiang et al. 2023, arXiv 2305.06983; the direct variant with a masked que
 The first retrieval is made with the question; the newest passages replace the older ones. A sentence that was
 written again is kept, whatever its probabilities, so that the loop moves on. How we differ: sentences come
 from the prompt that IRCoT uses, so that the two differ in when they search and with what; one threshold
-(`baselines.confidence`, 0.2 as in FlashRAG) decides on searching and on what is left out of the query. A
+(`confidence`, 0.2 as in FlashRAG) decides on searching and on what is left out of the query. A
 server that returns no log-probabilities makes every new sentence count as unlikely: then each is searched
 for, and `provenance["sentences_without_logprobs"]` says how many there were.
 """
@@ -15,27 +15,40 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
-from src_core.actions import ParsedStep, ParseError, make_action
+from pydantic import Field
+
+from src_core.config import config_class
 from src_core.llm import Completion, Token
+from src_core.protocols.parsers import first_sentence, stated_answer
+from src_core.protocols.records import ParsedStep, ParseError, Turn, make_action
 from src_core.types import NO_USAGE, Question, Step, Trajectory
-from src_infer.agent import Turn
+from src_infer.episode import StepWriter
 from src_infer.methods.ircot import SENTENCE_STOPS
 from src_infer.multi_step import (
     Evidence,
-    Talk,
+    Prompted,
     answer_stepwise,
     passage_search,
     passage_turns,
-    prompted,
+    reader_policy,
     said,
     user,
     with_notes,
 )
-from src_infer.parsers import first_sentence, stated_answer
 from src_infer.runtime import Runtime
 
 MAX_SENTENCES = 10
+
+
+@config_class
+class Settings:
+    """A sentence with a token less likely than `confidence` is searched for."""
+
+    confidence: Annotated[float, Field(ge=0, le=1)] = 0.2
+
+
 _WORD = re.compile(r"\S+")
 
 
@@ -45,9 +58,8 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
     trajectory = await answer_stepwise(
         question,
         runtime,
-        generate=ahead.generate,
+        writer=ahead,
         search=passage_search(runtime),
-        parse=ahead.parse,
         initial_query=question.question,
         evidence=Evidence.PASSAGES,
     )
@@ -55,7 +67,7 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
 
 
 @dataclass(slots=True)
-class _Ahead:
+class _Ahead(StepWriter):
     """Writes ahead for one question. A reply of the loop is the last of several calls, whose sentences are in
     `kept`. `blind` counts sentences that came without probabilities.
     """
@@ -75,11 +87,11 @@ class _Ahead:
     ) -> Completion:
         """Write sentences until one is unlikely, states the answer, says nothing or nothing new."""
         self.kept = []
-        template = self.runtime.prompt("next_sentence")
-        talk = Talk(self.runtime.reader, self._turns, prompted(template), SENTENCE_STOPS, logprobs=True)
+        notation = Prompted(self.runtime.prompt("next_sentence"), turns=self._turns, stops=SENTENCE_STOPS)
+        policy = reader_policy(self.runtime, notation, logprobs=True)
         usage = NO_USAGE
         for part in range(MAX_SENTENCES):
-            reply = await talk.ask(self.runtime, question, steps, n=n, attempt=attempt, part=part)
+            reply = await policy.generate(question, steps, n=n, attempt=attempt, part=part)
             usage += reply.usage
             sentence = first_sentence(reply.text)
             written_again = part == 0 and n > 2  # step 1 is the initial_query, step 2 the first look ahead
@@ -96,7 +108,7 @@ class _Ahead:
             action = make_action("finish", answer)
         else:
             action = make_action(
-                "search", likely_part(sentence, reply.tokens, self.runtime.baselines.confidence)
+                "search", likely_part(sentence, reply.tokens, self.runtime.settings.confidence)
             )
         thoughts = [*self.kept, sentence] if answer else self.kept
         return action if isinstance(action, ParseError) else ParsedStep(None, " ".join(thoughts), action)
@@ -108,7 +120,7 @@ class _Ahead:
     def _sure(self, sentence: str, tokens: Sequence[Token]) -> bool:
         own = tokens_of(sentence, tokens)
         self.blind += not own
-        return bool(own) and min(token.logprob for token in own) >= _log(self.runtime.baselines.confidence)
+        return bool(own) and min(token.logprob for token in own) >= _log(self.runtime.settings.confidence)
 
 
 def likely_part(sentence: str, tokens: Sequence[Token], confidence: float) -> str:

@@ -58,7 +58,7 @@ async def _gold_and_distractors(question: Question, runtime: Runtime) -> list[Pa
     """
     gold = await runtime.retriever.passages(list(question.supporting))
     known = {passage.id for passage in gold}
-    found = await runtime.retriever.search(question.question, DISTRACTOR_SETTING)
+    found = await runtime.retrieve(question.question, DISTRACTOR_SETTING)
     others = [passage for passage in found if passage.id not in known]
     mixed = [*gold, *others[: max(0, DISTRACTOR_SETTING - len(gold))]]
     random.Random(question.id).shuffle(mixed)

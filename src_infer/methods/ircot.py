@@ -10,22 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from src_core.actions import ParsedStep, ParseError, make_action
-from src_core.llm import Completion
+from src_core.protocols.parsers import first_sentence, stated_answer
+from src_core.protocols.records import ParsedStep, ParseError, Turn, make_action
 from src_core.types import Question, Step, Trajectory
-from src_infer.agent import Turn
 from src_infer.multi_step import (
     Evidence,
-    Talk,
+    Prompted,
     answer_stepwise,
     gathered,
     passage_search,
     passage_turns,
-    prompted,
+    reader_policy,
     said,
     user,
 )
-from src_infer.parsers import first_sentence, stated_answer
 from src_infer.rag_engine import READER_STOPS
 from src_infer.runtime import Runtime
 
@@ -39,22 +37,21 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
         thoughts = [said(step.thought) for step in steps if step.thought]
         return [user(text), *passage_turns(gathered(steps), runtime), *thoughts]
 
-    talk = Talk(runtime.reader, turns, prompted(runtime.prompt("next_sentence")), SENTENCE_STOPS)
+    notation = Prompted(runtime.prompt("next_sentence"), turns=turns, parse=parse, stops=SENTENCE_STOPS)
     return await answer_stepwise(
         question,
         runtime,
-        generate=talk.generate(runtime),
+        writer=reader_policy(runtime, notation),
         search=passage_search(runtime),
-        parse=parse,
         initial_query=question.question,
         answer_from="reader",
         evidence=Evidence.PASSAGES,
     )
 
 
-def parse(reply: Completion, _functions: Sequence[str]) -> ParsedStep | ParseError:
+def parse(text: str, _functions: Sequence[str]) -> ParsedStep | ParseError:
     """A sentence that states the answer ends the loop; any other is a thought and the next query."""
-    sentence = first_sentence(reply.text)
-    answer = stated_answer(reply.text)
+    sentence = first_sentence(text)
+    answer = stated_answer(text)
     action = make_action("finish", answer) if answer else make_action("search", sentence)
     return action if isinstance(action, ParseError) else ParsedStep(None, sentence, action)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from src_core.text import fill, passage_block
 from src_core.types import Question, Search, Status, Step, Trajectory
-from src_infer.prompts import fill, passage_block
 from src_infer.rag_engine import ask
 from src_infer.runtime import Runtime
 

@@ -17,7 +17,7 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
     return await answer_stepwise(
         question,
         runtime,
-        generate=runtime.agent.generate,
+        writer=runtime.policy,
         search=runtime.rag.observe,
         answer_from=runtime.answer_from,
     )

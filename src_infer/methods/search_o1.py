@@ -2,7 +2,7 @@
 and only what helps goes back into the reasoning (Li et al. 2025, arXiv 2501.05366; reference section 11).
 
 Queries stand between begin/end_search_query marks, what was found between begin/end_search_result marks, the
-answer in the last `\\boxed{}`. A repeated query, and one beyond `baselines.search_limit`, gets a notice
+answer in the last `\\boxed{}`. A repeated query, and one beyond `search_limit`, gets a notice
 instead of a search; `limits.t_max` bounds the turns (15 in the release). How we differ: our retriever with
 `top_k` passages instead of a web search with 10 pages; the transcript stands inside the user's turn, so that
 no chat template drops the reasoning; a reply with neither query nor box is asked for again, and then the
@@ -15,41 +15,49 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from src_core.actions import MAX_REPLY, ParsedStep, ParseError, make_action
-from src_core.llm import Completion
+from pydantic import Field
+
+from src_core.config import config_class
+from src_core.protocols.parsers import Tag, boxed_answer, first_tagged, without_think_marks
+from src_core.protocols.records import MAX_REPLY, TURN_MARKS, ParsedStep, ParseError, Turn, make_action
 from src_core.types import Question, Search, Step, Trajectory
-from src_infer.agent import TAG_STOPS, TURN_STOPS, Turn
 from src_infer.episode import Observation
 from src_infer.multi_step import (
-    Talk,
+    Prompted,
+    agent_policy,
     answer_stepwise,
     asked,
     observed,
     passage_turns,
-    prompted,
     said,
     user,
     with_notes,
 )
-from src_infer.parsers import Tag, boxed_answer, first_tagged, whole_reply, without_think_marks
 from src_infer.runtime import Runtime
 
 QUERY = Tag("<|begin_search_query|>", "<|end_search_query|>")
 RESULT = Tag("<|begin_search_result|>", "<|end_search_result|>")
-STOPS = (*TAG_STOPS, QUERY.close, RESULT.open)
+STOPS = (*TURN_MARKS[:2], QUERY.close, RESULT.open)  # servers take four
 NOTHING_FOUND = "No helpful information found."
 LIMIT_NOTICE = "The limit of searches is reached: no search was made. Answer with what is known."
 _FOUND = re.compile(r"final information\b[ \t*:]{0,8}", re.IGNORECASE)
 
 
+@config_class
+class Settings:
+    """After `search_limit` searches a query gets a notice instead."""
+
+    search_limit: Annotated[int, Field(ge=1)] = 10
+
+
 async def run(question: Question, runtime: Runtime) -> Trajectory:
     """Reasoning with searches inside, until an answer is boxed."""
-    talk = Talk(runtime.agent.model, turns, prompted(runtime.prompt("search_o1")), STOPS)
+    notation = Prompted(runtime.prompt("search_o1"), turns=turns, parse=parse, stops=STOPS, reads_think=True)
     reader = _DocumentReader(question.question, runtime)
-    trajectory = await answer_stepwise(
-        question, runtime, generate=talk.generate(runtime), search=reader.search, parse=parse
-    )
+    writer = agent_policy(runtime, notation)
+    trajectory = await answer_stepwise(question, runtime, writer=writer, search=reader.search)
     return with_notes(trajectory, readings_without_marker=reader.unmarked)
 
 
@@ -64,9 +72,8 @@ def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
     return made
 
 
-def parse(reply: Completion, _functions: Sequence[str]) -> ParsedStep | ParseError:
+def parse(text: str, _functions: Sequence[str]) -> ParsedStep | ParseError:
     """The query at the end of a reply, else its boxed answer."""
-    text = whole_reply(reply)
     query = first_tagged(text, QUERY)
     if query:
         thought, action = query.before, make_action("search", query.inside)
@@ -90,7 +97,7 @@ class _DocumentReader:
     async def search(self, query: str, steps: Sequence[Step]) -> Observation:
         """Retrieve, and let the model say what of it helps. Raises `RetrieverError` or `ModelError`."""
         made = sum(isinstance(step.action, Search) and not step.repeated for step in steps)
-        if made >= self.runtime.baselines.search_limit:
+        if made >= self.runtime.settings.search_limit:
             return Observation(LIMIT_NOTICE)
         passages = await self.runtime.retrieve(query)
 
@@ -98,9 +105,9 @@ class _DocumentReader:
             found = [said(f"{earlier}: {answer}") for earlier, answer in asked(before)]
             return [user(text), *found, *passage_turns(passages, self.runtime)]
 
-        prompt = prompted(self.runtime.prompt("search_o1_documents"), query=query)
-        talk = Talk(self.runtime.agent.model, turns, prompt, TURN_STOPS)
-        reply = await talk.ask(self.runtime, self.question, steps, n=len(steps) + 1, attempt=0, part=1)
+        prompt = self.runtime.prompt("search_o1_documents")
+        reader = agent_policy(self.runtime, Prompted(prompt, turns=turns, stops=TURN_MARKS, query=query))
+        reply = await reader.generate(self.question, steps, n=len(steps) + 1, attempt=0, part=1)
         marker = _FOUND.search(reply.text[:MAX_REPLY])
         helpful = " ".join(reply.text[marker.end() : MAX_REPLY].split()) if marker else ""
         self.unmarked += marker is None

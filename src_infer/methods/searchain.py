@@ -14,12 +14,13 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from src_core.actions import MAX_REPLY, ParsedStep, ParseError, make_action
 from src_core.llm import Completion
+from src_core.protocols.parsers import plain_answer
+from src_core.protocols.records import MAX_REPLY, ParsedStep, ParseError, Turn, make_action
 from src_core.types import NO_USAGE, Question, Search, Step, Trajectory
-from src_infer.agent import Turn
-from src_infer.multi_step import Talk, answer_stepwise, observed, prompted, said, user
-from src_infer.parsers import plain_answer
+from src_infer.episode import StepWriter
+from src_infer.multi_step import Prompted, answer_stepwise, observed, reader_policy, said, user
+from src_infer.policy import Policy
 from src_infer.runtime import Runtime
 from src_tasks.answers import NO_ANSWER, normalize_answer
 
@@ -49,20 +50,29 @@ class _Label(NamedTuple):
 
 async def run(question: Question, runtime: Runtime) -> Trajectory:
     """Plan, check, correct, until a chain ends in a final answer."""
-    talk = Talk(runtime.reader, turns, prompted(runtime.prompt("searchain")))
-    write = talk.generate(runtime)
+    notation = Prompted(runtime.prompt("searchain"), turns=turns, parse=parse)
+    writer = _ChainWriter(reader_policy(runtime, notation))
+    return await answer_stepwise(question, runtime, writer=writer, search=runtime.rag.observe)
+
+
+class _ChainWriter(StepWriter):
+    """Writes a chain, and checks it query by query without another call while it stands."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
 
     async def generate(
-        question: str, steps: Sequence[Step], *, n: int, attempt: int, functions: Sequence[str]
+        self, question: str, steps: Sequence[Step], *, n: int, attempt: int, functions: Sequence[str]
     ) -> Completion:
+        """The rest of the chain, or a new one."""
         rest = _rest(steps[-1]) if steps and not attempt else ""
         if rest:
             return Completion(rest, "stop", NO_USAGE)
-        return await write(question, steps, n=n, attempt=attempt, functions=functions)
+        return await self._policy.generate(question, steps, n=n, attempt=attempt, functions=functions)
 
-    return await answer_stepwise(
-        question, runtime, generate=generate, search=runtime.rag.observe, parse=parse
-    )
+    def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
+        """The first query of the chain, or its final answer."""
+        return self._policy.parse(reply, functions)
 
 
 def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
@@ -75,14 +85,14 @@ def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
     return made
 
 
-def parse(reply: Completion, _functions: Sequence[str]) -> ParsedStep | ParseError:
+def parse(text: str, _functions: Sequence[str]) -> ParsedStep | ParseError:
     """The first query of the chain, or its final answer when no query is left."""
-    node = first_node(reply.text)
+    node = first_node(text)
     if node:
         action = make_action("search", node.query)
         thought = f"My own answer: {node.own}" if node.own else UNSOLVED
     else:
-        final = _final(reply.text)
+        final = _final(text)
         if final is None:
             return ParseError("no_query", "the reply has neither a query nor a final answer")
         action, thought = make_action("finish", final), ""

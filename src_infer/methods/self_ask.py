@@ -11,12 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from src_core.actions import MAX_REPLY, ParsedStep, ParseError, make_action
-from src_core.llm import Completion
+from src_core.protocols.parsers import stated_answer
+from src_core.protocols.records import MAX_REPLY, ParsedStep, ParseError, Turn, make_action
 from src_core.types import Question, Step, Trajectory
-from src_infer.agent import Turn
-from src_infer.multi_step import Talk, answer_stepwise, asked, observed, prompted, said, user
-from src_infer.parsers import stated_answer
+from src_infer.multi_step import Prompted, answer_stepwise, asked, observed, reader_policy, said, user
 from src_infer.rag_engine import READER_STOPS
 from src_infer.runtime import Runtime
 
@@ -28,10 +26,9 @@ _FOLLOW_UP = re.compile(
 
 async def run(question: Question, runtime: Runtime) -> Trajectory:
     """Follow-up questions until the final answer."""
-    talk = Talk(runtime.reader, turns, prompted(runtime.prompt("self_ask")), STOPS)
-    return await answer_stepwise(
-        question, runtime, generate=talk.generate(runtime), search=runtime.rag.observe, parse=parse
-    )
+    notation = Prompted(runtime.prompt("self_ask"), turns=turns, parse=parse, stops=STOPS)
+    writer = reader_policy(runtime, notation)
+    return await answer_stepwise(question, runtime, writer=writer, search=runtime.rag.observe)
 
 
 def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
@@ -42,19 +39,19 @@ def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
     return made
 
 
-def parse(reply: Completion, _functions: Sequence[str]) -> ParsedStep | ParseError:
+def parse(text: str, _functions: Sequence[str]) -> ParsedStep | ParseError:
     """The first follow-up question, or the final answer when none stands before it."""
-    text = reply.text[:MAX_REPLY]
+    text = text[:MAX_REPLY]
     follow_up = _FOLLOW_UP.search(text)
     answer = stated_answer(text[: follow_up.start()] if follow_up else text)
     bare = text.strip().split("\n", 1)[0].strip()
-    repairs: tuple[str, ...] = ()
+    fixes: tuple[str, ...] = ()
     if answer:
         action = make_action("finish", answer)
     elif follow_up:
         action = make_action("search", follow_up[1])
     elif bare.endswith("?"):
-        action, repairs = make_action("search", bare), ("no_label",)
+        action, fixes = make_action("search", bare), ("no_label",)
     else:
         return ParseError("no_follow_up", "the reply has neither a follow-up question nor a final answer")
-    return action if isinstance(action, ParseError) else ParsedStep(None, "", action, repairs)
+    return action if isinstance(action, ParseError) else ParsedStep(None, "", action, fixes)

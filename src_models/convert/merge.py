@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from src_core.errors import UserError, run_main
+from src_core.trained_prompt import TRAINING
 from src_models.convert.packages import require_packages
-from src_models.files import TRAINING, bytes_in, require_space
+from src_models.files import bytes_in, require_space
 from src_models.peft_folder import PeftAdapter, read_peft, require_fit
 from src_models.safetensors_file import open_folder
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
 
 from src_core.types import Passage, Question, question_id, title_of
-from src_tasks.readers.rows import SourceRow, SubQuestion
+from src_tasks.readers.rows import SourceRow, SubQuestion, group_of_meta
 
+# A list as Python (or numpy, without commas) prints it: ['a', "b's"].
+_ITEM = r"""(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")"""
+_PRINTED_LIST = re.compile(rf"\[\s*(?:{_ITEM}\s*,?\s*)*\]", re.DOTALL)
 JsonRow = dict[str, Any]
 
 
@@ -58,6 +62,27 @@ def alias_texts(*values: Any) -> tuple[str, ...]:
     """The texts of `values`, each a scalar or a list of scalars, in order, without blanks and repetitions."""
     flat = (item for value in values for item in (value if isinstance(value, list | tuple) else [value]))
     return tuple(dict.fromkeys(text for text in map(scalar_text, flat) if text))
+
+
+def gold_texts(*values: Any) -> tuple[str, ...]:
+    """`alias_texts` where a list may also be written as text, as JSON or as Python prints it (tables and
+    careless copies have such cells); any other text is an answer, brackets included.
+    """
+    return alias_texts(*map(_listed, values))
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, str) or not (text := value.strip()).startswith("["):
+        return value
+    try:
+        items = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        items = None
+    if isinstance(items, list) and not any(isinstance(item, list | dict) for item in items):
+        return items
+    if not _PRINTED_LIST.fullmatch(text):
+        return value
+    return [re.sub(r"\\(.)", r"\1", one or other) for one, other in re.findall(_ITEM, text, re.DOTALL)]
 
 
 def json_cell(value: Any, what: str) -> Any:
@@ -115,24 +140,26 @@ def make_row(
     dataset: str,
     passages: Sequence[Passage | None] = (),
     supporting: Sequence[str] = (),
+    choices: Sequence[str] = (),
+    group: str = "",
     meta: JsonRow | None = None,
     answerable: bool = True,
 ) -> SourceRow:
-    """The row that all readers end in. Empty values of `meta` are left out. Raises `RowError` for a question
-    without an answer, unless its set marks it as unanswerable.
+    """The row that all readers end in. Empty values of `meta` are left out; `group` is made from them where
+    none is given.
     """
-    if not answers and answerable:
-        raise RowError("no gold answer")
     kept: dict[str, Passage] = {passage.id: passage for passage in passages if passage is not None}
     values = {"dataset": dataset, **(meta or {})}
     values = {key: value for key, value in values.items() if value not in (None, "", [])}
     if not answerable:
         values["answerable"] = False
     made = Question(
-        id=question_id(question, tuple(answers)),
+        id=question_id(question, tuple(answers), tuple(choices)),
         question=question,
         answers=tuple(answers),
         supporting=tuple(dict.fromkeys(supporting)),
+        choices=tuple(choices),
+        group=group or group_of_meta(values),
         meta=values,
     )
     return SourceRow(made, tuple(kept.values()))

@@ -14,6 +14,7 @@ from src_tasks.readers.fanoutqa import parse_fanoutqa
 from src_tasks.readers.general import parse_flashrag, parse_plain, parse_project
 from src_tasks.readers.hotpotqa import parse_2wiki, parse_hotpotqa
 from src_tasks.readers.iirc import parse_iirc, unfold_iirc
+from src_tasks.readers.multiple_choice import MMLU_COLUMNS, parse_mmlu
 from src_tasks.readers.musique import parse_musique
 from src_tasks.readers.rows import SourceRow
 from src_tasks.readers.single_hop import (
@@ -78,11 +79,12 @@ def _is_nq(row: JsonRow) -> bool:
 
 
 def _is_plain(row: JsonRow) -> bool:
-    return "question" in row and bool({"answer", "answers"} & row.keys())
+    return "question" in row
 
 
 # In the order of detection: the more telling layouts come first, `plain` fits nearly everything.
 FORMATS: dict[str, Format] = {
+    "mmlu": Format(parse_mmlu, _has(*MMLU_COLUMNS)),
     "iirc": Format(parse_iirc, _has("questions", "text", "title"), unfold=unfold_iirc),
     "triviaqa": Format(parse_triviaqa, _is_triviaqa, ("Question", "question")),
     "popqa": Format(parse_popqa, _has("question", "possible_answers")),
@@ -90,6 +92,7 @@ FORMATS: dict[str, Format] = {
     "webquestions": Format(parse_webquestions, _is_webquestions, ("utterance", "question")),
     "project": Format(parse_project, _has("question", "answers", "supporting_titles", "gold_ids")),
     "flashrag": Format(parse_flashrag, _has("question", "golden_answers")),
+    "multiple_choice": Format(parse_plain, _has("question", "choices")),
     "musique": Format(parse_musique, _is_musique),
     "fanoutqa": Format(parse_fanoutqa, _is_fanoutqa),
     "strategyqa": Format(parse_strategyqa, _is_strategyqa),

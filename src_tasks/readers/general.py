@@ -4,6 +4,7 @@ several sets in one layout ("project").
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from src_tasks.readers.base import (
@@ -11,6 +12,7 @@ from src_tasks.readers.base import (
     RowError,
     alias_texts,
     clean_title,
+    gold_texts,
     make_row,
     optional_text,
     own_hops,
@@ -18,24 +20,41 @@ from src_tasks.readers.base import (
     unique,
 )
 from src_tasks.readers.hotpotqa import annotation
+from src_tasks.readers.multiple_choice import choice_texts, gold_of_choices
 from src_tasks.readers.rows import SourceRow, decomposition_meta
+
+GOLD_KEYS = ("answers", "golden_answers", "answer")
+_ALIAS_KEYS = ("answer_aliases", "aliases")
+_SUPPORT_KEYS = ("supporting_ids", "gold_ids")
+_GROUP_KEYS = ("group", "subject")
+# A group of alternatives, "anything", a character class, a quantified class: CuratedTREC's golds are
+# patterns.
+_PATTERN = re.compile(r"\([^()]*\|[^()]*\)|\.[*+]|\\[dswbDSW]|\[[^\]]*\][*+?]")
 
 
 def parse_flashrag(row: JsonRow) -> SourceRow:
-    """FlashRAG (`RUC-NLPIR/FlashRAG_datasets`): `{"id", "question", "golden_answers": [...], "metadata":
-    {...}}`. Where the metadata keeps HotpotQA's `context` and `supporting_facts`, they become passages; that
-    much of the metadata differs by set, and could not be checked against the publisher's files.
+    """FlashRAG (`RUC-NLPIR/FlashRAG_datasets`): `{"id", "question", "golden_answers": [...], "choices":
+    [...], "metadata": {...}}`; with `choices` the golden answers are indices into them. Where the metadata
+    keeps HotpotQA's `context` and `supporting_facts`, they become passages; that much of the metadata
+    differs by set, and could not be checked against the publisher's files. Golds that are regular
+    expressions (CuratedTREC) are refused: no metric here matches patterns.
     """
     metadata = row.get("metadata") or {}
     if not isinstance(metadata, dict):
         raise RowError(f"'metadata' must be an object, found {type(metadata).__name__}")
+    choices = choice_texts(row.get("choices"))
+    golds = golds_of(row, choices)
+    if golds and not choices and all(map(_PATTERN.search, golds)):
+        raise RowError(f"the gold {golds[0]!r} is a regular expression; list the answers that it stands for")
     found = annotation(metadata)
     return make_row(
         text_at(row, "question"),
-        alias_texts(row.get("golden_answers")),
+        golds,
         dataset="",
         passages=found.passages,
         supporting=found.supporting,
+        choices=choices,
+        group=optional_text(metadata, *_GROUP_KEYS),
         meta={
             "source_id": optional_text(row, "id"),
             "type": optional_text(metadata, "type"),
@@ -46,13 +65,11 @@ def parse_flashrag(row: JsonRow) -> SourceRow:
 
 
 def parse_plain(row: JsonRow) -> SourceRow:
-    """`{"question", "answer"}` as ReaRAG's builder takes it (reference 6.2), or `answers`; `id` and
-    `decomposition` are kept.
+    """`{"question", "answer"}` as ReaRAG's builder takes it (reference 6.2), or `answers` or
+    `golden_answers`, with `choices` where the question has them (the gold is then an index, a letter or a
+    text) and `supporting_ids`; what else the row says is kept.
     """
-    answers = row["answers"] if row.get("answers") is not None else row.get("answer")
-    meta = {key: optional_text(row, key) for key in ("dataset", "split", "type", "level")}
-    more = {"source_id": optional_text(row, "id"), "decomposition": decomposition_meta(own_hops(row))}
-    return make_row(text_at(row, "question"), alias_texts(answers), dataset="", meta={**meta, **more})
+    return _own_row(row, dataset=optional_text(row, "dataset"))
 
 
 def parse_project(row: JsonRow) -> SourceRow:
@@ -63,20 +80,52 @@ def parse_project(row: JsonRow) -> SourceRow:
     """
     found = annotation({key: row.get(key) for key in ("supporting_facts", "evidences")})
     titles = _texts(row.get("supporting_titles"), "supporting_titles")
+    more = {
+        **found.meta,
+        "supporting_titles": unique([clean_title(title) for title in titles]),
+        "facts": list(alias_texts(row.get("facts"))),
+    }
+    return _own_row(row, dataset=optional_text(row, "dataset"), more=more)
+
+
+def golds_of(row: JsonRow, choices: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The golds under the first of `GOLD_KEYS` that holds any (an empty list hides no other key), and their
+    aliases; with `choices`, the texts of the right ones. Raises `RowError` for golds that cannot be read.
+    """
+    value = next((row[key] for key in GOLD_KEYS if key in row and gold_texts(row[key])), None)
+    if choices:
+        return gold_of_choices(value, choices)
+    return gold_texts(value, *(row.get(key) for key in _ALIAS_KEYS)) if value is not None else ()
+
+
+def _own_row(row: JsonRow, *, dataset: str, more: JsonRow | None = None) -> SourceRow:
+    choices = choice_texts(row.get("choices"))
+    support = next((key for key in _SUPPORT_KEYS if row.get(key) is not None), _SUPPORT_KEYS[0])
+    hops = row.get("hops")
     return make_row(
         text_at(row, "question"),
-        alias_texts(row.get("answers")),
-        dataset=optional_text(row, "dataset"),
-        supporting=_texts(row.get("gold_ids"), "gold_ids"),
+        golds_of(row, choices),
+        dataset=dataset,
+        supporting=_ids(row.get(support), support),
+        choices=choices,
+        group=optional_text(row, *_GROUP_KEYS),
         meta={
             **{key: optional_text(row, key) for key in ("split", "type", "level")},
+            "hops": hops if isinstance(hops, int) else optional_text(row, "hops"),
             "source_id": optional_text(row, "id"),
-            **found.meta,
-            "supporting_titles": unique([clean_title(title) for title in titles]),
-            "facts": list(alias_texts(row.get("facts"))),
+            **(more or {}),
             "decomposition": decomposition_meta(own_hops(row)),
+            "context_ids": _ids(row.get("context_ids"), "context_ids"),
         },
     )
+
+
+def _ids(value: Any, what: str) -> list[str]:
+    """Ids of passages, which some corpora number."""
+    value = [] if value is None else value
+    if not isinstance(value, list) or not all(isinstance(item, str | int) for item in value):
+        raise RowError(f"{what!r} must be a list of passage ids")
+    return [str(item) for item in value]
 
 
 def _texts(value: Any, what: str) -> list[str]:

@@ -4,7 +4,7 @@ with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,3 +43,11 @@ def decomposition(question: Question) -> tuple[SubQuestion, ...]:
 def decomposition_meta(hops: Sequence[SubQuestion]) -> list[dict[str, Any]]:
     """`hops` as plain data for `Question.meta["decomposition"]` (which is JSON on disk)."""
     return [{"question": hop.question, "answers": list(hop.answers), "title": hop.title} for hop in hops]
+
+
+def group_of_meta(meta: Mapping[str, Any]) -> str:
+    """The group of a question whose set names no subject: its type, with the number of hops for bridge
+    questions; "" without a type.
+    """
+    name = str(meta.get("type") or "")
+    return f"{name} {meta['hops']}-hop" if name == "bridge" and "hops" in meta else name

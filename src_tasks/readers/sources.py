@@ -1,6 +1,7 @@
-"""Question sets as configured: a file or a set of the hub, read row by row into `SourceRow`.
+"""Question sets as configured: a file, a folder of tables or a set of the hub, read row by row.
 
     for row in read_source(SourceConfig(path="hotpot_train_v1.1.json"), report=bad.append): ...
+    questions = read_questions("hotpot_dev_distractor_v1.json", limit=500)
 
 A malformed row is never silent: it goes to `report`, and with `on_bad_row: fail` also ends the reading.
 """
@@ -21,11 +22,14 @@ from pydantic import BeforeValidator
 from src_core.config import config_class
 from src_core.errors import UserError
 from src_core.jsonl import read_jsonl
-from src_core.rowfiles import RawRow, file_rows
+from src_core.rowfiles import RawRow, file_rows, first_cells
+from src_core.types import Question
 from src_tasks.readers.base import JsonRow, RowError, text_at
 from src_tasks.readers.formats import FORMATS, detect
 from src_tasks.readers.hotpotqa import parse_2wiki
 from src_tasks.readers.hub import HUB, hub_rows
+from src_tasks.readers.multiple_choice import MMLU_COLUMNS, is_mmlu_table, subject_of
+from src_tasks.readers.publishers import missing_file
 from src_tasks.readers.rows import SourceRow
 
 AUTO = "auto"
@@ -41,8 +45,9 @@ class OnBadRow(StrEnum):
 
 @config_class
 class SourceConfig:
-    """One question set. `path` is a file, or `hub:owner/name` with `subset` and `split`. `format` is a name
-    of `FORMATS`, or `auto` to tell it by the keys of the first rows. `name` replaces the set's name in
+    """One question set. `path` is a file, a folder of CSV tables (MMLU's, one per subject), or
+    `hub:owner/name` with `subset` and `split`. `format` is a name of `FORMATS`, or `auto` to tell it by the
+    keys of each row. `name` replaces the set's name in
     `meta["dataset"]`. `n` questions are sampled from it (-1: all) by `mixture.mix`; reading alone ignores it.
     `aliases` is 2WikiMultihopQA's `id_aliases.json`.
     """
@@ -94,46 +99,106 @@ def read_source(
     """Every row of a set in its order, those included that the set marks as unanswerable
     (`meta["answerable"]`).
 
-    `report` is called with each malformed row; with `on_bad_row` `fail` a `UserError` follows. Raises
-    `UserError` also for a file that cannot be read or whose layout is not known.
+    `report` is called with each malformed row, which a row without golds is too; with `on_bad_row` `fail` a
+    `UserError` follows. Raises `UserError` also for a file that cannot be read or whose layout is not known.
     """
-    name, rows = _with_format(source)
-    parse = FORMATS[name].parse
-    if source.aliases:
-        if name != "2wikimultihopqa":
-            raise UserError(f"{source.path} is read as {name}; aliases belong to 2wikimultihopqa")
-        parse = partial(parse_2wiki, aliases=_load_aliases(Path(source.aliases)))
-    for place, row in _unfolded(rows, name, source, report=report, on_bad_row=on_bad_row):
-        try:
-            yield _labelled(parse(row), source)
-        except RowError as error:
-            _refuse(BadRow(source.path, place, str(error)), report, on_bad_row)
+    for place, row in _rows(source, "", report=report, on_bad_row=on_bad_row):
+        if not row.question.answers and row.question.meta.get("answerable") is not False:
+            _refuse(place._replace(reason="no gold answer"), report, on_bad_row)
+            continue
+        yield _labelled(row, source, source.path.removeprefix(HUB).rpartition("/")[2].partition(".")[0])
+
+
+def read_questions(
+    source: str | Path | SourceConfig, *, limit: int = -1, setting: str = "questions"
+) -> list[Question]:
+    """The first `limit` questions of a set (-1: all), each once, with the golds that `read_source` finds;
+    here a question may be without any. Raises `UserError` naming file and row for a malformed row, and for a
+    file that is missing or holds no question (`setting` is what the user then has to change).
+    """
+    if not isinstance(source, SourceConfig):
+        source = _checked(str(source))
+    found: dict[str, Question] = {}
+    for _, row in _rows(source, setting, report=_refuse_at_once, on_bad_row=OnBadRow.FAIL):
+        if 0 <= limit <= len(found):
+            break
+        question = _labelled(row, source, "").question
+        found.setdefault(question.id, question)
+    return list(found.values())
 
 
 def read_question_texts(source: SourceConfig, *, report: Report, on_bad_row: OnBadRow) -> Iterator[str]:
     """The questions alone, for files whose answers are missing or do not matter (evaluation sets)."""
-    name, rows = _with_format(source)
-    for place, row in _unfolded(rows, name, source, report=report, on_bad_row=on_bad_row):
-        try:
-            yield text_at(row, *FORMATS[name].question_keys)
-        except RowError as error:
-            _refuse(BadRow(source.path, place, str(error)), report, on_bad_row)
+    for file in _files_of(source, ""):
+        for place, name, row in _unfolded(file, report=report, on_bad_row=on_bad_row):
+            try:
+                yield text_at(row, *FORMATS[name].question_keys)
+            except RowError as error:
+                _refuse(BadRow(file.path, place, str(error)), report, on_bad_row)
 
 
-def _with_format(source: SourceConfig) -> tuple[str, Iterator[RawRow]]:
-    """The name of the format and all rows, the first ones included."""
+def _checked(path: str) -> SourceConfig:
+    try:
+        return SourceConfig(path=path)
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def _rows(
+    source: SourceConfig, setting: str, *, report: Report, on_bad_row: OnBadRow
+) -> Iterator[tuple[BadRow, SourceRow]]:
+    """Each row, behind its place (as a `BadRow` whose reason is still open)."""
+    aliases = _load_aliases(Path(source.aliases)) if source.aliases else None
+    for file in _files_of(source, setting):
+        for where, name, row in _unfolded(file, report=report, on_bad_row=on_bad_row):
+            place = BadRow(file.path, where, "")
+            parse = FORMATS[name].parse
+            if aliases is not None:
+                if name != "2wikimultihopqa":
+                    raise UserError(f"{file.path} is read as {name}; aliases belong to 2wikimultihopqa")
+                parse = partial(parse_2wiki, aliases=aliases)
+            try:
+                made = parse(row)
+            except RowError as error:
+                _refuse(place._replace(reason=str(error)), report, on_bad_row)
+                continue
+            yield place, made
+
+
+def _files_of(source: SourceConfig, setting: str) -> Iterator[SourceConfig]:
+    """The source itself, or one for each table of a folder. Raises `UserError` for a path that leads
+    nowhere.
+    """
+    path = Path(source.path)
+    if source.path.startswith(HUB) or path.is_file():
+        yield source
+        return
+    tables = sorted(path.glob("*.csv"))
+    if not tables:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder without CSV tables; name a question file")
+        raise missing_file(path, setting)
+    for table in tables:
+        yield dataclasses.replace(source, path=str(table))
+
+
+def _raw_rows(source: SourceConfig) -> Iterator[RawRow]:
     if source.path.startswith(HUB):
-        rows = hub_rows(source.path.removeprefix(HUB), subset=source.subset, split=source.split)
-    else:
-        rows = file_rows(Path(source.path))
-    head = list(itertools.islice(rows, _LOOK_AT))
-    if not head:
-        raise UserError(f"{source.path} holds no row; check the file")
-    return _format_of(source, head), itertools.chain(head, rows)
+        return hub_rows(source.path.removeprefix(HUB), subset=source.subset, split=source.split)
+    path = Path(source.path)
+    if is_mmlu_table(first_cells(path)):
+        subject = subject_of(path.name.partition(".")[0])
+        return _with_subject(file_rows(path, columns=MMLU_COLUMNS), subject)
+    return file_rows(path)
 
 
-def _format_of(source: SourceConfig, head: list[RawRow]) -> str:
-    """The format that most of the first rows fit (one of them may be malformed)."""
+def _with_subject(rows: Iterator[RawRow], subject: str) -> Iterator[RawRow]:
+    for row in rows:
+        yield row if row.problem else row._replace(value={**row.value, "subject": subject})
+
+
+def _common_format(source: SourceConfig, head: list[RawRow]) -> str:
+    """The format that most of the first rows fit: what a row that fits none is read as."""
     if source.format != AUTO:
         return source.format
     objects = [raw.value for raw in head if isinstance(raw.value, dict)]
@@ -148,23 +213,29 @@ def _format_of(source: SourceConfig, head: list[RawRow]) -> str:
 
 
 def _unfolded(
-    rows: Iterator[RawRow], name: str, source: SourceConfig, *, report: Report, on_bad_row: OnBadRow
-) -> Iterator[tuple[str, JsonRow]]:
-    """(place, row) for every row that is an object, articles taken apart into their questions."""
-    unfold = FORMATS[name].unfold
-    for place, value, problem in rows:
+    source: SourceConfig, *, report: Report, on_bad_row: OnBadRow
+) -> Iterator[tuple[str, str, JsonRow]]:
+    """(place, format, row) for every row that is an object, articles taken apart into their questions."""
+    rows = _raw_rows(source)
+    head = list(itertools.islice(rows, _LOOK_AT))
+    if not head:
+        raise UserError(f"{source.path} holds no row; expected rows like {{'question': …, 'answers': […]}}")
+    common = _common_format(source, head)
+    for place, value, problem in itertools.chain(head, rows):
         try:
             if problem or not isinstance(value, dict):
                 raise RowError(problem or f"expected an object, found {type(value).__name__}")
+            name = (detect(value) if source.format == AUTO else None) or common
+            unfold = FORMATS[name].unfold
             parts = None if unfold is None else unfold(value)
         except RowError as error:
             _refuse(BadRow(source.path, place, str(error)), report, on_bad_row)
             continue
         if parts is None:
-            yield place, value
+            yield place, name, value
             continue
         for number, part in enumerate(parts, start=1):
-            yield f"{place}, question {number}", part
+            yield f"{place}, question {number}", name, part
 
 
 def _refuse(bad: BadRow, report: Report, on_bad_row: OnBadRow) -> None:
@@ -173,13 +244,18 @@ def _refuse(bad: BadRow, report: Report, on_bad_row: OnBadRow) -> None:
         raise UserError(f"{bad}; mend or remove that row, or set on_bad_row=skip")
 
 
-def _labelled(row: SourceRow, source: SourceConfig) -> SourceRow:
-    """`row` with the name of its set and its split."""
+def _refuse_at_once(bad: BadRow) -> None:
+    raise UserError(f"{bad}; mend or remove that row")
+
+
+def _labelled(row: SourceRow, source: SourceConfig, unnamed: str) -> SourceRow:
+    """`row` with the name of its set (`unnamed` where nothing says it) and its split."""
     meta = row.question.meta
-    stem = source.path.removeprefix(HUB).rpartition("/")[2].partition(".")[0]
-    labels = {"dataset": source.name or meta.get("dataset") or stem}
-    if source.split or "split" in meta:
-        labels["split"] = source.split or meta["split"]
+    labels = {
+        "dataset": source.name or meta.get("dataset") or unnamed,
+        "split": source.split or meta.get("split"),
+    }
+    labels = {key: value for key, value in labels.items() if value}
     return dataclasses.replace(row, question=dataclasses.replace(row.question, meta={**meta, **labels}))
 
 

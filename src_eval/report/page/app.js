@@ -54,7 +54,7 @@ function start() {
     const last = Math.max(0, Math.ceil(found.length / PAGE) - 1);
     page = Math.min(page, last);
     byId("list").replaceChildren(...found.slice(page * PAGE, (page + 1) * PAGE).map(entry));
-    byId("page").textContent = found.length ? `${whole(page * PAGE + 1)}–${whole(Math.min(found.length, (page + 1) * PAGE))} of ${whole(found.length)}` : "nothing is like that";
+    byId("page").textContent = found.length ? `${whole(page * PAGE + 1)}–${whole(Math.min(found.length, (page + 1) * PAGE))} of ${whole(found.length)}` : "no question matches";
     byId("before").disabled = page === 0;
     byId("after").disabled = page === last;
     position();

@@ -58,7 +58,7 @@ function loadReport() {
     for (const row of question.rows) {
       if (!row) continue;
       row.searches = row.steps.filter((step) => step.act === "search").length;
-      row.malformed = row.status.startsWith("malformed") || row.rejected.length > 0 || row.steps.some((step) => step.rejected);
+      row.malformed = row.status.startsWith("malformed") || row.parse_failures.length > 0 || row.steps.some((step) => step.parse_failures);
       row.capped = CAPPED.has(row.status);
       row.failed = FAILED.has(row.status);
     }
@@ -88,7 +88,7 @@ function rowsOf(report, at) {
 function textOf(question) {
   // What search looks into, in lower case; made once, when somebody searches.
   if (question.text === undefined) {
-    const texts = [question.id, question.question, ...question.golds, question.kind, question.source];
+    const texts = [question.id, question.question, ...question.golds, question.group, question.source];
     for (const row of question.rows) {
       if (!row) continue;
       texts.push(row.answer, row.error, row.status);

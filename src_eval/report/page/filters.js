@@ -8,7 +8,7 @@ function makeFacets(report) {
   if (report.two) facets.push({ key: "pair", chips: true, values: PAIRS, names: PAIR_NAMES, of: (q) => [pairOf(q, report.judge)] });
   else facets.push({ key: "verdict", chips: true, values: ["right", "wrong", "unscored"], of: (q) => [verdict(q.rows[0], report.judge)] });
   facets.push({ key: "ending", chips: true, values: ENDINGS, of: endings });
-  for (const [key, all] of [["source", "every source"], ["kind", "every kind"], ["hops", "any number of hops"]]) {
+  for (const [key, all] of [["source", "every source"], ["group", "every group"], ["hops", "any number of hops"]]) {
     const of = (q) => [q[key] === null || q[key] === "" ? "" : String(q[key])];
     const values = [...new Set(report.questions.flatMap(of))].filter((value) => value).sort(natural);
     if (values.length > 1) facets.push({ key, all, values, of });

@@ -98,11 +98,11 @@ function secondsPlot(report, pickGroup) {
   const bin = (row) => Math.min(Math.floor((row.seconds || 0) / step), last);
   const found = tally(report, bin, Array.from({ length: last + 1 }, (_, at) => at));
   const text = (n) => String(Number((n * step).toPrecision(3)));
-  const told = times.map((sorted, at) => `${runName(report, at)}median ${decimals(quantile(sorted, 0.5), 1)} s, 95th percentile ${decimals(quantile(sorted, 0.95), 1)} s`);
+  const texts = times.map((sorted, at) => `${runName(report, at)}median ${decimals(quantile(sorted, 0.5), 1)} s, 95th percentile ${decimals(quantile(sorted, 0.95), 1)} s`);
   return {
     id: "plot-seconds",
     title: "Time for one question",
-    summary: told.join("; "),
+    summary: texts.join("; "),
     x: "seconds, from", y: "questions", numbers: true,
     columns: ["seconds", ...heads(report, ["questions"])],
     groups: [...found].map(([at, cells]) => {
@@ -119,7 +119,7 @@ function secondsPlot(report, pickGroup) {
 }
 
 function groupPlot(report, by, pickGroup) {
-  // Accuracy by hops, kind or source, with the intervals of the scores; null where there is but one group.
+  // Accuracy by hops, group or source, with the intervals of the scores; null where there is but one group.
   const names = [...new Set(report.runs.flatMap((run) => Object.keys(run.by[by] || {})))].sort(natural);
   if (names.length < 2) return null;
   const of = (at, name) => ((report.runs[at].by[by] || {})[name] || {})[report.judge];
@@ -151,7 +151,7 @@ function estimateText(name, [mean, low, high]) {
 
 function drawPlots(report, pickGroup) {
   const plots = [searchesPlot(report, pickGroup), stepsPlot(report, pickGroup), secondsPlot(report, pickGroup)];
-  const groups = ["hops", "kind", "source"].map((by) => groupPlot(report, by, pickGroup)).filter((plot) => plot);
+  const groups = ["hops", "group", "source"].map((by) => groupPlot(report, by, pickGroup)).filter((plot) => plot);
   return [...plots, ...groups.slice(0, 3)].map((plot) => figure(plot, legend(report, plot)));
 }
 

@@ -1,7 +1,7 @@
 // One question in full: what was asked, what came out, and every step on the way.
 
 function drawTags(question) {
-  const tags = [question.source, question.kind, question.hops ? plural(question.hops, "hop") : ""].filter((tag) => tag);
+  const tags = [question.source, question.group, question.hops ? plural(question.hops, "hop") : ""].filter((tag) => tag);
   const link = el("a", { class: "id", href: address(question.key), title: "link to this question" }, `#${short(question.key, 40)}`);
   return el("p", { class: "tags" }, tags.map((tag) => el("span", {}, short(tag, 60))), link);
 }
@@ -25,7 +25,7 @@ function drawRow(report, question, row, ways) {
     row.error ? el("div", { class: "part error" }, el("h4", {}, "Error"), prose(row.error, ways.plain)) : null,
     support(report, question, row),
     el("ol", { class: "steps" }, row.steps.map((step) => drawStep(report, question, step, ways))),
-    el("p", { class: "dim cost" }, cost(row.usage, row.seconds), row.rejected.length ? `, malformed replies: ${row.rejected.slice(0, 20).map((code) => short(code, 60)).join(", ")}` : ""));
+    el("p", { class: "dim cost" }, cost(row.usage, row.seconds), row.parse_failures.length ? `, malformed replies: ${row.parse_failures.slice(0, 20).map((code) => short(code, 60)).join(", ")}` : ""));
 }
 
 function metricTags(row) {
@@ -56,8 +56,8 @@ function support(report, question, row) {
 function drawStep(report, question, step, { marks, plain }) {
   const notes = [];
   if (step.repeated) notes.push("asked before");
-  for (const name of step.repairs || []) notes.push(`mended: ${name.replaceAll("_", " ")}`);
-  if (step.rejected) notes.push(plural(step.rejected, "malformed reply before", "malformed replies before"));
+  for (const name of step.parse_fixes || []) notes.push(`repaired: ${name.replaceAll("_", " ")}`);
+  if (step.parse_failures) notes.push(plural(step.parse_failures, "malformed reply before", "malformed replies before"));
   return el("li", { class: "step" },
     el("p", { class: "step-head" }, el("b", {}, `Step ${step.n}`), notes.map((note) => el("span", { class: "warn" }, short(note, 80))), el("small", { class: "dim" }, `${decimals(step.seconds, 1)} s · ${whole(step.usage[1])} + ${whole(step.usage[2])} tokens`)),
     step.think ? folded("Thinking", step.think, plain) : null,
@@ -77,7 +77,7 @@ function folded(name, text, marks) {
 
 function drawPassages(report, question, places, marks) {
   // The passages behind an observation: titles at once, texts when somebody opens them.
-  const passages = places.map(([at, score]) => ({ id: report.passages[at][0], title: report.passages[at][1], text: report.passages[at][2], score }));
+  const passages = places.map(([at, scores]) => ({ id: report.passages[at][0], title: report.passages[at][1], text: report.passages[at][2], scores }));
   const gold = passages.filter((passage) => question.gold.has(passage.id)).length;
   const titles = passages.map((passage) => el("span", { class: question.gold.has(passage.id) ? "chiplet is-gold" : "chiplet" }, short(passage.title || passage.id, 60)));
   const head = el("summary", {}, el("b", {}, plural(passages.length, "passage")), gold ? `, ${gold} gold` : "", el("span", { class: "chiplets" }, titles));
@@ -90,8 +90,8 @@ function drawPassages(report, question, places, marks) {
 
 function drawPassage(passage, isGold, marks) {
   const badge = isGold ? el("span", { class: "badge", title: "the set names this passage as support" }, "gold support") : null;
-  const score = passage.score === null ? "" : ` · score ${decimals(passage.score, 2)}`;
+  const scores = Object.entries(passage.scores).map(([name, value]) => ` · ${name} ${decimals(value, 2)}`).join("");
   return el("div", { class: isGold ? "passage is-gold" : "passage" },
-    el("p", { class: "passage-head" }, el("b", { dir: "auto" }, short(passage.title || "(untitled)", 200)), badge, el("small", { class: "dim" }, `${short(passage.id, 60)}${score}`)),
+    el("p", { class: "passage-head" }, el("b", { dir: "auto" }, short(passage.title || "(untitled)", 200)), badge, el("small", { class: "dim" }, `${short(passage.id, 60)}${scores}`)),
     prose(passage.text, marks));
 }

@@ -1,0 +1,378 @@
+"""What overlapping the stages of a search brings: one thread for all of it against one thread per stage.
+
+    python scripts/bench/stages.py rows=200000 encoder=e5-small
+    python scripts/bench/stages.py rows=200000 encoder=fake:6        # no weights: 6 ms of one core per query
+
+Both sides are the same engine in this process, with micro-batches across the clients, in alternating windows:
+
+- one thread: what is queued is encoded, then searched (and reranked), before the next batch is looked at;
+  who comes while a batch is being encoded still joins it
+- stages: `SearchPipeline`, a thread each for encoding, searching, …
+
+Encoder and index have one thread of arithmetic each (`encoding.threads`, `threads`), so the gain is at most
+what a second core can give. Vectors are synthetic (see `synthetic.py`). The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import resource
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPO), str(Path(__file__).resolve().parent)]
+
+from synthetic import write_corpus, write_mixtures  # noqa: E402
+
+from src_core.config import config_class, load_config  # noqa: E402
+from src_core.errors import run_main  # noqa: E402
+from src_core.jsonl import read_jsonl  # noqa: E402
+from src_retrieval.corpus import open_corpus  # noqa: E402
+from src_retrieval.encoders.base import Advance, Encoder, EncoderOptions, normalise  # noqa: E402
+from src_retrieval.encoders.load import load_encoder  # noqa: E402
+from src_retrieval.encoders.spec import EncoderIdentity  # noqa: E402
+from src_retrieval.engine import EngineConfig, SearchEngine  # noqa: E402
+from src_retrieval.layout import IndexLayout  # noqa: E402
+from src_retrieval.pipeline.search import SearchPipeline  # noqa: E402
+from src_retrieval.rerankers import load_reranker  # noqa: E402
+from src_retrieval.rerankers.base import RerankOptions  # noqa: E402
+from src_retrieval.results import FloatArray, Ranked  # noqa: E402
+from src_retrieval.vector.base import map_vectors  # noqa: E402
+from src_retrieval.vector.faiss_index import FaissIndex, SearchOptions, flat_view  # noqa: E402
+
+FAKE = "fake:"
+FAKE_DIM = 384
+FAKE_BATCH = 8
+SIDES = ("one thread", "stages")
+PATIENCE = 10
+"""Pairs of windows that are tried for each one that is kept."""
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@config_class
+class BenchConfig:
+    """`seconds` is the length of one window; each side gets `repeats` windows per number of clients, in
+    turn. A pair of windows counts only when other processes took at most `other_cores` of the machine's
+    cores: two stages cannot overlap on cores that are not there. `rerank` adds a reranker to both sides.
+    """
+
+    rows: int = 200_000
+    encoder: str = "e5-small"
+    encoding: EncoderOptions = EncoderOptions(threads=1)
+    threads: int = 1
+    clients: tuple[int, ...] = (1, 8, 32)
+    seconds: float = 6.0
+    repeats: int = 4
+    other_cores: float = 0.25
+    top_n: int = 5
+    max_batch: int = 64
+    folder: str = "indexes/bench_stages"
+    seed_index: str = "indexes/sample_world"
+    questions: str = "data/sample_world/questions.jsonl"
+    rerank: RerankOptions | None = None
+
+
+class Side(Protocol):
+    """One way to run the engine."""
+
+    def run(self, queries: Sequence[str], top_n: int, *, timeout: float) -> list[list[Ranked]]: ...
+
+    def close(self) -> None: ...
+
+
+class FakeEncoder(Encoder):
+    """Hashed vectors, and some milliseconds of one core per query without the GIL, as ONNX Runtime has
+    them.
+    """
+
+    def __init__(self, milliseconds: float) -> None:
+        self.batch_size = FAKE_BATCH
+        self.identity = EncoderIdentity(FAKE, FAKE, FAKE_DIM, "fp32", FAKE)
+        self._left = np.ones((256, 256), dtype=np.float32)
+        begun, rounds = time.process_time(), 200
+        for _ in range(rounds):
+            self._left @ self._left
+        self._rounds = max(1, round(milliseconds / 1000 / ((time.process_time() - begun) / rounds)))
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        return np.concatenate([self._one(text) for text in texts])
+
+    def encode_passages(self, texts: Sequence[str], *, advance: Advance = lambda _: None) -> FloatArray:
+        vectors = self.encode_queries(texts)
+        advance(len(texts))
+        return vectors
+
+    def _one(self, text: str) -> FloatArray:
+        for _ in range(self._rounds):
+            self._left @ self._left
+        seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+        return normalise(np.random.default_rng(seed).normal(size=(1, FAKE_DIM)).astype(np.float32))
+
+
+class _Asked(NamedTuple):
+    query: str
+    top_n: int
+    answer: Future[list[Ranked]]
+
+
+class OneThread:
+    """Encode, search and rerank one after another on one thread, in micro-batches."""
+
+    def __init__(self, engine: SearchEngine, *, max_batch: int) -> None:
+        self._engine, self._max_batch = engine, max_batch
+        self._queue: list[_Asked] = []
+        self._changed = threading.Condition()
+        self._closing = False
+        self.batches = 0
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def run(self, queries: Sequence[str], top_n: int, *, timeout: float) -> list[list[Ranked]]:
+        asked = [_Asked(query, top_n, Future()) for query in queries]
+        with self._changed:
+            self._queue += asked
+            self._changed.notify()
+        return [each.answer.result(timeout) for each in asked]
+
+    def close(self) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._closing)
+                if not self._queue:
+                    return
+            self._batch()
+
+    def _batch(self) -> None:
+        batch: list[_Asked] = []
+        vectors: list[FloatArray] = []
+        while fresh := self._fresh(self._max_batch - len(batch)):
+            vectors += self._engine.encode([each.query for each in fresh])
+            batch += fresh
+        queries, wanted = [each.query for each in batch], [each.top_n for each in batch]
+        rows = self._engine.rerank(queries, self._engine.search_dense(vectors, wanted), wanted)
+        self.batches += 1
+        for each, found in zip(batch, rows, strict=True):
+            each.answer.set_result(found)
+
+    def _fresh(self, most: int) -> list[_Asked]:
+        with self._changed:
+            fresh, self._queue = self._queue[:most], self._queue[most:]
+            return fresh
+
+
+class Window(NamedTuple):
+    """One measured stretch of load."""
+
+    queries: int
+    seconds: float
+    cpu_seconds: float
+    other_cores: float
+    batches: int
+    latencies: list[float]
+
+
+def main() -> None:
+    """Measure both sides in turn, print the table, then one line of JSON."""
+    config = load_config(BenchConfig, None, sys.argv[1:])
+    os.chdir(REPO)
+    console = Console(width=110)
+    texts = [row["question"] for row in read_jsonl(Path(config.questions))]
+    engine = make_engine(config, console)
+    expected = engine.search(texts, [config.top_n] * len(texts))
+    windows: dict[tuple[str, int], list[Window]] = {}
+    for clients in config.clients:
+        check(engine, expected, texts, config)
+        pairs = measure(engine, texts, clients, config)
+        windows |= {(name, clients): [pair[name] for pair in pairs] for name in SIDES}
+    print(json.dumps(report(config, windows, console)))
+
+
+def check(engine: SearchEngine, expected: list[list[Ranked]], texts: list[str], config: BenchConfig) -> None:
+    """Both sides give the engine's answers (and are warm)."""
+    for name in SIDES:
+        with side(name, engine, config) as (asked, _):
+            found = [asked.run([text], config.top_n, timeout=60)[0] for text in texts[:20]]
+        same = [[each.row for each in rows] for rows in found]
+        assert same == [[each.row for each in rows] for rows in expected[:20]], name
+
+
+def measure(
+    engine: SearchEngine, texts: list[str], clients: int, config: BenchConfig
+) -> list[dict[str, Window]]:
+    """`repeats` pairs of windows, the two sides in turn. Pairs beside too much other work are dropped,
+    unless the machine is never quiet for long: then the quietest are kept.
+    """
+    pairs: list[dict[str, Window]] = []
+    for turn in range(PATIENCE * config.repeats):
+        pair = {}
+        for name in SIDES if turn % 2 else SIDES[::-1]:
+            with side(name, engine, config) as (asked, batches):
+                pair[name] = window(asked, batches, texts=texts, clients=clients, config=config)
+        pairs.append(pair)
+        pairs.sort(key=other_cores)
+        if len(pairs) >= config.repeats and other_cores(pairs[config.repeats - 1]) <= config.other_cores:
+            break
+    return pairs[: config.repeats]
+
+
+def other_cores(pair: dict[str, Window]) -> float:
+    """The most that other processes had during one of the two windows."""
+    return max(one.other_cores for one in pair.values())
+
+
+def make_engine(config: BenchConfig, console: Console) -> SearchEngine:
+    """A flat index over synthetic vectors, kept for the next run."""
+    fake = config.encoder.startswith(FAKE)
+    encoder = (
+        FakeEncoder(float(config.encoder.removeprefix(FAKE)))
+        if fake
+        else load_encoder(config.encoder, config.encoding)
+    )
+    dim = encoder.identity.dim
+    folder = Path(f"{config.folder}_{config.rows}_{dim}")
+    vectors = folder / "vectors.f32"
+    if not vectors.is_file() or vectors.stat().st_size != config.rows * dim * 4:
+        console.print(f"making {config.rows} vectors of {dim} dimensions in {folder}")
+        folder.mkdir(parents=True, exist_ok=True)
+        filler = "word " * 60  # as long as a real passage
+        write_corpus(folder / "corpus.jsonl", config.rows, body=lambda at: f"Number {at} {filler}")
+        write_mixtures(vectors, config.rows, dim=dim, seeds=IndexLayout(Path(config.seed_index)).vectors)
+    mapped = map_vectors(vectors, rows=config.rows, dim=dim)
+    engine_config = EngineConfig(
+        retrieval_method=config.encoder,
+        index_path=str(folder),
+        corpus_path=str(folder / "corpus.jsonl"),
+        rerank=config.rerank,
+    )
+    return SearchEngine(
+        corpus=open_corpus(folder / "corpus.jsonl", folder),
+        encoder=encoder,
+        dense=FaissIndex(flat_view(mapped), SearchOptions(threads=config.threads), keep=(mapped,)),
+        sparse=None,
+        reranker=load_reranker(config.rerank) if config.rerank else None,
+        config=engine_config,
+    )
+
+
+@contextmanager
+def side(name: str, engine: SearchEngine, config: BenchConfig) -> Iterator[tuple[Side, Callable[[], int]]]:
+    """A fresh side, and how many batches it has searched."""
+    sizes: list[int] = []
+
+    def observe(stage: str, size: int, _: float) -> None:
+        if stage == "dense":
+            sizes.append(size)
+
+    if name == "stages":
+        with closing(SearchPipeline(engine, max_batch=config.max_batch, observe=observe)) as pipeline:
+            yield pipeline, lambda: len(sizes)
+    else:
+        with closing(OneThread(engine, max_batch=config.max_batch)) as single:
+            yield single, lambda: single.batches
+
+
+def window(
+    asked: Side, batches: Callable[[], int], *, texts: list[str], clients: int, config: BenchConfig
+) -> Window:
+    """`clients` callers, each asking its next question as soon as the last is answered."""
+    source = itertools.cycle(texts)
+    latencies: list[float] = []
+    begun, cpu, busy = time.perf_counter(), cpu_seconds(), machine_seconds()
+
+    def client(_: int) -> None:
+        while time.perf_counter() - begun < config.seconds:
+            asked_at = time.perf_counter()
+            asked.run([next(source)], config.top_n, timeout=60)
+            latencies.append(time.perf_counter() - asked_at)
+
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(client, range(clients)))
+    elapsed, used = time.perf_counter() - begun, cpu_seconds() - cpu
+    others = max(0.0, machine_seconds() - busy - used) / elapsed
+    return Window(len(latencies), elapsed, used, others, batches(), latencies)
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def machine_seconds() -> float:
+    """CPU time of all processes since the machine started, stolen time included."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / TICKS  # without idle and waiting for disks
+
+
+def report(
+    config: BenchConfig, windows: dict[tuple[str, int], list[Window]], console: Console
+) -> dict[str, Any]:
+    """The table, and its figures."""
+    reranked = f", {config.rerank.top_n} reranked by {config.rerank.model}" if config.rerank else ""
+    table = Table(title=f"flat, {config.rows} vectors, {config.encoder}{reranked}; {os.cpu_count()} cores")
+    for column in (
+        "clients",
+        "side",
+        "queries/s",
+        "CPU-ms/query",
+        "p50 ms",
+        "p99 ms",
+        "queries/search",
+        "other cores",
+    ):
+        table.add_column(column, justify="right")
+    figures: dict[str, Any] = {"rows": config.rows, "encoder": config.encoder, "cores": os.cpu_count()}
+    for clients in config.clients:
+        rates = {}
+        for name in SIDES:
+            rows = windows[(name, clients)]
+            rates[name] = [one.queries / one.seconds for one in rows]
+            pooled = sorted(latency for one in rows for latency in one.latencies)
+            values = {
+                "qps": statistics.median(rates[name]),
+                "cpu_ms": statistics.median(1000 * one.cpu_seconds / one.queries for one in rows),
+                "p50_ms": 1000 * pooled[len(pooled) // 2],
+                "p99_ms": 1000 * pooled[int(len(pooled) * 0.99)],
+                "per_search": sum(one.queries for one in rows) / max(1, sum(one.batches for one in rows)),
+                "other_cores": statistics.mean(one.other_cores for one in rows),
+            }
+            figures[f"{name}_{clients}"] = {key: round(value, 2) for key, value in values.items()}
+            table.add_row(str(clients), name, *(f"{value:.2f}" for value in values.values()))
+        pairs = zip(rates["stages"], rates["one thread"], strict=True)
+        ratios = sorted(fast / slow for fast, slow in pairs)
+        figures[f"ratio_{clients}"] = [
+            round(value, 2) for value in (statistics.median(ratios), ratios[0], ratios[-1])
+        ]
+        table.add_row(
+            "",
+            "stages : one thread",
+            f"{statistics.median(ratios):.2f}x",
+            f"({ratios[0]:.2f} to {ratios[-1]:.2f})",
+        )
+    console.print(table)
+    return figures
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,170 @@
+"""Token ids in, token ids out: what rollouts and scoring need of a server, beside chat.
+
+Nothing is tokenised twice: the prompt is a list of ids, the reply is the ids that were sampled with their
+natural log-probabilities under the model (temperature 1, no truncation of the distribution).
+
+  - vLLM: `/v1/completions` with a token prompt, `return_token_ids`, and `prompt_logprobs` for scoring. -
+  llama.cpp (the embedded server): `/completion` with a token prompt and `return_tokens`. A continuation is
+  scored by a grammar of token ids, which forces it; the reported log-probabilities are those before the
+  grammar. After a stop string the server keeps back the last tokens' log-probabilities, so these are scored
+  in a second call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from src_core.errors import ModelError
+from src_core.http_json import JsonHttp
+from src_core.types import Usage
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCompletion:
+    """A sampled reply: `ids` with end-of-text and stop-string tokens, `logprobs` one per id, `finish_reason`
+    (`stop`, `length`), cost.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: str
+    usage: Usage
+
+
+class TokenSampling(NamedTuple):
+    """How tokens are sampled: the whole distribution at `temperature`, at most `max_tokens`, until a string
+    of `stop`.
+    """
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class TokenModel(Protocol):
+    """A model that takes and gives token ids."""
+
+    async def generate_tokens(self, prompt: Sequence[int], *, sampling: TokenSampling) -> TokenCompletion:
+        """The reply to a prompt of token ids. Raises `ModelError`."""
+        ...
+
+    async def score_tokens(self, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:
+        """The log-probability of each token of `continuation` after `prompt`. Raises `ModelError`."""
+        ...
+
+
+class VllmTokens:
+    """The token routes of vLLM."""
+
+    def __init__(self, http: JsonHttp) -> None:
+        self._http = http
+
+    async def generate(self, model: str, prompt: Sequence[int], sampling: TokenSampling) -> TokenCompletion:
+        """See `TokenModel.generate_tokens`."""
+        body = {
+            "model": model,
+            "prompt": list(prompt),
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "logprobs": 0,
+            "return_token_ids": True,
+            "include_stop_str_in_output": True,
+            **({"stop": list(sampling.stop)} if sampling.stop else {}),
+            **({"seed": sampling.seed} if sampling.seed is not None else {}),
+        }
+        reply = await self._http.request("POST", "/completions", body, expect=dict)
+        try:
+            choice = reply["choices"][0]
+            ids = tuple(int(token) for token in choice["token_ids"])
+            logprobs = tuple(float(value) for value in choice["logprobs"]["token_logprobs"])
+            reason = str(choice.get("finish_reason") or "")
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ModelError(f"{self._http.url} returned no token ids ({type(error).__name__})") from error
+        return _checked(ids, logprobs, reason, _openai_usage(reply), url=self._http.url)
+
+    async def score(self, model: str, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:
+        """See `TokenModel.score_tokens`."""
+        ids = [*prompt, *continuation]
+        body = {"model": model, "prompt": ids, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}
+        reply = await self._http.request("POST", "/completions", body, expect=dict)
+        try:
+            rows = reply["choices"][0]["prompt_logprobs"][len(prompt) :]
+            return [float(row[str(token)]["logprob"]) for row, token in zip(rows, continuation, strict=True)]
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{self._http.url} returned no prompt log-probabilities ({type(error).__name__})"
+            ) from error
+
+
+class LlamaCppTokens:
+    """The token routes of llama.cpp, which stand beside its OpenAI routes (without `/v1`)."""
+
+    def __init__(self, http: JsonHttp) -> None:
+        self._http = http
+        self._route = http.url.removesuffix("/v1") + "/completion"
+
+    async def generate(self, model: str, prompt: Sequence[int], sampling: TokenSampling) -> TokenCompletion:
+        """See `TokenModel.generate_tokens`."""
+        reply = await self._ask(
+            prompt,
+            n_predict=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            **({"stop": list(sampling.stop)} if sampling.stop else {}),
+            **({"seed": sampling.seed} if sampling.seed is not None else {}),
+        )
+        ids, logprobs = self._tokens(reply)
+        usage = Usage(1, int(reply.get("tokens_evaluated") or 0), len(ids))
+        if len(logprobs) < len(ids):
+            rest = await self.score(model, [*prompt, *ids[: len(logprobs)]], ids[len(logprobs) :])
+            logprobs = (*logprobs, *rest)
+            usage += Usage(1, 0, len(rest))
+        reason = "length" if reply.get("stop_type") == "limit" else "stop"
+        return _checked(ids, logprobs, reason, usage, url=self._route)
+
+    async def score(self, model: str, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:  # noqa: ARG002
+        """See `TokenModel.score_tokens`."""
+        if not continuation:
+            return []
+        forced = "root ::= " + " ".join(f"<[{int(token)}]>" for token in continuation)
+        reply = await self._ask(prompt, n_predict=len(continuation), temperature=0.0, grammar=forced)
+        ids, logprobs = self._tokens(reply)
+        if ids[: len(continuation)] != tuple(continuation) or len(logprobs) < len(continuation):
+            raise ModelError(f"{self._route} did not follow the continuation that was to be scored")
+        return list(logprobs[: len(continuation)])
+
+    async def _ask(self, prompt: Sequence[int], **settings: Any) -> Body:
+        # The server's default samplers cut the distribution (top_k 40, min_p 0.05).
+        whole = {"top_k": 0, "min_p": 0.0, "n_probs": 1, "return_tokens": True, "cache_prompt": True}
+        body = {"prompt": list(prompt), **whole, **settings}
+        reply: Body = await self._http.request("POST", self._route, body, expect=dict)
+        return reply
+
+    def _tokens(self, reply: Body) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        try:
+            ids = tuple(int(token) for token in reply["tokens"])
+            rows = reply.get("completion_probabilities") or ()
+            return ids, tuple(float(row["logprob"]) for row in rows)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{self._route} returned no token ids ({type(error).__name__})") from error
+
+
+def _checked(
+    ids: tuple[int, ...], logprobs: tuple[float, ...], reason: str, usage: Usage, *, url: str
+) -> TokenCompletion:
+    if len(ids) != len(logprobs):
+        raise ModelError(f"{url} returned {len(ids)} token ids and {len(logprobs)} log-probabilities")
+    return TokenCompletion(ids, logprobs, reason, usage)
+
+
+def _openai_usage(reply: Body) -> Usage:
+    counts = reply.get("usage") or {}
+    return Usage(1, int(counts.get("prompt_tokens") or 0), int(counts.get("completion_tokens") or 0))

@@ -1,0 +1,260 @@
+"""What a text format has to say about itself: the base of all protocols.
+
+A protocol turns a question and its steps into turns (the published schema, reference rearag.md section
+6.5), lays turns out for a model, constrains and parses the reply, and checks a conversation. It knows
+nothing of models or servers. Inference, data export, training and rollouts all come through here, so that a
+model is trained on, asked with and parsed from the same text.
+
+How we differ from the original ReaRAG: its inference prompt (system turn, bare question) did not match its
+data (no system turn, `Question: …\\n\\nReasoning process with function call:`); here both are the same
+`PromptStyle`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from src_core.protocols.records import (
+    FUNCTIONS,
+    MAX_ARGUMENT,
+    ROLES,
+    TURN_MARKS,
+    ChatTurn,
+    Constrain,
+    Constraint,
+    Layout,
+    Message,
+    ParsedStep,
+    ParseError,
+    PromptStyle,
+    ReadTrajectory,
+    Segment,
+    Turn,
+)
+from src_core.text import passage_block
+from src_core.types import DirectAnswer, Finish, Passage, Step
+
+
+class Protocol(ABC):
+    """One text format. A module of `src_core/protocols` (or a file of the user's) names its class
+    `FORMAT`.
+    """
+
+    name: ClassVar[str]
+    """The value of `format` in conversation rows."""
+    functions: ClassVar[tuple[str, ...]] = ("search", "finish")
+    """The kinds of action that the format can express."""
+    user_template: ClassVar[str] = "{question}"
+    observation_template: str = "{observation}"
+    concludes: ClassVar[bool] = False
+    """Whether the model writes a conclusion after each observation, as part of the same step."""
+    layout: Layout = Layout.TURNS
+    stops: tuple[str, ...] = TURN_MARKS
+    """Strings at which a reply ends and which are no part of it. Servers take at most four, `closers`
+    included.
+    """
+    closers: tuple[str, ...] = ()
+    """Strings at which a reply ends and which belong to it, such as a closing tag."""
+
+    def __init__(self, style: PromptStyle | None = None) -> None:
+        self.style = style or PromptStyle()
+
+    @abstractmethod
+    def render_step(self, step: Step) -> str:
+        """What the model writes for a step, without observation and conclusion."""
+
+    @abstractmethod
+    def parse(
+        self, text: str, *, think: str = "", functions: Sequence[str] = FUNCTIONS
+    ) -> ParsedStep | ParseError:
+        """Read the first step of a reply whose think block is `think`, given the functions that are allowed
+        now. Raises nothing and evaluates nothing.
+        """
+
+    def parse_trajectory(self, text: str) -> ReadTrajectory:
+        """Read a whole trajectory that stands in one text. Raises nothing."""
+        return ReadTrajectory((), f"a trajectory in the format {self.name} is not one text", {})
+
+    def constraint(
+        self, kind: Constrain, *, n: int, functions: Sequence[str] = FUNCTIONS
+    ) -> Constraint | None:
+        """What holds the reply for step `n` to the format and to `functions`; None for `off`. Raises
+        `ValueError` where the format has no such constraint (`supports`).
+        """
+        if kind is Constrain.OFF:
+            return None
+        raise ValueError(f"the format {self.name} has no {kind.value}")
+
+    @property
+    def supports(self) -> tuple[Constrain, ...]:
+        """The kinds of constraint that the format has."""
+        return (Constrain.OFF,)
+
+    def render_question(self, question: str) -> str:
+        """The user's turn."""
+        return (self.style.user_template or self.user_template).replace("{question}", question)
+
+    def read_question(self, content: str) -> str:
+        """The question in a user's turn, `render_question` undone; the whole text where its frame is
+        another.
+        """
+        before, _, after = (self.style.user_template or self.user_template).partition("{question}")
+        return content.removeprefix(before).removesuffix(after)
+
+    def render_documents(self, passages: Sequence[Passage], *, max_chars: int) -> str:
+        """Passages as an observation, each cut to `max_chars` characters."""
+        return passage_block(passages, max_chars=max_chars)
+
+    def render_conclusion(self, step: Step) -> str:
+        """What the model writes after the observation of a step (formats with `concludes`)."""
+        return step.conclusion
+
+    def parse_conclusion(self, text: str) -> str:
+        """The conclusion in a reply (formats with `concludes`), on one line."""
+        return " ".join(text[:MAX_ARGUMENT].split())
+
+    def turns(self, question: str, steps: Sequence[Step]) -> list[Turn]:
+        """The conversation in the published schema: user `content`, assistant `reasoning`, observation
+        `content`.
+        """
+        made: list[Turn] = [{"role": "user", "content": self.render_question(question)}]
+        for step in steps:
+            made.append({"role": "assistant", "reasoning": self.render_step(step)})
+            if step.observation is not None:
+                made.append({"role": "observation", "content": step.observation})
+            if step.conclusion:
+                made.append({"role": "assistant", "reasoning": self.render_conclusion(step)})
+        return made
+
+    def lay_out(self, turns: Sequence[Turn]) -> list[ChatTurn]:
+        """The chat messages for turns in the published schema, with the style's system turn in front unless
+        the turns bring one of their own. Raises `ValueError` for an unknown role.
+        """
+        system = "" if any(turn["role"] == "system" for turn in turns) else self.style.system
+        made = [ChatTurn.of("system", system)] if system else []
+        if self.layout is Layout.TURNS:
+            return made + self._one_message_per_turn(turns)
+        if self.layout is Layout.GROWING_TURN:
+            return made + self._one_growing_message(turns)
+        return made + self._history_message(turns)
+
+    def messages(self, turns: Sequence[Turn]) -> list[Message]:
+        """As `lay_out`, as a chat server takes it; a growing turn is the last message."""
+        return [turn.message() for turn in self.lay_out(turns)]
+
+    def samples(self, turns: Sequence[Turn]) -> list[list[ChatTurn]]:
+        """What is trained on: the conversation, or, where each step is asked for anew, one sample per
+        assistant turn.
+        """
+        if self.layout is not Layout.HISTORY_IN_USER_TURN:
+            return [self.lay_out(turns)]
+        made = []
+        for at, turn in enumerate(turns):
+            if turn["role"] == "assistant":
+                made.append(
+                    [*self.lay_out(turns[:at]), ChatTurn.of("assistant", turn["reasoning"], trained=True)]
+                )
+        return made
+
+    def render_history(self, turns: Sequence[Turn]) -> str:
+        """The user's turn that holds question and steps (layout `history_in_user_turn`)."""
+        raise NotImplementedError(f"the format {self.name} does not keep its history in the user's turn")
+
+    def check(self, turns: Any) -> str:
+        """What is wrong with the structure of a conversation, "" when nothing is: the user's question,
+        steps that can be read, each search followed by its observation, the end a `finish`. Raises nothing,
+        whatever `turns` is.
+        """
+        if not isinstance(turns, list) or not turns:
+            return "no list of messages"
+        rows = [turn if isinstance(turn, dict) else {} for turn in turns]
+        if rows[0].get("role") != "user" or not _text_of(rows[0], "content"):
+            return "the first turn is not the user's question"
+        if rows[-1].get("role") != "assistant":
+            return "the conversation does not end with the assistant's turn"
+        at, number = 1, 0
+        while at < len(rows):
+            number += 1
+            problem, used = self._step_problem(rows[at:], number)
+            if problem:
+                return f"turn {at + used + 1}: {problem}"
+            at += used
+        return ""
+
+    def step_problem(self, parsed: ParsedStep, number: int) -> str:
+        """What a format demands of step `number` of a conversation beyond being readable, "" when all is
+        well.
+        """
+        return ""
+
+    def _step_problem(self, rows: Sequence[dict[str, Any]], number: int) -> tuple[str, int]:
+        """What is wrong with the step at the head of `rows`, and how many turns it takes (or where it is)."""
+        if rows[0].get("role") != "assistant":
+            return "is not the assistant's", 0
+        text = _text_of(rows[0], "reasoning")
+        if not text:
+            return "has no reasoning", 0
+        parsed = self.parse(text)
+        if isinstance(parsed, ParseError):
+            return f"cannot be read ({parsed.code})", 0
+        if problem := self.step_problem(parsed, number):
+            return problem, 0
+        if isinstance(parsed.action, Finish):
+            return ("finishes before the end", 0) if len(rows) > 1 else ("", 1)
+        if isinstance(parsed.action, DirectAnswer):
+            return ("ends without finish", 0) if len(rows) == 1 else ("", 1)
+        if len(rows) == 1:
+            return "ends without finish", 0
+        if rows[1].get("role") != "observation" or not _text_of(rows[1], "content"):
+            return "a search is not followed by its observation", 1
+        # After an observation, two turns of the assistant in a row are a conclusion and the next step.
+        concluded = self.concludes and [row.get("role") for row in rows[2:4]] == ["assistant", "assistant"]
+        return "", 3 if concluded else 2
+
+    def _observation_text(self, content: str, n: int) -> str:
+        template = self.style.observation_template or self.observation_template
+        return template.replace("{n}", str(n)).replace("{observation}", content)
+
+    def _one_message_per_turn(self, turns: Sequence[Turn]) -> list[ChatTurn]:
+        made, n = [], 0
+        for turn in turns:
+            role = turn["role"]
+            if role == "assistant":
+                n += 1
+                made.append(ChatTurn.of(role, turn["reasoning"], trained=True))
+            elif role == "observation":
+                made.append(
+                    ChatTurn.of(self.style.observation_role, self._observation_text(turn["content"], n))
+                )
+            elif role in ("user", "system"):
+                made.append(ChatTurn.of(role, turn["content"]))
+            else:
+                raise ValueError(f"unknown role {role!r} of a turn; known are {', '.join(ROLES)}")
+        return made
+
+    def _one_growing_message(self, turns: Sequence[Turn]) -> list[ChatTurn]:
+        made, grown, n = [], list[Segment](), 0
+        for turn in turns:
+            role = turn["role"]
+            if role == "assistant":
+                n += 1
+                grown.append(Segment(turn["reasoning"], True))
+            elif role == "observation":
+                grown.append(Segment(self._observation_text(turn["content"], n), False))
+            elif role in ("user", "system"):
+                made.append(ChatTurn.of(role, turn["content"]))
+            else:
+                raise ValueError(f"unknown role {role!r} of a turn; known are {', '.join(ROLES)}")
+        return [*made, ChatTurn("assistant", tuple(grown))] if grown else made
+
+    def _history_message(self, turns: Sequence[Turn]) -> list[ChatTurn]:
+        own = [ChatTurn.of("system", turn["content"]) for turn in turns if turn["role"] == "system"]
+        rest = [turn for turn in turns if turn["role"] != "system"]
+        return [*own, ChatTurn.of("user", self.render_history(rest))]
+
+
+def _text_of(turn: dict[str, Any], key: str) -> str:
+    value = turn.get(key)
+    return value if isinstance(value, str) and value.strip() else ""

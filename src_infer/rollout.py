@@ -1,0 +1,283 @@
+"""Token-exact rollouts: an episode whose model takes and gives token ids, recorded as spans.
+
+A span is `(ids, trainable, logprobs, policy_version)`: what the policy sampled, with its log-probabilities,
+or what the environment inserted (prompt, turn ends, observations). Spans are only ever appended: the ids of
+a sample are the very ids that the model saw, nothing is tokenised twice, and an episode ends where it would
+have to shorten an observation (`RolloutLimits.max_tokens`) instead of changing what was written before.
+Where a protocol asks for each step anew (`history_in_user_turn`), every step is a sample of its own.
+
+The loop is `episode.run_episode`; a rollout differs from a run only in its `StepWriter`. A malformed reply
+that is asked for again is dropped from the sample, but stays in `discarded`, so that a format reward can
+see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from src_core.chat_tokenizer import ChatTokenizer, TokenPiece
+from src_core.config import config_class
+from src_core.errors import ContextFullError
+from src_core.llm import Completion, derive_seed
+from src_core.llm_tokens import TokenModel, TokenSampling
+from src_core.protocols.base import Protocol
+from src_core.protocols.records import ChatTurn, Layout, ParsedStep, ParseError
+from src_core.think import split_think
+from src_core.types import Question, Status, Step
+from src_infer.episode import Episode, Limits, SearchFn, StepWriter, run_episode
+
+
+class Span(NamedTuple):
+    """A stretch of token ids of one author. `logprobs` has one value per id where the policy sampled them,
+    and is empty where the environment inserted them; `policy_version` counts the updates of the weights
+    that sampled it.
+    """
+
+    ids: tuple[int, ...]
+    trainable: bool
+    logprobs: tuple[float, ...] = ()
+    policy_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sequence to train on. `steps` are the numbers of the steps that its trainable spans wrote, in
+    order.
+    """
+
+    spans: tuple[Span, ...]
+    steps: tuple[int, ...]
+
+    @property
+    def ids(self) -> list[int]:
+        """All ids."""
+        return [token for span in self.spans for token in span.ids]
+
+    @property
+    def trainable(self) -> list[bool]:
+        """For each id, whether the policy sampled it."""
+        return [span.trainable for span in self.spans for _ in span.ids]
+
+    @property
+    def logprobs(self) -> list[float]:
+        """For each id its log-probability when it was sampled, 0.0 where the environment inserted it."""
+        return [value for span in self.spans for value in span.logprobs or (0.0,) * len(span.ids)]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """An episode with its tokens. `discarded` are the sampled spans of malformed replies."""
+
+    question: Question
+    episode: Episode
+    samples: tuple[Sample, ...]
+    discarded: tuple[Span, ...] = ()
+
+
+@config_class
+class RolloutLimits:
+    """`max_reply_tokens` per reply, `max_tokens` per sample; `temperature` and `top_p` of the sampling (a
+    policy gradient assumes 1 and 1).
+    """
+
+    max_reply_tokens: int = 256
+    max_tokens: int = 4096
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+async def rollout(
+    question: Question,
+    *,
+    model: TokenModel,
+    protocol: Protocol,
+    tokenizer: ChatTokenizer,
+    search: SearchFn,
+    limits: Limits,
+    tokens: RolloutLimits,
+    seed: int | None = None,
+    policy_version: int = 0,
+) -> Rollout:
+    """One episode for one question. Boundary errors are its status, as in `run_episode`; a sample that is
+    full ends it as `budget_then_answered`.
+    """
+    writer = TokenWriter(model, protocol, tokenizer, tokens=tokens, seed=seed, policy_version=policy_version)
+    episode = await run_episode(question.question, writer=writer, search=search, limits=limits)
+    return Rollout(question, episode, writer.finished(episode), tuple(writer.discarded))
+
+
+@dataclass(slots=True)
+class _Open:
+    """The sample that is being written: its spans, and how many assistant segments they hold."""
+
+    spans: list[Span] = field(default_factory=list)
+    replies: list[int] = field(default_factory=list)
+
+    def append(
+        self, ids: Sequence[int], *, trainable: bool, logprobs: Sequence[float] = (), version: int = 0
+    ) -> None:
+        if ids:
+            self.spans.append(Span(tuple(ids), trainable, tuple(logprobs), version))
+
+    def sample(self) -> Sample:
+        return Sample(tuple(self.spans), tuple(self.replies))
+
+
+class TokenWriter(StepWriter):
+    """Writes the steps of one episode through the token routes of a model."""
+
+    def __init__(
+        self,
+        model: TokenModel,
+        protocol: Protocol,
+        tokenizer: ChatTokenizer,
+        *,
+        tokens: RolloutLimits,
+        seed: int | None,
+        policy_version: int,
+    ) -> None:
+        self._model = model
+        self._protocol = protocol
+        self._tokenizer = tokenizer
+        self._tokens = tokens
+        self._seed = seed
+        self._version = policy_version
+        self._closed: list[Sample] = []
+        self._open = _Open()
+        self._retried = 0
+        self.discarded: list[Span] = []
+
+    @property
+    def concludes(self) -> bool:
+        """Whether the protocol draws a conclusion after each observation."""
+        return self._protocol.concludes
+
+    async def generate(
+        self,
+        question: str,
+        steps: Sequence[Step],
+        *,
+        n: int,
+        attempt: int,
+        functions: Sequence[str],  # noqa: ARG002 - a sampled token is never forbidden
+    ) -> Completion:
+        """The reply for step `n`: what the environment inserts is appended, then what the model samples.
+        Raises `ContextFullError` where the sample is full.
+        """
+        if attempt:  # what was sampled before was malformed
+            self.discarded.append(self._open.spans.pop())
+            self._open.replies.pop()
+        else:
+            self._insert(question, steps)
+        return await self._sample(n, attempt)
+
+    async def conclude(self, question: str, steps: Sequence[Step], *, n: int) -> Completion:
+        """The conclusion of step `n`."""
+        self._insert(question, steps)
+        reply = await self._sample(n, 0)
+        return Completion(
+            self._protocol.parse_conclusion(reply.text), reply.finish_reason, reply.usage, reply.think
+        )
+
+    def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
+        """The step in a reply."""
+        return self._protocol.parse(reply.text, think=reply.think, functions=functions)
+
+    def finished(self, episode: Episode) -> tuple[Sample, ...]:
+        """All samples. The last reply of a turn gets its terminator where the model did not write it."""
+        if episode.status is Status.FINISHED:
+            self._end_turn(episode.node.question, episode.steps)
+        samples = [*self._closed, self._open.sample()]
+        return tuple(sample for sample in samples if any(span.trainable for span in sample.spans))
+
+    def _chat(self, question: str, steps: Sequence[Step]) -> list[ChatTurn]:
+        return self._protocol.lay_out(self._protocol.turns(question, steps))
+
+    def _insert(self, question: str, steps: Sequence[Step]) -> None:
+        """Append what stands between the last reply and the next one, or begin a sample with its prompt."""
+        turns = self._chat(question, steps)
+        pieces = self._tokenizer.prompt_pieces(turns)
+        anew = self._protocol.layout is Layout.HISTORY_IN_USER_TURN
+        if anew or not self._open.spans:
+            if self._open.spans:
+                self._end_turn(question, steps)
+                self._closed.append(self._open.sample())
+                self._open = _Open()
+            self._open.append([token for piece in pieces for token in piece.ids], trainable=False)
+            return
+        last = max(at for at, piece in enumerate(pieces) if piece.trained)
+        self._append_after(pieces[last], [token for piece in pieces[last + 1 :] for token in piece.ids])
+
+    def _end_turn(self, question: str, steps: Sequence[Step]) -> None:
+        """Append the terminator of the last reply where the model did not write it."""
+        sample = self._protocol.samples(self._protocol.turns(question, steps))[-1]
+        trained = [piece for piece in self._tokenizer.pieces(sample) if piece.trained]
+        if trained:
+            self._append_after(trained[-1], [])
+
+    def _append_after(self, written: TokenPiece, inserted: list[int]) -> None:
+        """Append the end of what the model should have written, if it did not write it, and what follows."""
+        end, sampled = self._tokenizer.terminator(written.ids), self._open.spans[-1]
+        wrote = self._tokenizer.terminator(sampled.ids)
+        if (
+            wrote is not None and wrote != end
+        ):  # it ended its turn where the turn goes on, or with another token
+            self._open.spans[-1] = sampled._replace(ids=sampled.ids[:-1], logprobs=sampled.logprobs[:-1])
+        missing = [end] if end is not None and wrote != end else []
+        self._open.append([*missing, *inserted], trainable=False)
+
+    async def _sample(self, n: int, attempt: int) -> Completion:
+        prompt = [token for span in self._open.spans for token in span.ids]
+        room = min(self._tokens.max_reply_tokens, self._tokens.max_tokens - len(prompt))
+        if room <= 0:
+            raise ContextFullError(
+                f"the sample has {len(prompt)} tokens, the limit is {self._tokens.max_tokens}"
+            )
+        sampling = TokenSampling(
+            max_tokens=room,
+            temperature=self._tokens.temperature,
+            top_p=self._tokens.top_p,
+            seed=derive_seed(self._seed, n, attempt),
+            stop=(*self._protocol.stops, *self._protocol.closers),
+        )
+        reply = await self._model.generate_tokens(prompt, sampling=sampling)
+        keep = self._before_stop(reply.ids)
+        self._open.append(
+            reply.ids[:keep], trainable=True, logprobs=reply.logprobs[:keep], version=self._version
+        )
+        self._open.replies.append(n)
+        text = self._tokenizer.reply_text(reply.ids[:keep])
+        thinking = split_think(text)
+        return Completion(thinking.said, reply.finish_reason, reply.usage, think=thinking.think)
+
+    def _before_stop(self, ids: Sequence[int]) -> int:
+        """How many ids stand before a stop string that is no part of the reply."""
+        text = self._tokenizer.reply_text(ids)
+        cuts = [at for mark in self._protocol.stops if (at := text.find(mark)) >= 0]
+        if not cuts:
+            return len(ids)
+        keep = len(ids)
+        while keep and len(self._tokenizer.reply_text(ids[:keep])) > min(cuts):
+            keep -= 1
+        return keep
+
+
+def rollout_row(done: Rollout, advantages: Sequence[float]) -> dict[str, Any]:
+    """A row of a rollout file for training (`src_train.rollouts`), with one advantage per sample. Raises
+    `ValueError` unless there are as many advantages as samples.
+    """
+    return {
+        "question_id": done.question.id,
+        "samples": [
+            {
+                "ids": sample.ids,
+                "trainable": [int(each) for each in sample.trainable],
+                "logprobs": sample.logprobs,
+                "advantages": advantage,
+                "policy_version": max((s.policy_version for s in sample.spans if s.trainable), default=0),
+            }
+            for sample, advantage in zip(done.samples, advantages, strict=True)
+        ],
+    }

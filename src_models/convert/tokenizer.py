@@ -1,0 +1,121 @@
+"""The tokenizer of a GGUF model as a folder in the hub's layout, without torch: what token-exact rollouts,
+scoring and the loss mask need (`agent.tokenizer`).
+
+    python -m src_models.convert.tokenizer smollm2-135m .cache/models/smollm2-135m-tokenizer
+
+Byte-level BPE is what the models in use have (SmolLM2, Qwen2, Llama-3); any other kind is refused. The
+pre-tokenizers are those that llama.cpp names by `tokenizer.ggml.pre`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from src_core.errors import UserError, run_main
+from src_core.jsonl import write_atomic
+from src_models.llama_server import find_model
+
+_CONTROL, _USER_DEFINED = 3, 4  # llama.cpp's kinds of tokens
+_LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_SPLITS = {"qwen2": rf"{_LETTERS}|\p{{N}}{_REST}", "llama-bpe": rf"{_LETTERS}|\p{{N}}{{1,3}}{_REST}"}
+
+
+class _Facts(NamedTuple):
+    """What a GGUF file says of its tokenizer."""
+
+    pre: str
+    tokens: list[str]
+    kinds: list[int]
+    merges: list[str]
+    template: str
+    special: dict[str, int]
+
+
+def write_tokenizer(gguf: Path, folder: Path) -> None:
+    """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja`. Raises `UserError` for a
+    file without a byte-level BPE tokenizer.
+    """
+    facts = _read(gguf)
+    tokenizer = _tokenizer(gguf, facts)
+    names = {key: facts.tokens[number] for key, number in facts.special.items()}
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", **names}
+    write_atomic(folder / "tokenizer.json", tokenizer.to_str().encode())
+    write_atomic(folder / "tokenizer_config.json", json.dumps(config, indent=2).encode() + b"\n")
+    write_atomic(folder / "chat_template.jinja", facts.template.encode())
+
+
+def _read(path: Path) -> _Facts:
+    from gguf import GGUFReader  # reads all tensors' places: half a second
+
+    try:
+        fields = GGUFReader(str(path)).fields
+    except (ValueError, IndexError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}); fetch or make it again") from error
+
+    def value(key: str, default: Any = None) -> Any:
+        return fields[key].contents() if key in fields else default
+
+    if value("tokenizer.ggml.model") != "gpt2":
+        raise UserError(f"{path} has no byte-level BPE tokenizer; give the folder of its own tokenizer")
+    ids = {
+        f"{name}_token": value(f"tokenizer.ggml.{key}_token_id")
+        for name, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"), ("unk", "unknown"))
+    }
+    return _Facts(
+        pre=str(value("tokenizer.ggml.pre", "")),
+        tokens=list(value("tokenizer.ggml.tokens")),
+        kinds=list(value("tokenizer.ggml.token_type")),
+        merges=list(value("tokenizer.ggml.merges")),
+        template=str(value("tokenizer.chat_template", "")),
+        special={name: int(number) for name, number in ids.items() if number is not None},
+    )
+
+
+def _tokenizer(path: Path, facts: _Facts) -> Tokenizer:
+    merges = [(left, right) for left, _, right in (merge.partition(" ") for merge in facts.merges)]
+    vocabulary = {token: number for number, token in enumerate(facts.tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.pre_tokenizer = _pre_tokenizer(path, facts.pre)
+    tokenizer.decoder = decoders.ByteLevel()
+    if facts.pre == "qwen2":
+        tokenizer.normalizer = normalizers.NFC()
+    kinds = zip(facts.tokens, facts.kinds, strict=True)
+    added = [(token, kind) for token, kind in kinds if kind in (_CONTROL, _USER_DEFINED)]
+    tokenizer.add_tokens(
+        [AddedToken(token, normalized=False, special=kind == _CONTROL) for token, kind in added]
+    )
+    return tokenizer
+
+
+def _pre_tokenizer(path: Path, pre: str) -> Any:
+    if pre == "smollm":
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        return pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    if pre not in _SPLITS:
+        known = ", ".join(sorted(["smollm", *_SPLITS]))
+        raise UserError(
+            f"{path} splits text as {pre!r}; known are {known}: give the folder of its own tokenizer"
+        )
+    split = pre_tokenizers.Split(Regex(_SPLITS[pre]), behavior="isolated")
+    return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
+def main() -> None:
+    """Read the command line, write the folder."""
+    parser = argparse.ArgumentParser(description="the tokenizer of a GGUF model as a folder")
+    parser.add_argument("model", help="name in configs/models.yaml, or a GGUF file")
+    parser.add_argument("out", type=Path, help="folder to write")
+    chosen = parser.parse_args()
+    write_tokenizer(find_model(chosen.model), chosen.out)
+    sys.stderr.write(f"written: {chosen.out}\n")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,145 @@
+"""What an index build will do, checked before anything is made: the config, the backends, the space."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from src_core.config import config_class, dump
+from src_core.errors import UserError
+from src_retrieval.backends import options_of
+from src_retrieval.corpus import Corpus
+from src_retrieval.encoders.base import Encoder, EncoderOptions
+from src_retrieval.encoders.load import load_encoder
+from src_retrieval.layout import HYBRID, MANIFEST_VERSION, IndexLayout, Manifest
+from src_retrieval.sparse import sparse_backend, sparse_kinds
+from src_retrieval.sparse.base import SparseBackend
+from src_retrieval.vector import vector_backend, vector_kinds
+from src_retrieval.vector.base import VectorBackend
+
+GIGABYTE = 1e9
+BASE_MEMORY = 1 << 29
+
+
+@config_class
+class BuildConfig:
+    """What to build. `type` is a kind of vector index, a kind of word index, or `hybrid`, whose halves are
+    `dense` and `sparse`. `shape` and `sparse_options` hold the settings of the two backends. `keep_vectors`
+    keeps the float32 vectors of an index that does not search them. `chunk_rows` passages are encoded between
+    two saves.
+    """
+
+    corpus: str
+    index_dir: str
+    type: str = HYBRID
+    dense: str = "flat"
+    sparse: str = "bm25"
+    encoder: str = "e5-small"
+    overwrite: bool = False
+    keep_vectors: bool = False
+    chunk_rows: int = 2_000
+    encoding: EncoderOptions = EncoderOptions()
+    shape: dict[str, Any] = dataclasses.field(default_factory=dict)
+    sparse_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Vectors:
+    """The vector half of a build."""
+
+    kind: str
+    backend: VectorBackend
+    options: Any
+    encoder: Encoder
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Words:
+    """The word half of a build."""
+
+    kind: str
+    backend: SparseBackend
+    options: Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked build: what goes where, and what the manifest will say."""
+
+    config: BuildConfig
+    layout: IndexLayout
+    vectors: Vectors | None
+    words: Words | None
+
+    def manifest(self, corpus: Corpus, seconds: float) -> Manifest:
+        """The manifest of this build."""
+        return Manifest(
+            version=MANIFEST_VERSION,
+            type=self.config.type,
+            dense=self.vectors.kind if self.vectors else None,
+            sparse=self.words.kind if self.words else None,
+            encoder=self.vectors.encoder.identity if self.vectors else None,
+            rows=len(corpus),
+            corpus_path=self.config.corpus,
+            corpus_sha256=corpus.info.sha256,
+            library_version=self.vectors.backend.version() if self.vectors else "",
+            build_seconds=round(seconds, 3),
+            settings=dump(self.vectors.options) if self.vectors else {},
+        )
+
+
+def make_plan(config: BuildConfig) -> Plan:
+    """The plan of a config. Raises `UserError` for an unknown kind of index, encoder or setting."""
+    if config.chunk_rows < 1:
+        raise UserError("chunk_rows must be at least 1")
+    known = [HYBRID, *vector_kinds(), *sparse_kinds()]
+    if config.type not in known:
+        raise UserError(f"no index type is called {config.type!r}; there are: {', '.join(known)}")
+    dense = config.dense if config.type == HYBRID else config.type
+    sparse = config.sparse if config.type == HYBRID else config.type
+    vectors: Vectors | None = None
+    words: Words | None = None
+    if config.type not in sparse_kinds():
+        backend = vector_backend(dense)
+        options = options_of(backend.build_options, config.shape, where="shape")
+        vectors = Vectors(dense, backend, options, load_encoder(config.encoder, config.encoding))
+    if config.type not in vector_kinds():
+        own = sparse_backend(sparse)
+        words = Words(sparse, own, options_of(own.options, config.sparse_options, where="sparse_options"))
+    return Plan(config, IndexLayout(Path(config.index_dir)), vectors, words)
+
+
+def check_space(plan: Plan, corpus: Corpus) -> None:
+    """Refuse before hours of work when disk or memory cannot hold the result."""
+    disk, memory = 0, BASE_MEMORY
+    if plan.vectors is not None:
+        own = plan.vectors
+        dim = own.encoder.identity.dim
+        need = own.backend.need(own.kind, rows=len(corpus), dim=dim, options=own.options)
+        disk, memory = need.disk + len(corpus) * dim * 4, need.memory
+    if plan.words is not None:
+        disk += plan.words.backend.disk_need(corpus.info.size)
+    disk -= sum(path.stat().st_size for path in plan.layout.root.rglob("*") if path.is_file())
+    free = shutil.disk_usage(plan.layout.root).free
+    if disk > free:
+        raise UserError(
+            f"the index needs {disk / GIGABYTE:.1f} GB more on the disk of {plan.layout.root}, "
+            f"{free / GIGABYTE:.1f} GB are free; free some space or choose another index_dir"
+        )
+    available = memory_available()
+    if memory > available:
+        raise UserError(
+            f"building needs about {memory / GIGABYTE:.1f} GB of memory, {available / GIGABYTE:.1f} GB are "
+            "available; close other programs, or choose type=pq or type=ivf, which need least"
+        )
+
+
+def memory_available() -> int:
+    """Bytes that can be had without swapping."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,34 @@
+"""ONNX Runtime on a CPU.
+
+Spinning of its threads is off: on a machine that also runs a language model, spinning threads take the cores
+that the others need, and a stage waits between batches anyway.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from src_core.errors import UserError
+from src_models.machine import physical_cores
+
+
+def open_session(path: Path, threads: int) -> Any:
+    """A session over the model at `path`; `threads` 0 means all physical cores. Raises `UserError` for a
+    file that is no model.
+    """
+    import onnxruntime as ort
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    # ONNX Runtime's errors share no base class of their own.
+    unusable = (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.NotImplemented)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or physical_cores()
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except unusable as error:
+        raise UserError(f"{path} is not a usable ONNX model ({error}); fetch the model again") from error

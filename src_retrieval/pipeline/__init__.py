@@ -1,0 +1,1 @@
+"""Stages of a search, each on its own thread, and the pipeline that they make."""

@@ -1,0 +1,143 @@
+"""The base type of a reranker, its options, and what all rerankers share: batches of pairs by token
+budget.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from src_core.config import config_class
+from src_retrieval.encoders.base import Device
+from src_retrieval.results import FloatArray
+
+
+class Pair(NamedTuple):
+    """What a reranker judges: a query and the `contents` of a passage."""
+
+    query: str
+    passage: str
+
+
+class RerankPrecision(StrEnum):
+    """Which weights of a folder to run. `auto`: an ONNX file where there is one (int8 before fp32), else
+    torch.
+    """
+
+    AUTO = "auto"
+    INT8 = "int8"
+    FP32 = "fp32"
+    TORCH = "torch"
+
+
+@config_class
+class RerankOptions:
+    """The section `rerank` of a server. `type` is a module of `rerankers/`, `model` a folder in hub layout,
+    a hub name or a registry name. `top_n` candidates are retrieved (or as many as were asked for, if that
+    is more), all are scored, the best stay.
+
+    `max_length` (tokens of a pair) and `use_fp16` (on a GPU) are FlashRAG's `rerank_max_length` and
+    `rerank_use_fp16`. Instead of its `rerank_batch_size`, `batch_tokens` bounds the padded tokens of a
+    batch. A query is cut to `query_max_length` tokens, a passage to what the query leaves. `sigmoid` maps
+    the raw score (a logit, for most models) to 0 to 1, which changes no order. `max_batch` queries are
+    reranked together; `family` is for a bi-encoder whose folder does not say what it is; `threads` 0 means
+    all physical cores.
+    """
+
+    model: str
+    type: str = "cross_encoder"
+    top_n: Annotated[int, Field(ge=1)] = 20
+    max_length: Annotated[int, Field(ge=16)] = 512
+    query_max_length: Annotated[int, Field(ge=1)] = 128
+    batch_tokens: Annotated[int, Field(ge=1)] = 16_384
+    max_batch: Annotated[int, Field(ge=1)] = 8
+    sigmoid: bool = False
+    precision: RerankPrecision = RerankPrecision.AUTO
+    device: Device = Device.AUTO
+    use_fp16: bool = True
+    threads: int = 0
+    family: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RerankerIdentity:
+    """What decides the scores: the weights and the settings of the reranker."""
+
+    type: str
+    name: str
+    precision: str
+    sha256: str
+    max_length: int
+    query_max_length: int
+    sigmoid: bool
+
+
+class Reranker(ABC):
+    """Scores pairs of a query and a passage. Used by one thread at a time."""
+
+    identity: RerankerIdentity
+
+    @abstractmethod
+    def score(self, pairs: Sequence[Pair]) -> FloatArray:
+        """float32 [pairs], higher is better. The score of a pair depends neither on the other queries in
+        `pairs` nor on their order, but for rounding.
+        """
+
+
+class RerankerBackend(ABC):
+    """Loads the rerankers of its `kinds` (values of `rerank.type`)."""
+
+    kinds: tuple[str, ...]
+
+    @abstractmethod
+    def load(self, options: RerankOptions) -> Reranker:
+        """Raises `UserError` when the model cannot be had or is none."""
+
+
+def in_token_batches(
+    lengths: Sequence[int], budget: int, score: Callable[[list[int]], FloatArray]
+) -> FloatArray:
+    """Scores by batches of similar length, at most `budget` padded tokens each, put back in order."""
+    out = np.empty(len(lengths), dtype=np.float32)
+    for chosen in token_batches(lengths, budget):
+        out[chosen] = score(chosen)
+    return out
+
+
+def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Places in `lengths`, longest first, so that memory runs out at once or never. A single pair above the
+    budget is a batch of its own.
+    """
+    order = sorted(range(len(lengths)), key=lambda at: -lengths[at])
+    start = 0
+    while start < len(order):
+        size = max(1, budget // max(1, lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def query_by_query(pairs: Sequence[Pair], score: Callable[[Sequence[Pair]], FloatArray]) -> FloatArray:
+    """Scores that do not depend on who else asks: for weights whose activations are quantised together, which
+    takes one scale for a whole batch. Consecutive pairs of one query go together.
+    """
+    out = np.empty(len(pairs), dtype=np.float32)
+    start = 0
+    while start < len(pairs):
+        stop = start + 1
+        while stop < len(pairs) and pairs[stop].query == pairs[start].query:
+            stop += 1
+        out[start:stop] = score(pairs[start:stop])
+        start = stop
+    return out
+
+
+def sigmoid(logits: FloatArray) -> FloatArray:
+    """1 / (1 + exp(-x)), without overflow."""
+    half: FloatArray = np.float32(0.5) * (np.float32(1.0) + np.tanh(np.float32(0.5) * logits))
+    return half

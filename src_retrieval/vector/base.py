@@ -1,0 +1,89 @@
+"""The base types of a vector backend: what builds an index of vectors, opens it and searches it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src_core.errors import UserError
+from src_core.progress import Steps
+from src_retrieval.layout import IndexLayout
+from src_retrieval.results import Facts, FloatArray, Hits
+
+
+class Need(NamedTuple):
+    """Bytes."""
+
+    disk: int
+    memory: int
+
+
+class VectorIndex(ABC):
+    """An open index: vectors in, nearest rows out. Used by one thread at a time. `identity` holds what
+    decides the answers beyond the manifest (the kind, search settings); it goes into cache keys and
+    `/health`.
+    """
+
+    rows: int
+    dim: int
+    identity: Facts
+
+    @abstractmethod
+    def search(self, vectors: FloatArray, k: int) -> Hits:
+        """The `k` best rows for each of float32 [queries, dim]."""
+
+
+class VectorBackend(ABC):
+    """Builds and opens the indexes of its `kinds` (values of `type:` in the configs).
+
+    `build_options` and `search_options` are config classes: the sections `shape` of a build and `searching`
+    of a server.
+    """
+
+    kinds: tuple[str, ...]
+    build_options: type[Any]
+    search_options: type[Any]
+
+    @abstractmethod
+    def need(self, kind: str, *, rows: int, dim: int, options: Any) -> Need:
+        """What building takes beyond the vector file: disk for the index, memory at the peak."""
+
+    @abstractmethod
+    def build(
+        self, kind: str, layout: IndexLayout, vectors: NDArray[np.float32], options: Any, steps: Steps
+    ) -> None:
+        """Make the index of float32 [rows, dim]; each long step reports through `steps`. Raises `UserError`
+        when it cannot be built.
+        """
+
+    @abstractmethod
+    def open(self, kind: str, layout: IndexLayout, *, rows: int, dim: int, options: Any) -> VectorIndex:
+        """Open a built index. Raises `UserError` when a part is missing or of the wrong size."""
+
+    @abstractmethod
+    def keeps_vectors(self, kind: str) -> bool:
+        """Whether the index of `kind` searches the float32 vector file itself."""
+
+    @abstractmethod
+    def remove(self, layout: IndexLayout) -> None:
+        """Remove what an interrupted or replaced build left (not the vector file)."""
+
+    def version(self) -> str:
+        """The version of the library behind, for the manifest."""
+        return ""
+
+
+def map_vectors(path: Path, *, rows: int, dim: int, half: bool = False) -> NDArray[Any]:
+    """A raw vector file as a read-only map [rows, dim]. Raises `UserError` when the size does not fit."""
+    dtype = np.float16 if half else np.float32
+    expected = rows * dim * np.dtype(dtype).itemsize
+    found = path.stat().st_size if path.is_file() else None
+    if found != expected:
+        raise UserError(
+            f"{path} has {found} bytes instead of {expected}; build the index again with overwrite=true"
+        )
+    return np.memmap(path, dtype=dtype, mode="r", shape=(rows, dim))

@@ -1,0 +1,53 @@
+"""FAISS as a vector backend: exact (`flat`), graph (`hnsw`), inverted lists (`ivf`), 4-bit codes (`pq`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src_core.progress import Steps
+from src_retrieval.layout import IndexLayout
+from src_retrieval.vector.base import Need, VectorBackend, VectorIndex
+from src_retrieval.vector.faiss_build import DenseOptions, build_dense, need_of
+from src_retrieval.vector.faiss_index import DenseType, SearchOptions, load_faiss, open_dense
+
+
+class FaissBackend(VectorBackend):
+    """All kinds search by inner product."""
+
+    kinds = tuple(DenseType)
+    build_options = DenseOptions
+    search_options = SearchOptions
+
+    def need(self, kind: str, *, rows: int, dim: int, options: Any) -> Need:
+        """See `VectorBackend.need`."""
+        return need_of(DenseType(kind), rows=rows, dim=dim, options=options)
+
+    def build(
+        self, kind: str, layout: IndexLayout, vectors: NDArray[np.float32], options: Any, steps: Steps
+    ) -> None:
+        """See `VectorBackend.build`."""
+        build_dense(DenseType(kind), layout, vectors, options, steps)
+
+    def open(self, kind: str, layout: IndexLayout, *, rows: int, dim: int, options: Any) -> VectorIndex:
+        """See `VectorBackend.open`."""
+        return open_dense(layout, DenseType(kind), rows=rows, dim=dim, options=options)
+
+    def keeps_vectors(self, kind: str) -> bool:
+        """A flat index is the vector file."""
+        return kind == DenseType.FLAT
+
+    def remove(self, layout: IndexLayout) -> None:
+        """See `VectorBackend.remove`."""
+        for pattern in ("*.faiss", "*.tmp", "ivf.*", layout.half_vectors.name):
+            for path in layout.root.glob(pattern):
+                path.unlink()
+
+    def version(self) -> str:
+        """FAISS's own."""
+        return str(load_faiss().__version__)
+
+
+BACKEND = FaissBackend()

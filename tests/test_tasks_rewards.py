@@ -1,0 +1,74 @@
+"""Rewards, worked out by hand from R3-RAG's table (reference r3rag.md, 1.9)."""
+
+from __future__ import annotations
+
+import pytest
+
+from src_tasks.rewards import (
+    Ending,
+    FormatCosts,
+    OutcomeMetric,
+    R3Rewards,
+    format_reward,
+    outcome_reward,
+    process_rewards,
+    r3rag_rewards,
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "metric", "reward"),
+    [
+        ("the Velby", OutcomeMetric.EM, 1.0),
+        ("Velby town", OutcomeMetric.EM, 0.0),
+        ("Velby town", OutcomeMetric.F1, 2 / 3),
+        ("Velby town", OutcomeMetric.COVER_EM, 1.0),
+        ("Orrin", OutcomeMetric.COVER_EM, 0.0),
+        ("", OutcomeMetric.COVER_EM, 0.0),
+    ],
+)
+def test_an_outcome_pays_its_metric(answer: str, metric: OutcomeMetric, reward: float) -> None:
+    assert outcome_reward(answer, ["Velby", "Port Velby"], metric=metric) == pytest.approx(reward)
+
+
+def test_what_cannot_be_known_is_no_number() -> None:
+    assert outcome_reward("Velby", []) is None
+    assert process_rewards([["a"]], []) is None
+
+
+def test_no_answer_earns_nothing_even_from_a_gold_that_is_an_article() -> None:
+    assert outcome_reward(" ", ["A"]) == 0.0
+    assert outcome_reward("A", ["A"]) == 1.0
+
+
+def test_the_format_term() -> None:
+    assert format_reward(failures=0) == 0.0
+    assert format_reward(failures=0, fixes=3) == 0.0
+    assert format_reward(failures=1) == format_reward(failures=4) == -0.9
+    costs = FormatCosts(failure=0.5, fix=0.1, most=0.8)
+    assert format_reward(failures=1, fixes=2, costs=costs) == pytest.approx(-0.7)
+    assert format_reward(failures=2, fixes=2, costs=costs) == pytest.approx(-0.8)
+
+
+def test_a_search_is_paid_for_the_gold_passages_that_it_finds_first() -> None:
+    searches = [["x", "g1"], ["g1", "x"], ["g3", "g2", "g2"], []]
+    assert process_rewards(searches, ["g1", "g2", "g3", "g4", "g4"]) == [0.25, 0.0, 0.5, 0.0]
+    assert process_rewards([], ["g1"]) == []
+
+
+@pytest.mark.parametrize(
+    ("ending", "rewards"),
+    [
+        (Ending.CORRECT, [1.6, 0.8, 2.0]),
+        (Ending.INCORRECT, [0.8, 0.4, 0.0]),
+        (Ending.UNANSWERED, [0.9, 0.45]),
+        (Ending.MALFORMED, [1.0, 0.5, -0.9]),
+    ],
+)
+def test_r3rag_as_shipped(ending: Ending, rewards: list[float]) -> None:
+    assert r3rag_rewards([1.0, 0.5], ending) == pytest.approx(rewards)
+
+
+def test_the_numbers_of_r3rag_are_settings() -> None:
+    outcome_only = R3Rewards(correct_factor=0, incorrect_factor=0, unanswered_factor=0, malformed_factor=0)
+    assert r3rag_rewards([1.0, 0.5], Ending.CORRECT, numbers=outcome_only) == [0, 0, 2.0]
