@@ -55,7 +55,8 @@ elif has_slow_tests; then slow=1
 else slow=0; printf '== no slow tests here\n'; fi
 tests "pytest, usual suite"
 if [[ $SLOW != 0 ]]; then
-  if training_environment; then VENV=$VENV_TRAIN tests "pytest, training" tests/test_train_*.py tests/test_models_convert_*.py tests/test_retrieval_rerankers.py
+  if training_environment; then
+    VENV=$VENV_TRAIN tests "pytest, training" tests/test_train_*.py tests/test_models_convert_*.py tests/test_retrieval_rerankers.py
   else printf '== no training tests: %s could not be made\n' "$VENV_TRAIN"; fi
 fi
 if (( slow )); then tests "pytest, slow: the embedded models" -m slow; fi

@@ -14,7 +14,7 @@ case ${1:---help} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/train
 export VENV=${VENV_TRAIN:-.venv-train} TOKENIZERS_PARALLELISM=false
 NPROC=${NPROC:-1}
 arguments=()
-for argument in "$@"; do # a relative path to a config starts where the caller stands
+for argument in "$@"; do # a relative path to a config starts in the caller's folder
   [[ $argument == *=* || $argument == -* || ! -f $CALLER/$argument ]] || argument=$CALLER/$argument
   arguments+=("$argument")
 done

@@ -2,7 +2,7 @@
 # The small model from the question sets to its adapter, without a large model:  bash scripts/train_small.sh
 # Index, chains of the decomposition teacher with passages as observations, Qwen2.5-Coder-0.5B with LoRA. The result is
 # runs/sft-NAME/adapter; compare it with scripts/bench/trained.sh. It trains on nearly 900,000 tokens: an hour for
-# SmolLM2-135M on two cores, several hours for the 0.5B. The same command resumes an interrupted run.
+# SmolLM2-135M on two cores, several for the 0.5B, and the same command resumes a run that was stopped.
 #   CONFIG=configs/train/smollm2-135m-cpu.yaml NAME=tiny bash scripts/train_small.sh [key=value …]    another model
 #   CHAINS="2wikimultihopqa:330 2wikimultihopqa:-1:4 …"    how many chains of each set are trained on (-1: all), and with
 #                     how many searches at least
@@ -47,5 +47,5 @@ for one in "${chains[@]}"; do construct "$NAME-${one%%:*}" "$one" build_conv.n_s
 for one in "${reader[@]}"; do
   construct "$NAME-${one%%:*}-reader" "$one" build_conv.n_sample=400 export.reader_passage_chars=300
 done
-bash deploy/stop.sh retriever # training needs the whole machine
+bash deploy/stop.sh retriever # training has the machine to itself
 bash scripts/train.sh "$CONFIG" "train=[${train%,}]" run_name="sft-$NAME" "$@"

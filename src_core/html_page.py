@@ -2,7 +2,8 @@
 
 What people and models wrote is data inside the page: JSON without a single `<`, put on screen as text only. A
 Content-Security-Policy allows the page's own script and style by their hashes and nothing else, so that even
-a mistake there could not run or fetch anything.
+a mistake there could not run or fetch anything. Before its own script and style stand those that all pages
+share (`page/parts.js`, `page/parts.css`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import base64
 import hashlib
 import html
 import json
+from pathlib import Path
 from typing import Any
 
 import orjson
 
+PARTS = Path(__file__).resolve().parent / "page"  # what all pages share
 _NOT_IN_A_SCRIPT = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
@@ -23,6 +26,8 @@ def fill_page(template: str, *, title: str, style: str, script: str, data: Any) 
     as UTF-8. `title` is any text; `style` and `script` are the page's own files; `data` is what `inert_json`
     takes.
     """
+    style = (PARTS / "parts.css").read_text(encoding="utf-8") + style
+    script = (PARTS / "parts.js").read_text(encoding="utf-8") + script
     values = {
         "csp": f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'",

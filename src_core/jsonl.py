@@ -5,6 +5,7 @@ read.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -81,6 +82,46 @@ class JsonlWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+
+class LineSpool:
+    """Lines (without newlines) that are written once and read again, in a nameless file in `folder`: what
+    has to be counted or drawn from before it can be written in its place. Raises `UserError` on a full
+    disk.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
+        self._count = 0
+
+    def append(self, line: bytes) -> None:
+        """Add one line."""
+        try:
+            self._file.write(line + b"\n")
+        except OSError as error:
+            raise UserError(
+                f"could not write in {self._folder}: {error.strerror}; free some space and run this again"
+            ) from error
+        self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[bytes]:
+        """All lines in order."""
+        self._file.seek(0)
+        for line in self._file:
+            yield line[:-1]
+
+    def __enter__(self) -> LineSpool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._file.close()
 
 
 def drop_torn_tail(path: Path) -> int:

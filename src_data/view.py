@@ -78,8 +78,8 @@ def choose(entries: Iterator[Entry], config: ViewConfig, *, n: int) -> list[Entr
 def fits(entry: Entry, config: ViewConfig) -> bool:
     """Whether an entry meets every condition."""
     question = entry.chain.question if entry.chain else None
-    verdict = entry.verdict
-    outcome = ("kept" if verdict.kept else verdict.reason) if verdict else ""
+    result = entry.result
+    outcome = ("kept" if result.kept else result.reason) if result else ""
     return (
         (not config.id or (question is not None and question.id == config.id))
         and (not config.text or (question is not None and config.text.lower() in question.question.lower()))
@@ -90,7 +90,7 @@ def fits(entry: Entry, config: ViewConfig) -> bool:
 
 
 def print_entry(entry: Entry, console: Console) -> None:
-    """One conversation in colour, with where it comes from and its verdict; control characters are not
+    """One conversation in colour, with where it comes from and its result; control characters are not
     obeyed.
     """
     console.rule(style="dim")
@@ -101,13 +101,13 @@ def print_entry(entry: Entry, console: Console) -> None:
         console.print(_line("From: ", "dim", origin))
         for line in trajectory_lines(entry.chain):
             console.print(line)
-    verdict = entry.verdict
-    if verdict and verdict.kept:
+    result = entry.result
+    if result and result.kept:
         known = entry.chain is not None and entry.chain.question.answers
-        score = f"F1 {verdict.f1:.2f}" if known else "no gold known"
+        score = f"F1 {result.f1:.2f}" if known else "no gold known"
         console.print(_line("Kept", "bold green", f" ({score})"))
-    elif verdict:
-        console.print(_line(f"Refused: {verdict.reason} ", "bold red", verdict.detail))
+    elif result:
+        console.print(_line(f"Refused: {result.reason} ", "bold red", result.detail))
 
 
 def _line(label: str, style: str, body: str) -> Text:

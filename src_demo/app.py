@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from src_core.html_page import PARTS
 from src_core.http_server import RequestError
 from src_demo.config import DemoConfig
 from src_demo.guards import HEADERS, Asked, Guard, asked
@@ -153,10 +154,10 @@ async def read_body(receive: Receive, *, limit: int) -> bytes:
 
 
 def page_files() -> dict[str, Reply]:
-    """The files of the page by their path; `/` is `index.html`."""
+    """The files of the page and the parts that all pages share, by their path; `/` is `index.html`."""
     found = {
         f"/{path.name}": Reply(200, path.read_bytes(), _TYPES[path.suffix])
-        for path in sorted(_PAGE.iterdir())
+        for path in sorted([*_PAGE.iterdir(), *PARTS.iterdir()])
         if path.suffix in _TYPES
     }
     found["/"] = found.pop("/index.html")

@@ -119,7 +119,8 @@ class Runs:
         run.stop()
 
     async def _work(self, wanted: RunRequest, emit: Emit) -> None:
-        method = load_method(wanted.method)
+        own = self._config.method_settings if wanted.method == self._config.method else {}
+        method = load_method(wanted.method, own)
         if problems := await self._watch.problems(needs_search=method.needs_search):
             emit(error_event(problems))
             return

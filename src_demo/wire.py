@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from src_core.http_server import RequestError
-from src_core.types import Search, Step, Trajectory, to_json
+from src_core.page_step import page_scores, page_step, page_usage
+from src_core.types import Step, Trajectory, to_json
 from src_demo.config import DemoConfig
 from src_infer.methods import method_names
 
@@ -60,17 +61,16 @@ def run_request(body: bytes, config: DemoConfig) -> RunRequest:
 
 def draft_event(step: Step) -> Event:
     """A step whose search is not yet made."""
-    return Event("draft", _thought(step))
+    return Event("draft", page_step(step))
 
 
 def step_event(step: Step) -> Event:
     """A whole step, with the passages behind its observation."""
     passages = [
-        {"id": passage.id, "title": passage.title, "text": passage.text, "scores": passage.scores}
+        {"id": passage.id, "title": passage.title, "text": passage.text, "scores": page_scores(passage)}
         for passage in step.passages
     ]
-    seen = {"observation": step.observation, "passages": passages, "repeated": step.repeated}
-    return Event("step", {**_thought(step), **seen, "seconds": step.seconds})
+    return Event("step", page_step(step, passages))
 
 
 def answer_event(trajectory: Trajectory) -> Event:
@@ -83,25 +83,12 @@ def error_event(sentence: str, trajectory: Trajectory | None = None) -> Event:
     return Event("error", {"sentence": sentence, **(_outcome(trajectory) if trajectory else {})})
 
 
-def _thought(step: Step) -> dict[str, Any]:
-    return {
-        "n": step.n,
-        "thought": step.thought,
-        "think": step.think,
-        "function": step.action.function,
-        "argument": step.action.query if isinstance(step.action, Search) else step.action.answer,
-        "parse_failures": step.parse_failures,
-    }
-
-
 def _outcome(trajectory: Trajectory) -> dict[str, Any]:
     return {
         "status": trajectory.status.value,
         "searches": trajectory.searches,
         "seconds": trajectory.seconds,
-        "calls": trajectory.usage.calls,
-        "prompt_tokens": trajectory.usage.prompt_tokens,
-        "completion_tokens": trajectory.usage.completion_tokens,
+        "usage": page_usage(trajectory.usage),
         "trajectory": to_json(trajectory).decode(),
     }
 

@@ -48,7 +48,9 @@ class RuntimeConfig:
     `agent` writes the steps in the text format `protocol` (a name of `src_core/protocols` or the path of a
     file), `reader` answers sub-queries and the question from passages. `retriever` is a URL or `toy:CORPUS`
     (in memory, for tests). `thinks`: the agent's replies begin with a think block. `deterministic` sets
-    every temperature to 0. `in_flight` is how many questions run at once.
+    every temperature to 0. `in_flight` is how many questions run at once. `trained` is the folder of the
+    model or adapter that the agent serves: the prompt that its `training.json` records must be the run's
+    ("": not compared).
     """
 
     agent: Endpoint = Endpoint()

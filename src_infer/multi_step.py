@@ -63,7 +63,7 @@ class Prompted(Protocol):
     `turns` gives question and steps in the published schema, whose observations alone are shortened where
     room is short; they fill the slots of `template`: `{question}`, `{context}` (the observations),
     `{thoughts}` (what the assistant said), `{transcript}` (both, in order) and further `slots`. `parse`
-    reads a reply.
+    reads a reply, with its think block where `reads_think` says so (some models search while they think).
     """
 
     name = "prompted"
@@ -96,10 +96,9 @@ class Prompted(Protocol):
     def parse(
         self, text: str, *, think: str = "", functions: Sequence[str] = FUNCTIONS
     ) -> ParsedStep | ParseError:
-        """See the class; a think block is given back to its reply, since some models search while they
-        think.
-        """
-        return self._parse(join_think(think, text, compact=True)[:MAX_REPLY], functions)
+        """See the class."""
+        whole = join_think(think, text, compact=True) if self._reads_think else text
+        return self._parse(whole[:MAX_REPLY], functions)
 
     def render_history(self, turns: Sequence[Turn]) -> str:
         """The prompt with its slots filled in."""
@@ -117,11 +116,7 @@ class Prompted(Protocol):
 
 
 def reader_policy(runtime: Runtime, protocol: Protocol, *, logprobs: bool = False) -> Policy:
-    """The answer LLM as the model that writes the steps, with the run's sampling. Raises `ValueError` where
-    the run has none.
-    """
-    if runtime.reader is None:
-        raise ValueError("this method needs the answer LLM")
+    """The answer LLM as the model that writes the steps, with the run's sampling."""
     return replace(
         runtime.policy, model=runtime.reader, protocol=protocol, constrain=Constrain.OFF, logprobs=logprobs
     )

@@ -63,13 +63,14 @@ class Policy(StepWriter):
         """
         protocol = self.protocol
         turns = protocol.turns(question, steps)
+        whole = protocol.messages(turns)
         # What the protocol adds to the turns: system prompt, tags, instructions.
-        around = sum(len(message["content"]) for message in protocol.messages(turns)) - size_of(turns)
+        around = sum(len(message["content"]) for message in whole) - size_of(turns)
         room = int(self.prompt_tokens * CHARS_PER_TOKEN) - around
         return await chat_within_context(
             self.model,
             truncation_candidates(turns, max_chars=room),
-            render=protocol.messages,
+            render=lambda form: whole if form == turns else protocol.messages(form),
             sampling=step_sampling(self.sampling, question, steps, n=n, attempt=attempt, part=part),
             prompt_tokens=self.prompt_tokens,
             stop=(*protocol.stops, *protocol.closers),

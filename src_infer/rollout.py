@@ -146,7 +146,6 @@ class TokenWriter(StepWriter):
         self._version = policy_version
         self._closed: list[Sample] = []
         self._open = _Open()
-        self._retried = 0
         self.discarded: list[Span] = []
 
     @property

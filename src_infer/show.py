@@ -46,7 +46,7 @@ class StepPrinter:
 
 
 def step_lines(step: Step) -> list[Text]:
-    """Thought, action, observation and where it came from, as coloured lines."""
+    """Thought, action, observation, where it came from and what was concluded, as coloured lines."""
     lines = []
     if step.thought:
         lines.append(_line(f"Thought {step.n}: ", "bold cyan", step.thought, "cyan"))
@@ -56,6 +56,8 @@ def step_lines(step: Step) -> list[Text]:
     if step.passages:
         names = "; ".join(f"{passage.title or '(untitled)'} [{passage.id}]" for passage in step.passages)
         lines.append(_line("  from: ", "dim", names, "dim"))
+    if step.conclusion:
+        lines.append(_line(f"Conclusion {step.n}: ", "bold blue", step.conclusion, "blue"))
     return lines
 
 

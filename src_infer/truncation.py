@@ -65,9 +65,9 @@ def truncation_candidates(turns: Sequence[Turn], *, max_chars: int) -> Iterator[
     """The turns cut to `max_chars`, then by a fifth more each time, down to their shortest form. Raises
     `ContextFullError` as `fit_turns` does.
     """
-    least = size_of(_shortened(turns, max_chars=0))
     fitted = fit_turns(turns, max_chars=max_chars)
     yield fitted
+    least = size_of(_shortened(turns, max_chars=0))  # after the first form, which is nearly always enough
     while (size := size_of(fitted)) > least:
         fitted = fit_turns(turns, max_chars=max(least, int(_SHRINK * size)))
         yield fitted
@@ -87,17 +87,17 @@ def fit_turns(turns: Sequence[Turn], *, max_chars: int) -> list[Turn]:
 
 
 def _shortened(turns: Sequence[Turn], *, max_chars: int) -> list[Turn]:
-    """The turns, shortened until they fit or nothing is left to shorten."""
-    fitted = [dict(turn) for turn in turns]
+    """The turns, shortened until they fit or nothing is left to shorten. Those given are not changed."""
+    fitted = list(turns)
     size = size_of(fitted)
     for length in _SHORT:
-        for turn in fitted:
+        for at, turn in enumerate(fitted):
             if size <= max_chars:
                 return fitted
             if turn["role"] == "observation" and len(turn["content"]) > length:
                 cut = shorten(turn["content"], length)
                 size -= len(turn["content"]) - len(cut)
-                turn["content"] = cut
+                fitted[at] = {**turn, "content": cut}
     return fitted
 
 

@@ -19,7 +19,6 @@ import numpy as np
 from src_core.chat_tokenizer import ChatTokenizer, Encoded
 from src_core.conversations import plain_protocol, without_nulls
 from src_core.errors import UserError
-from src_core.protocols import load_protocol
 from src_core.protocols.base import Protocol
 from src_core.protocols.chat import Chat
 from src_core.protocols.records import ChatTurn, Layout, PromptStyle
@@ -32,6 +31,7 @@ from src_train.rows import (
     draw,
     encode_at,
     no_progress,
+    protocol_of,
     require_rows,
 )
 
@@ -135,7 +135,7 @@ def encode_pair(
     the template cannot carry a side, or when it does not begin both with the ids that inference would send.
     """
     try:
-        protocol = load_protocol(pair.format, None if pair.format == Chat.name else style)
+        protocol = protocol_of(pair.format, style)
         prompt = np.asarray(encoder.prompt_ids(protocol.lay_out(pair.prompt)), dtype=np.int32)
     except (UserError, ValueError) as error:
         raise UserError(f"{place} cannot be trained on: {error}") from error

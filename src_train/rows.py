@@ -15,6 +15,7 @@ from src_core.chat_tokenizer import ChatTokenizer, Encoded, EncodeError
 from src_core.conversations import Conversation, plain_protocol, read_conversations
 from src_core.errors import UserError
 from src_core.protocols import load_protocol
+from src_core.protocols.base import Protocol
 from src_core.protocols.chat import Chat
 from src_core.protocols.records import ChatTurn, Layout, PromptStyle
 from src_train.config import DataFile
@@ -168,13 +169,21 @@ def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[_Sample]
         place = f"{file.path}:{conversation.place}"
         if conversation.problem:
             raise UserError(
-                f"{place} is no conversation of the format {conversation.format}: {conversation.problem}"
+                f"{place} cannot be trained on: no conversation of the format {conversation.format}: "
+                f"{conversation.problem}"
                 f"{_hint(conversation)}"
             )
-        protocol = load_protocol(conversation.format, None if conversation.format == Chat.name else style)
+        protocol = protocol_of(conversation.format, style)
         for number, sample in enumerate(protocol.samples(conversation.messages), start=1):
             several = protocol.layout is Layout.HISTORY_IN_USER_TURN
             yield _Sample(f"{place}, step {number}" if several else place, conversation.format, sample)
+
+
+def protocol_of(name: str, style: PromptStyle) -> Protocol:
+    """The protocol of a row, with the run's prompt style unless it is a plain conversation. Raises
+    `UserError` for an unknown one.
+    """
+    return load_protocol(name, None if name == Chat.name else style)
 
 
 def _searches(conversation: Conversation) -> int:

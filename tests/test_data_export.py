@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections import Counter
 from dataclasses import replace
@@ -16,11 +17,12 @@ from rich.console import Console
 
 from src_core.conversations import read_conversations
 from src_core.errors import UserError
+from src_core.jsonl import LineSpool
 from src_core.protocols.rearag import ReaRag, parse_step
 from src_core.protocols.records import PromptStyle
 from src_core.think import split_think
 from src_data.exporting.export import ExportConfig, ExportReport, chain_turns, export_run, side_of
-from src_data.exporting.general import GeneralConfig, count_general, read_general, sample_general
+from src_data.exporting.general import General, GeneralConfig, general_rows, read_general, sample_general
 from src_data.filters.filter_trajectory import FilterConfig
 from src_data.postprocess import Finished, finish_run, print_finished
 
@@ -29,6 +31,10 @@ STYLE = PromptStyle()
 
 def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def general_in(config: GeneralConfig) -> General:
+    return read_general(config, LineSpool(Path(config.path).parent))
 
 
 def run_of(folder: Path, n: int) -> Path:
@@ -165,9 +171,9 @@ def sharegpt(folder: Path) -> Path:
 
 
 def test_general_layouts_become_one_and_odd_rows_are_counted(tmp_path: Path) -> None:
-    count = count_general(GeneralConfig(path=str(sharegpt(tmp_path)), n=12))
-    assert (count.usable, count.taken) == (30, 12)
-    assert count.skipped == dict(Counter(problem for _, problem in ODD))
+    general = general_in(GeneralConfig(path=str(sharegpt(tmp_path)), n=12))
+    assert (general.counts.usable, general.counts.taken) == (30, 12)
+    assert general.counts.skipped == dict(Counter(problem for _, problem in ODD))
     published = {"messages": ReaRag(STYLE).turns("Who?", chain().steps)}
     others = [
         {
@@ -183,7 +189,7 @@ def test_general_layouts_become_one_and_odd_rows_are_counted(tmp_path: Path) -> 
     ]
     path = tmp_path / "other.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in others) + "nonsense\n")
-    found = list(read_general(path))
+    found = list(general_rows(path))
     assert [row.problem for row in found] == ["", "", "", "not valid JSON"]
     assert found[0].row.turns == [
         {"role": "user", "content": "Be brief.\n\nHello"},
@@ -220,17 +226,17 @@ def test_sampling_takes_exactly_n_distinct_rows(
     tmp_path_factory: pytest.TempPathFactory, n: int, seed: int
 ) -> None:
     path = sharegpt(tmp_path_factory.mktemp("general"))
-    count = count_general(GeneralConfig(path=str(path), n=n))
-    taken = [row.turns[0]["content"] for row in sample_general(count, seed=seed)]
+    general = general_in(GeneralConfig(path=str(path), n=n))
+    taken = [row.turns[0]["content"] for row in sample_general(general, seed=seed)]
     assert len(taken) == len(set(taken)) == min(n, 30)
     assert taken == sorted(taken, key=lambda text: int(text.split()[1]))
-    again = [row.turns[0]["content"] for row in sample_general(count, seed=seed)]
+    again = [row.turns[0]["content"] for row in sample_general(general, seed=seed)]
     assert taken == again
 
 
 def test_sampling_favours_no_place(tmp_path: Path) -> None:
-    count = count_general(GeneralConfig(path=str(sharegpt(tmp_path)), n=10))
-    hits = Counter(t.turns[0]["content"] for seed in range(300) for t in sample_general(count, seed=seed))
+    general = general_in(GeneralConfig(path=str(sharegpt(tmp_path)), n=10))
+    hits = Counter(t.turns[0]["content"] for seed in range(300) for t in sample_general(general, seed=seed))
     assert len(hits) == 30
     assert min(hits.values()) > 60
     assert max(hits.values()) < 140
@@ -253,3 +259,27 @@ def test_nothing_kept_is_an_empty_export(tmp_path: Path) -> None:
     assert json.loads(done.export.conversations.read_bytes()) == []
     assert done.export.train_file.read_bytes() == done.export.provenance.read_bytes() == b""
     assert export_run(done.paths, ExportConfig(), ReaRag(STYLE)).train == 0
+
+
+def test_each_input_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: Counter[str] = Counter()
+
+    def counting(module: str, name: str) -> None:
+        original = getattr(importlib.import_module(module), name)
+
+        def counted(path: Path) -> Any:
+            reads[path.name] += 1
+            return original(path)
+
+        monkeypatch.setattr(f"{module}.{name}", counted)
+
+    run = run_of(tmp_path / "run", 20)
+    done = finish_run(run, clean=FilterConfig(), export=ExportConfig(), protocol=ReaRag(STYLE))
+    config = ExportConfig(
+        validation_share=0.3, reader_passage_chars=100, general=(GeneralConfig(path=str(sharegpt(tmp_path))),)
+    )
+    counting("src_data.exporting.export", "read_filtered")
+    counting("src_data.exporting.general", "file_rows")
+    report = export_run(done.paths, config, ReaRag(STYLE))
+    assert report.general_train + report.general_validation == 30
+    assert reads == {done.paths.kept.name: 1, Path(config.general[0].path).name: 1}

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from rich.console import Console
 from src_core.errors import UserError
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
-from src_core.types import Trajectory
+from src_core.types import DirectAnswer, Step, Trajectory
 from src_data.filters.filter_run import filter_run
 from src_data.filters.filter_trajectory import FilterConfig, FilterResult
 from src_data.view import ViewConfig, choose, print_entry
@@ -41,8 +42,8 @@ def evil_chain(text: str = EVIL) -> Trajectory:
 
 
 def page_of(tmp_path: Path, *chains: Trajectory, title: str = "Chains") -> str:
-    verdict = FilterResult(False, "unsupported", EVIL, 0.5)
-    write_page(tmp_path / "p.html", (Entry(made, verdict, "", "line 1") for made in chains), title=title)
+    result = FilterResult(False, "unsupported", EVIL, 0.5)
+    write_page(tmp_path / "p.html", (Entry(made, result, "", "line 1") for made in chains), title=title)
     return (tmp_path / "p.html").read_text("utf-8")
 
 
@@ -84,7 +85,7 @@ def test_any_text_comes_back_as_data(page_folder: Path, elements: int, text: str
     page = Page(page_of(page_folder, evil_chain(text or "x")))
     assert len(page.tags) == elements
     data = json.loads(page.text_of("script", 0))
-    assert data[0]["steps"][0]["seen"] == (text or "x")
+    assert data[0]["steps"][0]["observation"] == (text or "x")
 
 
 def test_the_policy_allows_the_pages_own_parts_and_nothing_else(tmp_path: Path) -> None:
@@ -108,8 +109,10 @@ def test_the_policy_allows_the_pages_own_parts_and_nothing_else(tmp_path: Path) 
 
 JS_CHECK = """
 const fs = require("fs");
-const code = fs.readFileSync(process.argv[1], "utf8");
-const { matches, hay, pieces, counts } = new Function(code + "; return { matches, hay, pieces, counts };")();
+const code = process.argv.slice(1).map((path) => fs.readFileSync(path, "utf8")).join("");
+const names = "{ matches, hay, wordsOf, wordPattern, cut, counts }";
+const { matches, hay, wordsOf, wordPattern, cut, counts } = new Function(`${code}; return ${names};`)();
+const pieces = (text, words) => cut(text, wordPattern(words));
 const chains = JSON.parse(fs.readFileSync(0, "utf8"));
 for (const chain of chains) chain.hay = hay(chain);
 const state = { source: "", teacher: "", outcome: "", words: [] };
@@ -118,27 +121,31 @@ console.log(JSON.stringify([
   n({}), n({ outcome: "kept" }), n({ outcome: "unsupported", words: ["verdi"] }),
   n({ words: ["busseto", "verdi"] }),
   n({ source: "nowhere" }), n({ words: ["$&(["] }),
-  pieces("a (b) B", ["b"]), pieces("a", []), pieces("x.y", ["."]), counts(chains, "outcome"),
+  pieces("a (b) B", ["b"]), pieces("a", []), pieces("x.y", ["."]),
+  wordsOf('Verdi "born in"'), counts(chains, "outcome"),
 ]));
 """
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no node to run the page's script")
 def test_filters_and_search(tmp_path: Path) -> None:
-    verdicts = [FilterResult(True, "", "", 1.0), FilterResult(False, "unsupported", "x", 0.0), None]
-    entries = [Entry(chain(), verdict, "", "line 1") for verdict in verdicts]
+    results = [FilterResult(True, "", "", 1.0), FilterResult(False, "unsupported", "x", 0.0), None]
+    entries = [Entry(chain(), result, "", "line 1") for result in results]
     entries.append(Entry(None, FilterResult(False, "unreadable", "torn", 0.0), "torn row $&([", "line 9"))
     write_page(tmp_path / "p.html", entries, title="t")
     data = Page((tmp_path / "p.html").read_text("utf-8")).text_of("script", 0)
-    script = ROOT / "src_data" / "viewing" / "page" / "view.js"
-    done = subprocess.run(["node", "-e", JS_CHECK, str(script)], input=data, capture_output=True, text=True)
+    scripts = [ROOT / "src_core" / "page" / "parts.js", ROOT / "src_data" / "viewing" / "page" / "view.js"]
+    done = subprocess.run(
+        ["node", "-e", JS_CHECK, *map(str, scripts)], input=data, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [
         *(4, 1, 1, 3, 0, 1),
-        [["a (", False], ["b", True], [") ", False], ["B", True], ["", False]],
+        [["a (", False], ["b", True], [") ", False], ["B", True]],
         [["a", False]],
         [["x", False], [".", True], ["y", False]],
-        [["kept", 1], ["unsupported", 1], ["not judged", 1], ["unreadable", 1]],
+        ["verdi", "born in"],
+        [["kept", 1], ["unsupported", 1], ["not filtered", 1], ["unreadable", 1]],
     ]
 
 
@@ -162,7 +169,7 @@ def run_of(tmp_path: Path) -> Path:
 def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     assert len(list(read_entries(run))) == 7
-    assert [entry.verdict for entry in read_entries(run / "trajectories.jsonl")] == [None] * 7
+    assert [entry.result for entry in read_entries(run / "trajectories.jsonl")] == [None] * 7
     published = [
         {"messages": ReaRag(PromptStyle()).turns("Who?", chain().steps)},
         {"messages": [{"role": "user"}]},
@@ -223,6 +230,20 @@ def test_the_terminal_obeys_nothing_in_a_chain(tmp_path: Path) -> None:
     assert "[bold]x[/bold]" in plain
     assert "Refused: answer_f1" in plain
     assert "Kept (F1 1.00)" in plain
+
+
+def test_the_terminal_shows_direct_answers_and_conclusions() -> None:
+    console = Console(record=True, width=200)
+    made = chain(
+        replace(search(1, "Who composed Aida?", "It was Verdi."), conclusion="Giuseppe Verdi"),
+        Step(2, "I know.", DirectAnswer("In which country is Busseto?", "Italy")),
+        finish(3, "Le Roncole"),
+    )
+    print_entry(Entry(made, None, "", "line 1"), console)
+    shown = console.export_text()
+    assert "Observation 1: It was Verdi.\n  from: Title [p1]\nConclusion 1: Giuseppe Verdi\n" in shown
+    assert '"sub_question": "In which country is Busseto?", "answer": "Italy"' in shown
+    assert "Conclusion 2" not in shown
 
 
 def view(*arguments: str, cwd: Path, venv: Path | str) -> subprocess.CompletedProcess[str]:

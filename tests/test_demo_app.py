@@ -63,7 +63,7 @@ def test_a_run_tells_its_drafts_steps_and_answer_in_order(tmp_path: Path) -> Non
     trajectory = trajectory_from_json(answer["trajectory"])
     assert trajectory.status is Status.FINISHED
     assert [step.n for step in trajectory.steps] == [1, 2, 3]
-    assert answer["completion_tokens"] == trajectory.usage.completion_tokens > 0
+    assert answer["usage"][2] == trajectory.usage.completion_tokens > 0
 
 
 @pytest.mark.parametrize(
@@ -274,6 +274,8 @@ def test_unknown_places_are_told(shared: Shared) -> None:
 def test_every_reply_carries_the_rules_of_the_page(shared: Shared) -> None:
     for path in (
         "/",
+        "/parts.css",
+        "/parts.js",
         "/demo.css",
         "/demo.js",
         "/stream.js",
@@ -310,9 +312,9 @@ def test_the_page_holds_no_inline_code_and_asks_for_its_own_files_only() -> None
             if attributes.get(name):
                 assert attributes[name] in files
     scripts = [attributes for tag, attributes in page.tags if tag == "script"]
-    assert [script["src"] for script in scripts] == ["/demo.js"]
+    assert [script["src"] for script in scripts] == ["/parts.js", "/demo.js"]
     ids = {attributes["id"] for _, attributes in page.tags if attributes.get("id")}
-    for path in ("/demo.js", "/render.js", "/stream.js"):
+    for path in ("/parts.js", "/demo.js", "/render.js", "/stream.js"):
         code = files[path].body.decode()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Storage", code)
         assert set(re.findall(r'byId\("(\w[\w-]*)"\)', code)) <= ids
@@ -414,7 +416,7 @@ def test_a_mistake_of_ours_is_an_event_without_its_traceback(
     async def broken(question: Any, runtime: Any) -> Any:
         raise KeyError("/root/secret/path")
 
-    monkeypatch.setattr("src_demo.runs.load_method", lambda name: Method(broken, None, "", True))
+    monkeypatch.setattr("src_demo.runs.load_method", lambda name, settings: Method(broken, None, "", True))
     events = asyncio.run(events_of(tmp_path))
     assert kinds(events) == ["run", "models", "error"]
     assert events[-1].data == {"sentence": "The run failed by an error in this server; see logs/demo.log."}

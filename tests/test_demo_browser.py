@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,18 @@ from helpers_demo import Gate, demo_config, served
 from helpers_llm import PATIENCE, FakeLLM, item_of
 
 from src_core.protocols.rearag import render_step
-from src_core.types import Finish, Search, trajectory_from_json
+from src_core.types import (
+    DirectAnswer,
+    Finish,
+    Question,
+    Search,
+    Status,
+    Step,
+    Trajectory,
+    trajectory_from_json,
+)
+from src_infer.methods import Method
+from src_infer.runtime import Runtime
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -128,11 +140,11 @@ def says(tab: Any, selector: str, text: str) -> None:
 
 def answers(tab: Any, text: str | re.Pattern[str]) -> None:
     """Wait for the text of the card at the end of a run."""
-    expect(tab.locator("#answer:not([hidden]) .big")).to_have_text(text)
+    expect(tab.locator("#answer:not([hidden]) .prose")).to_have_text(text)
 
 
 def test_steps_come_one_by_one_and_passages_open(stage: Stage, tab: Any) -> None:
-    steps, source = tab.locator("#steps > li"), tab.locator("#steps .sources li").first
+    steps, source = tab.locator("#steps > li"), tab.locator("#steps .passage").first
     tab.goto(stage.page(stage.model(stage.gate).url))
     ask(tab)
     expect(tab.locator("#progress")).to_be_visible()
@@ -142,16 +154,16 @@ def test_steps_come_one_by_one_and_passages_open(stage: Stage, tab: Any) -> None
     says(tab, "#steps > li.waiting", "What is the first fact about item 1?")
     says(tab, "#steps .seen", "Searching")
     stage.let(1)
-    expect(tab.locator("#steps > li:not(.waiting) .sources")).to_be_visible()
+    expect(tab.locator("#steps > li:not(.waiting) .passages")).to_be_visible()
     expect(steps).to_have_count(1)
     expect(source).to_be_hidden()
-    tab.click("#steps .sources summary")
+    tab.click("#steps .passages summary")
     expect(source).to_be_visible()
     expect(source).to_contain_text("Every fact about item 1.")
     stage.let(100)
     answers(tab, "item-1")
     expect(steps).to_have_count(3)
-    expect(tab.locator("#steps .label.finish")).to_have_text("Finish")
+    expect(tab.locator("#steps .part.finish h4")).to_have_text("Finish")
     says(tab, "#answer .foot", "2 searches")
     says(tab, "#answer .foot", "tokens read")
     expect(tab.locator("#announcement")).to_contain_text("Answer: item-1")
@@ -211,6 +223,34 @@ def test_closing_the_tab_ends_the_run(stage: Stage, tab: Any, browser: Any) -> N
     runs(tab, 0)
 
 
+def test_direct_answers_and_conclusions_are_shown(
+    stage: Stage, tab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def mixed(question: Question, runtime: Runtime) -> Trajectory:
+        search = Step(1, "Who?", Search("Who composed Aida?"))
+        whole = replace(search, observation="It was Verdi.", conclusion="Giuseppe Verdi", parse_failures=2)
+        own = Step(2, "I know.", DirectAnswer("In which country is Busseto?", "Italy"))
+        assert runtime.on_draft
+        assert runtime.on_step
+        for draft, step in ((search, whole), (own, own)):
+            runtime.on_draft(question, draft)
+            runtime.on_step(question, step)
+        return Trajectory(question, (whole, own), "Italy", Status.CAPPED_THEN_ANSWERED)
+
+    monkeypatch.setattr("src_demo.runs.load_method", lambda name: Method(mixed, None, "", False))
+    tab.goto(stage.page(stage.model(stage.gate).url))
+    ask(tab)
+    answers(tab, "Italy")
+    expect(tab.locator("#steps > li")).to_have_count(2)
+    expect(tab.locator("#steps .waiting, #steps > li:nth-child(2) .seen")).to_have_count(0)
+    expect(tab.locator("#steps .conclusion")).to_have_text("ConclusionGiuseppe Verdi")
+    expect(tab.locator("#steps .direct_answer")).to_have_text(
+        "Direct answerIn which country is Busseto?Italy"
+    )
+    says(tab, "#steps .step-head", "2 malformed replies before")
+    says(tab, "#answer .foot", "answered at the limit of steps")
+
+
 def test_a_server_that_is_down_is_told_with_its_command(stage: Stage, tab: Any) -> None:
     command = "WITH_SERVERS=1 PROFILE=cpu bash deploy/deploy_demo.sh"
     tab.goto(stage.page("http://127.0.0.1:1/v1", *DOWN, f"serving.start_with={command}"))
@@ -236,8 +276,15 @@ def test_what_models_and_corpora_write_is_never_run(stage: Stage, tab: Any) -> N
     tab.goto(url)
     ask(tab, EVIL)
     answers(tab, EVIL + "w" * 300)
-    tab.click("#steps .sources summary")
-    for part in ("#asked", "#steps .thought", "#steps .act", "#steps .seen", "#steps .sources li", "#recent"):
+    tab.click("#steps .passages summary")
+    for part in (
+        "#asked",
+        "#steps .thought",
+        "#steps .argument",
+        "#steps .seen",
+        "#steps .passage",
+        "#recent",
+    ):
         says(tab, part, EVIL)
     expect(tab.locator("main img, main script, #result [onerror]")).to_have_count(0)
     assert tab.evaluate("window.hit") is None

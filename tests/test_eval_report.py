@@ -31,6 +31,7 @@ from src_eval.report.run_files import read_scored_run
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ROOT / "src_eval" / "report" / "page"
+SHARED = ROOT / "src_core" / "page"
 
 
 def hostile(text: str = EVIL) -> Trajectory:
@@ -62,8 +63,8 @@ def test_the_page_holds_the_whole_trajectory(tmp_path: Path) -> None:
     assert asked["golds"] == ["Le Roncole", "Roncole Verdi"]
     row = asked["rows"][0]
     assert (row["answer"], row["status"], row["metrics"]["em"]) == ("Le Roncole", "capped_then_answered", 1.0)
-    assert [step["act"] for step in row["steps"]] == ["search", "search", "finish"]
-    assert row["steps"][0]["seen"] == "Aida was composed by Giuseppe Verdi."
+    assert [step["function"] for step in row["steps"]] == ["search", "search", "finish"]
+    assert row["steps"][0]["observation"] == "Aida was composed by Giuseppe Verdi."
     assert row["steps"][0]["usage"] == [1, 100, 20]
     assert row["steps"][0]["passages"] == [[0, {"retrieval": 0.5}]]
     assert data["passages"][0] == ["p1", "Title", "Aida was composed by Giuseppe Verdi."]
@@ -182,7 +183,7 @@ def test_the_policy_allows_the_pages_own_parts_and_nothing_else(tmp_path: Path) 
 
 def test_the_files_of_the_page_stay_small() -> None:
     assert sorted(SCRIPTS) == sorted(path.name for path in PARTS.glob("*.js"))
-    for path in PARTS.iterdir():
+    for path in [*PARTS.iterdir(), *SHARED.iterdir()]:
         assert len(path.read_text("utf-8").splitlines()) <= 300, path.name
 
 

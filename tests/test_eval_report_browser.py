@@ -15,7 +15,7 @@ from helpers_llm import PATIENCE
 from helpers_page import EVIL
 from helpers_report import open_browser, synthetic, write_run
 
-from src_core.types import Passage, Status, Trajectory
+from src_core.types import DirectAnswer, Passage, Status, Step, Trajectory
 from src_eval.report.report_page import write_report
 from src_eval.report.run_files import read_scored_run
 
@@ -150,6 +150,25 @@ def test_a_question_shows_its_steps_passages_and_gold(
     expect(page.locator(".support")).to_contain_text("Passage 2-1-0, step 1")
 
 
+def test_direct_answers_and_conclusions_are_shown_and_found(page: Any, tmp_path: Path) -> None:
+    made = chain(
+        replace(search(1, "Who composed Aida?", "It was Verdi."), conclusion="Verdi of Le Roncole"),
+        Step(2, "I know.", DirectAnswer("In which country is Busseto?", "Italy")),
+        finish(3, "Le Roncole"),
+    )
+    run = write_run(tmp_path / "run", [made, chain(asked=question("Another?"))])
+    write_report(tmp_path / "page.html", [read_scored_run(run)])
+    go(page, tmp_path / "page.html", f"#{made.question.id}")
+    has(page, ".part.conclusion .prose", "Verdi of Le Roncole")
+    has(page, ".part.conclusion mark.gold", "Le Roncole")
+    has(page, ".part.direct_answer", "Direct answerIn which country is Busseto?Italy")
+    expect(page.locator(".step:nth-child(2) .part.seen")).to_have_count(0)
+    expect(page.locator("#list small").first).to_contain_text("1 search ·")
+    for words in ('"country is busseto"', '"verdi of le roncole"'):
+        page.fill("#search", words)
+        counts(page, "1 of 2")
+
+
 def test_keys_links_and_the_way_back(page: Any, folder: Path, rows: list[Trajectory]) -> None:
     go(page, folder / "one.html", f"#{rows[777].question.id}")
     asks(page, 777)
@@ -220,10 +239,13 @@ def hostile(text: str, number: int = 0) -> Trajectory:
         reply=text,
         think=text,
         parse_fixes=(text,),
+        conclusion=text,
         passages=(Passage(text, text, f"{text}\n{text}"),),
     )
     asked = replace(question(f"{text}{number}", (text,), type=text, dataset=text), supporting=(text,))
-    return chain(step, finish(2, text, thought=text), asked=asked, error=text, status=Status.MODEL_ERROR)
+    own = Step(2, text, DirectAnswer(text, text))
+    end = finish(3, text, thought=text)
+    return chain(step, own, end, asked=asked, error=text, status=Status.MODEL_ERROR)
 
 
 def test_nothing_that_the_page_holds_is_obeyed(page: Any, tmp_path: Path) -> None:

@@ -133,3 +133,16 @@ def test_a_retriever_that_fails_is_a_row(case: Case, tmp_path: Path) -> None:
     model = script(tmp_path / "s.jsonl", case.rows)
     row = answered(case.method, runtime_for(model, retriever=Broken(WORLD)), **case.settings)
     assert (row.status, row.error, row.steps) == (Status.RETRIEVER_ERROR, "down", ())
+
+
+def test_only_methods_that_search_while_they_think_read_the_think_block(tmp_path: Path) -> None:
+    """A think block that speaks of a follow-up question is no reply of Self-Ask; Search-o1 searches inside
+    it.
+    """
+    thinks = "<think>Follow up: Where is Bath?</think>So the final answer is: Steventon"
+    asked = answered("self_ask", runtime_for(script(tmp_path / "a.jsonl", [("", [thinks])])))
+    assert (asked.answer, queries(asked)) == ("Steventon", [])
+    inside = "<think>Hm. <|begin_search_query|>Who wrote Emma?<|end_search_query|>"
+    rows = [("Reasoning so far:", [inside, "\\boxed{Steventon}"]), ("", ["Final Information: Jane Austen"])]
+    searched = answered("search_o1", runtime_for(script(tmp_path / "b.jsonl", rows)))
+    assert (searched.answer, queries(searched)) == ("Steventon", ["Who wrote Emma?"])

@@ -49,7 +49,7 @@ def valid_first_steps(folder: Path, rows: list[list[dict[str, str]]]) -> list[bo
     encoder = ChatTokenizer(folder)
     valid = []
     for row in rows:
-        prompt = encoder.token_ids(encoder.prompt(ReaRag(STYLE).messages(row[:1])))
+        prompt = encoder.prompt_ids(ReaRag(STYLE).lay_out(row[:1]))
         ids = torch.tensor([prompt])
         reply = model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=160, do_sample=False

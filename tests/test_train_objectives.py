@@ -16,9 +16,7 @@ import pytest
 from src_core.chat_tokenizer import ChatTokenizer
 from src_core.config import load_config
 from src_core.errors import UserError
-from src_core.protocols.rearag import ReaRag
-from src_core.protocols.records import PromptStyle
-from src_core.trained_prompt import require_trained_prompt
+from src_core.trained_prompt import TRAINING
 from src_train.config import TrainConfig
 from src_train.data import check_config
 from tests.helpers_train import (
@@ -128,12 +126,8 @@ def test_the_reference_of_adapters_is_the_start_or_the_base(tmp_path: Path, fold
     assert first["first"] == pytest.approx(math.log(2), abs=1e-6)
     assert first["start"] == pytest.approx(math.log(2), abs=1e-6)
     assert abs(first["base"] - math.log(2)) > 1e-4
-    record = json.loads((tmp_path / "runs/first/adapter/training.json").read_text())
-    assert (record["format"], record["objective"]) == ("rearag", "dpo")
-    style = PromptStyle(observation_role="user", observation_template="Observation {n}: {observation}")
-    require_trained_prompt(tmp_path / "runs/first/adapter", ReaRag(style))
-    with pytest.raises(UserError, match="observation_role 'user'"):
-        require_trained_prompt(tmp_path / "runs/first/adapter", ReaRag())
+    record = json.loads((tmp_path / "runs/first/adapter" / TRAINING).read_text())
+    assert (record["format"], record["prompt"]["observation_role"]) == ("rearag", "user")
 
 
 def test_a_reference_of_other_weights_or_a_damaged_one_is_refused(tmp_path: Path, folder: Path) -> None:

@@ -101,7 +101,17 @@ BAD = {
 def test_a_bad_row_is_named(tmp_path: Path, encoder: ChatTokenizer, kind: str) -> None:
     messages, words = BAD[kind]
     path = write_rows(tmp_path / "rows.jsonl", [chains(1)[0], messages], plain=1)
-    with pytest.raises(UserError, match=rf"line 2 is no conversation of the format chat: {words}"):
+    with pytest.raises(
+        UserError, match=rf"line 2 cannot be trained on: no conversation of the format chat: {words}"
+    ):
+        read(path, encoder)
+
+
+def test_a_damaged_chain_is_an_error_and_never_general_data(tmp_path: Path, encoder: ChatTokenizer) -> None:
+    broken = [dict(turn) for turn in chains(1)[0]]
+    broken[1]["reasoning"] = broken[1]["reasoning"].replace("Action 1", "Then")
+    path = write_rows(tmp_path / "rows.jsonl", [chains(1)[0], broken])
+    with pytest.raises(UserError, match=r"line 2 .* format rearag: turn 2: cannot be read \(no_action\)"):
         read(path, encoder)
 
 
@@ -116,7 +126,9 @@ def test_plain_rows_of_a_file_that_is_said_to_hold_chains_are_named(
 def test_a_row_that_is_no_json_is_named(tmp_path: Path, encoder: ChatTokenizer) -> None:
     path = write_rows(tmp_path / "rows.jsonl", chains(1))
     path.write_text(path.read_text() + '{"messages": [\n')
-    with pytest.raises(UserError, match=r"line 2 is no conversation of the format rearag: not valid JSON"):
+    with pytest.raises(
+        UserError, match=r"line 2 cannot be trained on: no conversation of the format rearag: not valid JSON"
+    ):
         read(path, encoder)
 
 

@@ -5,9 +5,10 @@ Rules: the original's filter, exact match, token F1, F1 with equal numbers and d
 contains the other, and ours. First the adversarial pairs of `tests/data/answer_pairs.jsonl`, each with a
 person's judgement, as a Markdown table with the errors of every rule. Then, per file:
 
-- `trajectories.jsonl` of a run: how many of its final answers each rule keeps, and where ours disagrees
-with F1; - a question file (rows with `question` and `answers`): golds of *other* questions that share a
-token with this one's gold, nearly all of them wrong, and aliases of one question, most of them right.
+- `trajectories.jsonl` of a run: how many of its final answers each rule keeps, and where ours disagrees with
+  F1
+- a question file (rows with `question` and `answers`): golds of *other* questions that share a token with
+  this one's gold, nearly all of them wrong, and aliases of one question, most of them right
 """
 
 from __future__ import annotations

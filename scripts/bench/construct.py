@@ -20,31 +20,45 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from fake_llm import THOUGHT, searches
+from fake_servers import BlockingModel, fake_servers
+from load import LoadSettings, Measured, compared, measure_blocking, print_figures, stopwatch
+
+from src_core.config import config_class, load_config
+from src_core.errors import run_main
+from src_core.llm import Completion, Endpoint
+from src_core.protocols.rearag import ReaRag, parse_step, render_step
+from src_core.protocols.records import ParsedStep, ParseError
+from src_core.rundir import RunDir
+from src_core.types import (
+    NO_USAGE,
+    Finish,
+    Passage,
+    Question,
+    Search,
+    Status,
+    Step,
+    Trajectory,
+    question_id,
+)
+from src_data.config import DataConfig
+from src_data.construction.construct import Chain, construct, make_chain
+from src_data.postprocess import finish_run
+from src_data.run import mixed_questions
+from src_data.teachers.llm import LlmTeacher
+from src_infer.config import RuntimeConfig
+from src_infer.episode import Limits, StepWriter
+from src_infer.rag_engine import ObservationMode
+from src_infer.runtime import make_rag, open_runtime
+
 REPO = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPO), str(Path(__file__).resolve().parent)]
-
-from fake_llm import THOUGHT, searches  # noqa: E402
-from fake_servers import BlockingModel, fake_servers  # noqa: E402
-from load import LoadSettings, Measured, compared, measure_blocking, print_figures, stopwatch  # noqa: E402
-
-from src_core.config import config_class, load_config  # noqa: E402
-from src_core.endpoints import make_model  # noqa: E402
-from src_core.errors import run_main  # noqa: E402
-from src_core.llm import ChatModel, Completion, Endpoint  # noqa: E402
-from src_core.protocols.rearag import render_step
-from src_core.rundir import RunDir  # noqa: E402
-from src_core.types import NO_USAGE, Finish, Question, Search, Status, Step, Trajectory, question_id  # noqa: E402
-from src_data.construction.construct import Chain, Workshop, construct, make_chain  # noqa: E402
-from src_data.teachers.llm import LlmTeacher  # noqa: E402
-from src_infer.build import make_agent, make_rag  # noqa: E402
-from src_infer.config import InferConfig  # noqa: E402
-from src_infer.episode import Generate, Limits, Observation  # noqa: E402
-from src_infer.rag_engine import CachedRetriever  # noqa: E402
-from src_retrieval.toy import ToyRetriever  # noqa: E402
+CORPUS = REPO / "data/sample_world/corpus.jsonl"
 
 
 @config_class
@@ -88,45 +102,47 @@ def _question(item: int) -> Question:
     return Question(question_id(text, (f"item {item}",)), text, (f"item {item}",), meta={"dataset": "fake"})
 
 
-def _workshop(model: ChatModel) -> Workshop:
-    """`model` is teacher and reader."""
-    config = InferConfig(max_passage_chars=700)
-    retriever = ToyRetriever.from_file(REPO / "data/sample_world/corpus.jsonl")
-    rag = make_rag(config, retriever=CachedRetriever(retriever, identity="toy"), reader=model)
-    teacher = LlmTeacher(
-        model,
-        lambda sampling: make_agent(replace(config, agent_sampling=sampling), model),
-        sampling=config.agent_sampling,
+def _config(port: int, *, in_flight: int) -> RuntimeConfig:
+    """The server on `port` is teacher and reader."""
+    server = Endpoint(url=f"http://127.0.0.1:{port}/v1")
+    return RuntimeConfig(
+        agent=server,
+        reader=server,
+        retriever=f"toy:{CORPUS}",
+        max_passage_chars=700,
+        limits=Limits(t_max=25),
+        in_flight=in_flight,
     )
-    return Workshop(teacher, rag.observe, Limits(t_max=25))
 
 
 async def _make_ours(questions: Sequence[Question], folder: Path, *, port: int, in_flight: int) -> Measured:
-    model = make_model(Endpoint(url=f"http://127.0.0.1:{port}/v1"), connections=in_flight, token=None)
-    await model.ready()
-    rundir = RunDir(folder / "run", config={})
     made: list[Trajectory] = []
+    rundir = RunDir(folder / "run", config={})
     try:
-        with stopwatch() as spent:
-            await construct(
-                questions,
-                workshop=_workshop(model),
-                rundir=rundir,
-                n_chains=1,
-                in_flight=in_flight,
-                on_row=lambda row: made.append(row) if row else None,
-            )
+        async with open_runtime(_config(port, in_flight=in_flight)) as runtime:
+            with stopwatch() as spent:
+                await construct(
+                    questions,
+                    teacher=LlmTeacher(runtime.policy),
+                    runtime=runtime,
+                    rundir=rundir,
+                    n_chains=1,
+                    in_flight=in_flight,
+                    on_row=lambda row: made.append(row) if row else None,
+                )
     finally:
         rundir.close()
-        await model.close()
     return Measured(made, spent)
 
 
 async def _make_blocking(questions: Sequence[Question], *, port: int) -> list[Trajectory]:
+    config = _config(port, in_flight=1)
     model = BlockingModel(port)
-    workshop = _workshop(model)
     try:
-        return [await make_chain(Chain(question, 0), workshop) for question in questions]
+        async with open_runtime(config) as opened:
+            runtime = model.takes_over(opened, config)
+            teacher = LlmTeacher(runtime.policy)
+            return [await make_chain(Chain(question, 0), teacher, runtime) for question in questions]
     finally:
         await model.close()
 
@@ -151,33 +167,54 @@ class InstantTeacher:
         """Never."""
         return None
 
-    def generate_for(self, question: Question, chain: int) -> Generate:  # noqa: ARG002
+    def writer(self, question: Question, chain: int) -> StepWriter:  # noqa: ARG002
         """The step writer of one chain."""
-        item = int(question.answers[0].removeprefix("item "))
+        return InstantWriter(int(question.answers[0].removeprefix("item ")))
 
-        async def generate(
-            question: str,  # noqa: ARG001
-            steps: Sequence[Step],  # noqa: ARG001
-            *,
-            n: int,
-            attempt: int,  # noqa: ARG001
-            functions: Sequence[str],  # noqa: ARG001
-        ) -> Completion:
-            await asyncio.sleep(0)
-            action = (
-                Search(f"What is fact {n} of item {item}?") if n <= searches(item) else Finish(f"item {item}")
-            )
-            return Completion(render_step(n, THOUGHT, action), "stop", NO_USAGE)
 
-        return generate
+class InstantWriter(StepWriter):
+    """Writes the chain of one item."""
+
+    def __init__(self, item: int) -> None:
+        self._item = item
+
+    async def generate(
+        self,
+        question: str,  # noqa: ARG002
+        steps: Sequence[Step],  # noqa: ARG002
+        *,
+        n: int,
+        attempt: int,  # noqa: ARG002
+        functions: Sequence[str],  # noqa: ARG002
+    ) -> Completion:
+        """Step `n`."""
+        await asyncio.sleep(0)
+        more = n <= searches(self._item)
+        action = Search(f"What is fact {n} of item {self._item}?") if more else Finish(f"item {self._item}")
+        return Completion(render_step(n, THOUGHT, action), "stop", NO_USAGE)
+
+    def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:  # noqa: ARG002
+        """As ReaRAG's format."""
+        return parse_step(reply.text)
+
+
+class InstantRetriever:
+    """Has one passage for every query, which says that the thing asked for is known."""
+
+    async def search(self, query: str, top_n: int) -> list[Passage]:  # noqa: ARG002
+        """The passage."""
+        return [Passage(query, "", f"{query.removesuffix('?').removeprefix('What is ')} is known. " * 4, 1.0)]
+
+    async def passages(self, ids: Sequence[str]) -> list[Passage]:
+        """The passages of these queries."""
+        return [passage for query in ids for passage in await self.search(query, 1)]
+
+    async def close(self) -> None:
+        """Nothing to close."""
 
 
 def _run_for_memory(count: int, folder: Path, *, in_flight: int) -> None:
     """The whole pipeline over `count` questions from a file."""
-    from src_data.config import DataConfig
-    from src_data.postprocess import finish_run
-    from src_data.run import mixed_questions
-
     source = folder / "questions.jsonl"
     with source.open("w", encoding="utf-8") as handle:
         for item in range(count):
@@ -192,29 +229,31 @@ def _run_for_memory(count: int, folder: Path, *, in_flight: int) -> None:
             "run_name=memory",
         ],
     )
-
-    async def search(query: str, steps: Sequence[Step]) -> Observation:  # noqa: ARG001
-        return Observation(f"{query.removesuffix('?').removeprefix('What is ')} is known. " * 4)
-
     questions = mixed_questions(config.build_conv)
     rundir = RunDir(folder / "memory", config={})
     try:
-        workshop = Workshop(InstantTeacher(), search, Limits(t_max=25))
-        asyncio.run(
-            construct(
-                questions,
-                workshop=workshop,
-                rundir=rundir,
-                n_chains=1,
-                in_flight=in_flight,
-                on_row=lambda _: None,
-            )
-        )
-        finish_run(
-            rundir.path, clean=config.clean_conv, export=config.export, style=config.build_conv.prompt.style()
-        )
+        asyncio.run(_make_instantly(questions, rundir, in_flight=in_flight))
+        protocol = ReaRag(config.build_conv.runtime.prompt.style())
+        finish_run(rundir.path, clean=config.clean_conv, export=config.export, protocol=protocol)
     finally:
         rundir.close()
+
+
+async def _make_instantly(questions: Iterable[Question], rundir: RunDir, *, in_flight: int) -> None:
+    config = RuntimeConfig(
+        retriever=f"toy:{CORPUS}", observation_mode=ObservationMode.PASSAGES, limits=Limits(t_max=25)
+    )
+    rag = make_rag(config, retriever=InstantRetriever(), reader=None)
+    async with open_runtime(config, needs_agent=False, needs_reader=False) as opened:
+        await construct(
+            questions,
+            teacher=InstantTeacher(),
+            runtime=replace(opened, rag=rag),
+            rundir=rundir,
+            n_chains=1,
+            in_flight=in_flight,
+            on_row=lambda _: None,
+        )
 
 
 def _peak_mb(count: int) -> int:

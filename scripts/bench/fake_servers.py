@@ -1,4 +1,6 @@
-"""Processes of `fake_llm.py` on one port, and a client of theirs that blocks its thread."""
+"""Processes of `fake_llm.py` on one port, the settings of a run against them, and a client that blocks its
+thread.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -18,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from src_core.llm import Completion, Sampling
 from src_core.protocols.records import Constraint, Message
 from src_core.types import Usage
+from src_infer.config import RuntimeConfig
+from src_infer.runtime import Runtime, make_rag
 
 
 @contextmanager
@@ -64,6 +69,11 @@ class BlockingModel:
         counts = reply["usage"]
         usage = Usage(1, counts["prompt_tokens"], counts["completion_tokens"])
         return Completion(reply["choices"][0]["message"]["content"], "stop", usage)
+
+    def takes_over(self, runtime: Runtime, config: RuntimeConfig) -> Runtime:
+        """`runtime` with this model as its agent and its reader."""
+        rag = make_rag(config, retriever=runtime.retriever, reader=self)
+        return replace(runtime, policy=replace(runtime.policy, model=self), reader=self, rag=rag)
 
     async def ready(self) -> None:
         """Nothing to check."""

@@ -23,24 +23,23 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from fake_llm import latencies
+from fake_servers import BlockingModel, fake_servers
+from load import LoadSettings, Measured, compared, measure_blocking, print_figures, stopwatch
+
+from src_core.config import config_class, load_config
+from src_core.errors import run_main
+from src_core.types import Question, Status, Trajectory, question_id, trajectory_from_json
+from src_infer.config import InferConfig
+from src_infer.methods import load_method
+from src_infer.runner import run_all
+from src_infer.runtime import open_runtime
+
 REPO = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPO), str(Path(__file__).resolve().parent)]
-
-from fake_llm import latencies  # noqa: E402
-from fake_servers import BlockingModel, fake_servers  # noqa: E402
-from load import LoadSettings, Measured, compared, measure_blocking, print_figures, stopwatch  # noqa: E402
-
-from src_core.config import config_class, load_config  # noqa: E402
-from src_core.errors import run_main  # noqa: E402
-from src_core.types import Question, Status, Trajectory, question_id, trajectory_from_json  # noqa: E402
-from src_infer.build import build_tools, make_agent, make_rag  # noqa: E402
-from src_infer.config import InferConfig  # noqa: E402
-from src_infer.methods import load_method  # noqa: E402
-from src_infer.runner import run_all  # noqa: E402
-
 METHOD = load_method("rearag")
 
 
@@ -87,33 +86,28 @@ def _config(port: int, folder: Path, *, in_flight: int) -> InferConfig:
 
 
 async def _run_ours(config: InferConfig, questions: Sequence[Question], *, rows: Path) -> Measured:
-    tools = await build_tools(config, on_step=None)
-    try:
+    async with open_runtime(config, settings=METHOD.settings) as runtime:
         with stopwatch() as spent:
             await run_all(
                 questions,
-                answer=lambda question: METHOD.run(question, tools.runtime),
+                answer=lambda question: METHOD.run(question, runtime),
                 in_flight=config.in_flight,
                 rows=rows,
                 on_row=lambda _: None,
             )
-    finally:
-        await tools.close()
     return Measured([trajectory_from_json(line) for line in rows.read_bytes().splitlines()], spent)
 
 
 async def _answer_blocking(
     config: InferConfig, questions: Sequence[Question], *, port: int
 ) -> list[Trajectory]:
-    tools = await build_tools(config, on_step=None)
     model = BlockingModel(port)
-    rag = make_rag(config, retriever=tools.runtime.retriever, reader=model)
-    runtime = replace(tools.runtime, agent=make_agent(config, model), reader=model, rag=rag)
     try:
-        return [await METHOD.run(question, runtime) for question in questions]
+        async with open_runtime(config, settings=METHOD.settings) as opened:
+            runtime = model.takes_over(opened, config)
+            return [await METHOD.run(question, runtime) for question in questions]
     finally:
         await model.close()
-        await tools.close()
 
 
 def _check(done: Sequence[Trajectory], questions: Sequence[Question]) -> None:

@@ -1,7 +1,8 @@
 """What overlapping the stages of a search brings: one thread for all of it against one thread per stage.
 
     python scripts/bench/stages.py rows=200000 encoder=e5-small
-    python scripts/bench/stages.py rows=200000 encoder=fake:6        # no weights: 6 ms of one core per query
+    python scripts/bench/stages.py rows=200000 encoder=fake:3        # no weights: 3 ms of one core per query
+    python scripts/bench/stages.py rows=200000 encoder=wait:3        # 3 ms of another machine, or of a GPU
 
 Both sides are the same engine in this process, with micro-batches across the clients, in alternating windows:
 
@@ -55,11 +56,11 @@ from src_retrieval.results import FloatArray, Ranked  # noqa: E402
 from src_retrieval.vector.base import map_vectors  # noqa: E402
 from src_retrieval.vector.faiss_index import FaissIndex, SearchOptions, flat_view  # noqa: E402
 
-FAKE = "fake:"
+FAKES = ("fake:", "wait:")
 FAKE_DIM = 384
 FAKE_BATCH = 8
 SIDES = ("one thread", "stages")
-PATIENCE = 10
+PATIENCE = 4
 """Pairs of windows that are tried for each one that is kept."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -96,20 +97,20 @@ class Side(Protocol):
 
 
 class FakeEncoder(Encoder):
-    """Hashed vectors, and some milliseconds of one core per query without the GIL, as ONNX Runtime has
-    them.
+    """Hashed vectors, after some milliseconds per query: of one core without the GIL (`fake:6`), as ONNX
+    Runtime has them, or of another machine or a GPU (`wait:6`).
     """
 
-    def __init__(self, milliseconds: float) -> None:
+    def __init__(self, name: str) -> None:
+        kind, _, milliseconds = name.partition(":")
         self.batch_size = FAKE_BATCH
-        self.identity = EncoderIdentity(FAKE, FAKE, FAKE_DIM, "fp32", FAKE)
-        self._left = np.ones((256, 256), dtype=np.float32)
-        begun, rounds = time.process_time(), 200
-        for _ in range(rounds):
-            self._left @ self._left
-        self._rounds = max(1, round(milliseconds / 1000 / ((time.process_time() - begun) / rounds)))
+        self.identity = EncoderIdentity(name, kind, FAKE_DIM, "fp32", name)
+        self._matrix = np.ones((256, 256), dtype=np.float32)
+        self._pause = float(milliseconds) / 1000 if kind == "wait" else 0.0
+        self._rounds = 0 if self._pause else self._rounds_in(float(milliseconds) / 1000)
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        time.sleep(self._pause * len(texts))
         return np.concatenate([self._one(text) for text in texts])
 
     def encode_passages(self, texts: Sequence[str], *, advance: Advance = lambda _: None) -> FloatArray:
@@ -117,9 +118,15 @@ class FakeEncoder(Encoder):
         advance(len(texts))
         return vectors
 
+    def _rounds_in(self, seconds: float) -> int:
+        begun, rounds = time.thread_time(), 200
+        for _ in range(rounds):
+            self._matrix @ self._matrix
+        return max(1, round(seconds / ((time.thread_time() - begun) / rounds)))
+
     def _one(self, text: str) -> FloatArray:
         for _ in range(self._rounds):
-            self._left @ self._left
+            self._matrix @ self._matrix
         seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
         return normalise(np.random.default_rng(seed).normal(size=(1, FAKE_DIM)).astype(np.float32))
 
@@ -243,12 +250,8 @@ def other_cores(pair: dict[str, Window]) -> float:
 
 def make_engine(config: BenchConfig, console: Console) -> SearchEngine:
     """A flat index over synthetic vectors, kept for the next run."""
-    fake = config.encoder.startswith(FAKE)
-    encoder = (
-        FakeEncoder(float(config.encoder.removeprefix(FAKE)))
-        if fake
-        else load_encoder(config.encoder, config.encoding)
-    )
+    fake = config.encoder.startswith(FAKES)
+    encoder = FakeEncoder(config.encoder) if fake else load_encoder(config.encoder, config.encoding)
     dim = encoder.identity.dim
     folder = Path(f"{config.folder}_{config.rows}_{dim}")
     vectors = folder / "vectors.f32"

@@ -48,6 +48,8 @@ class Protocol(ABC):
     """The kinds of action that the format can express."""
     user_template: ClassVar[str] = "{question}"
     observation_template: str = "{observation}"
+    needs_thought: ClassVar[bool] = False
+    """Whether a step without a thought is incomplete."""
     concludes: ClassVar[bool] = False
     """Whether the model writes a conclusion after each observation, as part of the same step."""
     layout: Layout = Layout.TURNS

@@ -21,7 +21,7 @@ from src_core.protocols.records import (
     ParseError,
     ReadTrajectory,
 )
-from src_core.protocols.trajectory_text import MAX_TRAJECTORY, Piece, assemble
+from src_core.protocols.trajectory_text import Piece, read_pieces
 from src_core.types import Action, DirectAnswer, Search, Step
 
 # What every step of this notation has in common is no fix of this one.
@@ -37,6 +37,7 @@ class ReAct(Protocol):
     """See the module."""
 
     name: ClassVar[str] = "react"
+    needs_thought: ClassVar[bool] = True
     user_template: ClassVar[str] = "Question: {question}"
     observation_template: str = "Observation {n}: {observation}"
     stops = (*TURN_MARKS, "\nObservation")
@@ -68,9 +69,7 @@ class ReAct(Protocol):
 
     def parse_trajectory(self, text: str) -> ReadTrajectory:
         """All steps of a text."""
-        if len(text) > MAX_TRAJECTORY:
-            return ReadTrajectory((), f"longer than {MAX_TRAJECTORY} characters", {})
-        return assemble(_pieces(text), _action)
+        return read_pieces(text, _pieces, _action)
 
     @staticmethod
     def reads(text: str) -> bool:

@@ -42,6 +42,7 @@ class ReaRag(Protocol):
     """
 
     name: ClassVar[str] = "rearag"
+    needs_thought: ClassVar[bool] = True
     user_template: ClassVar[str] = "Question: {question}\n\nReasoning process with function call:"
 
     def __init__(self, style: PromptStyle | None = None, *, thinks: bool = False) -> None:

@@ -25,7 +25,7 @@ from src_core.protocols.records import (
     ReadTrajectory,
     make_action,
 )
-from src_core.protocols.trajectory_text import MAX_TRAJECTORY, Piece, assemble
+from src_core.protocols.trajectory_text import Piece, read_pieces
 from src_core.text import NO_PASSAGE, fill, shorten
 from src_core.think import join_think
 from src_core.types import Action, DirectAnswer, Finish, Passage, Search, Step
@@ -98,9 +98,7 @@ class SearchR1(Protocol):
 
     def parse_trajectory(self, text: str) -> ReadTrajectory:
         """All steps of a text with Search-R1's tags."""
-        if len(text) > MAX_TRAJECTORY:
-            return ReadTrajectory((), f"longer than {MAX_TRAJECTORY} characters", {})
-        return assemble(_pieces(text), _action)
+        return read_pieces(text, _pieces, _action)
 
     @staticmethod
     def reads(text: str) -> bool:

@@ -25,25 +25,29 @@ class Piece(NamedTuple):
     text: str
 
 
-def assemble(pieces: Iterable[Piece], action_of: Callable[[str], Action | str]) -> ReadTrajectory:
+def read_pieces(
+    text: str, pieces: Callable[[str], Iterable[Piece]], action_of: Callable[[str], Action | str]
+) -> ReadTrajectory:
     """Steps out of thoughts, actions and observations in order. Thoughts before one action are joined; what
     follows `finish` is dropped and noted.
     """
+    if len(text) > MAX_TRAJECTORY:
+        return ReadTrajectory((), f"longer than {MAX_TRAJECTORY} characters", {})
     steps: list[Step] = []
     thoughts: list[str] = []
     notes: dict[str, Any] = {}
-    for kind, text in pieces:
+    for kind, piece in pieces(text):
         if steps and isinstance(steps[-1].action, Finish):
-            notes.update(_after_finish(text))
+            notes.update(_after_finish(piece))
         elif kind == "thought":
-            thoughts.append(text)
+            thoughts.append(piece)
         elif kind == "observation":
             if thoughts or not steps or steps[-1].observation is not None:
                 where = f"after step {len(steps)}"
                 return ReadTrajectory(tuple(steps), f"an observation without a search {where}", notes)
-            steps[-1] = replace(steps[-1], observation=text)
+            steps[-1] = replace(steps[-1], observation=piece)
         else:
-            action = action_of(text)
+            action = action_of(piece)
             if isinstance(action, str):
                 return ReadTrajectory(tuple(steps), f"step {len(steps) + 1}: {action}", notes)
             steps.append(Step(len(steps) + 1, " ".join(filter(None, thoughts)), action))

@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -20,7 +21,7 @@ import orjson
 from pydantic import Field
 
 from src_core.config import config_class
-from src_core.jsonl import rewrite_jsonl, write_json_array
+from src_core.jsonl import LineSpool, rewrite_jsonl, write_json_array
 from src_core.protocols.base import Protocol
 from src_core.protocols.chat import Chat
 from src_core.think import join_think
@@ -31,7 +32,7 @@ from src_data.exporting.general import (
     Row,
     Turns,
     conversation_key,
-    count_general,
+    read_general,
     sample_general,
 )
 from src_data.exporting.reader import reader_rows
@@ -77,63 +78,70 @@ class ExportReport(NamedTuple):
 
 
 def export_run(paths: FilterPaths, config: ExportConfig, protocol: Protocol) -> ExportReport:
-    """Write the four files for the kept chains of a run. Raises `UserError` for general data that cannot be
-    read and for a full disk.
+    """Write the four files for the kept chains of a run; each input is read once. Raises `UserError` for
+    general data that cannot be read and for a full disk.
     """
     whole = paths.conversations
-    files: dict[Side, Path] = {
-        "train": whole.with_name(f"{whole.stem}.train.jsonl"),
-        "validation": whole.with_name(f"{whole.stem}.validation.jsonl"),
-    }
-    provenance = whole.with_name(PROVENANCE)
+    with ExitStack() as opened:
 
-    def row(chain: Trajectory) -> Row:
-        return Row(protocol.name, chain_turns(chain, protocol, include_think=config.include_think))
+        def spool() -> LineSpool:
+            return opened.enter_context(LineSpool(whole.parent))
 
-    write_json_array(whole, (_line(row(chain)) for chain in _chains(paths.kept)))
-    rewrite_jsonl(provenance, _provenance(paths.kept, config.validation_share))
+        provenance = spool()
+        ours: dict[Side, LineSpool] = {"train": spool(), "validation": spool()}
+        theirs: dict[Side, LineSpool] = {"train": spool(), "validation": spool()}
+        sides: Counter[Side] = Counter()
 
-    def rows(side: Side) -> Iterator[Row]:
-        """A side's chains, each with the reader's rows behind it."""
-        for chain in _chains(paths.kept):
-            if side_of(chain.question.id, config.validation_share) == side:
-                yield row(chain)
+        def conversations() -> Iterator[bytes]:
+            """The lines of all chains; on the way each chain goes to its side, with the reader's rows
+            behind it.
+            """
+            for number, chain in enumerate(_chains(paths.kept)):
+                side = side_of(chain.question.id, config.validation_share)
+                turns = chain_turns(chain, protocol, include_think=config.include_think)
+                line = _line(Row(protocol.name, turns))
+                sides[side] += 1
+                provenance.append(_provenance(number, chain, side))
+                ours[side].append(line)
                 if config.reader_passage_chars:
                     for made in reader_rows(chain, max_chars=config.reader_passage_chars):
-                        yield Row(Chat.name, made)
+                        ours[side].append(_line(Row(Chat.name, made)))
+                yield line
 
-    sides = Counter(side_of(chain.question.id, config.validation_share) for chain in _chains(paths.kept))
-    ours = {
-        side: sum(1 for _ in rows(side)) if config.reader_passage_chars else sides[side] for side in files
-    }
-    counts = tuple(count_general(source) for source in config.general)
-    mixed = Counter(side for side, _ in _general(counts, config))
-    for side, path in files.items():
-        theirs = (row for where, row in _general(counts, config) if where == side)
-        merged = _merged(rows(side), ours[side], theirs, mixed[side], seed=f"{config.seed}/{side}")
-        rewrite_jsonl(path, map(_line, merged))
-    return ExportReport(
-        conversations=whole,
-        train_file=files["train"],
-        validation_file=files["validation"],
-        provenance=provenance,
-        train=sides["train"],
-        validation=sides["validation"],
-        general_train=mixed["train"],
-        general_validation=mixed["validation"],
-        general=counts,
-        reader=sum(ours.values()) - sum(sides.values()),
-    )
+        write_json_array(whole, conversations())
+        rewrite_jsonl(whole.with_name(PROVENANCE), provenance)
+        counts = []
+        for source in config.general:
+            general = read_general(source, spool())
+            counts.append(general.counts)
+            for row in sample_general(general, seed=config.seed):
+                side = side_of(conversation_key(row.turns), config.validation_share)
+                theirs[side].append(_line(row))
+        files = {side: whole.with_name(f"{whole.stem}.{side}.jsonl") for side in ours}
+        for side, path in files.items():
+            rewrite_jsonl(path, _merged(ours[side], theirs[side], seed=f"{config.seed}/{side}"))
+        return ExportReport(
+            conversations=whole,
+            train_file=files["train"],
+            validation_file=files["validation"],
+            provenance=whole.with_name(PROVENANCE),
+            train=sides["train"],
+            validation=sides["validation"],
+            general_train=len(theirs["train"]),
+            general_validation=len(theirs["validation"]),
+            general=tuple(counts),
+            reader=sum(map(len, ours.values())) - sides.total(),
+        )
 
 
 def chain_turns(chain: Trajectory, protocol: Protocol, *, include_think: bool = False) -> Turns:
     """A chain in the published schema; with `include_think`, think blocks in front of the thoughts."""
     turns: Turns = [dict(turn) for turn in protocol.turns(asked_text(chain.question), chain.steps)]
-    if include_think:
-        replies = (turn for turn in turns if turn["role"] == "assistant")
-        for turn, step in zip(replies, chain.steps, strict=True):
-            if step.think:
-                turn["reasoning"] = join_think(step.think, turn["reasoning"])
+    at = 1
+    for step in chain.steps:
+        if include_think and step.think:
+            turns[at]["reasoning"] = join_think(step.think, turns[at]["reasoning"])
+        at += 1 + (step.observation is not None) + bool(step.conclusion)
     return turns
 
 
@@ -153,54 +161,45 @@ def _line(row: Row) -> bytes:
     return orjson.dumps({"format": row.format, "messages": row.turns})
 
 
-def _provenance(kept: Path, validation_share: float) -> Iterator[bytes]:
-    """Where each conversation comes from, in their order. `documents` has one list of passage ids per
+def _provenance(number: int, chain: Trajectory, side: Side) -> bytes:
+    """Where conversation `number` comes from. `documents` has one list of passage ids per
     observation; what the teacher noted about itself (model, seed, …) stands under `made_by`.
     """
-    for number, chain in enumerate(_chains(kept)):
-        question, golds, answer = chain.question, chain.question.answers, finish_answer(chain.steps)
-        searches = [step for step in chain.steps if isinstance(step.action, Search)]
-        yield orjson.dumps(
-            {
-                "n": number,
-                "side": side_of(question.id, validation_share),
-                "question_id": question.id,
-                "question": question.question,
-                "golds": golds,
-                "dataset": source_of(chain),
-                "source_id": question.meta.get("source_id"),
-                "answer": answer,
-                "f1": token_f1(answer, golds) if golds else None,
-                "em": exact_match(answer, golds) if golds else None,
-                "documents": [[passage.id for passage in step.passages] for step in searches],
-                "scores": [
-                    [passage.scores.get("retrieval") for passage in step.passages] for step in searches
-                ],
-                "teacher": teacher_of(chain),
-                "chain": chain.provenance.get("chain"),
-                "made_by": {k: v for k, v in chain.provenance.items() if k not in ("teacher", "chain")},
-                "searches": len(searches),
-                "usage": chain.usage,
-                "seconds": chain.seconds,
-            }
-        )
+    question, golds, answer = chain.question, chain.question.answers, finish_answer(chain.steps)
+    searches = [step for step in chain.steps if isinstance(step.action, Search)]
+    return orjson.dumps(
+        {
+            "n": number,
+            "side": side,
+            "question_id": question.id,
+            "question": question.question,
+            "golds": golds,
+            "dataset": source_of(chain),
+            "source_id": question.meta.get("source_id"),
+            "answer": answer,
+            "f1": token_f1(answer, golds) if golds else None,
+            "em": exact_match(answer, golds) if golds else None,
+            "documents": [[passage.id for passage in step.passages] for step in searches],
+            "scores": [[passage.scores.get("retrieval") for passage in step.passages] for step in searches],
+            "teacher": teacher_of(chain),
+            "chain": chain.provenance.get("chain"),
+            "made_by": {k: v for k, v in chain.provenance.items() if k not in ("teacher", "chain")},
+            "searches": len(searches),
+            "usage": chain.usage,
+            "seconds": chain.seconds,
+        }
+    )
 
 
-def _general(counts: Iterable[GeneralCount], config: ExportConfig) -> Iterator[tuple[Side, Row]]:
-    for count in counts:
-        for row in sample_general(count, seed=config.seed):
-            yield side_of(conversation_key(row.turns), config.validation_share), row
-
-
-def _merged(
-    ours: Iterator[Row], n_ours: int, theirs: Iterator[Row], n_theirs: int, *, seed: str
-) -> Iterator[Row]:
-    """Both streams as one, every interleaving equally likely; each keeps its own order."""
+def _merged(ours: LineSpool, theirs: LineSpool, *, seed: str) -> Iterator[bytes]:
+    """Both as one, every interleaving equally likely; each keeps its own order."""
     draw = random.Random(seed)
+    n_ours, n_theirs = len(ours), len(theirs)
+    first, second = iter(ours), iter(theirs)
     while n_ours or n_theirs:
         if draw.random() * (n_ours + n_theirs) < n_ours:
             n_ours -= 1
-            yield next(ours)
+            yield next(first)
         else:
             n_theirs -= 1
-            yield next(theirs)
+            yield next(second)

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from src_core.config import config_class
 from src_core.conversations import PUBLISHED, plain_protocol, without_nulls
+from src_core.jsonl import LineSpool
 from src_core.protocols.chat import Chat
 from src_core.rowfiles import file_rows
 from src_data.filters.leaks import find_leak
@@ -68,7 +69,14 @@ class GeneralCount(NamedTuple):
     skipped: dict[str, int]
 
 
-def read_general(path: Path) -> Iterator[GeneralRow]:
+class General(NamedTuple):
+    """The usable conversations of a file, and the counts."""
+
+    counts: GeneralCount
+    usable: LineSpool
+
+
+def general_rows(path: Path) -> Iterator[GeneralRow]:
     """The rows of a file, one at a time. Raises `UserError` for a file that cannot be read; a bad row is a
     row with its problem.
     """
@@ -76,26 +84,28 @@ def read_general(path: Path) -> Iterator[GeneralRow]:
         yield _unusable("not valid JSON") if row.problem else _convert(row.value)
 
 
-def count_general(config: GeneralConfig) -> GeneralCount:
-    """Read the file once and say how much of it there is to take."""
-    problems = Counter(row.problem for row in read_general(Path(config.path)))
-    usable = problems.pop("", 0)
-    taken = usable if config.n < 0 else min(config.n, usable)
-    return GeneralCount(config.path, usable, taken, dict(problems))
+def read_general(config: GeneralConfig, spool: LineSpool) -> General:
+    """Read the file once: its usable conversations go to `spool`. Raises `UserError` as `general_rows`."""
+    problems: Counter[str] = Counter()
+    for row in general_rows(Path(config.path)):
+        if row.problem:
+            problems[row.problem] += 1
+        else:
+            spool.append(orjson.dumps(list(row.row)))
+    taken = len(spool) if config.n < 0 else min(config.n, len(spool))
+    return General(GeneralCount(config.path, len(spool), taken, dict(problems)), spool)
 
 
-def sample_general(count: GeneralCount, *, seed: int) -> Iterator[Row]:
-    """`count.taken` of the usable conversations, in the order of the file, each set of rows equally likely
+def sample_general(general: General, *, seed: int) -> Iterator[Row]:
+    """`taken` of the usable conversations, in the order of the file, each set of rows equally likely
     (selection sampling: nothing is held in memory).
     """
-    draw = random.Random(f"{seed}/{count.path}")
-    left, wanted = count.usable, count.taken
-    for row in read_general(Path(count.path)):
-        if row.problem or not wanted:
-            continue
-        if draw.random() * left < wanted:
+    draw = random.Random(f"{seed}/{general.counts.path}")
+    left, wanted = general.counts.usable, general.counts.taken
+    for line in general.usable:
+        if wanted and draw.random() * left < wanted:
             wanted -= 1
-            yield row.row
+            yield Row(*orjson.loads(line))
         left -= 1
 
 

@@ -161,7 +161,7 @@ def _structure(trajectory: Trajectory, _: FilterConfig, *, protocol: Protocol) -
 def _step_problem(step: Step, number: int, protocol: Protocol, *, last: bool) -> str:
     if step.n != number:
         return f"is numbered {step.n}"
-    if not step.thought.strip():
+    if protocol.needs_thought and not step.thought.strip():
         return "has no thought"
     if isinstance(step.action, Finish):
         if not last:

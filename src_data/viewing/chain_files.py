@@ -1,4 +1,4 @@
-"""Chains out of any file that holds some: a run directory, judged chains, trajectories, conversations."""
+"""Chains out of any file that holds some: a run directory, filtered chains, trajectories, conversations."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from src_data.filters.filter_trajectory import FilterResult
 
 
 class Entry(NamedTuple):
-    """One conversation to look at. `chain` is None where it cannot be read, its text is then `raw`; `verdict`
-    is None where nobody judged it; `place` is where it stood.
+    """One conversation to look at. `chain` is None where it cannot be read, its text is then `raw`; `result`
+    is None where no filter has run; `place` is where it stood.
     """
 
     chain: Trajectory | None
-    verdict: FilterResult | None
+    result: FilterResult | None
     raw: str
     place: str
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
-    """The chains of a file, or of a run directory (kept ones first; all of them, unjudged, before cleaning).
+    """The chains of a file, or of a run directory (kept ones first; all of them before filtering).
     Raises `UserError` when there is nothing to read; a row that is no chain is an entry without one.
     """
     return itertools.chain.from_iterable(map(_file_entries, _files(path)))
@@ -57,25 +57,25 @@ def _file_entries(path: Path) -> Iterator[Entry]:
         elif "messages" in row.value:
             yield _from_messages(row, place)
         elif "reason" in row.value and "kept" in row.value:
-            yield _from_judged(row.value, place)
+            yield _from_filtered(row.value, place)
         else:
             yield _from_trajectory(row.value, None, place)
 
 
-def _from_judged(row: dict[str, Any], place: str) -> Entry:
-    verdict = FilterResult(
+def _from_filtered(row: dict[str, Any], place: str) -> Entry:
+    result = FilterResult(
         bool(row["kept"]), str(row["reason"]), str(row.get("detail", "")), float(row.get("f1", 0))
     )
     if "trajectory" not in row:
-        return Entry(None, verdict, str(row.get("raw", "")), place)
-    return _from_trajectory(row["trajectory"], verdict, place)
+        return Entry(None, result, str(row.get("raw", "")), place)
+    return _from_trajectory(row["trajectory"], result, place)
 
 
-def _from_trajectory(value: Any, verdict: FilterResult | None, place: str) -> Entry:
+def _from_trajectory(value: Any, result: FilterResult | None, place: str) -> Entry:
     try:
-        return Entry(trajectory_from_json(orjson.dumps(value)), verdict, "", place)
+        return Entry(trajectory_from_json(orjson.dumps(value)), result, "", place)
     except ValidationError:
-        return Entry(None, verdict, _plain(value), place)
+        return Entry(None, result, _plain(value), place)
 
 
 def _from_messages(row: RawRow, place: str) -> Entry:

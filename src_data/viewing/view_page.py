@@ -10,7 +10,7 @@ from typing import Any
 
 from src_core.html_page import fill_page
 from src_core.jsonl import write_atomic
-from src_core.types import Search, Step
+from src_core.page_step import page_step
 from src_data.filters.filter_report import source_of, teacher_of
 from src_data.filters.filter_trajectory import finish_answer
 from src_data.viewing.chain_files import Entry
@@ -32,8 +32,8 @@ def _part(name: str) -> str:
 
 def _chain(entry: Entry) -> dict[str, Any]:
     """What the page needs of one conversation."""
-    chain, verdict = entry.chain, entry.verdict
-    outcome = (("kept" if verdict.kept else verdict.reason) if verdict else "") or "not judged"
+    chain, result = entry.chain, entry.result
+    outcome = (("kept" if result.kept else result.reason) if result else "") or "not filtered"
     return {
         "id": chain.question.id if chain else entry.place,
         "question": chain.question.question if chain else "(unreadable)",
@@ -41,22 +41,13 @@ def _chain(entry: Entry) -> dict[str, Any]:
         "answer": finish_answer(chain.steps) if chain else "",
         "source": source_of(chain),
         "teacher": teacher_of(chain),
-        "kept": verdict.kept if verdict else None,
+        "kept": result.kept if result else None,
         "outcome": outcome,
-        "detail": verdict.detail if verdict else "",
-        "f1": verdict.f1 if verdict and chain and chain.question.answers else None,
-        "steps": [_step(step) for step in chain.steps] if chain else [],
+        "detail": result.detail if result else "",
+        "f1": result.f1 if result and chain and chain.question.answers else None,
+        "steps": [
+            page_step(step, [{"id": passage.id, "title": passage.title} for passage in step.passages])
+            for step in (chain.steps if chain else ())
+        ],
         "raw": entry.raw,
-    }
-
-
-def _step(step: Step) -> dict[str, Any]:
-    is_search = isinstance(step.action, Search)
-    return {
-        "n": step.n,
-        "thought": step.thought,
-        "kind": "Search" if is_search else "Finish",
-        "argument": step.action.query if isinstance(step.action, Search) else step.action.answer,
-        "seen": step.observation,
-        "from": [f"{passage.title or '(untitled)'} [{passage.id}]" for passage in step.passages],
     }

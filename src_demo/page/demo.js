@@ -1,12 +1,12 @@
 // The page: one form, one run at a time, its steps as they come.
 
-import { answerCard, count, missingServers, put, seconds, serverList, stepItem } from "./render.js";
+import { answerCard, endSteps, missingServers, serverList, showStep } from "./render.js";
 import { Refused, call, streamRun, useToken } from "./stream.js";
 
 const POLL_MS = 4000;
 const RECENT = 12;
-const SHOWN = 80;
-const byId = (id) => document.getElementById(id);
+const AFTER = { search: "Thinking", direct_answer: "Thinking", finish: "Answering" }; // what follows a step
+const OUTCOME = 80; // characters of an answer in the list of questions asked before
 const state = { facts: null, run: null, recent: [] };
 
 // --- the servers behind the page
@@ -21,7 +21,7 @@ async function refresh() {
     const broken = facts.servers.filter((server) => server.problem).length;
     byId("lamp").className = broken ? "lamp bad" : "lamp good";
     byId("servers-line").textContent = broken
-      ? `${count(broken, "server", "servers")} missing` : "Servers ready";
+      ? `${plural(broken, "server")} missing` : "Servers ready";
     serverList(byId("servers-list"), facts.servers);
     const before = byId("missing").dataset.shown;
     const now = JSON.stringify(facts.servers);
@@ -47,7 +47,7 @@ function unreachable(error) {
 }
 
 function choices(facts) {
-  for (const method of facts.methods) put(byId("method"), "option", method.name).value = method.name;
+  for (const { name } of facts.methods) byId("method").append(el("option", { value: name }, name));
   byId("method").value = facts.chosen.method;
   for (const name of ["top_k", "t_max"]) {
     byId(name).value = String(facts.chosen[name]);
@@ -65,14 +65,12 @@ function about() {
 }
 
 function questionButton(list, text, small) {
-  const button = put(put(list, "li"), "button", text);
-  button.type = "button";
-  if (small) put(button, "small", small);
-  button.addEventListener("click", () => {
+  const click = () => {
     byId("question").value = text;
     grow();
     ask();
-  });
+  };
+  list.append(el("li", {}, el("button", { type: "button", on: { click } }, text, small ? el("small", {}, small) : null)));
 }
 
 // --- a run
@@ -84,15 +82,15 @@ function ask() {
   state.run = run;
   byId("result").hidden = false;
   byId("starters").hidden = true;
-  byId("asked").textContent = question;
-  byId("with").textContent = `${byId("method").value}, at most ${count(Number(byId("t_max").value), "step", "steps")}`;
+  byId("asked").textContent = visible(question);
+  byId("with").textContent = `${byId("method").value}, at most ${plural(Number(byId("t_max").value), "step")}`;
   byId("steps").replaceChildren();
   byId("answer").hidden = true;
   byId("run").disabled = true;
   byId("stop").hidden = false;
   doing(run, "Thinking");
   byId("progress").hidden = false;
-  run.timer = setInterval(() => { byId("clock").textContent = seconds(elapsed(run)); }, 100);
+  run.timer = setInterval(() => { byId("clock").textContent = duration(elapsed(run)); }, 100);
   follow(run, {
     question,
     method: byId("method").value,
@@ -122,13 +120,15 @@ function happened(run, kind, data) {
   if (kind === "run") run.id = data.id;
   else if (kind === "models") byId("with").append(`, with ${data.models.join(" and ")}`);
   else if (kind === "draft") {
-    stepItem(byId("steps"), data);
-    doing(run, data.function === "search" ? "Searching" : "Answering");
-    announce(`Step ${data.n}: ${data.function === "search" ? `searching for: ${data.argument}` : "finishing"}`);
+    const isSearch = data.function === "search";
+    showStep(byId("steps"), data, isSearch ? "Searching and reading …" : "");
+    doing(run, isSearch ? "Searching" : AFTER[data.function]);
+    announce(`Step ${data.n}: ${isSearch ? `searching for: ${data.argument}` : ACTIONS[data.function]}`);
   } else if (kind === "step") {
-    stepItem(byId("steps"), data);
-    doing(run, data.function === "search" ? "Thinking" : "Answering");
-    if (data.observation) announce(`Observation ${data.n}: ${data.observation}`);
+    showStep(byId("steps"), data, "");
+    doing(run, AFTER[data.function]);
+    const read = data.conclusion || data.observation;
+    if (read) announce(`${data.conclusion ? "Conclusion" : "Observation"} ${data.n}: ${read}`);
   } else if (["answer", "error", "stopped"].includes(kind)) end(run, kind, data);
   if (wasAtEnd) byId(run.ended ? "answer" : "progress").scrollIntoView({ block: "nearest" }); // who reads above stays there
 }
@@ -137,8 +137,7 @@ function end(run, kind, data) {
   if (run.ended) return;
   run.ended = true;
   clearInterval(run.timer);
-  for (const box of byId("steps").querySelectorAll(".waiting .seen")) box.textContent = "(not observed)";
-  for (const item of byId("steps").querySelectorAll(".waiting")) item.classList.remove("waiting");
+  endSteps(byId("steps"));
   byId("progress").hidden = true;
   byId("run").disabled = false;
   byId("stop").hidden = true;
@@ -146,7 +145,7 @@ function end(run, kind, data) {
   const copy = data.trajectory ? JSON.stringify(JSON.parse(data.trajectory), null, 2) : "";
   const forms = {
     answer: { title: "Answer", text: data.answer || "(no answer)", kind: "", copy },
-    error: { title: "It could not be answered", text: data.sentence, kind: "bad", copy },
+    error: { title: "It could not be answered", text: data.sentence, kind: "wrong", copy },
     stopped: { title: "Stopped", text: "The run was stopped; what was found until then is above.", kind: "quiet", copy },
   };
   answerCard(byId("answer"), took, forms[kind]);
@@ -174,7 +173,7 @@ function elapsed(run) {
 
 function doing(run, word) {
   byId("doing").textContent = word;
-  byId("clock").textContent = seconds(elapsed(run));
+  byId("clock").textContent = duration(elapsed(run));
 }
 
 function announce(text) {
@@ -184,12 +183,8 @@ function announce(text) {
 function remember(question, outcome) {
   state.recent = [{ question, outcome }, ...state.recent.filter((one) => one.question !== question)].slice(0, RECENT);
   byId("recent").replaceChildren();
-  for (const one of state.recent) questionButton(byId("recent"), one.question, shortened(one.outcome));
+  for (const one of state.recent) questionButton(byId("recent"), one.question, short(one.outcome, OUTCOME));
   byId("recent-box").hidden = false;
-}
-
-function shortened(text) {
-  return text.length > SHOWN ? `${text.slice(0, SHOWN)} …` : text;
 }
 
 // --- the form

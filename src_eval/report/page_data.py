@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from src_core.types import Passage, Search, Step, Trajectory, Usage
+from src_core.page_step import page_number, page_scores, page_step, page_usage
+from src_core.types import Passage, Trajectory
 from src_eval.records import Estimate, QuestionScore
 from src_eval.report.run_facts import run_facts
 from src_eval.report.run_files import ScoredRun
@@ -49,7 +50,7 @@ def _paired(first: ScoredRun, second: ScoredRun) -> dict[str, list[float | None]
         ours, theirs = columns[1][name], columns[0][name]
         if ours.keys() & theirs.keys():
             test = compare(ours, theirs)
-            tests[name] = [_number(test.difference), _number(test.p), test.n]
+            tests[name] = [page_number(test.difference), page_number(test.p), test.n]
     return tests
 
 
@@ -106,7 +107,7 @@ def _run(run: ScoredRun) -> Json:
 def _estimates(metrics: Mapping[str, Estimate]) -> dict[str, list[float | None]]:
     """`[mean, low, high, n]` for each metric that has a value."""
     return {
-        name: [_number(e.mean), _number(e.low), _number(e.high), e.n]
+        name: [page_number(e.mean), page_number(e.low), page_number(e.high), e.n]
         for name, e in metrics.items()
         if e.n and math.isfinite(e.mean)
     }
@@ -131,46 +132,14 @@ def _row(score: QuestionScore, trajectory: Trajectory, passages: _Passages) -> J
         "answer": score.prediction,
         "status": score.status,
         "error": trajectory.error or "",
-        "metrics": {name: _number(value) for name, value in score.metrics.items() if math.isfinite(value)},
-        "usage": _usage(trajectory.usage),
-        "seconds": _number(trajectory.seconds),
+        "metrics": {
+            name: page_number(value) for name, value in score.metrics.items() if math.isfinite(value)
+        },
+        "usage": page_usage(trajectory.usage),
+        "seconds": page_number(trajectory.seconds),
         "parse_failures": [str(code) for code in trajectory.provenance.get("parse_failures", ())],
-        "steps": [_step(step, passages) for step in trajectory.steps],
+        "steps": [
+            page_step(step, [[passages.place(p), page_scores(p)] for p in step.passages])
+            for step in trajectory.steps
+        ],
     }
-
-
-def _step(step: Step, passages: _Passages) -> Json:
-    """One step; what is empty is left out. The reply is told where it says more than thought and action."""
-    action = step.action
-    told = {
-        "think": step.think,
-        "seen": step.observation,
-        "reply": step.reply if step.parse_fixes or step.parse_failures else "",
-        "parse_fixes": list(step.parse_fixes),
-        "parse_failures": step.parse_failures,
-        "repeated": step.repeated,
-        "passages": [[passages.place(p), _finite(p.scores)] for p in step.passages],
-    }
-    return {
-        "n": step.n,
-        "thought": step.thought,
-        "act": action.function,
-        "argument": action.query if isinstance(action, Search) else action.answer,
-        "usage": _usage(step.usage),
-        "seconds": _number(step.seconds),
-        **{name: value for name, value in told.items() if value},
-    }
-
-
-def _usage(usage: Usage) -> list[int]:
-    return [usage.calls, usage.prompt_tokens, usage.completion_tokens]
-
-
-def _finite(scores: Mapping[str, float]) -> dict[str, float]:
-    """The scores of a passage that are numbers."""
-    return {name: round(value, 4) for name, value in scores.items() if math.isfinite(value)}
-
-
-def _number(value: float | None) -> float | None:
-    """Four decimals are enough to look at; JSON knows no infinities."""
-    return round(value, 4) if value is not None and math.isfinite(value) else None

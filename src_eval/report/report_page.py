@@ -11,9 +11,8 @@ from src_eval.report.page_data import page_data
 from src_eval.report.run_files import ScoredRun
 
 _PARTS = Path(__file__).resolve().parent / "page"
-# In this order they are one script: each file uses what those before it define.
+# In this order they are one script, after the parts that all pages share.
 SCRIPTS = (
-    "dom.js",
     "data.js",
     "filters.js",
     "svg.js",

@@ -1,5 +1,4 @@
-"use strict";
-// The page shows what people and models wrote: every text goes in through textContent, never as markup.
+// The page at work: filters, search, and conversations that are drawn when somebody opens them.
 
 const BATCH = 50;
 
@@ -11,17 +10,9 @@ function matches(chain, state) {
 }
 
 function hay(chain) {
-  const texts = [chain.question, chain.answer, chain.golds.join(" "), chain.detail, chain.raw, chain.id];
-  for (const step of chain.steps) texts.push(step.thought, step.argument, step.seen || "", step.from.join(" "));
+  const texts = [chain.question, chain.answer, chain.golds.join(" "), chain.detail, chain.raw, chain.id, ...chain.steps.flatMap(stepTexts)];
+  for (const step of chain.steps) for (const passage of step.passages || []) texts.push(passage.title, passage.id);
   return texts.join("\n").toLowerCase();
-}
-
-function pieces(text, words) {
-  // The text cut into [part, is a match], so that matches can be marked.
-  const found = words.filter((word) => word);
-  if (!found.length) return [[text, false]];
-  const escaped = found.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-  return text.split(new RegExp(`(${escaped.join("|")})`, "gi")).map((part, i) => [part, i % 2 === 1]);
 }
 
 function counts(chains, key) {
@@ -31,7 +22,6 @@ function counts(chains, key) {
 }
 
 function start() {
-  const byId = (id) => document.getElementById(id);
   const chains = JSON.parse(byId("chains").textContent);
   const list = byId("list");
   const more = byId("more");
@@ -41,53 +31,25 @@ function start() {
 
   for (const chain of chains) chain.hay = hay(chain);
 
-  function put(parent, tag, text, name, words) {
-    const node = document.createElement(tag);
-    if (name) node.className = name;
-    for (const [part, isMatch] of pieces(text || "", words || [])) {
-      if (isMatch) put(node, "mark", part);
-      else node.append(part);
-    }
-    parent.append(node);
-    return node;
-  }
-
-  function part(parent, name, label, text, small) {
-    const box = put(parent, "div", "", `part ${name}`);
-    put(box, "b", label);
-    put(box, "p", text, "", state.words);
-    if (small) put(box, "small", small, "", state.words);
-  }
-
-  function fill(body, chain) {
-    for (const step of chain.steps) {
-      if (step.thought) part(body, "thought", `Thought ${step.n}`, step.thought);
-      part(body, "action", `${step.kind} ${step.n}`, step.argument);
-      if (step.seen !== null) part(body, "seen", `Observation ${step.n}`, step.seen, step.from.join(" · "));
-    }
-    if (chain.raw) part(body, "verdict", "As it stood", chain.raw);
-    if (chain.golds.length) part(body, "verdict", "Gold", chain.golds.join(" | "));
-    if (chain.detail) part(body, "verdict", chain.outcome, chain.detail);
+  function contents(chain) {
+    const marks = { golds: goldPattern(chain.golds), words: wordPattern(state.words) };
+    const plain = { golds: null, words: marks.words };
+    return [el("div", { class: "body" },
+      chain.raw ? null : drawGolds(chain.golds),
+      el("ol", { class: "steps" }, chain.steps.map((step) => drawStep(step, { marks }))),
+      chain.raw ? part("raw", "As it stood", prose(chain.raw, plain)) : null,
+      chain.detail ? part("outcome", chain.outcome, prose(chain.detail, plain)) : null)];
   }
 
   function card(chain) {
-    const box = put(list, "details", "");
-    const head = put(box, "summary", "");
-    put(head, "span", chain.question, "", state.words);
-    const tags = put(head, "div", "", "tags");
-    put(tags, "span", chain.outcome, chain.kept === false ? "refused" : chain.kept ? "kept" : "");
-    put(tags, "span", chain.source);
-    put(tags, "span", chain.teacher);
-    put(tags, "span", `${chain.steps.length} steps`);
-    if (chain.f1 !== null) put(tags, "span", `F1 ${chain.f1.toFixed(2)}`);
-    put(tags, "span", chain.id);
-    box.addEventListener("toggle", () => {
-      if (box.open && !box.querySelector(".body")) fill(put(box, "div", "", "body"), chain);
-    });
+    const kept = chain.kept === null ? null : chain.kept ? "good" : "bad";
+    const f1 = chain.f1 === null ? "" : `F1 ${chain.f1.toFixed(2)}`;
+    const question = el("span", { dir: "auto" }, marked(chain.question, { golds: null, words: wordPattern(state.words) }));
+    return later("chain", [question, tags([[chain.outcome, kept], chain.source, chain.teacher, plural(chain.steps.length, "step"), f1, chain.id])], () => contents(chain));
   }
 
   function showMore() {
-    for (const chain of found.slice(shown, shown + BATCH)) card(chain);
+    list.append(...found.slice(shown, shown + BATCH).map(card));
     shown = Math.min(shown + BATCH, found.length);
     more.hidden = shown >= found.length;
     byId("count").textContent = `${found.length} of ${chains.length} conversations, ${shown} listed`;
@@ -95,7 +57,7 @@ function start() {
 
   function apply() {
     for (const key of ["source", "teacher", "outcome"]) state[key] = byId(key).value;
-    state.words = byId("search").value.toLowerCase().split(/\s+/).filter((word) => word);
+    state.words = wordsOf(byId("search").value);
     found = chains.filter((chain) => matches(chain, state));
     list.replaceChildren();
     shown = 0;
@@ -103,7 +65,11 @@ function start() {
   }
 
   for (const key of ["source", "teacher", "outcome"]) {
-    for (const [name, n] of counts(chains, key)) put(byId(key), "option", `${name} (${n})`).value = name;
+    for (const [name, n] of counts(chains, key)) {
+      const option = el("option", {}, `${name} (${n})`);
+      option.value = name; // as it stands: `el` shows control characters as pictures
+      byId(key).append(option);
+    }
     byId(key).addEventListener("change", apply);
   }
   let timer = 0;
@@ -112,7 +78,7 @@ function start() {
     timer = setTimeout(apply, 150);
   });
   byId("open").addEventListener("click", () => {
-    const boxes = [...list.querySelectorAll("details")];
+    const boxes = [...list.children];
     const opening = boxes.some((box) => !box.open);
     for (const box of boxes) box.open = opening;
   });

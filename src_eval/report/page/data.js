@@ -57,7 +57,7 @@ function loadReport() {
     report.byAddress.set(address(question.key), question);
     for (const row of question.rows) {
       if (!row) continue;
-      row.searches = row.steps.filter((step) => step.act === "search").length;
+      row.searches = row.steps.filter((step) => step.function === "search").length;
       row.malformed = row.status.startsWith("malformed") || row.parse_failures.length > 0 || row.steps.some((step) => step.parse_failures);
       row.capped = CAPPED.has(row.status);
       row.failed = FAILED.has(row.status);
@@ -92,7 +92,7 @@ function textOf(question) {
     for (const row of question.rows) {
       if (!row) continue;
       texts.push(row.answer, row.error, row.status);
-      for (const step of row.steps) texts.push(step.thought, step.argument, step.seen || "");
+      texts.push(...row.steps.flatMap(stepTexts));
     }
     question.text = texts.join("\n").toLowerCase();
   }

@@ -28,12 +28,6 @@ function newState() {
   return { picked: new Map(), words: [], deep: false, sort: "file", group: null };
 }
 
-function wordsOf(text) {
-  // What is searched for: words, and "words in quotation marks" as they stand.
-  const found = [...text.toLowerCase().matchAll(/"([^"]+)"|[^\s"]+/g)].map((match) => match[1] || match[0]);
-  return found.slice(0, 20);
-}
-
 function makeTest(report, facets, state) {
   // passes(question, but): `but` is a facet that is not asked.
   const places = state.deep ? state.words.map((word) => passagesWith(report, word)) : [];
