@@ -2,7 +2,7 @@
 13.10).
 
 `filter_trajectory` checks one trajectory; `filter_run` streams a run's `trajectories.jsonl` into
-`kept.jsonl` and `rejected.jsonl`; `src_core.messages` checks published conversations. How we differ from
+`kept.jsonl` and `rejected.jsonl`; `src_core.conversations` checks published conversations. How we differ from
 the original: it kept every trajectory of the right shape that shared one token with one gold string,
 stopped the whole stage at the first integer answer, and deleted what it rejected; here a bad row is a
 rejected row, nothing is lost, and the best trajectory of each question is kept.

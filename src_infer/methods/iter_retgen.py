@@ -1,9 +1,8 @@
 """Iter-RetGen: retrieve, write an answer, retrieve again with question and answer, for a fixed number of
 rounds (Shao et al. 2023, arXiv 2305.15294).
 
-Each round reads
-the passages of its own retrieval alone. How we differ: `limits.t_max` also bounds the rounds; a last text
-that states no answer is asked for again, and then left to the reader.
+Each round reads the passages of its own retrieval alone. How we differ: `limits.t_max` also bounds the
+rounds; a last text that states no answer is asked for again, and then left to the reader.
 """
 
 from __future__ import annotations
