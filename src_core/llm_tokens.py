@@ -3,7 +3,7 @@
 No text is tokenised twice: the prompt is a list of ids, the reply is the sampled ids with their natural
 log-probabilities under the model (temperature 1, no truncation of the distribution).
 
-  - vLLM: `/v1/completions` with a token prompt, `return_token_ids`, and `prompt_logprobs` for scoring.
+- vLLM: `/v1/completions` with a token prompt, `return_token_ids`, and `prompt_logprobs` for scoring.
 - llama.cpp (the embedded server): `/completion` with a token prompt and `return_tokens`. A continuation is
   scored by a grammar of token ids, which forces it; the reported log-probabilities are those before the
   grammar. After a stop string the server does not return the log-probabilities of the last tokens, so these

@@ -126,14 +126,20 @@ async def open_runtime(
 
 def make_protocol(config: RuntimeConfig) -> Protocol:
     """The text format of the configuration with its prompts. Raises `UserError` for an unknown one, for one
-    that has no steps or not the constraint that is asked for, and where the agent was trained with another
-    prompt.
+    that has no steps or not the constraint that is asked for, for a template without its slot, and where the
+    agent was trained with another prompt.
     """
     style: PromptStyle = config.prompt.style()
     format_class = protocol_class(config.protocol)
     protocol = ReaRag(style, thinks=config.thinks) if format_class is ReaRag else format_class(style)
     if "finish" not in protocol.functions:
         raise UserError(f"the format {protocol.name} has no steps; set protocol= to one that has")
+    for name, template, place in (
+        ("user_template", style.user_template, "{question}"),
+        ("observation_template", style.observation_template, "{observation}"),
+    ):
+        if template and place not in template:
+            raise UserError(f"prompt.{name} has no place for {place}: {template!r:.80}")
     if config.constrain not in protocol.supports:
         raise UserError(f"the format {protocol.name} has no {config.constrain.value}; set constrain=off")
     if config.trained:

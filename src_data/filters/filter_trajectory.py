@@ -1,11 +1,11 @@
 """Decides which trajectories become training data; each rejection has a stable reason (reference section 6.5,
 13.9, 13.10).
 
-`filter_trajectory` checks one trajectory; `filter_run` streams a run's `trajectories.jsonl` into `kept.jsonl`
-and `rejected.jsonl`; `src_core.messages` checks published conversations. How we differ from the original: it
-kept every trajectory of the right shape that shared one token with one gold string, stopped the whole stage
-at the first integer answer, and deleted what it rejected; here a bad row is a rejected row, every row is kept
-on disk, and the best trajectory of each question is kept for training.
+`filter_trajectory` checks one trajectory; `filter_run` streams a run's `trajectories.jsonl` into
+`kept.jsonl` and `rejected.jsonl`; `src_core.conversations` checks published conversations. How we differ
+from the original: it kept every trajectory of the right shape that shared one token with one gold string,
+stopped the whole stage at the first integer answer, and deleted what it rejected; here a bad row is a
+rejected row, every row is kept on disk, and the best trajectory of each question is kept for training.
 """
 
 from __future__ import annotations
