@@ -216,7 +216,7 @@ def test_settings_that_do_not_belong_together_are_named(tmp_path: Path, folder: 
         (["pack_length=1100"], "below max_length=600 times two"),
         (["loss=sequence"], "loss=sequence has no meaning for dpo"),
         (["train=[{path: a, min_searches: 2}]"], "min_searches is for conversation files"),
-        (["reference=base"], "take reference=start"),
+        (["reference=base"], "set reference=start"),
     ):
         with pytest.raises(UserError, match=words):
             check_config(load_config(TrainConfig, path, changes))
