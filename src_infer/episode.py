@@ -112,9 +112,7 @@ class StepWriter(ABC):
     async def generate(
         self, question: str, steps: Sequence[Step], *, n: int, attempt: int, functions: Sequence[str]
     ) -> Completion:
-        """The reply for step `n` after `steps`; `attempt` counts from 0; `functions` are those
-        allowed now.
-        """
+        """The reply for step `n`, at try `attempt` (from 0), with one of `functions`."""
 
     @abstractmethod
     def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
@@ -232,9 +230,7 @@ def failure_status(error: BoundaryError) -> Status:
 
 
 def allowed_functions(steps: Sequence[Step], *, n: int, limits: Limits) -> tuple[str, ...]:
-    """Which functions step `n` may call: not `finish` below `min_searches`, `finish` alone at the
-    very end.
-    """
+    """Which functions step `n` may call: no `finish` below `min_searches`, nothing else at the end."""
     if n >= limits.t_max or _repeats(steps) >= max(limits.max_repeats, 1):
         return ("finish",)
     searches = sum(isinstance(step.action, Search) for step in steps)
