@@ -217,7 +217,10 @@ async def advance(
     step = await _observe(draft, steps, search=search)
     ledger.usage += step.usage - draft.usage
     if writer.concludes and isinstance(step.action, Search) and not step.repeated:
-        reply = await writer.conclude(node.question, [*steps, step], n=step.n)
+        try:
+            reply = await writer.conclude(node.question, [*steps, step], n=step.n)
+        except ContextFullError:  # the next step ends the episode, with what this one found
+            return replace(step, seconds=time.perf_counter() - begun)
         ledger.usage += reply.usage
         step = replace(step, conclusion=reply.text, usage=step.usage + reply.usage)
     return replace(step, seconds=time.perf_counter() - begun)

@@ -144,6 +144,7 @@ class TokenWriter(StepWriter):
         self._version = policy_version
         self._closed: list[Sample] = []
         self._open = _Open()
+        self._inserted: list[ChatTurn] = []
         self.discarded: list[Span] = []
 
     @property
@@ -164,19 +165,21 @@ class TokenWriter(StepWriter):
         samples. Raises `ContextFullError` where the sample is full.
         """
         if attempt:  # the reply before was malformed
-            self.discarded.append(self._open.spans.pop())
-            self._open.replies.pop()
+            self._discard()
         else:
             self._insert(question, steps)
         return await self._sample(n, attempt)
 
     async def conclude(self, question: str, steps: Sequence[Step], *, n: int) -> Completion:
-        """The conclusion of step `n`."""
+        """The conclusion of step `n`. An empty one is not a turn of the conversation, and is taken out of
+        the sample.
+        """
         self._insert(question, steps)
         reply = await self._sample(n, 0)
-        return Completion(
-            self._protocol.parse_conclusion(reply.text), reply.finish_reason, reply.usage, reply.think
-        )
+        said = self._protocol.parse_conclusion(reply.text)
+        if not said:
+            self._discard()
+        return Completion(said, reply.finish_reason, reply.usage, reply.think)
 
     def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
         """The step in a reply."""
@@ -192,9 +195,19 @@ class TokenWriter(StepWriter):
     def _chat(self, question: str, steps: Sequence[Step]) -> list[ChatTurn]:
         return self._protocol.lay_out(self._protocol.turns(question, steps))
 
+    def _discard(self) -> None:
+        """Take the last reply out of the sample."""
+        self.discarded.append(self._open.spans.pop())
+        self._open.replies.pop()
+
     def _insert(self, question: str, steps: Sequence[Step]) -> None:
-        """Append the tokens between the last reply and the next one, or begin a sample with its prompt."""
+        """Append the tokens between the last reply and the next one, or begin a sample with its prompt. After
+        a discarded reply they are there already, and nothing is appended.
+        """
         turns = self._chat(question, steps)
+        if turns == self._inserted and not self._open.spans[-1].trainable:
+            return
+        self._inserted = turns
         pieces = self._tokenizer.prompt_pieces(turns)
         anew = self._protocol.layout is Layout.HISTORY_IN_USER_TURN
         if anew or not self._open.spans:

@@ -275,6 +275,33 @@ def test_an_empty_reply_is_asked_for_again_with_the_whole_prompt(
     assert done.samples[0].ids == trained_on(protocol, tokenizer)[0].ids.tolist()
 
 
+def test_a_conclusion_that_says_nothing_leaves_the_sample(
+    tokenizers: dict[str, ChatTokenizer], tmp_path: Path
+) -> None:
+    tokenizer, protocol = tokenizers["qwen"], load_protocol("tests/data/toy_protocol.py")
+    done = played(protocol, tokenizer, tmp_path, ["x\nFIND a?", "<|im_end|>", "SAY b"])
+    assert done.episode.status is Status.FINISHED
+    text = tokenizer.decode(done.samples[0].ids)
+    assert text.count("\nSEEN ") == 1
+    (whole,) = protocol.samples(protocol.turns(QUESTION, done.episode.steps))
+    ids = tokenizer.encode(whole).ids.tolist()
+    assert done.samples[0].ids == ids[: len(done.samples[0].ids)]
+    assert ids[len(done.samples[0].ids) :] == tokenizer.token_ids("\n")  # behind the end of the turn
+    assert [tokenizer.decode(span.ids) for span in done.discarded] == ["<|im_end|>"]
+
+
+def test_a_search_stays_on_record_when_its_conclusion_has_no_room(
+    tokenizers: dict[str, ChatTokenizer], tmp_path: Path
+) -> None:
+    tokenizer, protocol = tokenizers["qwen"], load_protocol("tests/data/toy_protocol.py")
+    start = len(tokenizer.prompt_ids(protocol.lay_out(protocol.turns(QUESTION, []))))
+    reply = len(tokenizer.token_ids("x\nFIND a?"))
+    done = played(protocol, tokenizer, tmp_path, ["x\nFIND a?"], max_tokens=start + reply + 1)
+    assert done.episode.status is Status.BUDGET_THEN_ANSWERED
+    assert [step.action for step in done.episode.steps] == [Search("a?")]
+    assert tokenizer.decode(done.samples[0].ids).count("\nSEEN ") == 1
+
+
 def test_an_action_in_the_middle_of_a_thought_is_no_action() -> None:
     parsed = load_protocol("react").parse("Thought 1: My action: look (again).\nAction 1: search[Paris]")
     assert isinstance(parsed, ParsedStep)
