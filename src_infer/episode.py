@@ -112,9 +112,7 @@ class StepWriter(ABC):
     async def generate(
         self, question: str, steps: Sequence[Step], *, n: int, attempt: int, functions: Sequence[str]
     ) -> Completion:
-        """The reply for step `n` after `steps`; `attempt` counts from 0; `functions` are the functions that
-        are allowed now.
-        """
+        """The reply for step `n` after `steps`; `attempt` counts from 0; only `functions` are allowed."""
 
     @abstractmethod
     def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:

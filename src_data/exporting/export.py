@@ -110,13 +110,7 @@ def export_run(paths: FilterPaths, config: ExportConfig, protocol: Protocol) -> 
 
         write_json_array(whole, conversations())
         rewrite_jsonl(whole.with_name(PROVENANCE), provenance)
-        counts = []
-        for source in config.general:
-            general = read_general(source, spool())
-            counts.append(general.counts)
-            for row in sample_general(general, seed=config.seed):
-                side = side_of(conversation_key(row.turns), config.validation_share)
-                theirs[side].append(_line(row))
+        counts = [_add_general(source, spool(), theirs, config) for source in config.general]
         files = {side: whole.with_name(f"{whole.stem}.{side}.jsonl") for side in ours}
         for side, path in files.items():
             rewrite_jsonl(path, _merged(ours[side], theirs[side], seed=f"{config.seed}/{side}"))
@@ -132,6 +126,16 @@ def export_run(paths: FilterPaths, config: ExportConfig, protocol: Protocol) -> 
             general=tuple(counts),
             reader=sum(map(len, ours.values())) - sides.total(),
         )
+
+
+def _add_general(
+    source: GeneralConfig, spool: LineSpool, sides: dict[Side, LineSpool], config: ExportConfig
+) -> GeneralCount:
+    """Append the sampled rows of one source of general data to their sides."""
+    general = read_general(source, spool)
+    for row in sample_general(general, seed=config.seed):
+        sides[side_of(conversation_key(row.turns), config.validation_share)].append(_line(row))
+    return general.counts
 
 
 def chain_turns(chain: Trajectory, protocol: Protocol, *, include_think: bool = False) -> Turns:
