@@ -148,7 +148,7 @@ def test_torch_refuses_a_folder_without_a_head_or_with_two_labels(tmp_path: Path
         loaded(cross_encoder_folder(tmp_path / "two", labels=2))
     broken = cross_encoder_folder(tmp_path / "broken")
     (broken / "config.json").write_text('{"model_type": "no such model"}')
-    with pytest.raises(UserError, match="no sequence classifier"):
+    with pytest.raises(UserError, match="not a sequence classifier"):
         loaded(broken)
 
 
