@@ -237,7 +237,7 @@ def test_direct_answers_and_conclusions_are_shown(
             runtime.on_step(question, step)
         return Trajectory(question, (whole, own), "Italy", Status.CAPPED_THEN_ANSWERED)
 
-    monkeypatch.setattr("src_demo.runs.load_method", lambda name: Method(mixed, None, "", False))
+    monkeypatch.setattr("src_demo.runs.load_method", lambda *_: Method(mixed, None, "", False))
     tab.goto(stage.page(stage.model(stage.gate).url))
     ask(tab)
     answers(tab, "Italy")
