@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from src_core.conversations import plain_protocol
 from src_core.errors import UserError
 from src_core.protocols.react import ReAct
-from src_core.protocols.search_r1 import SearchR1
+from src_core.protocols.search_r1 import DIALECTS, SearchR1
 from src_core.protocols.trajectory_text import MAX_TRAJECTORY
 from src_core.types import Finish, Search, Status, Trajectory
 from src_data.convert_trajectories.chains import (
@@ -120,12 +120,24 @@ def test_odd_but_readable() -> None:
     assert ReAct().parse_trajectory(fenced).steps[0].action == Finish("b")
     assert (
         SearchR1().parse_trajectory("<think>a</think><search> </search>").problem
-        == "step 1: <search> is empty"
+        == "step 1: the query is empty"
     )
     unclosed = SearchR1().parse_trajectory("<think>a<search>b</search><information>c</information>")
     assert (unclosed.steps[0].thought, unclosed.steps[0].observation) == ("a", "c")
     score = ReAct().parse_trajectory("Action: finish[b]\nObservation: Episode finished, reward = 0.5")
     assert score.notes == {"reward": 0.5}
+
+
+@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+def test_each_dialect_is_detected_and_read_in_its_own_tags(dialect: str) -> None:
+    protocol = DIALECTS[dialect]()
+    written = TAGS
+    for theirs, own in ((SearchR1.query, protocol.query), (SearchR1.result, protocol.result)):
+        written = written.replace(theirs.open, own.open.strip()).replace(theirs.close, own.close.strip())
+    assert detect_format(written) == dialect
+    read = protocol.parse_trajectory(written)
+    assert read == SearchR1().parse_trajectory(TAGS)
+    assert [type(step.action) for step in read.steps] == [Search, Search, Finish]
 
 
 def test_notations_are_told_apart() -> None:

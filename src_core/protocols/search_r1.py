@@ -31,8 +31,7 @@ from src_core.think import join_think
 from src_core.types import Action, DirectAnswer, Finish, Passage, Search, Step
 
 ANSWER = Tag("<answer>", "</answer>")
-_TAG = re.compile(r"<(think|search|information|answer)>(.*?)</\1>", re.DOTALL)
-_OPENING = re.compile(r"<(?:think|search|information|answer)>")
+THINK = Tag("<think>", "</think>")
 _BOXED = re.compile(r"\\boxed\{(.*)\}", re.DOTALL)
 
 
@@ -97,13 +96,21 @@ class SearchR1(Protocol):
         return ParsedStep(None, without_think_marks(thought), action)
 
     def parse_trajectory(self, text: str) -> ReadTrajectory:
-        """All steps of a text with Search-R1's tags."""
-        return read_pieces(text, _pieces, _action)
+        """All steps of a text with the tags of this dialect."""
+        tags = {"thought": THINK, "observation": self.result, "search": self.query, "answer": ANSWER}
+        opens = {kind: re.escape(tag.open.strip()) for kind, tag in tags.items()}
+        closes = {kind: re.escape(tag.close.strip()) for kind, tag in tags.items()}
+        tagged = re.compile(
+            "|".join(f"{opens[kind]}(?P<{kind}>.*?){closes[kind]}" for kind in tags), re.DOTALL
+        )
+        opening = re.compile("|".join(opens.values()))
 
-    @staticmethod
-    def reads(text: str) -> bool:
-        """Whether a text looks like a trajectory in this format."""
-        return "<search>" in text or "<answer>" in text
+        def action(body: str) -> Action | str:
+            match = tagged.fullmatch(body)
+            assert match is not None  # the pieces yield actions that match
+            return _action(match.lastgroup == "answer", match[match.lastgroup or 0].strip())
+
+        return read_pieces(text, lambda whole: _pieces(whole, tagged, opening), action)
 
 
 class R1Searcher(SearchR1):
@@ -128,28 +135,38 @@ FORMAT = SearchR1
 DIALECTS: dict[str, type[SearchR1]] = {made.name: made for made in (SearchR1, R1Searcher, ReSearch)}
 
 
-def _pieces(text: str) -> Iterator[Piece]:
-    kinds = {"think": "thought", "information": "observation", "search": "action", "answer": "action"}
+def dialect_of(text: str) -> str:
+    """The name of the dialect of a trajectory, empty where it has none of the tags. Dialects share tags; the
+    tag around documents differs in each.
+    """
+    for dialect in DIALECTS.values():
+        if dialect.result.open.strip() in text:
+            return dialect.name
+    if R1Searcher.query.open in text:
+        return R1Searcher.name
+    return SearchR1.name if SearchR1.query.open in text or ANSWER.open in text else ""
+
+
+def _pieces(text: str, tagged: re.Pattern[str], opening: re.Pattern[str]) -> Iterator[Piece]:
     at = 0
-    for match in _TAG.finditer(text):
-        between = _OPENING.sub(" ", text[at : match.start()]).strip()
+    for match in tagged.finditer(text):
+        between = opening.sub(" ", text[at : match.start()]).strip()
         if between:  # words outside of any tag are part of the thought
             yield Piece("thought", between)
-        yield Piece(kinds[match[1]], match[0] if kinds[match[1]] == "action" else match[2].strip())
+        kind = match.lastgroup or ""
+        if kind in ("search", "answer"):
+            yield Piece("action", match[0])
+        else:
+            yield Piece(kind, match[kind].strip())
         at = match.end()
     rest = text[at:].strip()
     if rest:
         yield Piece("thought", rest)
 
 
-def _action(body: str) -> Action | str:
-    match = _TAG.fullmatch(body)
-    assert match is not None  # `_pieces` yields actions that match
-    inner = match[2].strip()
-    if match[1] == "answer":
-        boxed = _BOXED.fullmatch(inner)
-        inner = boxed[1] if boxed else inner
-    argument = " ".join(inner.split())
+def _action(answers: bool, inner: str) -> Action | str:
+    boxed = _BOXED.fullmatch(inner) if answers else None
+    argument = " ".join((boxed[1] if boxed else inner).split())
     if not argument:
-        return f"<{match[1]}> is empty"
-    return Finish(argument) if match[1] == "answer" else Search(argument)
+        return f"the {'answer' if answers else 'query'} is empty"
+    return Finish(argument) if answers else Search(argument)

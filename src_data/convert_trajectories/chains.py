@@ -16,7 +16,7 @@ from src_core.config import config_class
 from src_core.conversations import plain_protocol
 from src_core.protocols.react import ReAct
 from src_core.protocols.records import PromptStyle, ReadTrajectory
-from src_core.protocols.search_r1 import SearchR1
+from src_core.protocols.search_r1 import dialect_of
 from src_core.rowfiles import file_rows
 from src_core.types import Finish, Question, Status, Trajectory, question_id
 from src_data.exporting.export import ExportConfig
@@ -106,9 +106,7 @@ def import_rows(source: Path, config: ImportConfig, golds: Golds) -> Iterator[Tr
 
 def detect_format(text: str) -> str:
     """The format of a trajectory in one text, "" for an unknown format."""
-    if SearchR1.reads(text):
-        return SearchR1.name
-    return ReAct.name if ReAct.reads(text) else ""
+    return dialect_of(text) or (ReAct.name if ReAct.reads(text) else "")
 
 
 def as_trajectory(question: Question, read: ReadTrajectory, provenance: dict[str, Any]) -> Trajectory:
