@@ -142,8 +142,8 @@ def lora_model(model: Any, **settings: Any) -> Any:
     from peft import LoraConfig, get_peft_model
 
     chosen = {"target_modules": "all-linear", "task_type": "CAUSAL_LM", **settings}
+    torch.manual_seed(1)  # peft draws A, the lines below draw B
     adapted = get_peft_model(model, LoraConfig(**chosen))
-    torch.manual_seed(1)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)
