@@ -56,7 +56,7 @@ else slow=0; printf '== no slow tests here\n'; fi
 tests "pytest, usual suite"
 if [[ $SLOW != 0 ]]; then
   if training_environment; then
-    VENV=$VENV_TRAIN tests "pytest, training" tests/test_train_*.py tests/test_models_convert_*.py tests/test_retrieval_rerankers.py
+    VENV=$VENV_TRAIN tests "pytest, training" -m "slow or not slow" tests/test_train_*.py tests/test_models_convert_*.py tests/test_retrieval_rerankers.py
   else printf '== no training tests: %s could not be made\n' "$VENV_TRAIN"; fi
 fi
 if (( slow )); then tests "pytest, slow: the embedded models" -m slow; fi
