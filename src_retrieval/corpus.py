@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from src_core.errors import UserError
 from src_core.jsonl import write_atomic
+from src_core.types import Passage
 from src_retrieval.npyfile import NpyAppender
 from src_retrieval.rows import (
     CorpusFormat,
@@ -32,6 +33,7 @@ from src_retrieval.rows import (
     parse_jsonl,
     parse_tsv,
     parse_tsv_header,
+    to_passage,
 )
 
 Advance = Callable[[int], None]
@@ -103,6 +105,10 @@ class Corpus:
         if self.info.format is CorpusFormat.JSONL:
             return parse_jsonl(line, number)
         return parse_tsv(line, self.info.columns)
+
+    def passage(self, number: int) -> Passage:
+        """Row `number` as the record of the other packages."""
+        return to_passage(self.row(number))
 
     def document(self, number: int) -> bytes:
         """Row `number` as the wire object `{"id", "contents"}`; the file's own bytes where they have this
