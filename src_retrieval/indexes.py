@@ -1,5 +1,5 @@
-"""Names that bug reports import to open a FAISS file (`../shared/cases/r13_faiss_idmap.py`). The project itself
-uses `src_retrieval.vector.faiss_index` and `src_retrieval.results`.
+"""Names that bug reports import to open a FAISS file (`../shared/cases/r13_faiss_idmap.py`). The project
+itself uses `src_retrieval.vector.faiss_index` and `src_retrieval.results`.
 """
 
 from __future__ import annotations
