@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-# A full stop ends a sentence where three characters of a word, bracket or quotation are before it, so that
-# initials and short abbreviations do not; the marks of Chinese and Japanese need no space behind them.
+# A full stop ends a sentence where three characters of a word, bracket or quotation are before it, or a
+# short word such as "it", but not an initial or an abbreviation. Chinese needs no space after the mark.
 _END = re.compile(
-    r"(?:(?<=[\w)\]%\"”’]{3})\.|[!?…])[\"”’)\]]*(?=\s+[A-Z0-9À-Þ\"“'(\[])"
-    r"|[。！？]+[」』”）]*"
+    r"(?:(?<=[\w)\]%\"”’]{3})\.|(?<=\s[a-z]{2})(?<!vs|cf|no|ed|al|ca)\.(?!\s+\d)|[!?…])"
+    r"[\"”’)\]]*(?=\s+[A-Z0-9À-Þ\"“'(\[])|[。！？]+[」』”）]*"
 )
 
 
