@@ -47,6 +47,8 @@ def relevant_part(text: str, query: str, *, max_chars: int, title: str = "") -> 
     plain = " ".join(text.split())
     if len(plain) <= max_chars:
         return plain
+    if max_chars < 2 * _LEAST:
+        return shorten(plain, max_chars)
     sentences = [_Sentence(part, _words(part)) for part in split_sentences(text)]
     wanted = _words(query)
     scores = _scores(sentences, wanted, _words(title))

@@ -10,6 +10,7 @@ from pydantic import Field
 from src_core.config import config_class
 from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint, Sampling
+from src_core.passage_view import PassagePart, PassageView
 from src_core.protocols.records import Constrain, PromptStyle
 from src_core.rundir import OnExisting
 from src_infer.episode import Limits
@@ -50,7 +51,7 @@ class RuntimeConfig:
     (in memory, for tests). `thinks`: the agent's replies begin with a think block. `deterministic` sets
     every temperature to 0. `in_flight` is how many questions run at once. `trained` is the folder of the
     model or adapter that the agent serves: the prompt that its `training.json` records must be the run's
-    ("": not compared).
+    ("": not compared). Of a passage longer than `max_passage_chars` a model is shown `passage_part`.
     """
 
     agent: Endpoint = Endpoint()
@@ -70,9 +71,15 @@ class RuntimeConfig:
     top_k: Annotated[int, Field(ge=1)] = 3
     observation_mode: ObservationMode = ObservationMode.READER
     max_passage_chars: int = 2000
+    passage_part: PassagePart = PassagePart.RELEVANT
     answer_from: Literal["reader", "finish"] = "reader"
     in_flight: Annotated[int, Field(ge=1)] = 64
     trained: str = ""
+
+    @property
+    def view(self) -> PassageView:
+        """What a model is shown of a passage."""
+        return PassageView(self.max_passage_chars, self.passage_part)
 
     def sampling(self, which: str) -> Sampling:
         """`agent`, `observe` or `final` sampling, at temperature 0 when `deterministic`."""

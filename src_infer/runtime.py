@@ -19,6 +19,7 @@ from src_core.endpoints import TOKEN_VARIABLE, make_model, make_tokenizer
 from src_core.errors import UserError
 from src_core.http_json import RetryPolicy
 from src_core.llm import ChatModel, Endpoint, Sampling
+from src_core.passage_view import PassageView
 from src_core.protocols import protocol_class
 from src_core.protocols.base import Protocol
 from src_core.protocols.rearag import ReaRag
@@ -50,7 +51,7 @@ class Runtime:
     final_sampling: Sampling
     answer_from: str
     top_k: int
-    max_passage_chars: int
+    view: PassageView
     settings: Any = None
     models: tuple[ChatModel, ...] = ()
     identity: dict[str, Any] = field(default_factory=dict)
@@ -115,7 +116,7 @@ async def open_runtime(
             final_sampling=config.sampling("final"),
             answer_from=config.answer_from,
             top_k=config.top_k,
-            max_passage_chars=config.max_passage_chars,
+            view=config.view,
             settings=settings,
             models=tuple(models.values()),
             identity=identity,
@@ -168,7 +169,7 @@ def make_rag(config: RuntimeConfig, *, retriever: Retriever, reader: ChatModel |
         sampling=config.sampling("observe"),
         top_k=config.top_k,
         mode=config.observation_mode,
-        max_passage_chars=config.max_passage_chars,
+        view=config.view,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from src_core.endpoints import make_model
 from src_core.llm import ChatModel, Endpoint, Sampling
+from src_core.passage_view import PassageView
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
 from src_core.scripted import ScriptedModel
@@ -194,7 +195,7 @@ def runtime_for(
         sampling=Sampling(),
         top_k=1,
         mode=ObservationMode.READER,
-        max_passage_chars=200,
+        view=PassageView(200),
     )
     return Runtime(
         policy=policy,
@@ -205,7 +206,7 @@ def runtime_for(
         final_sampling=Sampling(max_tokens=8),
         answer_from="reader",
         top_k=1,
-        max_passage_chars=200,
+        view=PassageView(200),
         on_step=(lambda _, step: printed.append(step)) if printed is not None else None,
     )
 

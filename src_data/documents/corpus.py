@@ -3,8 +3,8 @@
     python -m src_data.documents.corpus documents=FOLDER corpus=FILE
 
 A row is `{"id", "contents", "source", "page"}`. The first line of `contents` is the path of headings;
-`source` is the file relative to the folder; `page` is the page or pages of a PDF ("3" or "3-4"). The id is a hash of
-source and contents: an edit of one file changes the ids of its changed passages only.
+`source` is the file relative to the folder; `page` is the page or pages of a PDF ("3" or "3-4"). The id is a
+hash of source and contents: an edit of one file changes the ids of its changed passages only.
 """
 
 from __future__ import annotations

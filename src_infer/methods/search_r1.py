@@ -39,7 +39,7 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
 
     async def search(query: str, _steps: Sequence[Step]) -> Observation:
         passages = await runtime.retrieve(query)
-        documents = protocol.render_documents(passages, max_chars=runtime.max_passage_chars)
+        documents = protocol.render_documents(passages, view=runtime.view, query=query)
         return Observation(documents, passages)
 
     return await answer_stepwise(
