@@ -39,7 +39,9 @@ class ReaderReply:
 
 
 class RagEngine:
-    """Returns observations of sub-queries. `view` is what a model sees of a passage. `reader` may be None where observations are the passages themselves."""
+    """Returns observations of sub-queries. `view` is what a model sees of a passage. `reader` may be None
+    where observations are the passages themselves.
+    """
 
     def __init__(
         self,
