@@ -74,11 +74,15 @@ def is_share(metric: str) -> bool:
 
 
 def estimate_text(metric: str, estimate: Estimate | None) -> str:
-    """`66.7 [56.0, 76.2]` for a share, `2.25` for a count, `-` for None."""
+    """`66.7 [56.0, 76.2]` for a share, `66.7 (too few)` below 20 questions, `2.25` for a count, `-` for
+    None.
+    """
     if estimate is None:
         return "-"
     if not is_share(metric):
         return f"{estimate.mean:.2f}"
+    if estimate.too_few:
+        return f"{100 * estimate.mean:.1f} (too few)"
     return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
