@@ -110,7 +110,10 @@ def _scatter(lines: Sequence[Line], metric: str) -> str:
         x = _LEFT + (_WIDTH - _LEFT - _RIGHT) * searches / (1.1 * most)
         y = 10 + (_PLOT_HEIGHT - 20) * (1 - value / (1.1 * best))
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        parts.append(_label(x + 9, y + 4, f"{name[:_NAME]} ({100 * value:.1f}; {searches:.2f})"))
+        side, anchor = (9, "start") if x < _WIDTH / 2 else (-9, "end")  # the text stays inside the plot
+        parts.append(
+            _label(x + side, y + 4, f"{name[:_NAME]} ({100 * value:.1f}; {searches:.2f})", anchor=anchor)
+        )
     parts.append(f'<path class=axis d="M{_LEFT} 4V{_PLOT_HEIGHT}H{_WIDTH - _RIGHT}"/>')
     parts.append(_label(_WIDTH - _RIGHT, _PLOT_HEIGHT + 24, f"searches (to {1.1 * most:.1f})", anchor="end"))
     parts.append(_label(_LEFT - 8, 16, shown_name(metric), anchor="end"))
