@@ -42,6 +42,7 @@ ITER_RETGEN = "in at most three short sentences"
 SEARCHAIN = "a chain of short questions"
 SEARCH_O1 = "Reasoning so far:"
 DOCUMENTS = "after the words Final Information"
+R3_RAG = "The question: "
 TAGGED = "between <think> and </think>"
 
 Rows = list[tuple[str, list[str]]]
@@ -155,6 +156,21 @@ CASES = {
         ],
         [WHO, WHERE],
         calls=4,
+    ),
+    "r3rag": Case(
+        "r3rag",
+        [
+            (
+                R3_RAG,
+                [
+                    f"Step 1:\nThe problem analysis: I need the author.\nThe retrieval query: {WHO}",
+                    f"Step 2:\nThe problem analysis: Now the town.\nThe retrieval query: {WHERE}",
+                    "Step 3:\nThe problem analysis: Done.\nThe final answer: Steventon",
+                ],
+            )
+        ],
+        [WHO, WHERE],
+        calls=3,
     ),
     "search_r1": tagged("search_r1", "<search>", "</search>", "<answer> Steventon </answer>"),
     "r1_searcher": tagged(

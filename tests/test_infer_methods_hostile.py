@@ -107,6 +107,10 @@ class Narrow(Parrot):
 LONG = [Passage(name[0], name, f"{name}\n" + "word " * 300) for name in ("Emma", "Bath", "Oslo")]
 IN_STEPS = {
     "search_o1": [O1_QUERY.format("Emma"), "Final Information: Emma", "\\boxed{A}"],
+    "r3rag": [
+        "The problem analysis: a\nThe retrieval query: Emma, Bath, Oslo",
+        "The problem analysis: b\nThe final answer: A",
+    ],
     "search_r1": ["<search>Emma, Bath, Oslo", "<answer>A"],
     "r1_searcher": ["<|begin_of_query|>Emma, Bath, Oslo", "<answer>A"],
     "research": ["<search>Emma, Bath, Oslo", "<answer>A"],
