@@ -251,7 +251,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         list(import_rows(tmp_path / "nowhere.json", ImportConfig(), {}))
 
 
-@pytest.mark.skipif(not FIREACT.is_file(), reason="the published trajectories are not there")
+@pytest.mark.published
 def test_the_published_fireact_file(tmp_path: Path) -> None:
     done = subprocess.run(
         [

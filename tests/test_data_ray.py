@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import os
 import signal
@@ -21,10 +20,7 @@ from test_data_run import CONFIG, rows, settings_for, start
 from src_data.construction.construct import chain_key
 from src_data.construction.shards import SHARDS
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs requirements-ray.txt"),
-]
+pytestmark = pytest.mark.ray
 ITEMS = 150
 IN_FLIGHT = 4
 PER_SHARD = 15

@@ -85,7 +85,8 @@ def numpy_bert(w: Arrays, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> ND
 
 
 def run(model: Path, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-    onnxruntime = pytest.importorskip("onnxruntime")
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
     found: NDArray[np.float32] = session.run(["last_hidden_state"], feed)[0]
@@ -101,7 +102,6 @@ def sample() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def test_fp32_graph_is_the_definition(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
     write_bert(tiny_weights(), tmp_path / "model.onnx", heads=HEADS, int8=False)
     ids, mask = sample()
     found = run(tmp_path / "model.onnx", ids, mask)
@@ -114,7 +114,6 @@ def test_fp32_graph_is_the_definition(tmp_path: Path) -> None:
 
 
 def test_int8_graph_stays_close(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
     write_bert(tiny_weights(), tmp_path / "model.int8.onnx", heads=HEADS, int8=True)
     ids, mask = sample()
     found = run(tmp_path / "model.int8.onnx", ids, mask)[mask == 1]
@@ -125,7 +124,6 @@ def test_int8_graph_stays_close(tmp_path: Path) -> None:
 
 
 def test_missing_weight_is_named(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
     weights = tiny_weights()
     del weights["encoder.layer.1.output.dense.bias"]
     with pytest.raises(SourceError, match=r"encoder\.layer\.1\.output\.dense\.bias"):
@@ -156,7 +154,8 @@ def test_safetensors_round_trip(tmp_path: Path) -> None:
 
 
 def test_anonymous_matrices_of_an_export_are_named_by_their_bias(tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     matrix, bias = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(3, dtype=np.float32)
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
     graph = helper.make_graph(

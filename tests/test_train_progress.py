@@ -20,8 +20,7 @@ from src_train.data import read_data
 from tests.helpers_train import chains, model_folder, pair_rows, tokenizer_folder, train_settings, write_rows
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
+pytestmark = pytest.mark.training
 
 from src_train.progress import TrainingProgress  # noqa: E402
 from src_train.reference import with_reference  # noqa: E402
