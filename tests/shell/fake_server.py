@@ -27,7 +27,10 @@ def answer(client: socket.socket) -> None:
     """Answer one request; a client that says nothing gets no answer."""
     with client:
         client.settimeout(2)
-        request = client.recv(4096).decode("latin-1")
+        request = ""
+        # Bash writes line by line. Closing with a line unread resets the connection, and the answer is lost.
+        while not request.endswith("\r\n\r\n") and (more := client.recv(4096).decode("latin-1")):
+            request += more
         if request:
             ready = "200 OK" if time.monotonic() >= READY_AT and READY_FILE.exists() else "503 Starting"
             status = ready if request.split(" ", 2)[1] == "/health" else "404 Not Found"
