@@ -95,7 +95,7 @@ def test_a_hostile_prediction_stays_inside_its_fence(rubric: Rubric) -> None:
     assert prompt.count(f"\n{fence}\n") == 2
     inside = prompt.split(f"\n{fence}\n")[1]
     assert inside == hostile[:MAX_PREDICTION]
-    assert "Question: Who {prediction}?" in prompt or "Who {prediction}?" in prompt
+    assert "Who {prediction}?" in prompt
     assert "- gold {fence}\n- other" in prompt
 
 
