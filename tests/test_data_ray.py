@@ -125,7 +125,6 @@ def test_a_node_dies_in_the_middle(tmp_path: Path, cluster: Any) -> None:
     assert 0 < again <= 2 * IN_FLIGHT, "only what was in flight on the dead node is made again"
     manifest = json.loads((tmp_path / "runs/r/manifest.json").read_text())
     assert (manifest["ray"]["nodes_at_start"], manifest["ray"]["shards"]) == (2, ITEMS // PER_SHARD)
-    assert manifest["retrieval_cache"]["misses"] > 0
 
 
 @pytest.mark.parametrize("goes_on", ["ray_job", "run"])
