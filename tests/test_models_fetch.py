@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_wait import until
+from helpers_wait import PATIENCE, until
 from rich.console import Console
 
 from src_core.errors import UserError
@@ -198,7 +198,7 @@ def test_two_processes_fetch_once(tmp_path: Path) -> None:
         )
         for _ in range(2)
     ]
-    answers = [process.communicate(timeout=60) for process in pair]
+    answers = [process.communicate(timeout=PATIENCE) for process in pair]
     assert [process.returncode for process in pair] == [0, 0], answers
     assert {out.strip() for out, _ in answers} == {str(tmp_path / "cache" / "tiny.gguf")}
     assert sum(err.count("fetching tiny") for _, err in answers) == 1

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers_rerank import HEADS, LENGTH, WORDS, cross_encoder_folder
+from helpers_wait import PATIENCE
 from rich.console import Console
 
 from src_core.config import load_config
@@ -207,7 +208,7 @@ def test_a_bi_encoder_scores_by_inner_product() -> None:
 
 def test_the_command_converts_a_cross_encoder(hub: Path, onnx_folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "src_models.encoders", str(hub), str(tmp_path / "made")]
-    subprocess.run([*command, "--cross-encoder"], check=True, timeout=60)
+    subprocess.run([*command, "--cross-encoder"], check=True, timeout=PATIENCE)
     expected = loaded(onnx_folder, precision="fp32").score(PAIRS[:5])
     assert np.allclose(loaded(tmp_path / "made", precision="fp32").score(PAIRS[:5]), expected)
 
