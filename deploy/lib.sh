@@ -14,12 +14,12 @@ need_python() {
     "requirements.txt' (GPU node) or 'bash scripts/setup.sh requirements-local.txt' (CPU)"
 }
 
-# http_ok HOST PORT PATH: true when GET answers 200 within 2 s (no curl needed).
+# http_ok HOST PORT PATH: true when GET answers 200 within 5 s, which a busy machine may need (no curl needed).
 http_ok() {
   (
     exec 3<> "/dev/tcp/$1/$2" || exit 1
     printf 'GET %s HTTP/1.0\r\nHost: %s\r\n\r\n' "$3" "$1" >&3
-    IFS= read -r -t 2 line <&3 && [[ $line == HTTP/*" 200"* ]]
+    IFS= read -r -t 5 line <&3 && [[ $line == HTTP/*" 200"* ]]
   ) 2> /dev/null
 }
 

@@ -184,7 +184,7 @@ def test_a_slow_reply_times_out() -> None:
 
         async with FakeLLM(handler) as server:
             policy = RetryPolicy(attempts=2, first_wait=0)
-            client = HttpChatModel(Endpoint(url=server.url, timeout=0.05, retry=policy))
+            client = HttpChatModel(Endpoint(url=server.url, timeout=0.5, retry=policy))
             with pytest.raises(ModelError, match="Timeout"):
                 await client.chat(HELLO, sampling=Sampling())
             await client.close()

@@ -189,9 +189,11 @@ def test_parquet_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read(str(tmp_path / "a.parquet"))
 
 
+@pytest.mark.training
 def test_parquet(tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+    from pyarrow import parquet
+
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.Table.from_pylist([HOTPOTQA_HUB] * 300), path)
     made = read(str(path))

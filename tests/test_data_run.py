@@ -175,7 +175,7 @@ def test_the_decomposition_teacher_needs_no_teacher_server(tmp_path: Path) -> No
             return out.decode()
 
     table = asyncio.run(run())
-    assert "decomposition" in table or "musique" in table
+    assert "musique" in table
     made = {row["question"]["meta"]["dataset"]: row for row in rows(tmp_path)}
     assert [step["action"].get("query") for step in made["musique"]["steps"]] == [
         "Who directed Red Rain?",

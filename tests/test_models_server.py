@@ -40,7 +40,6 @@ def test_settings_from_the_command_line(gguf: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_params_of_the_binding(gguf: Path) -> None:
-    pytest.importorskip("xllamacpp")
     params = server.make_params(
         server.ServerSettings(
             model=gguf, alias="m", threads=3, parallel=2, ctx=1000, api_key="abc", lora=gguf

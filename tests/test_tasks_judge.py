@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_llm import FakeLLM, write_script
+from helpers_llm import PATIENCE, FakeLLM, write_script
 from helpers_runs import finished
 from helpers_scores import answered, write_run
 from hypothesis import given
@@ -95,7 +95,7 @@ def test_a_hostile_prediction_stays_inside_its_fence(rubric: Rubric) -> None:
     assert prompt.count(f"\n{fence}\n") == 2
     inside = prompt.split(f"\n{fence}\n")[1]
     assert inside == hostile[:MAX_PREDICTION]
-    assert "Question: Who {prediction}?" in prompt or "Who {prediction}?" in prompt
+    assert "Who {prediction}?" in prompt
     assert "- gold {fence}\n- other" in prompt
 
 
@@ -233,7 +233,9 @@ def test_a_judge_that_is_down_is_not_asked_for_every_row(tmp_path: Path) -> None
 def test_many_are_in_flight(tmp_path: Path) -> None:
     async def run() -> int:
         async def reply(body: dict[str, Any]) -> str:
-            await asyncio.sleep(0.02)
+            async with asyncio.timeout(PATIENCE):
+                while server.most_open < 8:
+                    await asyncio.sleep(0.002)
             return "[[1]]"
 
         async with FakeLLM(reply) as server:
@@ -241,7 +243,7 @@ def test_many_are_in_flight(tmp_path: Path) -> None:
             await asyncio.to_thread(judged, config(tmp_path, server.url, in_flight=8), folder)
             return server.most_open
 
-    assert 4 <= asyncio.run(run()) <= 8
+    assert asyncio.run(run()) == 8
 
 
 def test_rows_without_golds_are_not_judged(tmp_path: Path) -> None:

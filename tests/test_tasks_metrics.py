@@ -243,7 +243,6 @@ def test_a_missing_segmenter_is_told_not_scored_zero(monkeypatch: pytest.MonkeyP
 
 
 def test_the_real_segmenter() -> None:
-    pytest.importorskip("rjieba")
     metrics._segmenter.cache_clear()
     assert chinese_f1("我来到北京清华大学。", ["我来到北京清华大学"]) == 1
     assert 0 < chinese_f1("清华大学", ["我来到北京清华大学"]) < 1

@@ -231,7 +231,7 @@ def test_mmlu_of_the_hub_is_read_as_plain_rows(tmp_path: Path) -> None:
     assert (question.answers, question.group) == (("d",), "anatomy")
 
 
-@pytest.mark.skipif(not (SHARED / "mmlu").is_dir(), reason="no published files at hand")
+@pytest.mark.published
 @pytest.mark.parametrize(("split", "rows"), [("dev", 285), ("val", 1531)])
 def test_all_of_mmlu(split: str, rows: int) -> None:
     found = read_questions(SHARED / "mmlu" / split)
