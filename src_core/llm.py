@@ -21,7 +21,7 @@ from src_core.llm_tokens import LlamaCppTokens, TokenCompletion, TokenSampling, 
 from src_core.model_list import choose_model, read_models
 from src_core.protocols.records import Constraint, Message
 from src_core.replies import Reply, read_reply
-from src_core.request_fields import OptionalField, Renames, advice, shaped
+from src_core.request_fields import OptionalField, Renames, advice, constraint_fields, shaped
 from src_core.server_news import ServerNews
 from src_core.special_text import Defuser
 from src_core.think import split_think
@@ -172,7 +172,7 @@ class HttpChatModel:
             body["stop"] = list(stop)
         if sampling.seed is not None:
             body["seed"] = sampling.seed
-        body.update(_constraint_fields(constraint, self._engine))
+        body.update(constraint_fields(constraint, self._engine))
         if logprobs:
             body.update({"logprobs": True, "top_logprobs": 1} if self._template is None else {"logprobs": 1})
         begun = sent[-1]["content"] if sent[-1]["role"] == "assistant" else ""
@@ -268,37 +268,22 @@ def _template(endpoint: Endpoint) -> ChatTemplate | None:
     return ChatTemplate(Path(endpoint.tokenizer))
 
 
-def _constraint_fields(constraint: Constraint | None, engine: str) -> dict[str, Any]:
-    """Request fields for a constraint, in the dialect of the engine."""
-    if constraint is None:
-        return {}
-    if constraint.grammar is not None:
-        if engine == "llama.cpp":
-            return {"grammar": constraint.grammar}
-        return {"structured_outputs": {"grammar": constraint.grammar}}
-    return {
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": "step", "strict": True, "schema": constraint.schema},
-        }
-    }
-
-
 def _completed(reply: Reply, *, begun: str, stop: Sequence[str]) -> Completion:
     """The completion in a reply: without the text that it continues (llama.cpp's reply begins with it, vLLM's
-    does not), cut at the first stop string, for servers that do not know or do not get them, and without its
-    think block.
+    does not), without its think block, and cut at the first stop string, for servers that do not know or do
+    not get them.
     """
     whole = reply.text.removeprefix(begun)
-    ends = [at for mark in stop if mark and (at := whole.find(mark)) >= 0]
-    text = whole[: min(ends)] if ends else whole
-    thinking = split_think(text)
+    thinking = split_think(whole)
+    ends = [at for mark in stop if mark and (at := thinking.text.find(mark)) >= 0]
+    text = thinking.text[: min(ends)] if ends else thinking.text
+    length = len(whole) - len(thinking.text) + len(text)
     return Completion(
-        thinking.text,
+        text,
         "stop" if ends else reply.finish_reason,
         reply.usage,
         think=reply.think or thinking.think,
-        tokens=_tokens(reply, len(text) if ends else None),
+        tokens=_tokens(reply, length if ends else None),
     )
 
 

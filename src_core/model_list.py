@@ -47,11 +47,11 @@ def choose_model(listed: Sequence[Listed], *, wanted: str, url: str, keys: Seque
     Raises `UserError` where none is named and the list does not decide.
     """
     names = [model.name for model in listed]
-    settings = keys[0] if len(keys) == 1 else f"{keys[0]} (and {', '.join(keys[1:])})"
+    settings = " and ".join(keys)
     if wanted:
         if not names or wanted in names or f"{wanted}:latest" in names:
             return Choice(wanted)
-        return Choice(wanted, f"{url} does not list {settings}={wanted}; it lists {_some(names)}")
+        return Choice(wanted, f"{url} does not list the model {wanted} ({settings}); it lists {_some(names)}")
     if not names:
         raise UserError(
             f"{url} lists no model; load one in that server, or set {settings} to the name of its model"

@@ -1,4 +1,6 @@
-"""Request fields that not every OpenAI-compatible server takes: left out or renamed by settings."""
+"""Request fields that differ between OpenAI-compatible servers: constraints in the dialect of the engine, and
+fields that settings leave out or rename.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, PlainSerializer
+
+from src_core.protocols.records import Constraint
 
 OptionalField = Literal["max_tokens", "temperature", "top_p", "stop", "seed", "logprobs", "top_logprobs"]
 """The fields that a server may do without."""
@@ -21,6 +25,22 @@ _NAMES: tuple[str, ...] = get_args(OptionalField)
 _NEW_NAMES = {"max_tokens": "max_completion_tokens"}
 """Fields that newer servers know under another name."""
 _OTHER_TROUBLE = re.compile(r"context|too long|model length", re.IGNORECASE)
+
+
+def constraint_fields(constraint: Constraint | None, engine: str) -> dict[str, Any]:
+    """Request fields for a constraint, in the dialect of the engine."""
+    if constraint is None:
+        return {}
+    if constraint.grammar is not None:
+        if engine == "llama.cpp":
+            return {"grammar": constraint.grammar}
+        return {"structured_outputs": {"grammar": constraint.grammar}}
+    return {
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "step", "strict": True, "schema": constraint.schema},
+        }
+    }
 
 
 def shaped(body: Mapping[str, Any], *, omit: Sequence[str], rename: Renames) -> dict[str, Any]:
