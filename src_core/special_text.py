@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,19 @@ _PASSES = 4
 
 
 class Defuser:
-    """Breaks special tokens in text: those of the tokenizer `folder`, or, with "", those of known shapes."""
+    """Breaks special tokens in text: those of the tokenizer in `folder`, or, where there is none, those of
+    known shapes. The tokenizer is read at the first call, which raises `UserError` for a broken one.
+    """
 
     def __init__(self, folder: str = "") -> None:
-        tokens = _special_tokens(Path(folder)) if folder else []
+        self._folder = folder
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        tokens = _special_tokens(Path(self._folder)) if self._folder else []
         foreign = [token for token in tokens if len(token.strip()) > 1 and not _OURS.fullmatch(token)]
         longest = sorted(foreign, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest)) if longest else _SHAPES)
+        return re.compile("|".join(map(re.escape, longest)) if longest else _SHAPES)
 
     def __call__(self, text: str) -> str:
         """`text` without any special token."""
@@ -67,13 +74,14 @@ def _broken(found: re.Match[str]) -> str:
 
 
 def _special_tokens(folder: Path) -> list[str]:
-    """The special tokens of a tokenizer folder. Raises `UserError` for a folder without a tokenizer."""
+    """The special tokens of a tokenizer folder, [] where it has none. Raises `UserError` for a broken one."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return []
     try:
-        found = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot read {folder}/tokenizer.json ({error}); `tokenizer` is a folder as the hub lays it out"
-        ) from error
+        raise UserError(f"{path} is not a usable tokenizer ({error}); fetch the model again") from error
     added: Any = found.get("added_tokens") if isinstance(found, dict) else None
     rows = [row for row in added or () if isinstance(row, dict) and row.get("special")]
     return [str(row["content"]) for row in rows if row.get("content")]
