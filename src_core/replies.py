@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from src_core.protocols.records import FUNCTIONS
 from src_core.types import Usage
-from src_core.wire_json import ReplyError, words_in
+from src_core.wire_json import ReplyError, whole_text, words_in
 
 Json = dict[str, Any]
 _TEXT_PARTS = ("text", "output_text", "refusal", "message", "")
@@ -33,8 +33,20 @@ _REASONS = {
     **dict.fromkeys(("content_filter", "safety", "recitation", "blocklist"), "content_filter"),
     **dict.fromkeys(("tool_calls", "function_call", "tool_use"), "tool_calls"),
 }
-_PROMPT_COUNTS = ("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_eval_count")
-_REPLY_COUNTS = ("completion_tokens", "output_tokens", "candidatesTokenCount", "eval_count")
+_PROMPT_COUNTS = (
+    "prompt_tokens",
+    "input_tokens",
+    "promptTokenCount",
+    "prompt_eval_count",
+    "tokens_evaluated",
+)
+_REPLY_COUNTS = (
+    "completion_tokens",
+    "output_tokens",
+    "candidatesTokenCount",
+    "eval_count",
+    "tokens_predicted",
+)
 
 
 class Reply(NamedTuple):
@@ -76,12 +88,12 @@ def read_reply(payload: Any) -> Reply:
     if not text.strip() and reason == "content_filter":
         raise ReplyError("the server's content filter withheld the reply", retryable=False)
     return Reply(
-        text,
-        found.think or apart,
-        reason,
+        whole_text(text),
+        whole_text(found.think or apart),
+        whole_text(reason),
         read_usage(payload),
         _tokens(choice.get("logprobs")),
-        payload["model"] if isinstance(payload.get("model"), str) else "",
+        whole_text(payload["model"]) if isinstance(payload.get("model"), str) else "",
     )
 
 
@@ -225,6 +237,7 @@ def _reason(choice: Json, payload: Json) -> str:
 
 
 def _count(counts: Json, keys: tuple[str, ...]) -> int:
+    """The count under the first of `keys` that has one, 0 for none."""
     for key in keys:
         value = counts.get(key)
         try:
@@ -245,6 +258,6 @@ def _tokens(found: Any) -> tuple[tuple[str, float], ...]:
             pairs = [(row["token"], row["logprob"]) for row in found["content"]]
         else:
             pairs = list(zip(found.get("tokens") or (), found.get("token_logprobs") or (), strict=True))
-        return tuple((str(text), float(logprob)) for text, logprob in pairs)
+        return tuple((whole_text(str(text)), float(logprob)) for text, logprob in pairs)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return ()

@@ -69,7 +69,7 @@ def advice(
         return ""
     new = {key: _NEW_NAMES[key] for key in named if _NEW_NAMES.get(key, "?") in words and key not in names}
     left = [*omit, *(key for key in named if key not in new)]
-    return "set " + " ".join(
+    text = "set " + " ".join(
         setting
         for key in keys
         for setting in (
@@ -77,6 +77,8 @@ def advice(
             *((f"{key}.omit=[{','.join(left)}]",) if len(left) > len(omit) else ()),
         )
     )
+    others = [f"{key}.rename.{old}={_NEW_NAMES[old]}" for key in keys for old in left if old in _NEW_NAMES]
+    return text + (f" (or {' '.join(others)}, if the server knows that name)" if others else "")
 
 
 def _names(words: str, field: str) -> bool:

@@ -34,6 +34,7 @@ _SHAPES = (
     r"|</?(?:s|eos|bos|pad|unk|mask|cls|sep|sop|eop|eod|eot|EOT|BOT|EOS|BOS|PAD|UNK|endoftext|end_of_text)>"
     r"|<(?:start|end)_of_[a-z]{1,20}>"  # Gemma
     r"|<(?:unused|reserved_|extra_id_|SPECIAL_)\d{1,5}>"
+    r"|</?tool_(?:call|calls|response|responses|result|results)>"
     r"|<(?:PRE|SUF|MID|fim_prefix|fim_suffix|fim_middle|fim_pad)>"
     r"|\[/?(?:gMASK|sMASK|MASK|INST|SYSTEM_PROMPT|MODEL_SETTINGS|UNK|PAD|CLS|SEP|BOS|EOS|THINK"
     r"|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|AVAILABLE_TOOLS|ARGS|CALL_ID|IMG|IMG_BREAK|IMG_END)\]"

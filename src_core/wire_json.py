@@ -32,8 +32,8 @@ class ErrorInside(NamedTuple):
 
 
 def parse_json(payload: bytes) -> Any:
-    """The value of a body. Half a character (a lone surrogate, which a model can write) is kept, bytes that
-    are no UTF-8 are replaced. Raises `ReplyError`.
+    """The value of a body. Half a character (a lone surrogate, which a model can write) is accepted, see
+    `whole_text`; bytes that are no UTF-8 are replaced. Raises `ReplyError`.
     """
     try:
         return orjson.loads(payload)
@@ -42,6 +42,13 @@ def parse_json(payload: bytes) -> Any:
             return json.loads(payload.decode("utf-8", "replace"))
         except (ValueError, RecursionError) as error:
             raise ReplyError(f"the reply is not JSON: {server_words(payload)}") from error
+
+
+def whole_text(text: str) -> str:
+    """`text` with each half of a character replaced by U+FFFD: no file, terminal or tokenizer takes one."""
+    return (
+        text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    )
 
 
 def error_inside(parsed: Any) -> ErrorInside | None:
@@ -65,12 +72,12 @@ def server_words(payload: bytes) -> str:
 def words_in(value: Any) -> str:
     """The explanation in an error object, else the beginning of its JSON; "" for nothing."""
     if isinstance(value, str):
-        return value[:_MOST_WORDS]
+        return whole_text(value)[:_MOST_WORDS]
     if isinstance(value, dict):
         for key in _WORDS:
             if value.get(key):
                 return words_in(value[key])
-    return json.dumps(value, ensure_ascii=False)[:_MOST_WORDS] if value else ""
+    return whole_text(json.dumps(value, ensure_ascii=False))[:_MOST_WORDS] if value else ""
 
 
 def seconds_asked(headers: Mapping[str, str]) -> float:

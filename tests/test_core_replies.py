@@ -72,7 +72,7 @@ SHAPES = {
     "a number": Shape(message(content=42), error="the content of the reply is int", asked=3),
     "a boolean": Shape(message(content=True), error="the content of the reply is bool", asked=3),
     "half a character": Shape(
-        b'{"choices": [{"message": {"content": "O\\ud800slo"}}]}', "O\ud800slo", "", "", NOTHING
+        b'{"choices": [{"message": {"content": "O\\ud800slo"}}]}', "O\ufffdslo", "", "", NOTHING
     ),
     "a null byte": Shape(message(content="O\0slo"), "O\0slo"),
     "bytes that are no UTF-8": Shape(
@@ -287,7 +287,7 @@ def test_half_characters_and_null_bytes_survive_in_rows() -> None:
     text = called([b'{"choices": [{"message": {"content": "O\\ud800\\u0000slo"}}]}']).text
     row = Trajectory(Question("id", text), (), text, Status.FINISHED, error=text)
     again = trajectory_from_json(to_json(row))
-    assert again.answer == again.error == "O?\0slo"
+    assert again.answer == again.error == "O\ufffd\0slo"
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,11 @@ def test_following_the_advice_leads_to_an_answer() -> None:
 @pytest.mark.parametrize(
     ("reply", "advice"),
     [
-        (refused("Unsupported parameter: max_tokens"), "; set agent.omit=[max_tokens]"),
+        (
+            refused("Unsupported parameter: max_tokens"),
+            "; set agent.omit=[max_tokens] (or agent.rename.max_tokens=max_completion_tokens, if the server "
+            "knows that name)",
+        ),
         (
             refused("stop: Extra inputs are not permitted; seed: Extra inputs", code=422),
             "; set agent.omit=[stop,seed]",
