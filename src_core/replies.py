@@ -16,8 +16,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from src_core.protocols.records import FUNCTIONS
+from src_core.text import whole_text
 from src_core.types import Usage
-from src_core.wire_json import ReplyError, whole_text, words_in
+from src_core.wire_json import ReplyError, words_in
 
 Json = dict[str, Any]
 _TEXT_PARTS = ("text", "output_text", "refusal", "message", "")
@@ -88,12 +89,12 @@ def read_reply(payload: Any) -> Reply:
     if not text.strip() and reason == "content_filter":
         raise ReplyError("the server's content filter withheld the reply", retryable=False)
     return Reply(
-        whole_text(text),
-        whole_text(found.think or apart),
-        whole_text(reason),
+        text,
+        found.think or apart,
+        reason,
         read_usage(payload),
         _tokens(choice.get("logprobs")),
-        whole_text(payload["model"]) if isinstance(payload.get("model"), str) else "",
+        payload["model"] if isinstance(payload.get("model"), str) else "",
     )
 
 
@@ -218,7 +219,7 @@ def _with_call(found: _Found) -> str:
         except (ValueError, RecursionError):
             arguments = None
     if isinstance(name, str) and name in FUNCTIONS and isinstance(arguments, dict):
-        action = json.dumps({"function": name, "parameters": arguments}, ensure_ascii=False)
+        action = whole_text(json.dumps({"function": name, "parameters": arguments}, ensure_ascii=False))
         return f"{found.text}\nAction: \n```\n{action}\n```".lstrip()
     if found.text.strip():
         return found.text
@@ -258,6 +259,6 @@ def _tokens(found: Any) -> tuple[tuple[str, float], ...]:
             pairs = [(row["token"], row["logprob"]) for row in found["content"]]
         else:
             pairs = list(zip(found.get("tokens") or (), found.get("token_logprobs") or (), strict=True))
-        return tuple((whole_text(str(text)), float(logprob)) for text, logprob in pairs)
+        return tuple((str(text), float(logprob)) for text, logprob in pairs)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return ()

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from src_core.text import whole_text
+
 _MOST_WORDS = 500
 _WORDS = ("message", "detail", "error", "title", "msg", "reason", "errors")
 """The keys under which servers explain an error, the first that holds text."""
@@ -32,23 +34,16 @@ class ErrorInside(NamedTuple):
 
 
 def parse_json(payload: bytes) -> Any:
-    """The value of a body. Half a character (a lone surrogate, which a model can write) is accepted, see
-    `whole_text`; bytes that are no UTF-8 are replaced. Raises `ReplyError`.
+    """The value of a body. Half a character (a lone surrogate, which a model can write) and bytes that are no
+    UTF-8 are replaced. Raises `ReplyError`.
     """
     try:
         return orjson.loads(payload)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(payload.decode("utf-8", "replace"))
+            return _whole(json.loads(payload.decode("utf-8", "replace")))
         except (ValueError, RecursionError) as error:
             raise ReplyError(f"the reply is not JSON: {server_words(payload)}") from error
-
-
-def whole_text(text: str) -> str:
-    """`text` with each half of a character replaced by U+FFFD: no file, terminal or tokenizer takes one."""
-    return (
-        text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    )
 
 
 def error_inside(parsed: Any) -> ErrorInside | None:
@@ -65,19 +60,23 @@ def error_inside(parsed: Any) -> ErrorInside | None:
 
 
 def server_words(payload: bytes) -> str:
-    """The beginning of a body, as text on one line."""
-    return " ".join(payload[: 4 * _MOST_WORDS].decode("utf-8", "replace").split())[:_MOST_WORDS]
+    """The explanation in the body of an error, else its beginning, on one line."""
+    try:
+        found = words_in(orjson.loads(payload))
+    except orjson.JSONDecodeError:
+        found = payload[: 4 * _MOST_WORDS].decode("utf-8", "replace")
+    return " ".join(found.split())[:_MOST_WORDS]
 
 
 def words_in(value: Any) -> str:
     """The explanation in an error object, else the beginning of its JSON; "" for nothing."""
     if isinstance(value, str):
-        return whole_text(value)[:_MOST_WORDS]
+        return value[:_MOST_WORDS]
     if isinstance(value, dict):
         for key in _WORDS:
             if value.get(key):
                 return words_in(value[key])
-    return whole_text(json.dumps(value, ensure_ascii=False))[:_MOST_WORDS] if value else ""
+    return json.dumps(value, ensure_ascii=False)[:_MOST_WORDS] if value else ""
 
 
 def seconds_asked(headers: Mapping[str, str]) -> float:
@@ -107,3 +106,12 @@ def _code(value: Any) -> int:
     except (TypeError, ValueError, OverflowError):
         return 0
     return code if 400 <= code < 600 else 0
+
+
+def _whole(value: Any) -> Any:
+    """JSON data whose texts are whole (see `whole_text`)."""
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, dict):
+        return {whole_text(key): _whole(inner) for key, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, list) else value
