@@ -19,14 +19,21 @@ class UserError(Exception):
     """
 
 
-class BoundaryError(Exception):
-    """A remote call that failed after all retries. `retryable` is true where the same call might succeed
-    later.
+class ServerGoneError(UserError):
+    """A server that answered before refuses all connections: the run stops, and no further question fails
+    because of it. It is no `BoundaryError`, so that no row records it.
     """
 
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
+
+class BoundaryError(Exception):
+    """A remote call that failed after all retries. `retryable` is true where the same call might succeed
+    later; `status` is the HTTP status of the reply, 0 where none came.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, status: int = 0) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.status = status
 
 
 class ModelError(BoundaryError):

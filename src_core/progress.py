@@ -94,6 +94,14 @@ class StepProgress:
             elif not quiet and (self._is_due() or done == self._total):
                 self._print()
 
+    def note(self, text: str) -> None:
+        """Show `text` after the rate from now on ("": nothing); a new text is printed at once."""
+        with self._lock:
+            new = bool(text) and not self._note
+            self.update(self._done, note=text, quiet=True)
+            if new and not self._bar:
+                self._print()
+
     def stop(self) -> None:
         """End the step: the bar is removed and no further line is printed."""
         self._ended.set()

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump
-from src_core.errors import BoundaryError, UserError, run_main
+from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.progress import StepProgress
 from src_core.rundir import RunDir, was_used
@@ -115,6 +115,9 @@ async def make_chains(
     """Construct the missing trajectories, all in this process (a `Maker`)."""
     build = config.build_conv
     progress = StepProgress(err, unit="chains", total=len(mixture) * build.n_chains)
+    runtime.news.attach(
+        on_note=lambda note: err.print(Text(f"note: {note}"), soft_wrap=True), on_wait=progress.note
+    )
     failed = 0
 
     def on_row(row: Trajectory | None) -> None:
@@ -135,6 +138,8 @@ async def make_chains(
             in_flight=build.runtime.in_flight,
             on_row=on_row,
         )
+    except ServerGoneError as error:
+        raise UserError(f"{error}, with run_name={config.run_name}") from error
     finally:
         progress.stop()
     return Construction(failed, {})

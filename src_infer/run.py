@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump, load_config
-from src_core.errors import BoundaryError, UserError, run_main
+from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
 from src_core.progress import StepProgress
 from src_core.rundir import RunDir, was_used
 from src_core.types import RETRIED, Question, Trajectory, question_id, trajectory_from_json
@@ -152,6 +152,9 @@ async def _answer_all(
         done = f"{len(questions) - len(todo)} of {len(questions)} are done"
         err.print(Text(f"resuming {rundir.path}: {done}"), soft_wrap=True)
     progress = StepProgress(err, unit="questions", total=len(questions), done=len(questions) - len(todo))
+    runtime.news.attach(
+        on_note=lambda note: err.print(Text(f"note: {note}"), soft_wrap=True), on_wait=progress.note
+    )
 
     async def answer(question: Question) -> Trajectory:
         try:
@@ -168,6 +171,8 @@ async def _answer_all(
             rows=rundir.rows,
             on_row=lambda _: progress.advance(),
         )
+    except ServerGoneError as error:
+        raise UserError(f"{error}, with run_name={config.run_name}") from error
     finally:
         progress.stop()
     with rundir.rows.open("rb") as rows:

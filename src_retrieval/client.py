@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from src_core.errors import RetrieverError
 from src_core.http_json import JsonHttp, RetryPolicy
+from src_core.server_news import ServerNews
 from src_core.types import Passage, title_of
 
 
@@ -41,6 +42,7 @@ class RetrieverClient:
         connections: int = 64,
         timeout: float = 300.0,
         retry: RetryPolicy | None = None,
+        news: ServerNews | None = None,
     ) -> None:
         self._http = JsonHttp(
             base_url,
@@ -49,6 +51,7 @@ class RetrieverClient:
             connections=connections,
             timeout=timeout,
             retry=retry or RetryPolicy(),
+            news=news,
         )
         self._url = self._http.url
 

@@ -170,6 +170,29 @@ def test_another_model_rubric_or_prediction_is_another_verdict(tmp_path: Path) -
     assert asyncio.run(run()) == 3
 
 
+def test_a_judge_that_dies_leaves_the_rest_for_the_next_run(tmp_path: Path) -> None:
+    async def run() -> tuple[int, int]:
+        async def reply(body: dict[str, Any]) -> str:
+            dying.set()
+            return "[[3]]"
+
+        dying = asyncio.Event()
+        folder = write_run(
+            tmp_path / "r", [answered(f"Who wrote {k}?", "Austen", "Jane Austen") for k in range(40)]
+        )
+        async with FakeLLM(reply) as server:
+            settings = config(tmp_path, server.url, in_flight=1)
+            work = asyncio.ensure_future(asyncio.to_thread(judged, settings, folder))
+            await dying.wait()
+        return await work, server.port
+
+    code, _ = asyncio.run(run())
+    report = report_of(tmp_path / "r")
+    assert code == 1
+    assert "died: it answered before" in report["error"]
+    assert report["outcomes"]["unjudged"] > 0
+
+
 def test_a_malformed_verdict_is_asked_for_once_more_and_then_counted(tmp_path: Path) -> None:
     rows = [
         ("Give only the verdict", ["[[3]]", "no idea"]),

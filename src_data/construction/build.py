@@ -16,7 +16,10 @@ from src_infer.runtime import Runtime, open_runtime
 async def open_construction(config: BuildConfig) -> AsyncIterator[tuple[Teacher, Runtime]]:
     """Connect, check, and close at the end. Raises `BoundaryError` for a server that does not answer."""
     opened = open_runtime(
-        config.runtime, needs_agent=config.teacher == "llm", needs_reader=config.needs_reader()
+        config.runtime,
+        needs_agent=config.teacher == "llm",
+        needs_reader=config.needs_reader(),
+        section="build_conv.runtime.",
     )
     async with opened as runtime:
         if config.teacher == "llm":
