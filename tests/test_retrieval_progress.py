@@ -71,7 +71,7 @@ def test_every_step_of_an_index_build_writes_lines_into_a_log(
         (faiss.IndexPQFastScan, "train"),
         (faiss.IndexPQFastScan, "add"),
         (faiss, "write_index"),
-        (bm25_build, "tokenise"),
+        (bm25_build, "divided"),
         (bm25_build._Builder, "_place"),
     ):
         monkeypatch.setattr(owner, name, slow(getattr(owner, name)))

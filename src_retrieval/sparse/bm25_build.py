@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -36,17 +36,40 @@ MARGIN = 1.15
 """Of the estimate from the sample."""
 
 
-def tokenise(texts: Sequence[str]) -> list[list[str]]:
+class Divided(NamedTuple):
+    """The words of a text, and its length in the words of bm25s alone: by it long passages are scored lower, and
+    a name in Chinese letters does not make an English passage ten words longer.
+    """
+
+    words: list[str]
+    length: int
+
+
+def divided(texts: Sequence[str]) -> list[Divided]:
     """Lower-cased words of two letters or more, without English stop words; text without spaces as
     `src_core.segment` divides it.
     """
+    parts = [segment(text) for text in texts]
+    spaced = _words([part.rest for part in parts])
+    mixed = [at for at, part in enumerate(parts) if part.words]
+    usual = _words([texts[at] for at in mixed])
+    lengths = {at: max(1, len(words)) for at, words in zip(mixed, usual, strict=True)}
+    return [
+        Divided(words + part.words, lengths.get(at, len(words)))
+        for at, (words, part) in enumerate(zip(spaced, parts, strict=True))
+    ]
+
+
+def tokenise(texts: Sequence[str]) -> list[list[str]]:
+    """The words of each text."""
+    return [text.words for text in divided(texts)]
+
+
+def _words(texts: list[str]) -> list[list[str]]:
     import bm25s
 
-    split = [segment(text) for text in texts]
-    tokens: list[list[str]] = bm25s.tokenize(
-        [part.rest for part in split], return_ids=False, show_progress=False
-    )
-    return [words + part.words for words, part in zip(tokens, split, strict=True)]
+    tokens: list[list[str]] = bm25s.tokenize(texts, return_ids=False, show_progress=False)
+    return tokens
 
 
 def disk_need(texts: Texts, count: int) -> int:
@@ -72,7 +95,7 @@ def build_bm25(folder: Path, texts: Texts, count: int, steps: Steps) -> None:
     with steps("passages split into words", total=count) as progress:
         for start in range(0, count, DOCS_PER_CHUNK):
             chunk = texts(start, min(start + DOCS_PER_CHUNK, count))
-            builder.add(start, tokenise(chunk))
+            builder.add(start, divided(chunk))
             progress.advance(len(chunk))
     with steps("word occurrences scored", total=builder.postings) as progress:
         builder.finish(count, progress)
@@ -89,12 +112,12 @@ class _Builder:
         self._paths = {name: folder / f"postings.{name}" for name in ("tokens", "docs", "tf")}
         self._files = {name: path.open("wb") for name, path in self._paths.items()}
 
-    def add(self, first: int, documents: list[list[str]]) -> None:
+    def add(self, first: int, documents: list[Divided]) -> None:
         """Append the postings of documents `first`, `first` + 1, …"""
         vocabulary = self._vocabulary
-        flat = [vocabulary.setdefault(word, len(vocabulary)) for words in documents for word in words]
-        lengths = np.array([len(words) for words in documents], dtype=np.int32)
-        local = np.repeat(np.arange(len(documents), dtype=np.int64), lengths)
+        flat = [vocabulary.setdefault(word, len(vocabulary)) for text in documents for word in text.words]
+        counts = [len(text.words) for text in documents]
+        local = np.repeat(np.arange(len(documents), dtype=np.int64), counts)
         pairs, times = np.unique((local << 32) | np.array(flat, dtype=np.int64), return_counts=True)
         tokens = (pairs & TOKEN_MASK).astype(np.int32)
         columns = {
@@ -108,7 +131,7 @@ class _Builder:
             self._counts = np.concatenate([self._counts, np.zeros(len(vocabulary), dtype=np.int64)])
         seen = np.bincount(tokens, minlength=len(self._counts))
         self._counts += seen
-        self._lengths.append(lengths)
+        self._lengths.append(np.array([text.length for text in documents], dtype=np.int32))
 
     @property
     def postings(self) -> int:
