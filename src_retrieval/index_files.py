@@ -59,8 +59,10 @@ def publish(layout: IndexLayout, remove_old: RemoveOld) -> Manifest:
         if (built.root / name).is_file():
             (layout.root / name).parent.mkdir(exist_ok=True)
             (built.root / name).replace(layout.root / name)
+    for path in set(built.root.iterdir()) - {built.publishing}:  # what served the build only
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     built.publishing.replace(layout.manifest)
-    shutil.rmtree(built.root, ignore_errors=True)
+    built.root.rmdir()
     return manifest
 
 

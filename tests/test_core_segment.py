@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from rich.console import Console
 
@@ -59,9 +57,7 @@ QUERIES = [
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Bm25Index:
     folder = tmp_path_factory.mktemp("bm25")
-    build_bm25(
-        folder, lambda start, stop: PASSAGES[start:stop], len(PASSAGES), Steps(Console(quiet=True))
-    )
+    build_bm25(folder, lambda start, stop: PASSAGES[start:stop], len(PASSAGES), Steps(Console(quiet=True)))
     return Bm25Index(folder)
 
 

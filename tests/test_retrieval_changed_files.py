@@ -1,10 +1,11 @@
-"""What a running retriever does when its index or its corpus is changed: the old answers, or 503, never others."""
+"""What a running retriever does when its index or its corpus is changed: the old answers, or 503."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from helpers_servers import free_port
 from test_retrieval_build import QUIET, config
 
 from src_core.errors import UserError
@@ -60,8 +60,16 @@ class Server(NamedTuple):
         return (self.folder / "log").read_text()
 
 
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 def write_rows(path: Path, first: int, count: int) -> None:
-    rows = ({"id": f"d{at}", "contents": f"Title {at}\nwords of w{at} w{at // 10}"} for at in range(first, count))
+    rows = (
+        {"id": f"d{at}", "contents": f"Title {at}\nwords of w{at} w{at // 10}"} for at in range(first, count)
+    )
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -121,7 +129,9 @@ def test_builds_into_the_folder_leave_the_old_answers(server: Server, tmp_path: 
 
 
 @pytest.mark.parametrize("what", ["cut", "row in front", "same size", "emptied"])
-def test_a_corpus_that_is_rewritten_in_place_is_503_and_never_another_passage(server: Server, what: str) -> None:
+def test_a_corpus_that_is_rewritten_in_place_is_503_and_never_another_passage(
+    server: Server, what: str
+) -> None:
     path = server.folder / "corpus.jsonl"
     text = path.read_bytes()
     changed = {

@@ -37,8 +37,8 @@ MARGIN = 1.15
 
 
 class Divided(NamedTuple):
-    """The words of a text, and its length in the words of bm25s alone: by it long passages are scored lower, and
-    a name in Chinese letters does not make an English passage ten words longer.
+    """The words of a text, and its length in the words of bm25s alone: by it long passages are scored lower,
+    and a name in Chinese letters does not make an English passage ten words longer.
     """
 
     words: list[str]

@@ -8,6 +8,7 @@ reference/performance.md: section 1.3 (FAISS leaves BLAS unused below batch 167 
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import logging
 import os
@@ -78,6 +79,7 @@ def stdout_to_stderr() -> Iterator[None]:
     try:
         yield
     finally:
+        ctypes.CDLL(None).fflush(None)  # what C++ has printed lies in the buffer of C
         os.dup2(saved, 1)
         os.close(saved)
 
