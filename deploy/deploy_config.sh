@@ -14,8 +14,10 @@ TEACHER_MODEL_DIR=${TEACHER_MODEL_DIR:-Qwen/QwQ-32B}
 REARAG_ADAPTER=${REARAG_ADAPTER:-}
 RETRIEVER_CONFIG=${RETRIEVER_CONFIG:-deploy/retriever_config.yaml}
 # Another corpus and its index than the config's (infer.sh builds the index where it runs the servers itself).
+# shellcheck source=deploy/index_folder.sh
+source deploy/index_folder.sh
 CORPUS=${CORPUS:-}
-INDEX_DIR=${INDEX_DIR:-${CORPUS:+indexes/$(basename "${CORPUS%.*}")}}
+INDEX_DIR=${INDEX_DIR:-$(index_folder "$CORPUS")}
 
 # Everything on one GPU: ONE_GPU=0 bash deploy/deploy_rag_engine.sh; ONE_GPU=0 bash deploy/deploy.sh (or put the 0 here).
 # Both 9B models in bf16 need 80 GB that way; the teacher takes the whole GPU, so start it alone. It only changes

@@ -26,6 +26,7 @@ from src_retrieval.engine import SearchEngine
 from src_retrieval.metrics import ServerMetrics
 from src_retrieval.pipeline.search import SearchPipeline
 from src_retrieval.results import Ranked
+from src_retrieval.watch_files import FilesChangedError
 from src_retrieval.wire import (
     Bounds,
     SearchRequest,
@@ -66,6 +67,7 @@ class SearchService:
 
     def __init__(self, engine: SearchEngine, options: AppOptions, *, identity: str) -> None:
         self.corpus: Corpus = engine.corpus
+        self.files = engine.files
         self.metrics = ServerMetrics()
         self.bounds = Bounds(len(self.corpus), options.max_top_n, options.max_query_chars)
         self._timeout = options.request_timeout
@@ -136,6 +138,7 @@ def make_app(
         return response
 
     _add_passages(app, service, options)
+    _check_files(app, service)
     app.register_error_handler(RequestError, _request_error)
     app.register_error_handler(TimeoutError, _timed_out)
     app.register_error_handler(HTTPException, _http_error)
@@ -147,6 +150,20 @@ def _add_passages(app: Flask, service: SearchService, options: AppOptions) -> No
     def passages() -> Response:
         wanted = ids_request(_body(options.max_body_bytes), service.bounds)
         return Response(write_passages(service.corpus, wanted), content_type=JSON)
+
+
+def _check_files(app: Flask, service: SearchService) -> None:
+    """An answer is sent only when the files that it was made from are still the ones that were opened."""
+
+    @app.after_request
+    def still_ours(response: Response) -> Response:
+        try:
+            service.files.check()
+        except FilesChangedError as error:
+            return _files_changed(error)
+        return response
+
+    app.register_error_handler(FilesChangedError, _files_changed)
 
 
 def _require_token(token: str, given: str) -> None:
@@ -231,6 +248,10 @@ def _reply(status: int, error: str, detail: str) -> Response:
 
 def _request_error(error: RequestError) -> Response:
     return _reply(error.status, error.error, error.detail)
+
+
+def _files_changed(error: FilesChangedError) -> Response:
+    return _reply(503, "files changed", str(error))
 
 
 def _timed_out(_: TimeoutError) -> Response:

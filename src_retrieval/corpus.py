@@ -1,4 +1,4 @@
-"""A memory-mapped corpus: random access by row and by id, without loading the whole file into memory.
+"""A corpus on disk: random access by row and by id, without loading the whole file into memory.
 
 Formats: JSONL rows `{"id", "contents"}` (FlashRAG: the first line of `contents` is the title, often quoted)
 or `{"id", "title", "text"}`, and DPR's `psgs_w100.tsv` (header `id text title`, quoted). A missing JSONL id
@@ -9,10 +9,11 @@ them. Measured elsewhere at 1.3 us of CPU per parsed row and 0.3 us per raw row,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +25,8 @@ from pydantic import TypeAdapter, ValidationError
 from src_core.errors import UserError
 from src_core.jsonl import write_atomic
 from src_core.types import Passage
-from src_retrieval.npyfile import NpyAppender
+from src_retrieval.disk import writing_into
+from src_retrieval.npyfile import NpyAppender, map_npy, save_npy
 from src_retrieval.rows import (
     CorpusFormat,
     Row,
@@ -35,6 +37,7 @@ from src_retrieval.rows import (
     parse_tsv_header,
     to_passage,
 )
+from src_retrieval.watch_files import FilesChangedError, OpenFile
 
 Advance = Callable[[int], None]
 REPORT_EVERY = 1 << 24
@@ -83,16 +86,19 @@ class CorpusCache:
 
 
 class Corpus:
-    """An open corpus. Safe to read from several threads."""
+    """An open corpus. Safe to read from several threads. Raises `FilesChangedError` where the file is not the
+    one of `info`, at opening and in every later call: the owner of a corpus may rewrite it at any time.
+    """
 
     def __init__(self, path: Path, info: CorpusInfo, cache: CorpusCache) -> None:
         self.path = path
         self.info = info
-        self._file = path.open("rb")
-        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._offsets: NDArray[np.uint64] = np.load(cache.offsets, mmap_mode="r")
-        self._hashes: NDArray[np.uint64] = np.load(cache.hashes, mmap_mode="r")
-        self._hash_rows: NDArray[np.int64] = np.load(cache.hash_rows, mmap_mode="r")
+        self.file = OpenFile(path, sha256=info.sha256)
+        if (self.file.size, self.file.mtime_ns) != (info.size, info.mtime_ns):
+            raise FilesChangedError(f"{path} was changed while it was being read; run this again")
+        self._offsets: NDArray[np.uint64] = map_npy(cache.offsets, "<u8", info.rows)
+        self._hashes: NDArray[np.uint64] = map_npy(cache.hashes, "<u8", info.rows)
+        self._hash_rows: NDArray[np.int64] = map_npy(cache.hash_rows, "<i8", info.rows)
 
     def __len__(self) -> int:
         return self.info.rows
@@ -101,10 +107,7 @@ class Corpus:
         """Row `number`, counted from 0. Raises IndexError outside the corpus (negative numbers
         included).
         """
-        line = self._line(number)
-        if self.info.format is CorpusFormat.JSONL:
-            return parse_jsonl(line, number)
-        return parse_tsv(line, self.info.columns)
+        return self._parsed(self._line(number), number)
 
     def passage(self, number: int) -> Passage:
         """Row `number` as the record of the other packages."""
@@ -130,21 +133,42 @@ class Corpus:
             at += 1
         return None
 
+    def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """The row number of each id, -1 for an id that the corpus lacks."""
+        found = [self.row_of(row_id) for row_id in ids]
+        return np.array([-1 if row is None else row for row in found], dtype=np.int64)
+
     def contents(self, start: int, stop: int) -> list[str]:
         """The texts of rows `start` to `stop` (exclusive)."""
-        return [self.row(number).contents for number in range(start, min(stop, len(self)))]
+        stop = min(stop, len(self))
+        return [
+            self._parsed(line, number).contents
+            for number, line in enumerate(self._block(start, stop), start=start)
+        ]
 
     def close(self) -> None:
-        """Unmap the file."""
-        self._map.close()
-        self._file.close()
+        """Close the file."""
+        self.file.close()
+
+    def _parsed(self, line: bytes, number: int) -> Row:
+        if self.info.format is CorpusFormat.JSONL:
+            return parse_jsonl(line, number)
+        return parse_tsv(line, self.info.columns)
 
     def _line(self, number: int) -> bytes:
         if not 0 <= number < self.info.rows:
             raise IndexError(f"row {number} of a corpus with {self.info.rows} rows")
-        start = int(self._offsets[number])
-        end = self._map.find(b"\n", start)
-        return self._map[start : end if end >= 0 else len(self._map)].rstrip(b"\r\n")
+        return self._block(number, number + 1)[0]
+
+    def _block(self, start: int, stop: int) -> list[bytes]:
+        """The lines of rows `start` to `stop` (exclusive), by one read."""
+        ends = self._offsets[start : stop + 1].tolist()
+        if stop == self.info.rows:
+            ends.append(self.info.size)
+        data, first = self.file.read(ends[0], ends[-1]), ends[0]
+        rows = (data[begin - first : end - first] for begin, end in pairwise(ends))
+        # Blank lines between two rows belong to neither.
+        return [row.partition(b"\n")[0].rstrip(b"\r") for row in rows]
 
 
 def open_corpus(path: Path, cache_dir: Path, *, advance: Advance | None = None) -> Corpus:
@@ -155,17 +179,21 @@ def open_corpus(path: Path, cache_dir: Path, *, advance: Advance | None = None) 
     if not path.is_file():
         raise UserError(f"no corpus at {path}; set the corpus path to a .jsonl or .tsv file")
     cache = CorpusCache(cache_dir)
-    info = _cached(path, cache)
-    if info is None:
+    info = cached_info(path, cache_dir)
+    if info is not None:
+        with contextlib.suppress(ValueError, OSError):  # files that a killed process left: made again
+            return Corpus(path, info, cache)
+    with writing_into(cache_dir):
         cache_dir.mkdir(parents=True, exist_ok=True)
         info = _scan(path, cache, advance or (lambda _: None))
         write_atomic(cache.info, orjson.dumps(info, option=orjson.OPT_INDENT_2))
     return Corpus(path, info, cache)
 
 
-def _cached(path: Path, cache: CorpusCache) -> CorpusInfo | None:
-    """The stored info when it still describes `path`, else None."""
-    if not cache.info.is_file():
+def cached_info(path: Path, cache_dir: Path) -> CorpusInfo | None:
+    """What an earlier pass found, when it still describes `path`, else None."""
+    cache = CorpusCache(cache_dir)
+    if not cache.info.is_file() or not path.is_file():
         return None
     try:
         info = TypeAdapter(CorpusInfo).validate_json(cache.info.read_bytes())
@@ -233,8 +261,8 @@ def _lines(handle: BinaryIO, advance: Advance) -> Iterator[tuple[int, int, bytes
 def _sort_ids(partial: Path, cache: CorpusCache) -> None:
     hashes: NDArray[np.uint64] = np.load(partial)
     order = np.argsort(hashes, kind="stable")
-    np.save(cache.hash_rows, order.astype(np.int64))
-    np.save(cache.hashes, hashes[order])
+    save_npy(cache.hash_rows, order.astype("<i8"))
+    save_npy(cache.hashes, hashes[order])
     partial.unlink()
 
 
@@ -255,4 +283,8 @@ def _reject_repeated_ids(corpus: Corpus) -> None:
 
 
 def _line_number(corpus: Corpus, row: int) -> int:
-    return corpus._map[: int(corpus._offsets[row])].count(b"\n") + 1
+    """Counted in pieces: the file may be larger than the memory."""
+    end, line = int(corpus._offsets[row]), 1
+    for at in range(0, end, REPORT_EVERY):
+        line += corpus.file.read(at, min(at + REPORT_EVERY, end)).count(b"\n")
+    return line

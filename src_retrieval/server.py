@@ -8,6 +8,7 @@ With REARAG_TOKEN set the server requires that bearer token.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import sys
@@ -72,6 +73,8 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    # The kernel ends a process whose mapped files are cut (SIGBUS); the log then says where.
+    faulthandler.enable()
     arguments = sys.argv[1:]
     path = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] else None
     serve(load_config(ServerConfig, path, arguments))

@@ -69,7 +69,8 @@ def rows_done(layout: IndexLayout) -> int:
 
 def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
     texts = make_corpus(tmp_path / "corpus.jsonl", ROWS)
-    layout = IndexLayout(tmp_path / "index")
+    finished = IndexLayout(tmp_path / "index")
+    layout = finished.unfinished
     command = [sys.executable, "-m", "src_retrieval.build", *settings(tmp_path, chunk_rows=10)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + PATIENCE
@@ -86,13 +87,13 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
         handle.seek(0, os.SEEK_END)
         handle.write(b"torn")
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL, timeout=PATIENCE)
-    vectors = np.fromfile(layout.vectors, dtype=np.float32).reshape(ROWS, 64)
+    vectors = np.fromfile(finished.vectors, dtype=np.float32).reshape(ROWS, 64)
     assert (vectors[0] == 9.0).all()
     assert np.array_equal(vectors[1:], ToyEncoder().encode_passages(texts)[1:])
-    manifest = read_manifest(layout)
+    manifest = read_manifest(finished)
     assert manifest is not None
     assert manifest.rows == ROWS
-    assert not layout.progress.is_file()
+    assert not layout.root.exists()
 
 
 def test_a_finished_index_is_left_alone_and_replaced_only_on_demand(tmp_path: Path) -> None:
@@ -180,14 +181,14 @@ def test_too_little_disk_or_memory_is_told_with_need_and_have(
             build_index(config(tmp_path), steps=QUIET)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(UserError, match=r"GB more on the disk of .*0\.0 GB are free"):
+    with pytest.raises(UserError, match=r"0\.3 MB more on the disk of .*0\.0 MB are free"):
         build_index(config(tmp_path, type="flat"), steps=QUIET)
 
 
 def test_an_unfinished_build_of_something_else_is_not_mixed_in(tmp_path: Path) -> None:
     make_corpus(tmp_path / "corpus.jsonl", 40)
-    layout = IndexLayout(tmp_path / "index")
-    layout.root.mkdir()
+    layout = IndexLayout(tmp_path / "index").unfinished
+    layout.root.mkdir(parents=True)
     layout.vectors.write_bytes(b"\0" * 64 * 4 * 10)
     layout.progress.write_text('{"fingerprint": {"corpus": "other"}, "rows_done": 10}')
     with pytest.raises(UserError, match="unfinished build of another corpus or encoder"):

@@ -21,7 +21,8 @@ from src_retrieval.encoders.toy import ToyEncoder
 from src_retrieval.fusion import fuse
 from src_retrieval.layout import IndexLayout
 from src_retrieval.results import Hits, Ranked, ranked
-from src_retrieval.sparse.bm25 import Bm25Index, build_bm25, tokenise
+from src_retrieval.sparse.bm25 import Bm25Index
+from src_retrieval.sparse.bm25_build import build_bm25, tokenise
 from src_retrieval.vector.base import map_vectors
 from src_retrieval.vector.faiss_build import DenseOptions, build_dense, pq_parts
 from src_retrieval.vector.faiss_index import DenseType, FaissIndex, SearchOptions, load_faiss, open_dense
@@ -123,8 +124,8 @@ def random_texts(count: int) -> list[str]:
 
 
 def test_bm25_built_from_disk_scores_like_bm25s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src_retrieval.sparse.bm25.DOCS_PER_CHUNK", 70)
-    monkeypatch.setattr("src_retrieval.sparse.bm25.POSTINGS_PER_BLOCK", 500)
+    monkeypatch.setattr("src_retrieval.sparse.bm25_build.DOCS_PER_CHUNK", 70)
+    monkeypatch.setattr("src_retrieval.sparse.bm25_build.POSTINGS_PER_BLOCK", 500)
     texts = random_texts(300)
     build_bm25(tmp_path, lambda start, stop: texts[start:stop], len(texts), QUIET)
     reference = bm25s.BM25()

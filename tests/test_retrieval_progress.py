@@ -21,7 +21,7 @@ from src_core.progress import Steps
 from src_retrieval import corpus
 from src_retrieval.build import build_index
 from src_retrieval.encoders.toy import ToyEncoder
-from src_retrieval.sparse import bm25
+from src_retrieval.sparse import bm25_build
 from src_retrieval.vector.faiss_index import load_faiss
 
 EVERY = 0.1
@@ -74,8 +74,8 @@ def test_every_step_of_an_index_build_writes_lines_into_a_log(
         (faiss.IndexPQFastScan, "train"),
         (faiss.IndexPQFastScan, "add"),
         (faiss, "write_index"),
-        (bm25, "tokenise"),
-        (bm25._Builder, "_place"),
+        (bm25_build, "divided"),
+        (bm25_build._Builder, "_place"),
     ):
         monkeypatch.setattr(owner, name, slow(getattr(owner, name), log))
     build_index(config(tmp_path, dense="pq"), steps=Steps(Console(file=log, width=200), every=EVERY))
