@@ -16,6 +16,8 @@ from src_tasks.readers.rows import SourceRow, SubQuestion, group_of_meta
 # A list as Python (or numpy, without commas) prints it: ['a', "b's"].
 _ITEM = r"""(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")"""
 _PRINTED_LIST = re.compile(rf"\[\s*(?:{_ITEM}\s*,?\s*)*\]", re.DOTALL)
+# From here on a float is not every whole number; JSON's larger integers come as floats.
+_EXACT = 1e15
 JsonRow = dict[str, Any]
 
 
@@ -51,7 +53,9 @@ def scalar_text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+    if isinstance(value, float) and abs(value) >= _EXACT:
+        raise RowError(f"the number {value} is too large to be read exactly; write it as text")
+    if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if not isinstance(value, str | int | float):
         raise RowError(f"an answer must be a text, a number or a truth value, found {type(value).__name__}")

@@ -203,6 +203,8 @@ def _common_format(source: SourceConfig, head: list[RawRow]) -> str:
     objects = [raw.value for raw in head if isinstance(raw.value, dict)]
     votes = Counter(name for name in map(detect, objects) if name is not None)
     if not votes:
+        if not objects and head[0].problem:
+            raise UserError(f"{source.path}, {head[0].place}: {head[0].problem}; correct or remove that row")
         keys = ", ".join(sorted(map(str, objects[0]))) if objects else "none, its rows are no objects"
         raise UserError(
             f"{source.path} has no known layout (keys: {keys}); set format to one of "
