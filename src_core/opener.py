@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from src_core.errors import UserError
 
@@ -26,12 +27,14 @@ else:
 
 BOM = b"\xef\xbb\xbf"
 _HEAD = 512
+_BUFFER = 1 << 17
+Advance = Callable[[int], None]
 
 
 class _Packing(NamedTuple):
     name: str
     marks: tuple[bytes, ...]
-    open: Callable[[Path], Any]
+    open: Callable[[Any], Any]
 
 
 _SKIPPABLE = tuple(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16))
@@ -87,9 +90,10 @@ def bare_suffix(path: Path) -> str:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """The unpacked bytes of a file, after its byte order mark. Raises `UserError` for a file that is missing,
-    damaged, truncated, or of a kind that holds no rows.
+def opened(path: Path, *, advance: Advance | None = None) -> Iterator[BinaryIO]:
+    """The unpacked bytes of a file, after its byte order mark. `advance` receives the bytes that are read
+    from disk. Raises `UserError` for a file that is missing, damaged, truncated, or of a kind that holds no
+    rows.
     """
     packing = packing_of(path)
     suffix = path.suffix.lower()
@@ -98,11 +102,38 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             f"{path} is not a complete {suffix} file (its first bytes differ); {_AGAIN}, or rename it if it "
             "is not packed"
         )
-    with reading(path), _PACKINGS[packing].open(path) if packing else path.open("rb") as handle:
+    with reading(path), path.open("rb", buffering=0) as raw, _unpacked(raw, packing, advance) as handle:
         head = handle.read(_HEAD)
         _refuse_foreign(path, head, packed=bool(packing))
         handle.seek(len(BOM) if head.startswith(BOM) else 0)
         yield handle
+
+
+class _Counted(io.RawIOBase):
+    """A file that reports what is read from it."""
+
+    def __init__(self, raw: io.FileIO, advance: Advance) -> None:
+        self._raw = raw
+        self._advance = advance
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._raw.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._raw.readinto(buffer) or 0
+        self._advance(count)
+        return count
+
+
+def _unpacked(raw: io.FileIO, packing: str, advance: Advance | None) -> BinaryIO:
+    source = io.BufferedReader(_Counted(raw, advance) if advance else raw, _BUFFER)
+    return cast("BinaryIO", _PACKINGS[packing].open(source) if packing else source)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import orjson
 
 from src_core.errors import UserError
 from src_core.json_rows import JsonError, items, lines, parsed
-from src_core.opener import PARQUET, bare_suffix, opened, reading
+from src_core.opener import PARQUET, Advance, bare_suffix, opened, reading
 
 TABLES = {".tsv": "\t", ".csv": ","}
 MAX_CELL = 1 << 24
@@ -48,16 +48,19 @@ class RawRow(NamedTuple):
     problem: str = ""
 
 
-def file_rows(path: Path, *, columns: Sequence[str] = (), delimiter: str = "") -> Iterator[RawRow]:
+def file_rows(
+    path: Path, *, columns: Sequence[str] = (), delimiter: str = "", advance: Advance | None = None
+) -> Iterator[RawRow]:
     """The rows of a local file, whose kind is detected from its name and first characters. `columns` are the
-    names of a table's columns where it has no header, `delimiter` replaces the one that its suffix names.
-    Raises `UserError` for a file that is missing, truncated or of no known kind.
+    names of a table's columns where it has no header, `delimiter` replaces the one that its suffix names,
+    `advance` receives the bytes that are read from disk. Raises `UserError` for a file that is missing,
+    truncated or of no known kind.
     """
     kind = kind_of(path)
     if kind is Kind.PARQUET:
-        yield from _parquet_rows(path)
+        yield from _parquet_rows(path, advance or (lambda _: None))
         return
-    with opened(path) as handle:
+    with opened(path, advance=advance) as handle:
         if kind is Kind.TABLE:
             yield from _table_rows(handle, path, delimiter or TABLES[bare_suffix(path)], columns)
         elif kind is Kind.LINES:
@@ -190,7 +193,7 @@ def _table_row(place: str, header: list[str], cells: list[str]) -> RawRow:
     return RawRow(place, dict(zip(header, cells, strict=True)))
 
 
-def _parquet_rows(path: Path) -> Iterator[RawRow]:
+def _parquet_rows(path: Path, advance: Advance) -> Iterator[RawRow]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
@@ -199,7 +202,10 @@ def _parquet_rows(path: Path) -> Iterator[RawRow]:
         ) from error
     try:
         number = 0
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=_PARQUET_ROWS):
+        file = parquet.ParquetFile(path)
+        share = path.stat().st_size / max(file.metadata.num_rows, 1)
+        for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+            advance(int(share * batch.num_rows))
             for row in batch.to_pylist():
                 number += 1
                 yield _json_row(f"row {number}", row)
