@@ -179,7 +179,7 @@ def _table_rows(handle: BinaryIO, path: Path, delimiter: str, columns: Sequence[
 
 def _header(cells: list[str], path: Path, line: int) -> list[str]:
     header = [name.strip() for name in cells]
-    doubled = next((name for name in header if header.count(name) > 1), None)
+    doubled = next((name for name in header if name and header.count(name) > 1), None)
     if doubled is not None:
         raise UserError(f"{path}, line {line}: two columns are named {doubled!r}; rename or remove one")
     return header
