@@ -8,7 +8,7 @@ in a line and in an array.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
@@ -65,6 +65,12 @@ def is_too_deep(value: Any) -> bool:
     return True
 
 
+def shown_keys(names: Iterable[Any]) -> str:
+    """The keys of a row for a message: at most 12, each cut to 40 characters, without control characters."""
+    held = [f"{str(name)!r:.40}" for name in names]
+    return ", ".join(held[:12]) + (", …" if len(held) > 12 else "") if held else "none"
+
+
 def lines(handle: BinaryIO) -> Iterator[bytes]:
     """The lines of a file with their ends. One that is longer than `MAX_ROW` is cut to `MAX_ROW` + 1 bytes,
     which `parsed` refuses.
@@ -87,13 +93,13 @@ def items(handle: BinaryIO) -> Iterator[Parsed]:
     elif outer == b"{":
         text.take(b"{")
         while text.peek() != b"}":
-            text.value()
+            _skip(text)
             text.take(b":")
             if not found and text.peek() == b"[":
                 found = True
                 yield from _array(text)
             else:
-                text.value()
+                _skip(text)
             if text.peek() != b"}":
                 text.take(b",")
         text.take(b"}")
@@ -101,6 +107,13 @@ def items(handle: BinaryIO) -> Iterator[Parsed]:
         raise JsonError("it holds neither a JSON array of rows nor one row per line")
     if text.peek():
         raise JsonError("something follows the end of the array")
+
+
+def _skip(text: _Text) -> None:
+    """Go past a key or value beside the array."""
+    problem = parsed(text.value()).problem
+    if problem:
+        raise JsonError(problem)
 
 
 def _array(text: _Text) -> Iterator[Parsed]:

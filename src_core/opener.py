@@ -131,9 +131,14 @@ class _Counted(io.RawIOBase):
         return count
 
 
-def _unpacked(raw: io.FileIO, packing: str, advance: Advance | None) -> BinaryIO:
-    source = io.BufferedReader(_Counted(raw, advance) if advance else raw, _BUFFER)
-    return cast("BinaryIO", _PACKINGS[packing].open(source) if packing else source)
+@contextmanager
+def _unpacked(raw: io.FileIO, packing: str, advance: Advance | None) -> Iterator[BinaryIO]:
+    with io.BufferedReader(_Counted(raw, advance) if advance else raw, _BUFFER) as source:
+        if not packing:
+            yield cast("BinaryIO", source)
+            return
+        with _PACKINGS[packing].open(source) as handle:
+            yield handle
 
 
 @contextmanager

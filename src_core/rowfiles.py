@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -62,7 +63,10 @@ def file_rows(
         return
     with opened(path, advance=advance) as handle:
         if kind is Kind.TABLE:
-            yield from _table_rows(handle, path, delimiter or TABLES[bare_suffix(path)], columns)
+            with _text(handle) as text:
+                delimiter = delimiter or TABLES[bare_suffix(path)]
+                reader = csv.reader(text, delimiter=delimiter, strict=True)
+                yield from _table_rows(reader, path, columns)
         elif kind is Kind.LINES:
             yield from _line_rows(handle)
         else:
@@ -95,8 +99,8 @@ def first_cells(path: Path, delimiter: str = "") -> list[str]:
     if suffix not in TABLES or not path.is_file():
         return []
     try:
-        with opened(path) as handle:
-            rows = csv.reader(_text(handle), delimiter=delimiter or TABLES[suffix])
+        with opened(path) as handle, _text(handle) as text:
+            rows = csv.reader(text, delimiter=delimiter or TABLES[suffix])
             return next((cells for cells in rows if any(cells)), [])
     except (UserError, csv.Error):
         return []
@@ -149,16 +153,20 @@ def _array_rows(handle: BinaryIO, path: Path) -> Iterator[RawRow]:
         ) from error
 
 
-def _text(handle: BinaryIO) -> io.TextIOWrapper:
+@contextmanager
+def _text(handle: BinaryIO) -> Iterator[io.TextIOWrapper]:
     """The file as text. Bytes that are not UTF-8 become surrogates, which valid text never holds."""
     # The limit of the csv module is one for the whole process; nothing else here reads with it.
     csv.field_size_limit(MAX_CELL)
-    return io.TextIOWrapper(handle, encoding="utf-8", errors="surrogateescape", newline="")
+    text = io.TextIOWrapper(handle, encoding="utf-8", errors="surrogateescape", newline="")
+    try:
+        yield text
+    finally:
+        text.detach()
 
 
-def _table_rows(handle: BinaryIO, path: Path, delimiter: str, columns: Sequence[str]) -> Iterator[RawRow]:
-    """Rows under a header, or all rows of a table whose columns are named here."""
-    reader = csv.reader(_text(handle), delimiter=delimiter, strict=True)
+def _table_rows(reader: Any, path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
+    """Rows under a header, or all rows of a table whose columns are named here, from a reader of csv."""
     header = list(columns) or None
     while True:
         first = reader.line_num + 1
@@ -167,6 +175,8 @@ def _table_rows(handle: BinaryIO, path: Path, delimiter: str, columns: Sequence[
         except StopIteration:
             return
         except csv.Error as error:
+            if header is None:
+                raise _no_header(path, first, str(error)) from error
             yield RawRow(f"line {first}", None, f"not a row of the table ({error})")
             continue
         if not any(cells):
@@ -179,16 +189,26 @@ def _table_rows(handle: BinaryIO, path: Path, delimiter: str, columns: Sequence[
 
 def _header(cells: list[str], path: Path, line: int) -> list[str]:
     header = [name.strip() for name in cells]
+    if not _is_utf8(cells):
+        raise _no_header(path, line, "not valid UTF-8")
     doubled = next((name for name in header if name and header.count(name) > 1), None)
     if doubled is not None:
         raise UserError(f"{path}, line {line}: two columns are named {doubled!r}; rename or remove one")
     return header
 
 
+def _no_header(path: Path, line: int, reason: str) -> UserError:
+    return UserError(f"{path}, line {line}: the header cannot be read ({reason}); correct that line")
+
+
+def _is_utf8(cells: Sequence[str]) -> bool:
+    return not any("\udc80" <= char <= "\udcff" for cell in cells for char in cell if not char.isascii())
+
+
 def _table_row(place: str, header: list[str], cells: list[str]) -> RawRow:
     if len(cells) != len(header):
         return RawRow(place, None, f"expected {len(header)} cells, found {len(cells)}")
-    if any("\udc80" <= char <= "\udcff" for cell in cells for char in cell if not char.isascii()):
+    if not _is_utf8(cells):
         return RawRow(place, None, "not valid UTF-8")
     return RawRow(place, dict(zip(header, cells, strict=True)))
 

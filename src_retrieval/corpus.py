@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import mmap
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -224,7 +225,8 @@ def _scan(file: PlainFile, cache: CorpusCache) -> CorpusInfo:
         raise UserError(f"{file.source} holds no passage; give a file with at least one row")
     _sort_ids(partial, cache)
     info = CorpusInfo(fmt, columns, rows, digest.hexdigest(), stat.st_size, stat.st_mtime_ns, plain)
-    _reject_repeated_ids(Corpus(path, info, cache), file)
+    with closing(Corpus(path, info, cache)) as corpus:
+        _reject_repeated_ids(corpus, file)
     return info
 
 
@@ -265,7 +267,6 @@ def _reject_repeated_ids(corpus: Corpus, file: PlainFile) -> None:
             raise UserError(
                 f"{file.source}, {file.unit} {line}: the id {name!r} was used before; ids must be unique"
             )
-    corpus.close()
 
 
 def _line_number(corpus: Corpus, row: int) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from src_core.json_rows import MAX_ROW, parsed
+from src_core.json_rows import MAX_ROW, parsed, shown_keys
 from src_core.types import Passage, title_of
 
 
@@ -79,7 +79,7 @@ def parse_row(value: dict[str, Any], row: int) -> Row:
     text_key = next((name for name in TEXT_KEYS if value.get(name) is not None), "")
     title = _title(next((value[name] for name in TITLE_KEYS if value.get(name) is not None), ""))
     if not text_key:
-        raise RowError(f"no 'contents' and no 'text'; its keys are {_listed(value)}")
+        raise RowError(f"no 'contents' and no 'text'; its keys are {shown_keys(value)}")
     return Row(str(given), _joined(title, _text(value[text_key], text_key)), plain=False, key=key)
 
 
@@ -95,9 +95,11 @@ def parse_tsv_header(line: bytes) -> tuple[str, ...]:
     """The column names of a TSV file. Raises `RowError` unless there is one each for id and text."""
     columns = tuple(name.strip() for name in _split_tsv(line.removeprefix(b"\xef\xbb\xbf")))
     if not set(columns) & set(ID_KEYS) or not set(columns) & set(TEXT_KEYS):
-        raise RowError(f"expected a header of id, text and title separated by tabs, found {_listed(columns)}")
+        raise RowError(
+            f"expected a header of id, text and title separated by tabs, found {shown_keys(columns)}"
+        )
     if len(set(columns)) < len(columns):
-        raise RowError(f"two columns have one name: {_listed(columns)}")
+        raise RowError(f"two columns have one name: {shown_keys(columns)}")
     return columns
 
 
@@ -155,11 +157,6 @@ def _joined(title: str, text: str) -> str:
         raise RowError("the passage is empty")
     first = title_of(text)
     return text if not title or title.strip('"') == " ".join(first.split()) else f"{title}\n{text}"
-
-
-def _listed(names: Any) -> str:
-    shown = ", ".join(f"{name!r:.40}" for name in list(names)[:12])
-    return shown or "none"
 
 
 def _split_tsv(line: bytes) -> list[str]:

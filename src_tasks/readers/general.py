@@ -50,7 +50,7 @@ def parse_flashrag(row: JsonRow) -> SourceRow:
     choices = choices_of(row)
     golds = golds_of(row, choices)
     if golds and not choices.texts and all(map(_PATTERN.search, golds)):
-        raise RowError(f"the gold {golds[0]!r} is a regular expression; list the answers that it matches")
+        raise RowError(f"the gold {golds[0]!r:.60} is a regular expression; list the answers that it matches")
     found = annotation(metadata)
     return make_row(
         text_at(row, "question"),

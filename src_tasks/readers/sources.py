@@ -22,6 +22,7 @@ from pydantic import BeforeValidator
 
 from src_core.config import config_class
 from src_core.errors import UserError
+from src_core.json_rows import shown_keys
 from src_core.rowfiles import RawRow, file_rows, first_cells
 from src_core.types import Question
 from src_tasks.readers.base import JsonRow, RowError, text_at
@@ -213,7 +214,7 @@ def _common_format(source: SourceConfig, head: list[RawRow]) -> str:
     if not votes:
         if not objects and head[0].problem:
             raise UserError(f"{source.path}, {head[0].place}: {head[0].problem}; correct or remove that row")
-        keys = ", ".join(sorted(map(str, objects[0]))) if objects else "none, its rows are no objects"
+        keys = shown_keys(sorted(map(str, objects[0]))) if objects else "none, its rows are no objects"
         raise UserError(
             f"{source.path} has no known layout (keys: {keys}); set format to one of "
             f"{', '.join(sorted(FORMATS))}, or rewrite its rows as {{'question': …, 'answers': […]}}"
