@@ -10,12 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import orjson
-
 from src_core.errors import RetrieverError, UserError
-from src_core.jsonl import read_jsonl
 from src_core.types import Passage
-from src_retrieval.rows import RowError, parse_jsonl, to_passage
+from src_retrieval.rows import to_passage
+from src_retrieval.unpack import corpus_rows
 
 _WORD = re.compile(r"\w+")
 
@@ -33,13 +31,16 @@ class ToyRetriever:
 
     @classmethod
     def from_file(cls, path: Path) -> ToyRetriever:
-        """Read a small JSONL corpus. Raises `UserError` naming file and line."""
-        passages = []
-        for number, value in enumerate(read_jsonl(path)):
-            try:
-                passages.append(to_passage(parse_jsonl(orjson.dumps(value), number)))
-            except RowError as error:
-                raise UserError(f"{path}, row {number + 1}: {error}; correct or remove that row") from error
+        """Read a small corpus of any kind that the retriever reads. Raises `UserError` naming file and
+        place.
+        """
+        passages = list(map(to_passage, corpus_rows(path)))
+        if not passages:
+            raise UserError(f"{path} holds no passage; give a file with at least one row")
+        ids = Counter(passage.id for passage in passages)
+        name, count = ids.most_common(1)[0]
+        if count > 1:
+            raise UserError(f"{path}: the id {name!r} is used {count} times; ids must be unique")
         return cls(passages)
 
     async def search(self, query: str, top_n: int) -> list[Passage]:

@@ -68,11 +68,10 @@ def test_files_of_every_kind(name: str, packed: bool, bom: bytes, tmp_path: Path
         ("a.json", b'{\n"version": 1}', "neither a JSON array"),
         ("a.json", b'[{"question": "Who?", "answer": "x"}, {"question": "W', "cannot be read as JSON"),
         ("a.json", b'[{"question": "Who?", "answer": "x"}] more', "cannot be read as JSON"),
-        ("a.json", b'[{"question": "\xff", "answer": "x"}]', "cannot be read as JSON"),
-        ("a.json", b'[{"question": "Who?", "answer": 123456789012345678901}]', "integer overflow"),
+        ("a.json", b'[{"question": "\xff", "answer": "x"}]', "row 1: not valid JSON"),
         ("a.jsonl.gz", HALF_A_GZ, "not a complete .gz"),
         ("a.jsonl.gz", b'{"question": "Who?", "answer": "x"}', "not a complete .gz"),
-        ("a.jsonl", b'{"title": "Oost", "text": "A place."}', "no known layout (keys: text, title)"),
+        ("a.jsonl", b'{"title": "Oost", "text": "A place."}', "no known layout (keys: 'text', 'title')"),
         ("a.jsonl", b"[1]\n[2]", "its rows are no objects"),
     ],
 )

@@ -132,7 +132,7 @@ def test_doubles_are_dropped_and_the_limit_counts_questions(tmp_path: Path) -> N
         ([{"question": "a", "context_ids": {"x": 1}}], "line 1: 'context_ids' must be"),
         ([{"question": "a", "golden_answers": ["Dun(mark|land)"]}], "line 1: the gold .* regular expression"),
         ([{"question": "a", "golden_answers": [4], "choices": ["x", "y"]}], "line 1: the gold 4 is none of"),
-        ([{"query": "a", "id": 1}], r"no known layout \(keys: id, query\)"),
+        ([{"query": "a", "id": 1}], r"no known layout \(keys: 'id', 'query'\)"),
     ],
 )
 def test_a_question_file_that_is_none_is_one_sentence(
