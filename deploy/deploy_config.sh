@@ -35,7 +35,11 @@ MEMORY_FOR_ANSWER_LLM=${MEMORY_FOR_ANSWER_LLM:-$([[ -n $ONE_GPU ]] && echo 0.35 
 MEMORY_FOR_TEACHER=${MEMORY_FOR_TEACHER:-0.8}
 
 # Loopback only, unless you change it. REARAG_TOKEN is the key that our servers require and that is sent to yours.
+# Without one, a server on another address is refused, unless ALLOW_WITHOUT_TOKEN=1. HOST_NAMES are further names by
+# which the retriever and the live page may be asked (comma separated); their address and the machine's name need none.
 REARAG_TOKEN=${REARAG_TOKEN:-}
+ALLOW_WITHOUT_TOKEN=${ALLOW_WITHOUT_TOKEN:-0}
+HOST_NAMES=${HOST_NAMES:-}
 REARAG_HOST=${REARAG_HOST:-127.0.0.1}
 RETRIEVER_HOST=${RETRIEVER_HOST:-127.0.0.1}
 ANSWER_LLM_HOST=${ANSWER_LLM_HOST:-127.0.0.1}

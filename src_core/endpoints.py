@@ -14,8 +14,6 @@ from src_core.server_news import ServerNews
 if TYPE_CHECKING:
     from src_core.chat_tokenizer import ChatTokenizer
 
-TOKEN_VARIABLE = "REARAG_TOKEN"
-
 
 def make_tokenizer(folder: str) -> ChatTokenizer | None:
     """The chat tokenizer in a folder; None for "". Raises `UserError` for a folder without one."""

@@ -103,6 +103,8 @@ class JsonHttp:
         self._session: aiohttp.ClientSession | None = None
         self._answered = False
         self._refused = 0  # connections in a row, over all callers
+        self.on_headers: Callable[[Mapping[str, str]], None] | None = None
+        """Called with the headers of each reply with status 200."""
 
     async def request(
         self,
@@ -225,6 +227,8 @@ class JsonHttp:
             text = f"{call.url}: {type(error).__name__} {error}".strip()
             raise self._error(text, retryable=True) from self._counted(error)
         self._answered, self._refused = True, 0
+        if response.status == 200 and self.on_headers is not None:
+            self.on_headers(response.headers)
         return response.status, response.headers, payload
 
     def _counted(self, error: Exception) -> Exception:

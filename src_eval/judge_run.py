@@ -27,8 +27,9 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
+from src_core.access_token import read_token
 from src_core.config import load_config
-from src_core.endpoints import TOKEN_VARIABLE, make_model
+from src_core.endpoints import make_model
 from src_core.errors import BoundaryError, ModelError, ServerGoneError, UserError, run_main
 from src_core.jsonl import JsonlWriter, read_jsonl, rewrite_jsonl, write_atomic
 from src_core.open_files import allow_connections
@@ -119,7 +120,7 @@ async def _judge_folders(
     model = make_model(
         config.endpoint,
         connections=config.in_flight,
-        token=os.environ.get(TOKEN_VARIABLE) or None,
+        token=read_token(),
         keys=["endpoint"],
         news=news,
     )

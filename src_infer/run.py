@@ -187,6 +187,7 @@ def _manifest(
         "config": dump(config),
         "index": runtime.identity,
         "models": runtime.model_names(),
+        "cut_queries": runtime.cut_queries(),
         "totals": totals(trajectories),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun)),
         "wall_seconds": round(time.time() - begun, 2),

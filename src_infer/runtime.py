@@ -7,7 +7,6 @@ it has settings, a config class `Settings` (YAML key `method_settings`, found he
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from src_core.endpoints import TOKEN_VARIABLE, make_model, make_tokenizer
+from src_core.access_token import read_token
+from src_core.endpoints import make_model, make_tokenizer
 from src_core.errors import UserError
 from src_core.http_json import RetryPolicy
 from src_core.llm import ChatModel, Endpoint, Sampling
@@ -72,6 +72,10 @@ class Runtime:
         """The `top_k` best passages for a query (0: the run's `top_k`). Raises `RetrieverError`."""
         return await retrieve(self.retriever, query, top_k or self.top_k)
 
+    def cut_queries(self) -> int:
+        """How many searches had a query that the retriever does not read to its end."""
+        return self.retriever.cut_queries if isinstance(self.retriever, RetrieverClient) else 0
+
     def model_names(self) -> list[str]:
         """The name of the model on each distinct model server (for a script, its file name)."""
         return [model.name for model in self.models]
@@ -96,7 +100,7 @@ async def open_runtime(
     async with AsyncExitStack() as opened:
         allow_connections(_connections(config), in_flight=config.in_flight)
         news = ServerNews()
-        token = os.environ.get(TOKEN_VARIABLE) or None
+        token = read_token()
         models: dict[Endpoint, ChatModel] = {}
         for endpoint, needed in ((config.agent, needs_agent), (config.reader, needs_reader)):
             if needed and endpoint not in models:

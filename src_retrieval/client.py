@@ -6,6 +6,7 @@ on the first error and loses the question, reference/rearag.md, section 3).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -13,6 +14,10 @@ from src_core.errors import RetrieverError
 from src_core.http_json import JsonHttp, RetryPolicy
 from src_core.server_news import ServerNews
 from src_core.types import Passage, title_of
+
+LOG = logging.getLogger("src_retrieval")
+NOTE_HEADER = "Retriever-Note"
+RESULTS_AT_ONCE = 10_000
 
 
 class Retriever(Protocol):
@@ -32,7 +37,9 @@ class Retriever(Protocol):
 
 
 class RetrieverClient:
-    """A client of `/search`, `/batch_search`, `/passages` and `/health`."""
+    """A client of `/search`, `/batch_search`, `/passages` and `/health`. `cut_queries` counts the replies in
+    which the server said that it cut a query; the first one is logged.
+    """
 
     def __init__(
         self,
@@ -53,7 +60,9 @@ class RetrieverClient:
             retry=retry or RetryPolicy(),
             news=news,
         )
+        self._http.on_headers = self._notice
         self._url = self._http.url
+        self.cut_queries = 0
 
     async def search(self, query: str, top_n: int) -> list[Passage]:
         """See `Retriever.search`; the passages carry their scores."""
@@ -62,7 +71,16 @@ class RetrieverClient:
         return _passages(self._url, *_pair(self._url, reply))
 
     async def batch_search(self, queries: Sequence[str], top_n: int) -> list[list[Passage]]:
-        """`search` for several queries in one request."""
+        """`search` for several queries, in requests of at most `RESULTS_AT_ONCE` passages (the server refuses
+        requests for many more).
+        """
+        step = max(1, RESULTS_AT_ONCE // max(1, top_n))
+        found: list[list[Passage]] = []
+        for at in range(0, len(queries), step):
+            found += await self._batch(queries[at : at + step], top_n)
+        return found
+
+    async def _batch(self, queries: Sequence[str], top_n: int) -> list[list[Passage]]:
         body = {"query": list(queries), "top_n": top_n, "return_score": True}
         documents, scores = _pair(
             self._url, await self._http.request("POST", "/batch_search", body, expect=list)
@@ -87,6 +105,12 @@ class RetrieverClient:
     async def close(self) -> None:
         """Close the session."""
         await self._http.close()
+
+    def _notice(self, headers: Mapping[str, str]) -> None:
+        if NOTE_HEADER in headers:
+            self.cut_queries += 1
+            if self.cut_queries == 1:
+                LOG.warning("note: a query is longer than the retriever reads; its end was cut off")
 
 
 def _pair(url: str, reply: Any) -> tuple[list[Any], list[Any]]:
