@@ -524,7 +524,7 @@ def test_a_port_in_use_and_a_wrong_encoder_end_in_one_sentence(server: Server, w
 def test_the_toy_retriever_ranks_by_rare_shared_words(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     path.write_text(
-        '{"id": "a", "contents": "Aida\\nan opera"}\n{"contents": "Otello\\nan opera of Verdi"}\n'
+        '{"id": "a", "contents": "Aida\\nan opera"}\n{"id": "1", "contents": "Otello\\nan opera of Verdi"}\n'
     )
 
     async def ask() -> None:
