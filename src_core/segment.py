@@ -24,6 +24,7 @@ from src_core.errors import UserError
 
 RULES_VERSION = 1
 """To be raised when the rules below change: an index names it."""
+MISSING = "Chinese text is divided into words by a package that is not installed: pip install rjieba"
 
 _HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _PAIRED = (
@@ -66,8 +67,14 @@ def segment(text: str) -> Segmented:
 
 
 def segmenter_version() -> str:
-    """The name and version of everything on which the words depend."""
-    return f"segments {RULES_VERSION}, rjieba {importlib.metadata.version('rjieba')}"
+    """The name and version of everything on which the words depend. Raises `UserError` without the
+    package.
+    """
+    try:
+        version = importlib.metadata.version("rjieba")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UserError(MISSING) from error
+    return f"segments {RULES_VERSION}, rjieba {version}"
 
 
 def chinese_words() -> Callable[[str], list[str]]:
@@ -96,5 +103,5 @@ def _jieba() -> Any:
     try:
         import rjieba
     except ImportError as error:
-        raise UserError("Chinese text is divided into words by a package: pip install rjieba") from error
+        raise UserError(MISSING) from error
     return rjieba

@@ -140,8 +140,14 @@ class Corpus:
 
     def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """The row number of each id, -1 for an id that the corpus lacks."""
-        found = [self.row_of(row_id) for row_id in ids]
-        return np.array([-1 if row is None else row for row in found], dtype=np.int64)
+        wanted = np.fromiter((id_hash(row_id) for row_id in ids), dtype=np.uint64, count=len(ids))
+        first = np.minimum(np.searchsorted(self._hashes, wanted), len(self) - 1)
+        several = np.searchsorted(self._hashes, wanted, side="right") - first > 1
+        rows = np.where(self._hashes[first] == wanted, self._hash_rows[first], -1)
+        for at in np.flatnonzero(several):  # two ids of one hash
+            row = self.row_of(ids[int(at)])
+            rows[at] = -1 if row is None else row
+        return rows
 
     def contents(self, start: int, stop: int) -> list[str]:
         """The texts of rows `start` to `stop` (exclusive)."""

@@ -77,7 +77,7 @@ class OpenFile:
         """Whether the path leads to another file by now."""
         try:
             there, ours = self.path.stat(), os.fstat(self._fd)
-        except FileNotFoundError:
+        except OSError:  # nothing is there, or nothing that may be looked at
             return True
         return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
 

@@ -73,6 +73,18 @@ def test_a_moved_index_folder_still_opens(
     assert open_dense(moved, kind, rows=ROWS, dim=DIM, options=OPTIONS).search(vectors[:1], 1).rows[0, 0] == 0
 
 
+def test_an_ivf_index_of_several_parts_is_the_one_of_one_part(
+    layout: IndexLayout, vectors: NDArray[np.float32], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src_retrieval.vector.faiss_build.SHARD_ROWS", 700)
+    parts = IndexLayout(tmp_path)
+    build_dense(DenseType.IVF, parts, vectors, DenseOptions(train_rows=2_000), QUIET)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ivf.faiss", "ivf.lists"]
+    assert parts.ivf_lists.read_bytes() == layout.ivf_lists.read_bytes()
+    found = open_dense(parts, DenseType.IVF, rows=ROWS, dim=DIM, options=OPTIONS).search(vectors, 1).rows
+    assert (found[:, 0] == np.arange(ROWS)).mean() > 0.99
+
+
 def test_batch_size_does_not_change_flat_results(layout: IndexLayout, vectors: NDArray[np.float32]) -> None:
     index = open_dense(layout, DenseType.FLAT, rows=ROWS, dim=DIM, options=OPTIONS)
     together = index.search(vectors[:40], 5)

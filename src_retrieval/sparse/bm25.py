@@ -115,7 +115,10 @@ class Bm25Backend(SparseBackend):
     @override
     def reads_unversioned(self, layout: IndexLayout) -> bool:
         """Where no word would be divided today, the same index would be built."""
-        words = orjson.loads((layout.bm25 / VOCAB).read_bytes())
+        try:
+            words = orjson.loads((layout.bm25 / VOCAB).read_bytes())
+        except (OSError, ValueError):
+            return True  # `open` reports it
         return not any(segment(word).words for word in words)
 
 

@@ -139,9 +139,11 @@ def open_dense(
         with stdout_to_stderr():
             index = read_faiss(path, faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY)
         _require_lists(index, layout)
+        _require_size(index, path, rows=rows, dim=dim)
         index.nprobe = min(options.ivf_nprobe, index.nlist)
         return FaissIndex(index, options, identity={"kind": kind, "ivf_nprobe": index.nprobe})
     index = read_faiss(path, faiss.IO_FLAG_MMAP_IFC)
+    _require_size(index, path, rows=rows, dim=dim)
     if kind is DenseType.HNSW:
         index.hnsw.efSearch = options.hnsw_ef
         return FaissIndex(index, options, identity={"kind": kind, "hnsw_ef": options.hnsw_ef})
@@ -178,6 +180,14 @@ def read_faiss(path: Path, flags: int) -> Any:
         return load_faiss().read_index(str(path), flags)
     except (RuntimeError, MemoryError, ValueError, OverflowError) as error:
         raise UserError(f"{path} is not a FAISS index that this version reads; rebuild it") from error
+
+
+def _require_size(index: Any, path: Path, *, rows: int, dim: int) -> None:
+    if (index.ntotal, index.d) != (rows, dim):
+        raise UserError(
+            f"{path} holds {index.ntotal} vectors of {index.d} dimensions instead of {rows} of {dim}; build "
+            "the index again with overwrite=true"
+        )
 
 
 def _require_lists(index: Any, layout: IndexLayout) -> None:
