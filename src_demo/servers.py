@@ -81,7 +81,9 @@ class ServerWatch:
         try:
             await model.ready()
         except UserError as error:  # a sentence for the person who configures the page
-            return self._state(name, endpoint.url, script, problem=f"the {name}: {error}")
+            return self._state(
+                name, endpoint.url, script, problem=without_secrets(f"the {name}: {error}", self._token)
+            )
         except BoundaryError as error:
             return self._state(name, endpoint.url, script, error=error)
         finally:
