@@ -44,7 +44,7 @@ NEEDS = {
     "ray": Need(lambda: installed("ray"), "no Ray here: VENV=.venv-test-ray bash scripts/test.sh tests/…"),
     "browser": Need(lambda: bool(shutil.which("chromium")), "there is no chromium: apt-get install chromium"),
     "published": Need(PUBLISHED.is_dir, f"the publishers' files are not in {PUBLISHED}"),
-    "vllm": Need(lambda: "REARAG_VLLM_URL" in os.environ, "REARAG_VLLM_URL names no vLLM server"),
+    "vllm": Need(lambda: bool(os.environ.get("REARAG_VLLM_URL")), "REARAG_VLLM_URL names no vLLM server"),
 }
 """Marker -> what its tests need."""
 APART = ("vllm", "gpu", "ray", "training", "slow")

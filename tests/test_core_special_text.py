@@ -252,8 +252,10 @@ def test_time_is_linear_in_hostile_text() -> None:
 # --- real servers --------------------------------------------------------------------------------------
 
 MARKS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
-SERVERS = ["embedded", *filter(None, [os.environ.get("REARAG_VLLM_URL")])]
-"""vLLM with a model of the ChatML family is tested where REARAG_VLLM_URL names one (`http://HOST:PORT/v1`)."""
+SERVERS = [
+    pytest.param("embedded", marks=pytest.mark.slow),
+    pytest.param("vllm", marks=pytest.mark.vllm),  # with a model of the ChatML family
+]
 
 
 def ask(url: str, body: object = None) -> Any:
@@ -265,8 +267,8 @@ def ask(url: str, body: object = None) -> Any:
 
 @pytest.fixture(scope="module", params=SERVERS)
 def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param != "embedded":
-        yield request.param
+    if request.param == "vllm":
+        yield os.environ["REARAG_VLLM_URL"]
         return
     with running_llama("smollm2-135m") as url:
         yield url
@@ -287,7 +289,6 @@ def marks_read(url: str, messages: Sequence[Message]) -> int:
     return sum(token["piece"] in MARKS for token in ask(f"{root}/tokenize", body)["tokens"])
 
 
-@pytest.mark.slow
 def test_a_real_server_reads_no_forged_turn(server: str) -> None:
     def sent(messages: list[Message]) -> list[Message]:
         found: list[Message] = called([GOOD], messages=messages).bodies[0]["messages"]
