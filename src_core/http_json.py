@@ -14,13 +14,12 @@ import errno
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import aiohttp
-from pydantic import Field
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
-from src_core.config import config_class
+from src_core.config import NotNegative, Positive, config_class
 from src_core.errors import BoundaryError, UserError
 from src_core.server_news import ServerNews, gone
 from src_core.types import to_json
@@ -38,10 +37,10 @@ class RetryPolicy:
     no attempt.
     """
 
-    attempts: Annotated[int, Field(ge=1)] = 5
-    first_wait: Annotated[float, Field(ge=0)] = 0.5
-    longest_wait: Annotated[float, Field(ge=0)] = 20.0
-    longest_server_wait: Annotated[float, Field(ge=0)] = 120.0
+    attempts: Positive = 5
+    first_wait: NotNegative = 0.5
+    longest_wait: NotNegative = 20.0
+    longest_server_wait: NotNegative = 120.0
 
 
 class _AskedToWaitError(Exception):
@@ -103,6 +102,8 @@ class JsonHttp:
         self._session: aiohttp.ClientSession | None = None
         self._answered = False
         self._refused = 0  # connections in a row, over all callers
+        self.on_headers: Callable[[Mapping[str, str]], None] | None = None
+        """Called with the headers of each reply with status 200."""
 
     async def request(
         self,
@@ -189,6 +190,8 @@ class JsonHttp:
         status, headers, payload = await self._exchange(call)
         if status != 200:
             raise self._failure(f"{call.url}: HTTP {status}: {server_words(payload)}", status, headers)
+        if self.on_headers is not None:
+            self.on_headers(headers)
         try:
             parsed = parse_json(payload)
             if inside := error_inside(parsed):

@@ -13,6 +13,7 @@ Behaviour of this server that clients depend on (llama.cpp as bound by xllamacpp
 - `stop` strings work and are not part of the reply; `seed` with one request at a time repeats.
 - A request longer than a slot is answered 400 with the type `exceed_context_size_error`.
 - With a LoRA adapter every request is answered with it, and the model's name includes it (`served_name`).
+- /v1/models lists digests of the weights and of the adapter as `tags`.
 - /health answers 503 while the model loads; /health, /v1/models need no token.
 """
 
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from src_core.errors import UserError, run_main
+from src_core.served import sampled_digest
 from src_models.adapters import require_gguf_adapter, served_name
 from src_models.fetch import ensure_model
 from src_models.gguf_header import MAGIC
@@ -42,7 +44,9 @@ time.
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """The settings of one server. `ctx` is the number of tokens per slot; `lora` is a GGUF adapter."""
+    """The settings of one server. `ctx` is the number of tokens per slot; `lora` is a GGUF adapter; `tags` go
+    to /v1/models.
+    """
 
     model: Path
     alias: str
@@ -53,6 +57,7 @@ class ServerSettings:
     ctx: int = 4096
     lora: Path | None = None
     api_key: str = ""
+    tags: frozenset[str] = frozenset()
 
 
 def serve(settings: ServerSettings, *, stop: threading.Event) -> None:
@@ -87,6 +92,7 @@ def make_params(settings: ServerSettings) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(settings.model)
     params.model_alias = {settings.alias}
+    params.model_tags = set(settings.tags)
     params.hostnames = [settings.host]
     params.port = settings.port
     if settings.api_key:
@@ -198,7 +204,14 @@ def settings_from(chosen: argparse.Namespace) -> ServerSettings:
         ctx=chosen.ctx,
         lora=lora,
         api_key=os.environ.get(chosen.api_key_env, "") if chosen.api_key_env else "",
+        tags=digests(model, lora),
     )
+
+
+def digests(model: Path, lora: Path | None) -> frozenset[str]:
+    """Digests of the files, so that a run notices other weights behind the same name."""
+    found = {f"weights-{sampled_digest(model)}"}
+    return frozenset(found | ({f"adapter-{sampled_digest(lora)}"} if lora is not None else set()))
 
 
 def main() -> None:

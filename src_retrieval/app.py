@@ -11,15 +11,15 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
 from flask import Flask, Response, request
-from pydantic import Field
 from werkzeug.exceptions import HTTPException
 
-from src_core.config import config_class
+from src_core.config import Count, Positive, Seconds, config_class
 from src_core.http_server import RequestError
+from src_core.served import INDEX_HEADER
 from src_retrieval.cache import ResultCache
 from src_retrieval.corpus import Corpus
 from src_retrieval.engine import SearchEngine
@@ -52,12 +52,12 @@ class AppOptions:
     """
 
     batching: bool = True
-    max_batch: int = 64
-    max_top_n: int = 1_000
-    max_query_chars: int = 8_192
-    max_body_bytes: int = 4_194_304
-    request_timeout: float = 300.0
-    cached_rows: Annotated[int, Field(ge=0)] = 200_000
+    max_batch: Positive = 64
+    max_top_n: Positive = 1_000
+    max_query_chars: Positive = 8_192
+    max_body_bytes: Positive = 4_194_304
+    request_timeout: Seconds = 300.0
+    cached_rows: Count = 200_000
 
 
 class SearchService:
@@ -135,6 +135,7 @@ def make_app(
     def count(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "other"
         service.metrics.requests.labels(route, str(response.status_code)).inc()
+        response.headers[INDEX_HEADER] = str(index.get("identity", ""))
         return response
 
     _add_passages(app, service, options)

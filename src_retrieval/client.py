@@ -6,11 +6,12 @@ on the first error and loses the question, reference/rearag.md, section 3).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from src_core.errors import RetrieverError
 from src_core.http_json import JsonHttp, RetryPolicy
+from src_core.served import INDEX_HEADER
 from src_core.server_news import ServerNews
 from src_core.types import Passage, title_of
 
@@ -83,6 +84,10 @@ class RetrieverClient:
         """The server's health object, with the description of its index under `index`."""
         found: dict[str, Any] = await self._http.request("GET", "/health", expect=dict)
         return found
+
+    def watch(self, on_reply: Callable[[str | None], None]) -> None:
+        """Call `on_reply` with the identity of the index that each reply names (None: it names none)."""
+        self._http.on_headers = lambda headers: on_reply(headers.get(INDEX_HEADER))
 
     async def close(self) -> None:
         """Close the session."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import uvicorn
 from a2wsgi import WSGIMiddleware
 
-from src_core.config import config_class, load_config
+from src_core.config import InFlight, Port, config_class, load_config
 from src_core.errors import run_main
 from src_core.http_server import bind, start_listening
 from src_retrieval.app import AppOptions, SearchService, make_app
@@ -36,8 +36,8 @@ class ServerConfig(EngineConfig):
     """
 
     host: str = "127.0.0.1"
-    port: int = 9892
-    workers: int = 64
+    port: Port = 9892
+    workers: InFlight = 64
     serving: AppOptions = AppOptions()
 
 
