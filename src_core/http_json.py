@@ -14,13 +14,12 @@ import errno
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import aiohttp
-from pydantic import Field
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
-from src_core.config import config_class
+from src_core.config import NotNegative, Positive, config_class
 from src_core.errors import BoundaryError, UserError
 from src_core.server_news import ServerNews, gone
 from src_core.types import to_json
@@ -38,10 +37,10 @@ class RetryPolicy:
     no attempt.
     """
 
-    attempts: Annotated[int, Field(ge=1)] = 5
-    first_wait: Annotated[float, Field(ge=0)] = 0.5
-    longest_wait: Annotated[float, Field(ge=0)] = 20.0
-    longest_server_wait: Annotated[float, Field(ge=0)] = 120.0
+    attempts: Positive = 5
+    first_wait: NotNegative = 0.5
+    longest_wait: NotNegative = 20.0
+    longest_server_wait: NotNegative = 120.0
 
 
 class _AskedToWaitError(Exception):

@@ -8,13 +8,13 @@ connection pool serves all questions in flight; `http_json` retries.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from src_core.chat_template import ChatTemplate
-from src_core.config import config_class
+from src_core.config import Positive, Seconds, Seed, Temperature, TopP, config_class
 from src_core.errors import ModelError, UserError
 from src_core.http_json import JsonHttp, RetryPolicy
 from src_core.llm_tokens import LlamaCppTokens, TokenCompletion, TokenSampling, VllmTokens
@@ -22,6 +22,7 @@ from src_core.model_list import choose_model, read_models
 from src_core.protocols.records import Constraint, Message
 from src_core.replies import Reply, read_reply
 from src_core.request_fields import OptionalField, Renames, advice, constraint_fields, shaped
+from src_core.served import Facts, model_facts
 from src_core.server_news import ServerNews
 from src_core.special_text import Defuser
 from src_core.think import split_think
@@ -34,10 +35,10 @@ class Sampling:
     (see `derive_seed`).
     """
 
-    max_tokens: int = 1024
-    temperature: float = 1.0
-    top_p: float = 0.85
-    seed: int | None = None
+    max_tokens: Positive = 1024
+    temperature: Temperature = 1.0
+    top_p: TopP = 0.85
+    seed: Seed | None = None
 
 
 @config_class
@@ -57,7 +58,7 @@ class Endpoint:
     engine: Literal["vllm", "llama.cpp"] = "vllm"
     api: Literal["chat", "completions"] = "chat"
     tokenizer: str = ""
-    timeout: float = 360.0
+    timeout: Seconds = 360.0
     retry: RetryPolicy = RetryPolicy()
     omit: tuple[OptionalField, ...] = ()
     rename: Renames = ()
@@ -106,6 +107,15 @@ class ChatModel(Protocol):
         """The server's name of its model; empty before `ready`."""
         ...
 
+    @property
+    def facts(self) -> Facts:
+        """What the server reports of its model; empty before `ready`."""
+        ...
+
+    def watch(self, on_reply: Callable[[str], None]) -> None:
+        """Call `on_reply` with the model that each reply names."""
+        ...
+
     async def ready(self) -> None:
         """Check that the server is up and serves the model. Raises `ModelError`."""
         ...
@@ -147,6 +157,8 @@ class HttpChatModel:
             retry=endpoint.retry,
             news=self._news,
         )
+        self._facts: Facts = {}
+        self._on_reply: Callable[[str], None] | None = None
         self._tokens = VllmTokens(self._http) if self._engine == "vllm" else LlamaCppTokens(self._http)
 
     async def chat(
@@ -198,6 +210,8 @@ class HttpChatModel:
             if not hint:
                 raise
             raise ModelError(f"{error}; {hint}", status=error.status) from error
+        if self._on_reply is not None and reply.model:
+            self._on_reply(reply.model)
         return reply
 
     async def generate_tokens(self, prompt: Sequence[int], *, sampling: TokenSampling) -> TokenCompletion:
@@ -213,13 +227,25 @@ class HttpChatModel:
         """The configured model name, or the one that the server listed."""
         return self._model
 
+    @property
+    def facts(self) -> Facts:
+        """See `ChatModel.facts`."""
+        return self._facts
+
+    def watch(self, on_reply: Callable[[str], None]) -> None:
+        """See `ChatModel.watch`."""
+        self._on_reply = on_reply
+
     async def ready(self) -> None:
         """Choose the model by the server's list. A configured name needs no list. Raises `UserError` where
         none is configured and the list does not decide.
         """
-        listed = read_models(await self._listed())
-        choice = choose_model(listed, wanted=self._model, url=self._http.url, keys=self._model_keys)
+        listed = await self._listed()
+        choice = choose_model(
+            read_models(listed), wanted=self._model, url=self._http.url, keys=self._model_keys
+        )
         self._model = choice.name
+        self._facts = model_facts(listed, choice.name)
         if choice.note:
             self._news.note(choice.note)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from src_core.config import config_class
+from src_core.config import Port, config_class
 from src_core.http_server import HttpOptions
 from src_infer.config import InferConfig
 
@@ -37,5 +37,5 @@ class DemoConfig(InferConfig):
     """
 
     host: str = "127.0.0.1"
-    port: int = 9895
+    port: Port = 9895
     serving: Serving = Serving()

@@ -34,7 +34,7 @@ from src_core.errors import BoundaryError, ModelError, ServerGoneError, UserErro
 from src_core.jsonl import JsonlWriter, read_jsonl, rewrite_jsonl, write_atomic
 from src_core.open_files import allow_connections
 from src_core.progress import StepProgress
-from src_core.rundir import ROWS
+from src_core.rundir import ROWS, present_only
 from src_core.server_news import ServerNews
 from src_core.types import NO_USAGE, Usage, to_json
 from src_eval.config import JudgeConfig
@@ -160,7 +160,7 @@ async def judge_run(
     news: ServerNews | None = None,
 ) -> Judged:
     """Judge one run; write its verdicts and its report, and rewrite its scores."""
-    rows = list(read_answers(folder / ROWS))
+    rows = list(present_only(read_answers(folder / ROWS), read_manifest(folder)))
     cases = [_case(row) for row in rows]
     todo = {
         judge.key(case): case

@@ -24,6 +24,7 @@ from src_core.protocols import protocol_class
 from src_core.protocols.base import Protocol
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
+from src_core.served import Servers, index_facts
 from src_core.server_news import ServerNews
 from src_core.trained_prompt import require_trained_prompt
 from src_core.types import Passage, Question, Step
@@ -92,17 +93,20 @@ async def open_runtime(
     needs_reader: bool = True,
     needs_search: bool = True,
     section: str = "",
+    servers: Servers | None = None,
 ) -> AsyncIterator[Runtime]:
-    """Connect, check, and close at the end. A model that is not needed is not connected. Raises
-    `BoundaryError` for a server that does not answer, `UserError` for settings that it cannot serve.
-    `section` is where the settings are in the user's file (`build_conv.runtime.`), for messages.
+    """Connect, check, and close at the end. A model that is not needed is not connected. `servers` gets what
+    the servers report, and checks each of their replies. `section` is where the settings are in the user's
+    file (`build_conv.runtime.`), for messages. Raises `BoundaryError` for a server that does not answer,
+    `UserError` for settings that it cannot serve.
     """
     async with AsyncExitStack() as opened:
         allow_connections(_connections(config), in_flight=config.in_flight)
         news = ServerNews()
         token = read_token()
         models: dict[Endpoint, ChatModel] = {}
-        for endpoint, needed in ((config.agent, needs_agent), (config.reader, needs_reader)):
+        roles = (("agent", config.agent, needs_agent), ("reader", config.reader, needs_reader))
+        for role, endpoint, needed in roles:
             if needed and endpoint not in models:
                 model = make_model(
                     endpoint,
@@ -114,6 +118,9 @@ async def open_runtime(
                 opened.push_async_callback(model.close)
                 await model.ready()
                 models[endpoint] = model
+                if servers is not None:
+                    servers.connected(role, model.facts)
+                    model.watch(partial(servers.replied, role))
         retriever = make_retriever(
             config.retriever,
             connections=config.in_flight,
@@ -123,6 +130,10 @@ async def open_runtime(
         )
         opened.push_async_callback(retriever.close)
         identity = await retriever_identity(retriever, config.retriever) if needs_search else {}
+        if servers is not None and needs_search:
+            servers.connected("retriever", index_facts(identity))
+            if isinstance(retriever, RetrieverClient):
+                retriever.watch(servers.searched)
         idle = make_model(
             config.agent, connections=1, token=token
         )  # a placeholder for a model that is not used
@@ -223,6 +234,8 @@ def make_retriever(
 
 async def retriever_identity(retriever: Retriever, where: str) -> dict[str, Any]:
     """The description of the retriever's index. Raises `RetrieverError` when the server does not answer."""
+    if isinstance(retriever, ToyRetriever):
+        return {"retriever": where, "corpus_sha256": retriever.corpus_sha256}
     if not isinstance(retriever, RetrieverClient):
         return {"retriever": where}
     found: dict[str, Any] = (await retriever.health()).get("index", {})

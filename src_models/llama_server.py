@@ -13,6 +13,7 @@ Behaviour of this server that clients depend on (llama.cpp as bound by xllamacpp
 - `stop` strings work and are not part of the reply; `seed` with one request at a time repeats.
 - A request longer than a slot is answered 400 with the type `exceed_context_size_error`.
 - With a LoRA adapter every request is answered with it, and the model's name includes it (`served_name`).
+- /v1/models lists digests of the weights and of the adapter as `tags`.
 - The port answers once the model is loaded. /health and /v1/models need no token.
 - A `Host` or a page that is not of this machine is refused (`src_models/llama_front.py`).
 """
@@ -33,6 +34,7 @@ from typing import Any
 from src_core.access_token import check_token
 from src_core.errors import UserError, run_main
 from src_core.http_server import HttpOptions, require_token
+from src_core.served import sampled_digest
 from src_models.adapters import require_gguf_adapter, served_name
 from src_models.fetch import ensure_model
 from src_models.gguf_header import MAGIC
@@ -47,7 +49,7 @@ time.
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
     """The settings of one server. `ctx` is the number of tokens per slot; `lora` is a GGUF adapter; `hosts`
-    are further names by which the server may be asked.
+    are further names by which the server may be asked; `tags` go to /v1/models.
     """
 
     model: Path
@@ -60,6 +62,7 @@ class ServerSettings:
     lora: Path | None = None
     api_key: str = ""
     hosts: tuple[str, ...] = ()
+    tags: frozenset[str] = frozenset()
 
 
 def serve(settings: ServerSettings, *, stop: threading.Event) -> None:
@@ -100,6 +103,7 @@ def make_params(settings: ServerSettings) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(settings.model)
     params.model_alias = {settings.alias}
+    params.model_tags = set(settings.tags)
     params.hostnames = [settings.host]
     params.port = settings.port
     if settings.api_key:
@@ -219,7 +223,14 @@ def settings_from(chosen: argparse.Namespace) -> ServerSettings:
         lora=lora,
         api_key=token,
         hosts=tuple(name.strip() for name in chosen.host_names.split(",") if name.strip()),
+        tags=digests(model, lora),
     )
+
+
+def digests(model: Path, lora: Path | None) -> frozenset[str]:
+    """Digests of the files, so that a run notices other weights behind the same name."""
+    found = {f"weights-{sampled_digest(model)}"}
+    return frozenset(found | ({f"adapter-{sampled_digest(lora)}"} if lora is not None else set()))
 
 
 def main() -> None:

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Annotated
 
 import orjson
 from flask import Flask, Response, request
-from pydantic import Field
 from werkzeug.exceptions import HTTPException
 
-from src_core.config import config_class
+from src_core.config import Count, Positive, Seconds, config_class
 from src_core.http_app import JSON, refusal
 from src_core.http_server import HttpOptions, RequestError
+from src_core.served import INDEX_HEADER
 from src_retrieval.cache import ResultCache
 from src_retrieval.client import NOTE_HEADER
 from src_retrieval.corpus import Corpus
@@ -52,14 +51,14 @@ class AppOptions(HttpOptions):
     """
 
     batching: bool = True
-    max_batch: int = 64
-    max_top_n: int = 1_000
-    max_query_chars: int = 8_192
-    max_body_bytes: int = 4_194_304
-    max_results: Annotated[int, Field(ge=1)] = 50_000
-    max_reply_bytes: Annotated[int, Field(ge=1)] = 67_108_864
-    request_timeout: float = 300.0
-    cached_rows: Annotated[int, Field(ge=0)] = 200_000
+    max_batch: Positive = 64
+    max_top_n: Positive = 1_000
+    max_query_chars: Positive = 8_192
+    max_body_bytes: Positive = 4_194_304
+    max_results: Positive = 50_000
+    max_reply_bytes: Positive = 67_108_864
+    request_timeout: Seconds = 300.0
+    cached_rows: Count = 200_000
 
 
 class SearchService:
@@ -75,6 +74,7 @@ class SearchService:
             len(self.corpus), options.max_top_n, options.max_query_chars, options.max_results
         )
         self._timeout = options.request_timeout
+        self.identity = identity
         self._cache = ResultCache(options.cached_rows, identity)
         self._pipeline = SearchPipeline(
             engine, max_batch=options.max_batch if options.batching else 1, observe=self.metrics.observe
@@ -160,6 +160,7 @@ def make_app(service: SearchService, *, options: AppOptions) -> Flask:
     def count(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "other"
         service.metrics.requests.labels(route, str(response.status_code)).inc()
+        response.headers[INDEX_HEADER] = service.identity
         return response
 
     _add_passages(app, service, options)

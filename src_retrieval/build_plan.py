@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from src_core.config import config_class, dump
+from src_core.config import Positive, config_class, dump
 from src_core.errors import UserError
 from src_retrieval.backends import options_of
 from src_retrieval.corpus import Corpus, CorpusInfo
@@ -42,7 +42,7 @@ class BuildConfig:
     encoder: str = "e5-small"
     overwrite: bool = False
     keep_vectors: bool = False
-    chunk_rows: int = 2_000
+    chunk_rows: Positive = 2_000
     encoding: EncoderOptions = EncoderOptions()
     shape: dict[str, Any] = dataclasses.field(default_factory=dict)
     sparse_options: dict[str, Any] = dataclasses.field(default_factory=dict)

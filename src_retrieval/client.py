@@ -7,11 +7,12 @@ on the first error and loses the question, reference/rearag.md, section 3).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from src_core.errors import RetrieverError
 from src_core.http_json import JsonHttp, RetryPolicy
+from src_core.served import INDEX_HEADER
 from src_core.server_news import ServerNews
 from src_core.types import Passage, title_of
 
@@ -61,6 +62,7 @@ class RetrieverClient:
             news=news,
         )
         self._http.on_headers = self._notice
+        self._on_reply: Callable[[str | None], None] = lambda _: None
         self._url = self._http.url
         self.cut_queries = 0
 
@@ -102,11 +104,16 @@ class RetrieverClient:
         found: dict[str, Any] = await self._http.request("GET", "/health", expect=dict)
         return found
 
+    def watch(self, on_reply: Callable[[str | None], None]) -> None:
+        """Call `on_reply` with the identity of the index that each reply names (None: it names none)."""
+        self._on_reply = on_reply
+
     async def close(self) -> None:
         """Close the session."""
         await self._http.close()
 
     def _notice(self, headers: Mapping[str, str]) -> None:
+        self._on_reply(headers.get(INDEX_HEADER))
         if NOTE_HEADER in headers:
             self.cut_queries += 1
             if self.cut_queries == 1:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from src_core.config import config_class
+from src_core.config import Positive, config_class
 from src_core.errors import UserError
 from src_retrieval.backends import options_of
 from src_retrieval.corpus import Corpus, open_corpus
@@ -49,8 +49,8 @@ class EngineConfig:
     corpus_path: str
     faiss_gpu: bool = False
     type: str | None = None
-    hybrid_depth: int = 50
-    rrf_constant: int = RRF_K
+    hybrid_depth: Positive = 50
+    rrf_constant: Positive = RRF_K
     encoding: EncoderOptions = EncoderOptions()
     searching: dict[str, Any] = dataclasses.field(default_factory=dict)
     sparse_options: dict[str, Any] = dataclasses.field(default_factory=dict)

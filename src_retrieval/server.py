@@ -18,7 +18,7 @@ import orjson
 from a2wsgi import WSGIMiddleware
 
 from src_core.access_token import read_token
-from src_core.config import config_class, load_config
+from src_core.config import InFlight, Port, config_class, load_config
 from src_core.errors import run_main
 from src_core.http_app import App, GuardedApp
 from src_core.http_guard import Guard
@@ -41,8 +41,8 @@ class ServerConfig(EngineConfig):
     """
 
     host: str = "127.0.0.1"
-    port: int = 9892
-    workers: int = 64
+    port: Port = 9892
+    workers: InFlight = 64
     serving: AppOptions = AppOptions()
 
 

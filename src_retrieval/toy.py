@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src_core.errors import RetrieverError, UserError
+from src_core.served import content_digest
 from src_core.types import Passage
 from src_retrieval.rows import to_passage
 from src_retrieval.unpack import corpus_rows
@@ -21,7 +22,8 @@ _WORD = re.compile(r"\w+")
 class ToyRetriever:
     """Ranks passages by the summed rarity of the query's words that they hold, title words twice."""
 
-    def __init__(self, passages: Sequence[Passage]) -> None:
+    def __init__(self, passages: Sequence[Passage], *, corpus_sha256: str = "") -> None:
+        self.corpus_sha256 = corpus_sha256
         self._passages = list(passages)
         self._by_id = {passage.id: passage for passage in self._passages}
         self._words = [_words(passage.contents) for passage in self._passages]
@@ -41,7 +43,7 @@ class ToyRetriever:
         name, count = ids.most_common(1)[0]
         if count > 1:
             raise UserError(f"{path}: the id {name!r} is used {count} times; ids must be unique")
-        return cls(passages)
+        return cls(passages, corpus_sha256=content_digest(path))
 
     async def search(self, query: str, top_n: int) -> list[Passage]:
         """The `top_n` passages with the highest positive overlap, ties in corpus order."""

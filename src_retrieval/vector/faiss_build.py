@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from src_core.config import config_class
+from src_core.config import Count, Positive, Seed, config_class
 from src_core.errors import UserError
 from src_core.progress import Steps
 from src_retrieval.layout import IndexLayout
@@ -38,12 +39,12 @@ class DenseOptions:
     sample.
     """
 
-    hnsw_m: int = 32
-    hnsw_ef_construction: int = 200
-    ivf_lists: int = 0
-    pq_parts: int = 0
-    train_rows: int = 65_536
-    seed: int = 0
+    hnsw_m: Annotated[int, Field(ge=2, le=512)] = 32
+    hnsw_ef_construction: Positive = 200
+    ivf_lists: Count = 0
+    pq_parts: Count = 0
+    train_rows: Positive = 65_536
+    seed: Seed = 0
 
 
 def build_dense(

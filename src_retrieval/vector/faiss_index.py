@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src_core.config import config_class
+from src_core.config import Count, Positive, config_class
 from src_core.errors import UserError
 from src_retrieval.layout import IndexLayout
 from src_retrieval.results import Facts, FloatArray, Hits
@@ -45,10 +45,10 @@ class DenseType(StrEnum):
 class SearchOptions:
     """Search settings, which trade accuracy for speed. `threads` 0 leaves FAISS its default."""
 
-    threads: int = 0
-    hnsw_ef: int = 128
-    ivf_nprobe: int = 128
-    pq_refine_factor: int = 20
+    threads: Count = 0
+    hnsw_ef: Positive = 128
+    ivf_nprobe: Positive = 128
+    pq_refine_factor: Positive = 20
     blas_switch: bool = True
 
 

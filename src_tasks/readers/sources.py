@@ -20,7 +20,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator
 
-from src_core.config import config_class
+from src_core.config import AllOrCount, config_class
 from src_core.errors import UserError
 from src_core.json_rows import shown_keys
 from src_core.rowfiles import RawRow, file_rows, first_cells
@@ -58,7 +58,7 @@ class SourceConfig:
     name: str = ""
     subset: str = ""
     split: str = ""
-    n: int = -1
+    n: AllOrCount = -1
     aliases: str = ""
 
     def __post_init__(self) -> None:
@@ -66,8 +66,6 @@ class SourceConfig:
             raise ValueError(
                 f"unknown format {self.format!r}; known are {AUTO}, {', '.join(sorted(FORMATS))}"
             )
-        if self.n < -1:
-            raise ValueError("n must be -1 (all) or a number of questions")
         if self.path.startswith(HUB) and not self.split:
             raise ValueError(f"{self.path} needs a split, such as train or validation")
 
