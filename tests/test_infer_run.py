@@ -69,6 +69,7 @@ def test_a_run_leaves_its_rows_its_settings_and_its_manifest(method: str, tmp_pa
         "config",
         "index",
         "models",
+        "cut_queries",
         "servers",
         "question_ids",
         "totals",
