@@ -15,6 +15,7 @@ from src_retrieval.corpus import Corpus, CorpusInfo
 from src_retrieval.encoders.base import Encoder, EncoderOptions
 from src_retrieval.encoders.load import load_encoder
 from src_retrieval.layout import HYBRID, MANIFEST_VERSION, IndexLayout, Manifest
+from src_retrieval.reuse import HASH_BYTES
 from src_retrieval.sparse import sparse_backend, sparse_kinds
 from src_retrieval.sparse.base import SparseBackend
 from src_retrieval.vector import vector_backend, vector_kinds
@@ -123,7 +124,7 @@ def check_space(plan: Plan, corpus: Corpus) -> None:
         own = plan.vectors
         dim = own.encoder.identity.dim
         need = own.backend.need(own.kind, rows=len(corpus), dim=dim, options=own.options)
-        disk, memory = disk + need.disk + len(corpus) * dim * 4, need.memory
+        disk, memory = disk + need.disk + len(corpus) * (dim * 4 + HASH_BYTES), need.memory
         disk -= layout.vectors.stat().st_size if layout.vectors.is_file() else 0
     if plan.words is not None:
         disk += plan.words.backend.disk_need(corpus.contents, len(corpus))

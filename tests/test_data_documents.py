@@ -68,13 +68,16 @@ def test_each_format_gives_passages_with_headings_and_sources(folder: Path) -> N
     rows, count = corpus(folder)
     found = {(row["source"], row["contents"]) for row in rows}
     assert count.files == 5
-    assert ("manual.md", "Pump manual\nThe P-200 pump moves water. It was built in 2019.") in found
-    assert ("manual.md", "Pump manual > Limits\n| part | limit |\n| inlet | 4 bar |") in found
-    assert ("manual.md", "Pump manual > Limits\nx = 1") in found
-    assert ("sub/notes.txt", "notes\nThe key is under the mat.\nIt is 3 cm long.") in found
-    assert ("staff.html", "Staff\nOda leads sales.") in found
+    assert (
+        "manual.md",
+        "Pump manual [manual.md]\nThe P-200 pump moves water. It was built in 2019.",
+    ) in found
+    assert ("manual.md", "Pump manual > Limits [manual.md]\n| part | limit |\n| inlet | 4 bar |") in found
+    assert ("manual.md", "Pump manual > Limits [manual.md]\nx = 1") in found
+    assert ("sub/notes.txt", "notes [sub/notes.txt]\nThe key is under the mat.\nIt is 3 cm long.") in found
+    assert ("staff.html", "Staff [staff.html]\nOda leads sales.") in found
     assert any(source == "staff.html" and "| Nils | 14 |" in text for source, text in found)
-    assert ("policy.docx", "Travel policy\nTrips need approval.") in found
+    assert ("policy.docx", "Travel policy [policy.docx]\nTrips need approval.") in found
     assert any(source == "policy.docx" and "Velby | 120" in text for source, text in found)
     assert not any("alert" in text for _, text in found)
 
@@ -82,7 +85,7 @@ def test_each_format_gives_passages_with_headings_and_sources(folder: Path) -> N
 def test_a_pdf_passage_names_its_pages(folder: Path) -> None:
     pdf = [row for row in corpus(folder)[0] if row["source"] == "report.pdf"]
     assert [(row["contents"], row["page"]) for row in pdf] == [
-        ("report\nCargo grew by nine percent.\nThe harbour master is Ida Holm.", "1-2")
+        ("report [report.pdf, page 1-2]\nCargo grew by nine percent.\nThe harbour master is Ida Holm.", "1-2")
     ]
     assert all("page" not in row for row in corpus(folder)[0] if row["source"] != "report.pdf")
 

@@ -2,9 +2,9 @@
 
     python -m src_data.documents.corpus documents=FOLDER corpus=FILE
 
-A row is `{"id", "contents", "source", "page"}`. The first line of `contents` is the path of headings;
-`source` is the file relative to the folder; `page` is the page or pages of a PDF ("3" or "3-4"). The id is a
-hash of source and contents: an edit of one file changes the ids of its changed passages only.
+A row is `{"id", "contents", "source", "page"}`. The first line of `contents`, the title that models and
+people see, is the path of headings with the file and the page of a PDF: `Pump manual > Limits [pump.pdf, page
+3]`. The id is a hash of the contents: an edit of a file changes the ids of its changed passages only.
 """
 
 from __future__ import annotations
@@ -118,12 +118,13 @@ def _rows(root: Path, settings: Chunking, count: DocumentCount) -> Iterator[dict
 
 def _row(chunk: Chunk, *, source: str, title: str) -> dict[str, Any]:
     path = chunk.path if chunk.path[:1] == (title,) else (title, *chunk.path)
-    contents = f"{PATH_MARK.join(path)}\n{chunk.text}"
-    name = hashlib.sha256(f"{source}\x1f{contents}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    row = {"id": name, "contents": contents, "source": source}
+    row = {"source": source}
     if chunk.first_page:
         row["page"] = "-".join(str(page) for page in sorted({chunk.first_page, chunk.last_page}))
-    return row
+    at = f"{source}, page {row['page']}" if chunk.first_page else source
+    contents = f"{PATH_MARK.join(path)} [{at}]\n{chunk.text}"
+    name = hashlib.sha256(contents.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return {"id": name, "contents": contents, **row}
 
 
 def main() -> None:
