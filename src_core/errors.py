@@ -12,6 +12,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from src_core.terminal import one_line, say
+
 
 class UserError(Exception):
     """A condition that the user can correct: the message says what is wrong and what to do, in one
@@ -48,9 +50,9 @@ def run_main(main: Callable[[], int | None]) -> None:
     try:
         code = main()
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        say(f"error: {one_line(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: finished rows are saved; run the same command again to resume\n")
+        say("interrupted: finished rows are saved; run the same command again to resume")
         sys.exit(130)
     sys.exit(code or 0)

@@ -20,10 +20,12 @@ from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump
+from src_core.console import Terminal
 from src_core.errors import BoundaryError, UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.progress import StepProgress
 from src_core.rundir import RunDir, was_used
+from src_core.terminal import answer
 from src_core.types import Trajectory
 from src_data.config import BuildConfig, DataConfig, load_data_config
 from src_data.construction.build import open_construction
@@ -84,10 +86,10 @@ def run_from(arguments: list[str], *, maker: Maker) -> int:
     if not given or "=" in given[0]:
         raise UserError(f"usage: python -m src_data.run CONFIG.yaml [{CHECK}] [key=value ...]")
     config, notes = load_data_config(Path(given[0]), given[1:])
-    err = Console(stderr=True)
+    err = Terminal(stderr=True)
     if CHECK in arguments:
         prepare(config)
-        report_console().print("servers: retriever and LLM" if config.build_conv.needs_llm() else NO_LLM)
+        answer("servers: retriever and LLM" if config.build_conv.needs_llm() else NO_LLM)
         return 0
     for note in notes:
         err.print(Text(f"note: {note}"), soft_wrap=True)

@@ -22,9 +22,11 @@ from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump, load_config
+from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.jsonl import read_jsonl, write_atomic
 from src_core.rundir import MANIFEST, ROWS
+from src_core.terminal import answer
 from src_core.types import Status
 from src_eval.compare import Entry, build_table
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
@@ -65,9 +67,9 @@ def main() -> int:
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as checks:  # each check is a process of its own
         list(checks.map(_check, (job for job in jobs if is_wanted(config, job))))
     if CHECK in sys.argv:
-        Console(soft_wrap=True).print(Text(f"{config.corpus}\n{config.index_dir}"))
+        answer(f"{config.corpus}\n{config.index_dir}")
         return 0
-    return evaluate(config, jobs, out=_wide(), err=Console(stderr=True))
+    return evaluate(config, jobs, out=Terminal(narrowest=170), err=Terminal(stderr=True))
 
 
 def require_files(config: EvalConfig) -> None:
@@ -200,11 +202,6 @@ def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> No
     for note in notes_of(table):
         out.print(Text(note), soft_wrap=True)
     out.print(Text(f"written: {home}/{{{', '.join(FORMATS)}}}"), soft_wrap=True)
-
-
-def _wide() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=170)
 
 
 if __name__ == "__main__":

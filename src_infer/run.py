@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump, load_config
+from src_core.console import Terminal
 from src_core.errors import BoundaryError, UserError, run_main
 from src_core.progress import StepProgress
 from src_core.rundir import RunDir, was_used
@@ -62,7 +63,7 @@ def main() -> int:
     prepared = prepare(load_config(InferConfig, Path(arguments[0]), arguments[1:]))
     if CHECK in sys.argv:
         return 0
-    return asyncio.run(run(prepared, Console(stderr=True), report_console()))
+    return asyncio.run(run(prepared, Terminal(stderr=True), report_console()))
 
 
 def prepare(config: InferConfig) -> Prepared:

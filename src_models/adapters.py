@@ -10,11 +10,10 @@ shape.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 from src_core.errors import UserError, run_main
+from src_core.terminal import CommandLine, answer
 from src_models.gguf_header import GgufHeader, model_mark, read_gguf_header
 from src_models.peft_folder import is_peft_folder, read_peft, require_fit
 from src_models.safetensors_file import open_folder
@@ -89,11 +88,11 @@ def vllm_flags(model: str, adapter: Path) -> list[str]:
 
 def main() -> None:
     """Command line: check and print the flags."""
-    parser = argparse.ArgumentParser(description="check a peft adapter and print vLLM's flags for it")
+    parser = CommandLine(description="check a peft adapter and print vLLM's flags for it")
     parser.add_argument("model", help="hub name or folder that vLLM serves")
     parser.add_argument("adapter", type=Path)
     chosen = parser.parse_args()
-    sys.stdout.write("".join(f"{word}\n" for word in vllm_flags(chosen.model, chosen.adapter)))
+    answer("\n".join(vllm_flags(chosen.model, chosen.adapter)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ int8 vectors of a few sentences, measured on this machine (int8 kernels differ b
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
+from src_core.terminal import CommandLine
 from src_models.bert_onnx import Output, write_bert
 from src_models.catalog import SourceError
 from src_models.families import FAMILIES
@@ -135,7 +135,7 @@ def _convert(folder: Path, out: Path, *, family: str) -> None:
 
 def main() -> None:
     """Command line: convert one hub folder."""
-    parser = argparse.ArgumentParser(description="convert a BERT encoder to an ONNX folder")
+    parser = CommandLine(description="convert a BERT encoder to an ONNX folder")
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     kind = parser.add_mutually_exclusive_group(required=True)

@@ -9,7 +9,6 @@ are respected. Before a large download the announced sha256 is compared with the
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.util
 import json
@@ -22,10 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.progress import Steps
+from src_core.terminal import CommandLine, answer
 from src_models.catalog import REPO_ROOT, FileSpec, SourceError
 from src_models.files import Report, sha256_of
 
@@ -78,7 +77,7 @@ def snapshot(repo: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        with Steps(Console(stderr=True))(f"fetching {repo}"):
+        with Steps(Terminal(stderr=True))(f"fetching {repo}"):
             return Path(snapshot_download(repo, allow_patterns=list(SNAPSHOT_FILES)))
     except RepositoryNotFoundError as error:
         raise UserError(f"the hub has no model {repo!r}; check the name or give a folder") from error
@@ -120,8 +119,8 @@ def _child(arguments: list[str], *, seconds: float | None, watch: Watch = lambda
     if process.returncode:
         lines = output[1].decode(errors="replace").strip().splitlines()
         raise SourceError(lines[-1][:200] if lines else "the download ended without a message")
-    answer: dict[str, Any] = json.loads(output[0])
-    return answer
+    reply: dict[str, Any] = json.loads(output[0])
+    return reply
 
 
 def _output_of(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | None:
@@ -155,13 +154,13 @@ def _get(repo: str, file: str) -> dict[str, Any]:
 
 def main() -> None:
     """Command line of the child: `meta` or `get`, a repository and a file; answers with one JSON object."""
-    parser = argparse.ArgumentParser(description="one step of a hub download")
+    parser = CommandLine(description="one step of a hub download")
     parser.add_argument("step", choices=["meta", "get"])
     parser.add_argument("repo")
     parser.add_argument("file")
     chosen = parser.parse_args()
-    answer = _meta(chosen.repo, chosen.file) if chosen.step == "meta" else _get(chosen.repo, chosen.file)
-    sys.stdout.write(json.dumps(answer) + "\n")
+    found = _meta(chosen.repo, chosen.file) if chosen.step == "meta" else _get(chosen.repo, chosen.file)
+    answer(json.dumps(found))
 
 
 if __name__ == "__main__":

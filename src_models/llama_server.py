@@ -22,13 +22,13 @@ import argparse
 import os
 import signal
 import socket
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from src_core.errors import UserError, run_main
+from src_core.terminal import CommandLine, say
 from src_models.adapters import require_gguf_adapter, served_name
 from src_models.fetch import ensure_model
 from src_models.gguf_header import MAGIC
@@ -60,11 +60,10 @@ def serve(settings: ServerSettings, *, stop: threading.Event) -> None:
     model cannot be loaded."""
     require_free_port(settings.host, settings.port)
     server = start(make_params(settings))
-    sys.stderr.write(
+    say(
         f"{settings.alias} running on {server.listening_address} "
-        f"({settings.threads} threads, {settings.parallel} slots of {settings.ctx} tokens)\n"
+        f"({settings.threads} threads, {settings.parallel} slots of {settings.ctx} tokens)"
     )
-    sys.stderr.flush()
     # wait() with a time-out so that the signal handler runs in this thread
     while not stop.wait(timeout=0.5):
         pass
@@ -158,7 +157,7 @@ def _is_path(name_or_path: str) -> bool:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="OpenAI-compatible llama.cpp server on the CPU")
+    parser = CommandLine(description="OpenAI-compatible llama.cpp server on the CPU")
     parser.add_argument("--model", required=True, help="name in configs/models.yaml, or a GGUF file")
     parser.add_argument("--alias", default="", help="model name in answers (default: the --model name)")
     parser.add_argument("--host", default="127.0.0.1")

@@ -19,6 +19,7 @@ from a2wsgi import WSGIMiddleware
 from src_core.config import config_class, load_config
 from src_core.errors import run_main
 from src_core.http_server import bind, start_listening
+from src_core.terminal import log_to_stderr
 from src_retrieval.app import AppOptions, SearchService, make_app
 from src_retrieval.engine import EngineConfig, open_engine
 from src_retrieval.identity import describe
@@ -69,9 +70,7 @@ def serve(config: ServerConfig) -> None:
 
 def main() -> None:
     """`python -m src_retrieval.server [FILE.yaml] [key=value ...]`."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    log_to_stderr()
     arguments = sys.argv[1:]
     path = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] else None
     serve(load_config(ServerConfig, path, arguments))

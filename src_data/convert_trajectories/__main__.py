@@ -15,10 +15,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump, load_config
+from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.jsonl import rewrite_jsonl
 from src_core.protocols import load_protocol
@@ -35,7 +35,7 @@ def main() -> None:
         raise UserError("usage: python -m src_data.convert_trajectories FILE [key=value ...]")
     source = Path(sys.argv[1])
     config = load_config(ImportConfig, None, sys.argv[2:])
-    console, err = report_console(), Console(stderr=True)
+    console, err = report_console(), Terminal(stderr=True)
     golds = load_golds(config, report=lambda bad: err.print(Text(f"bad row: {bad}"), soft_wrap=True))
     folder = Path(config.runs_dir) / (config.run_name or f"import-{source.stem}")
     settings = {"file": str(source), **dump(config)}

@@ -9,14 +9,13 @@ float32.
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from src_core.errors import UserError, run_main
+from src_core.terminal import CommandLine, say
 from src_core.trained_prompt import TRAINING
 from src_models.convert.packages import require_packages
 from src_models.files import bytes_in, require_space
@@ -99,14 +98,14 @@ def _is_tied(model: Any) -> bool:
 
 def main() -> None:
     """Command line: merge one adapter."""
-    parser = argparse.ArgumentParser(description="merge a LoRA adapter into its base model")
+    parser = CommandLine(description="merge a LoRA adapter into its base model")
     parser.add_argument("adapter", type=Path, help="folder that peft saved")
     parser.add_argument("base", type=Path, help="hub folder of the model that was trained")
     parser.add_argument("out", type=Path)
     chosen = parser.parse_args()
     begun = time.monotonic()
     merge(chosen.adapter, chosen.base, chosen.out)
-    sys.stderr.write(f"{chosen.out}: merged, {time.monotonic() - begun:.1f} s\n")
+    say(f"{chosen.out}: merged, {time.monotonic() - begun:.1f} s")
 
 
 if __name__ == "__main__":

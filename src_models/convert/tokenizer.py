@@ -9,9 +9,7 @@ in `tokenizer.ggml.pre`.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +17,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
+from src_core.terminal import CommandLine, say
 from src_models.llama_server import find_model
 
 _CONTROL, _USER_DEFINED = 3, 4  # llama.cpp's kinds of tokens
@@ -109,12 +108,12 @@ def _pre_tokenizer(path: Path, pre: str) -> Any:
 
 def main() -> None:
     """Read the command line, write the folder."""
-    parser = argparse.ArgumentParser(description="the tokenizer of a GGUF model as a folder")
+    parser = CommandLine(description="the tokenizer of a GGUF model as a folder")
     parser.add_argument("model", help="name in configs/models.yaml, or a GGUF file")
     parser.add_argument("out", type=Path, help="folder to write")
     chosen = parser.parse_args()
     write_tokenizer(find_model(chosen.model), chosen.out)
-    sys.stderr.write(f"written: {chosen.out}\n")
+    say(f"written: {chosen.out}")
 
 
 if __name__ == "__main__":
