@@ -14,7 +14,7 @@ from rich.progress import TextColumn
 from rich.segment import Segment
 from rich.text import Text
 
-from src_core.terminal import VISIBLE, never_fail, one_line
+from src_core.terminal import VISIBLE, one_line
 
 
 class Terminal(Console):
@@ -26,7 +26,6 @@ class Terminal(Console):
         super().__init__(stderr=stderr, markup=False, highlight=False, emoji=False, **options)
         if narrowest is not None and not self.is_terminal:
             self.width = narrowest
-        never_fail(self.file, "replace")
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """rich's segments with `plain` text; each of them keeps its number of characters."""
@@ -35,10 +34,14 @@ class Terminal(Console):
             text.plain = text.plain.translate(VISIBLE)
             renderable = text
         for segment in super().render(renderable, options):
-            if segment.control or segment.text.isprintable():
+            if segment.control or (segment.text.isascii() and segment.text.isprintable()):
                 yield segment
             else:
-                yield Segment(segment.text.translate(VISIBLE), segment.style)
+                yield Segment(self._written(segment.text), segment.style)
+
+    def _written(self, text: str) -> str:
+        """Plain, with a question mark for each character that the encoding of the stream lacks."""
+        return text.translate(VISIBLE).encode(self.encoding, "replace").decode(self.encoding)
 
 
 def description_column() -> TextColumn:

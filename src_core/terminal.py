@@ -10,10 +10,9 @@ to the standard streams.
 from __future__ import annotations
 
 import argparse
-import io
 import logging
 import sys
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 NEWLINE = "⏎"
 """What stands for a line end where text must stay on one line."""
@@ -58,10 +57,12 @@ def answer(text: str) -> None:
     as it is, such as the name of a file.
     """
     out = sys.stdout
-    if out.isatty():
-        text = plain(text)
-    never_fail(out, "surrogateescape")
-    out.write(text + "\n")
+    bytes_out = None if out.isatty() else getattr(out, "buffer", None)
+    if bytes_out is None:
+        out.write(plain(text) + "\n")
+    else:
+        out.flush()
+        bytes_out.write((text + "\n").encode("utf-8", "surrogateescape"))
     out.flush()
 
 
@@ -90,9 +91,3 @@ class CommandLine(argparse.ArgumentParser):
         """Print the message and end with status 2."""
         say(f"error: {one_line(message)}; see: python -m {self.prog} --help")
         sys.exit(2)
-
-
-def never_fail(stream: IO[str], errors: str) -> None:
-    """Characters that the encoding of `stream` lacks are written by the rule `errors`."""
-    if isinstance(stream, io.TextIOWrapper) and stream.errors != errors:
-        stream.reconfigure(errors=errors)

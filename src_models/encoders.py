@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src_core.errors import UserError, run_main
+from src_core.json_file import read_object, whole_number
 from src_core.jsonl import write_atomic
 from src_core.terminal import CommandLine
+from src_core.tokenizer_file import open_tokenizer
 from src_models.bert_onnx import Output, write_bert
 from src_models.catalog import SourceError
 from src_models.families import FAMILIES
@@ -70,9 +72,7 @@ def _weights(fetched: Mapping[str, Path], *, scratch: Path) -> Weights:
 
 
 def _int8_cosine(folder: Path) -> float:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = open_tokenizer(folder / "tokenizer.json")
     tokenizer.enable_padding()
     tokenizer.enable_truncation(64)
     batch = tokenizer.encode_batch(list(PROBES))
@@ -118,11 +118,13 @@ def _convert(folder: Path, out: Path, *, family: str) -> None:
         raise UserError(f"{folder} lacks {', '.join(missing)}; give a folder of a BERT model from the hub")
     if out.exists():
         raise UserError(f"{out} exists; remove it or choose another folder")
-    config = json.loads((folder / "config.json").read_bytes())
+    file, advice = folder / "config.json", "fetch the folder again"
+    config = read_object(file, advice=advice)
     if config.get("model_type") != "bert" or config.get("hidden_act", "gelu") != "gelu":
         raise UserError(f"{folder} is not a plain BERT encoder with GELU; only those can be converted")
     fetched = {name: folder / name for name in names[:2]}
-    heads, length = int(config["num_attention_heads"]), int(config["max_position_embeddings"])
+    heads = whole_number(config, "num_attention_heads", path=file, advice=advice)
+    length = whole_number(config, "max_position_embeddings", path=file, advice=advice)
     try:
         if family:
             build_encoder(fetched, family=family, heads=heads, max_length=length, out=out)

@@ -31,7 +31,7 @@ from src_core.errors import UserError, run_main
 from src_core.terminal import CommandLine, say
 from src_models.adapters import require_gguf_adapter, served_name
 from src_models.fetch import ensure_model
-from src_models.gguf_header import MAGIC
+from src_models.gguf_header import read_gguf_header
 from src_models.machine import default_threads
 
 PROMPT_CACHE_MIB = 512
@@ -146,9 +146,7 @@ def find_model(name_or_path: str) -> Path:
         )
     if not path.is_file():
         raise UserError(f"no such model file: {path}; give a GGUF file or a name of configs/models.yaml")
-    with path.open("rb") as handle:
-        if handle.read(len(MAGIC)) != MAGIC:
-            raise UserError(f"{path} is not a GGUF file; give one, or a name of configs/models.yaml")
+    read_gguf_header(path)  # a damaged file is refused here with its reason
     return path
 
 

@@ -44,7 +44,10 @@ def read_onnx(path: Path) -> Weights:
     import onnx
     from onnx import numpy_helper
 
-    model = onnx.load(str(path))
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # the package's errors share no base class
+        raise SourceError(f"{path.name} is not a usable ONNX model ({str(error)[:200]})") from error
     raw = {tensor.name: tensor for tensor in model.graph.initializer}
     matrix_of = {
         node.output[0]: name
