@@ -31,6 +31,8 @@ from src_models.files import Report, sha256_of
 META_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
 POLL_SECONDS = 0.2
+UNPINNED = 2
+"""A file without a pinned hash may have this many times the size in the catalogue."""
 SNAPSHOT_FILES = ("*.json", "*.txt", "*.jinja", "*.safetensors", "*.model", "1_Pooling/*")
 
 Watch = Callable[[], None]
@@ -51,7 +53,9 @@ def fetch_hub_file(repo: str, spec: FileSpec, *, work: Path, report: Report) -> 
         raise SourceError(f"{repo}/{spec.source} there is another file than the pinned one")
     found = known
     if "path" not in known:
-        found = _child(["get", repo, spec.source], seconds=None, watch=_watch(known, report))
+        found = _child(
+            ["get", repo, spec.source], seconds=None, watch=_watch(known, report, most=_most(spec, known))
+        )
     return _take(Path(str(found["path"])), spec, target=target)
 
 
@@ -87,8 +91,19 @@ def snapshot(repo: str) -> Path:
         ) from error
 
 
-def _watch(known: dict[str, Any], report: Report) -> Watch:
-    """Reports the size of the file that the package is writing."""
+def _most(spec: FileSpec, known: dict[str, Any]) -> int:
+    """The bytes that a download may have. Raises `SourceError` where more are announced."""
+    most = spec.size if spec.sha256 else UNPINNED * spec.size
+    announced = known.get("size")
+    if isinstance(announced, int) and announced > most:
+        raise SourceError(f"{spec.source} there has {announced:,} bytes, at most {most:,} are expected")
+    return most
+
+
+def _watch(known: dict[str, Any], report: Report, *, most: int) -> Watch:
+    """Reports the size of the file that the package is writing, and ends a download of more than `most`
+    bytes.
+    """
     folder, etag = Path(str(known.get("blobs", ""))), str(known.get("etag") or "")
 
     def look() -> None:
@@ -96,6 +111,8 @@ def _watch(known: dict[str, Any], report: Report) -> Watch:
         for path in folder.glob(f"{etag}*.incomplete") if etag else ():
             with contextlib.suppress(FileNotFoundError):  # renamed once it is complete
                 sizes.append(path.stat().st_size)
+        if max(sizes) > most:
+            raise SourceError(f"more than the expected {most:,} bytes arrived")
         report(max(sizes))
 
     return look
