@@ -35,6 +35,7 @@ from src_infer.runtime import Runtime, make_protocol, open_runtime
 from src_infer.show import (
     StepPrinter,
     outcome_lines,
+    outcomes_text,
     report_console,
     results_table,
     totals_table,
@@ -197,7 +198,7 @@ def _report(trajectories: Sequence[Trajectory], summary: dict[str, Any], *, live
         return
     out.print(results_table(trajectories))
     out.print(totals_table(summary))
-    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(summary["outcomes"].items()))
+    outcomes = outcomes_text(summary["outcomes"])
     share = f"{100 * summary['parse_failure_share']:.1f} % of replies malformed"
     out.print(Text(f"outcomes: {outcomes}; {share}; tokens: {summary['tokens']}"))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from src_core.console import Terminal, as_cell
 from src_core.protocols.action_text import render_action
 from src_core.terminal import plain
 from src_core.text import shorten
-from src_core.types import Question, Step, Trajectory
+from src_core.types import Question, Status, Step, Trajectory
 from src_tasks.scores import score
 
 _TABLE_ROWS = 120
@@ -75,7 +75,8 @@ def outcome_lines(trajectory: Trajectory) -> list[Text]:
     lines = [_line("Answer: ", "bold magenta", trajectory.answer or "(none)", "magenta")]
     if gold:
         lines.append(_line("Gold: ", "bold", " | ".join(gold), ""))
-    outcome = f"{trajectory.status.value}, {trajectory.searches} searches, {trajectory.seconds:.1f} s"
+    ending = f"{trajectory.status.value} ({trajectory.status.meaning})"
+    outcome = f"{ending}, {trajectory.searches} searches, {trajectory.seconds:.1f} s"
     lines.append(_line("Status: ", "dim", outcome, "dim"))
     if trajectory.error:
         lines.append(_line("Error: ", "bold red", trajectory.error, "red"))
@@ -138,6 +139,14 @@ def totals_table(totals: dict[str, Any]) -> Table:
     for name, row in {**totals["by_group"], "all": whole}.items():
         table.add_row(as_cell(name), *(show(row) for show in columns.values()))
     return table
+
+
+def outcomes_text(outcomes: Mapping[str, int]) -> str:
+    """`8 finished, 1 capped_then_answered (answered at the limit of steps)`: counts of statuses."""
+    return ", ".join(
+        f"{count} {name}" + ("" if name == Status.FINISHED else f" ({Status(name).meaning})")
+        for name, count in sorted(outcomes.items())
+    )
 
 
 def number(value: float | None, digits: int) -> str:
