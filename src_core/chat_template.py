@@ -42,7 +42,9 @@ class ChatTemplate:
         try:
             self._template = environment.from_string(_chosen_template(folder, config, template))
         except TemplateError as error:
-            raise UserError(f"the chat template in {folder} is broken: {error}") from error
+            raise UserError(
+                f"the chat template in {folder} is broken: {error}; fetch it again or correct it"
+            ) from error
         self._tokens = {name: _token_text(config.get(name)) for name in _TOKENS if config.get(name)}
 
     def token(self, name: str) -> str:
@@ -62,7 +64,11 @@ class ChatTemplate:
                 **self._tokens,
             )
         except TemplateError as error:
-            raise UserError(f"the chat template in {self._folder} refuses the messages: {error}") from error
+            raise UserError(
+                f"the chat template in {self._folder} refuses the messages: {error}; use the "
+                "template that the "
+                "model was trained with"
+            ) from error
 
 
 class _Generation(Extension):

@@ -201,7 +201,7 @@ def _template(endpoint: Endpoint) -> ChatTemplate | None:
         return None
     if not endpoint.tokenizer:
         raise UserError(
-            "api: completions needs `tokenizer`, the folder whose chat template renders the prompt"
+            "api=completions has no chat template; set `tokenizer` to the model's tokenizer folder"
         )
     return ChatTemplate(Path(endpoint.tokenizer))
 
@@ -237,7 +237,7 @@ def _completion(payload: Any) -> Completion:
         think = str(apart) or thinking.think
         return Completion(thinking.text, reason, usage, think=think, tokens=_tokens(choice))
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise ModelError(f"the server's reply has no choices[0].message: {type(error).__name__}") from error
+        raise ModelError("the reply of the server has no choices[0].message") from error
 
 
 def _without_beginning(reply: Completion, begun: str) -> Completion:

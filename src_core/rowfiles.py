@@ -57,7 +57,7 @@ def file_rows(path: Path, *, columns: Sequence[str] = ()) -> Iterator[RawRow]:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path} is not a complete .gz file ({error}); download it again") from error
     except OSError as error:
-        raise UserError(f"could not read {path}: {error.strerror}") from error
+        raise UserError(f"could not read {path}: {error.strerror}; check the file and its rights") from error
     except ijson.JSONError as error:
         raise UserError(
             f"{path} cannot be read as JSON ({_first_line(error)}); download it again or correct it"
@@ -104,7 +104,7 @@ def _json_rows(handle: BinaryIO, path: Path, kind: str) -> Iterator[RawRow]:
         line = handle.readline(_FIRST_LINE)
     handle.seek(start)
     if not line.strip():
-        raise UserError(f"{path} is empty; expected rows as JSON")
+        raise UserError(f"{path} is empty; give a file with rows as JSON")
     if line.lstrip().startswith(b"["):
         yield from _array_rows(handle, "item")
     elif _is_row(line):
@@ -112,7 +112,9 @@ def _json_rows(handle: BinaryIO, path: Path, kind: str) -> Iterator[RawRow]:
     else:
         prefix = _array_inside(handle)
         if prefix is None:
-            raise UserError(f"{path} holds neither a JSON array of rows nor one row per line")
+            raise UserError(
+                f"{path} holds neither a JSON array of rows nor one row per line; rewrite it as one of these"
+            )
         handle.seek(start)
         yield from _array_rows(handle, prefix)
 

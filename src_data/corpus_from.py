@@ -115,7 +115,7 @@ class _Writer:
 
 def _check(config: CorpusConfig, path: Path) -> None:
     if not config.sources:
-        raise UserError("which question files? name at least one")
+        raise UserError("no question file is named; name at least one")
     if any(Path(source.path).resolve() == path.resolve() for source in config.sources):
         raise UserError(f"{path} is one of the sources; choose another name for the corpus")
     if path.exists() and not config.overwrite:

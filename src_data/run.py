@@ -188,7 +188,7 @@ async def _opened(config: BuildConfig, stack: AsyncExitStack) -> tuple[Teacher, 
         return await stack.enter_async_context(open_construction(config))
     except BoundaryError as error:
         raise UserError(
-            f"a server does not answer: {error}; 'bash deploy/status.sh' shows which servers run; start "
+            f"a server does not answer: {error}; run 'bash deploy/status.sh' to see which servers run; start "
             "them with deploy/deploy_rag_engine.sh and deploy/deploy_async.sh, or take PROFILE=cpu"
         ) from error
 

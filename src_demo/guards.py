@@ -67,11 +67,17 @@ class Guard:
             "same-origin",
             "none",
         ):
-            raise RequestError(403, "forbidden", "only the page of this server may ask it")
+            raise RequestError(
+                403,
+                "forbidden",
+                "only the page of this server may ask it; open the address that the server printed",
+            )
         given = request.headers.get("authorization", "").encode("utf-8", "replace")
         if self._token and not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
             raise RequestError(
-                401, "unauthorised", "this page needs the token that its server was started with"
+                401,
+                "unauthorised",
+                "this page needs a token; enter the REARAG_TOKEN with which its server was started",
             )
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if request.method == "POST" and kind != "application/json":

@@ -133,7 +133,9 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
             troubles.append(f"{job.folder.name}: {trouble}")
     scored = [job for job in jobs if (job.folder / MANIFEST).is_file()]
     if not scored:
-        raise UserError(f"no run succeeded; {troubles[0] if troubles else 'nothing was planned'}")
+        raise UserError(
+            f"no run succeeded ({troubles[0] if troubles else 'nothing was planned'}); see {home / 'logs'}"
+        )
     unjudged = 0
     if config.judge is not None:
         unjudged = judge_folders(config.judge, [job.folder for job in scored], out=err, err=err)

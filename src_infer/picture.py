@@ -26,7 +26,7 @@ def main() -> None:
     lines = rows.read_bytes().splitlines()
     number = int(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2].isdigit() else 1
     if not 1 <= number <= len(lines):
-        raise UserError(f"{rows} has {len(lines)} rows, there is no row {number}")
+        raise UserError(f"{rows} has {len(lines)} rows, there is no row {number}; give a smaller number")
     out = Path(sys.argv[3]) if len(sys.argv) > 3 else Path(sys.argv[1]) / f"trajectory-{number}.svg"
     save_svg(trajectory_from_json(lines[number - 1]), out, title=f"ReaRAG, {rows.parent.name}, row {number}")
     Terminal().print(Text(f"written: {out}"))

@@ -122,8 +122,8 @@ async def _answered(
             runtime = await stack.enter_async_context(opened)
         except BoundaryError as error:
             raise UserError(
-                f"a server does not answer: {error}; 'bash deploy/status.sh' shows which servers run, "
-                "and 'bash infer.sh' or the deploy scripts start them"
+                f"a server does not answer: {error}; run 'bash deploy/status.sh' to see which servers run, "
+                "start them with 'bash infer.sh' or the deploy scripts"
             ) from error
         rundir = RunDir(folder, config=dump(config), on_existing=config.on_existing)
         try:

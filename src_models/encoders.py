@@ -121,7 +121,9 @@ def _convert(folder: Path, out: Path, *, family: str) -> None:
     file, advice = folder / "config.json", "fetch the folder again"
     config = read_object(file, advice=advice)
     if config.get("model_type") != "bert" or config.get("hidden_act", "gelu") != "gelu":
-        raise UserError(f"{folder} is not a plain BERT encoder with GELU; only those can be converted")
+        raise UserError(
+            f"{folder} is not a plain BERT encoder with GELU; give one, others cannot be converted"
+        )
     fetched = {name: folder / name for name in names[:2]}
     heads = whole_number(config, "num_attention_heads", path=file, advice=advice)
     length = whole_number(config, "max_position_embeddings", path=file, advice=advice)

@@ -156,7 +156,7 @@ def _meta(repo: str, file: str) -> dict[str, Any]:
     if isinstance(cached, str):
         return {"path": cached}
     if constants.HF_HUB_OFFLINE:
-        raise UserError("HF_HUB_OFFLINE is set and the file is not in the hub cache")
+        raise UserError("HF_HUB_OFFLINE is set and the file is not in the hub cache; unset it to download")
     url = huggingface_hub.hf_hub_url(repo, file)
     found = huggingface_hub.get_hf_file_metadata(url, timeout=CONNECT_SECONDS)
     cache = Path(constants.HF_HUB_CACHE) / constants.REPO_ID_SEPARATOR.join(["models", *repo.split("/")])

@@ -80,13 +80,13 @@ def read_peft(folder: Path) -> PeftAdapter:
     """The adapter in `folder`. Raises `UserError` when a file is missing or damaged, or it is not plain
     LoRA."""
     if not is_peft_folder(folder):
-        raise UserError(f"{folder} is not an adapter folder: it has no {CONFIG}")
+        raise UserError(f"{folder} has no {CONFIG}; give the folder of an adapter")
     config = read_object(folder / CONFIG, advice="copy or train the adapter again")
     _require_plain(config, folder)
     stored = open_safetensors(folder / WEIGHTS)
     modules = sorted({_module(name, folder) for name in stored if not name.endswith(COPY)})
     if not modules:
-        raise UserError(f"{folder / WEIGHTS} holds no tensors")
+        raise UserError(f"{folder / WEIGHTS} holds no tensors; copy or train the adapter again")
     pairs = {module: _pair(module, stored, config=config, folder=folder) for module in modules}
     base = str(config.get("base_model_name_or_path") or "")
     return PeftAdapter(folder, _alpha(config["lora_alpha"], folder), pairs, base)
@@ -102,26 +102,32 @@ def require_fit(adapter: PeftAdapter, weights: Stored, *, model: str) -> None:
             there = "lacks it" if found is None else f"has it with {' x '.join(map(str, found.shape))}"
             raise UserError(
                 f"the adapter {adapter.folder} does not fit {model}: it changes {module} of "
-                f"{wanted[0]} x {wanted[1]}, the model {there}; it was trained on {adapter.base or 'another'}"
+                f"{wanted[0]} x {wanted[1]}, the model {there}; serve its own model, "
+                f"{adapter.base or 'another'}"
             )
 
 
 def _require_plain(config: dict[str, Any], folder: Path) -> None:
     if config.get("peft_type") != "LORA" or "lora_alpha" not in config:
-        raise UserError(f"{folder / CONFIG} does not describe a LoRA adapter; only those can be served")
+        raise UserError(
+            f"{folder / CONFIG} does not describe a LoRA adapter; give one, others cannot be served"
+        )
     beyond = [key for key in MORE_THAN_LORA if config.get(key)]
     beyond += ["bias"] if config.get("bias", "none") != "none" else []
     start = config.get("init_lora_weights")
     beyond += ["init_lora_weights"] if isinstance(start, str) and start.lower() not in PLAIN_STARTS else []
     if beyond:
-        raise UserError(f"{folder} is more than plain LoRA ({', '.join(beyond)} in {CONFIG}): not supported")
+        raise UserError(
+            f"{folder} is more than plain LoRA ({', '.join(beyond)} in {CONFIG}); train it without these"
+        )
 
 
 def _module(name: str, folder: Path) -> str:
     match = TENSOR.fullmatch(name)
     if match is None:
         raise UserError(
-            f"{folder / WEIGHTS} holds {name}, which is not supported: only lora_A and lora_B are"
+            f"{folder / WEIGHTS} holds {name}, only lora_A and lora_B are supported; train a "
+            "plain LoRA adapter"
         )
     return match[1]
 

@@ -204,7 +204,10 @@ def write_passages(corpus: Corpus, ids: tuple[str, ...]) -> bytes:
     for wanted in ids:
         row = corpus.row_of(wanted)
         if row is None:
-            raise RequestError(404, "unknown id", f"the corpus has no passage with the id {wanted[:200]!r}")
+            detail = (
+                f"the corpus has no passage with the id {wanted[:200]!r}; use an id that /search returned"
+            )
+            raise RequestError(404, "unknown id", detail)
         documents.append(corpus.document(row))
     return b"[%b]" % b",".join(documents)
 

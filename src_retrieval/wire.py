@@ -81,11 +81,11 @@ def _object(body: bytes, known: tuple[str, ...]) -> dict[str, Any]:
     try:
         values = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise RequestError(400, "bad JSON", f"the body is not valid JSON: {error}") from error
-    if not isinstance(values, dict):
         raise RequestError(
-            422, "validation error", f"the body must be a JSON object, not {type(values).__name__}"
-        )
+            400, "bad JSON", f"the body is not valid JSON: {error}; send a JSON object"
+        ) from error
+    if not isinstance(values, dict):
+        raise RequestError(422, "validation error", f"the body must be a JSON object, not {values!r:.60}")
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise RequestError(422, "validation error", f"unknown key {unknown[0]!r}; known: {', '.join(known)}")
@@ -100,7 +100,7 @@ def _query(value: Any, name: str, bounds: Bounds) -> str:
     if len(value) > bounds.max_query_chars:
         limit = bounds.max_query_chars
         raise RequestError(
-            422, "validation error", f"a query has {len(value)} characters, at most {limit} are read"
+            422, "validation error", f"a query has {len(value)} characters; send at most {limit}"
         )
     return value
 
@@ -123,7 +123,7 @@ def _top_n(value: Any, name: str, bounds: Bounds, *, given: bool) -> int:
     if value > most:
         why = f"the corpus has {bounds.rows} passages" if most == bounds.rows else "the server's limit"
         raise RequestError(
-            422, "validation error", f"{name!r} is {value}, at most {most} are available ({why})"
+            422, "validation error", f"{name!r} is {value}, at most {most} are available ({why}); lower it"
         )
     return value
 

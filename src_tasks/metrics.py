@@ -165,6 +165,8 @@ def _segmenter() -> Callable[[str], list[str]]:
     try:
         import rjieba
     except ImportError as error:
-        raise UserError("Chinese answers are scored by words: pip install rjieba") from error
+        raise UserError(
+            "Chinese answers are scored by words, for which a package is missing; run pip install rjieba"
+        ) from error
     cut: Callable[[str], list[str]] = rjieba.cut
     return cut

@@ -81,7 +81,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def require_same_model(config: Mapping[str, Any], base: GgufHeader, *, layout: Layout) -> None:
     """Raise a `UserError` when the hub configuration is not that of the GGUF file."""
-    wants = "--like wants the file of the model that was trained"
+    wants = "name the file of the model that was trained with --like"
     if str(config.get("model_type")) not in layout.architecture.model_types:
         raise UserError(
             f"the trained model is of the type {config.get('model_type')}, {base.path} is of the "
@@ -127,7 +127,7 @@ def _require_same_names(wanted: list[str], unknown: list[str], named: Stored) ->
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise UserError(
                 f"the trained folder {words} {', '.join(names[:3])}{more}; "
-                "--like wants the file of the model that was trained"
+                "name the file of the model that was trained with --like"
             )
 
 

@@ -66,7 +66,7 @@ def layout_of(base: GgufHeader) -> Layout:
     import gguf
 
     if base.is_adapter:
-        raise UserError(f"{base.path} is an adapter; --like wants the model that was trained")
+        raise UserError(f"{base.path} is an adapter; name the model that was trained with --like")
     if base.architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise UserError(f"{base.path} is of the architecture {base.architecture!r}; supported are: {known}")

@@ -77,7 +77,9 @@ def write_gguf(
         writer.close()
         part.replace(out)
     except OSError as error:
-        raise UserError(f"could not write {out}: {error.strerror or error}") from error
+        raise UserError(
+            f"could not write {out}: {error.strerror or error}; free some space or choose another file"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -82,12 +82,14 @@ def _merged(adapter: PeftAdapter, base: Path) -> Any:
         # one matrix has two uses, and the adapter was trained for one of them
         raise UserError(
             f"{adapter.folder} changes {EMBEDDINGS} or {OUTPUT}, which are one matrix in {base}; "
-            "such an adapter can be served beside the base, but not merged"
+            "serve the adapter beside its base instead"
         )
     loaded = PeftModel.from_pretrained(model, adapter.folder)
     merged = loaded.merge_and_unload(safe_merge=True)
     if _is_tied(merged) != tied:
-        raise UserError(f"the embeddings of {base} were untied by the merge; nothing was written")
+        raise UserError(
+            f"the merge would untie the embeddings of {base}; serve the adapter beside its base instead"
+        )
     return merged.to(dtype)
 
 

@@ -140,7 +140,7 @@ def _checked(path: str) -> SourceConfig:
     try:
         return SourceConfig(path=path)
     except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        raise UserError(f"{path} cannot be read: {error}; correct the file") from error
 
 
 def _rows(
@@ -154,7 +154,9 @@ def _rows(
             parse = FORMATS[name].parse
             if aliases is not None:
                 if name != "2wikimultihopqa":
-                    raise UserError(f"{file.path} is read as {name}; aliases belong to 2wikimultihopqa")
+                    raise UserError(
+                        f"{file.path} is read as {name}, aliases are for 2wikimultihopqa; remove aliases"
+                    )
                 parse = partial(parse_2wiki, aliases=aliases)
             try:
                 parsed = parse(row)
@@ -218,7 +220,9 @@ def _unfolded(
     rows = _raw_rows(source)
     head = list(itertools.islice(rows, _LOOK_AT))
     if not head:
-        raise UserError(f"{source.path} holds no row; expected rows like {{'question': …, 'answers': […]}}")
+        raise UserError(
+            f"{source.path} holds no row; write rows like {{'question': …, 'answers': […]}} into it"
+        )
     common = _common_format(source, head)
     for place, value, problem in itertools.chain(head, rows):
         try:
