@@ -206,7 +206,7 @@ def test_mistakes_are_one_sentence(
     tmp_path: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base, out = write_base(tmp_path / "base.gguf", "llama"), tmp_path / "out.gguf"
-    with pytest.raises(UserError, match=r"of the type qwen2, .*; --like wants"):
+    with pytest.raises(UserError, match=r"of the type qwen2, .*; name the file of the model"):
         write_model(folders["qwen2"], base, out, kind="f16")
     with pytest.raises(UserError, match=r"has no config\.json"):
         write_model(tmp_path, base, out, kind="f16")

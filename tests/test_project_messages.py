@@ -90,7 +90,8 @@ ADVICE = re.compile(
     rf"(?:^|[;:,] (?:or |then |to \w+ it, )?|\bor )(?:{'|'.join(VERBS)})\b"
     r"|\bmust (?:be|have|start|hold|end|not)\b"
     r"|\b(?:there are|known(?: here)?(?: are)?|supported are|one of):? "
-    r"|writes? it(?: again)?\b|\{(?:advice|ADVICE|hint|wants|change|message\[-1\][^}]*|_ways_out[^}]*|_USAGE|USAGE)\}"
+    r"|writes? it(?: again)?\b"
+    r"|\{(?:advice|ADVICE|hint|wants|change|message\[-1\][^}]*|_ways_out[^}]*|_USAGE|USAGE)\}"
 )
 
 

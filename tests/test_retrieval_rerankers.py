@@ -201,7 +201,7 @@ def test_a_bi_encoder_scores_by_inner_product() -> None:
     )
     assert scores.argmin() == 0
     assert scores[1] == pytest.approx(2 / 6**0.5, abs=1e-6)
-    with pytest.raises(UserError, match="a bi-encoder takes int8 or fp32"):
+    with pytest.raises(UserError, match="set it to int8 or fp32"):
         load_reranker(RerankOptions(type="bi_encoder", model="toy", precision=RerankPrecision.TORCH))
 
 

@@ -82,7 +82,7 @@ def test_a_change_is_noticed_also_in_an_included_file(setup: Setup, changed: str
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "which requirements file?"),
+        ([], "no requirements file is named"),
         (["nothing.txt"], "no such requirements file: nothing.txt"),
         (["broken.txt"], "no such requirements file: ./gone.txt"),
     ],
