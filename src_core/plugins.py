@@ -59,5 +59,7 @@ def _from_file(path: Path, what: str) -> ModuleType:
             frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
         ]
         at = f", line {lines[-1]}" if lines else ""
-        raise UserError(f"{path}{at}: the {what} cannot be loaded ({error}); correct the file") from error
+        raise UserError(
+            f"{path}{at}: the {what} cannot be loaded ({type(error).__name__}: {error}); correct the file"
+        ) from error
     return module

@@ -139,7 +139,7 @@ def test_a_stop_ends_the_run_and_its_requests(tmp_path: Path) -> None:
             assert await visitor.post(f"/api/runs/{run_id}/stop", {}) == (200, {"stopped": True})
             assert kinds([event async for event in events]) == ["stopped"]
             status, refusal = await visitor.post(f"/api/runs/{run_id}/stop", {})
-            assert (status, refusal["detail"]) == (404, "that run has ended already")
+            assert (status, refusal["detail"]) == (404, "that run has ended already; start another")
             await stays_quiet(visitor, gate, llm)
 
     asyncio.run(play())

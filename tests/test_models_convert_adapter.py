@@ -226,7 +226,7 @@ def test_flags_for_vllm(made: Made) -> None:
     assert served_name("m", made.gguf) == "m+run/adapter"
     with pytest.raises(UserError, match="is a file; give the folder"):
         vllm_flags("some/hub-name", made.base)
-    with pytest.raises(UserError, match=r"rank of .* is 600, vLLM serves at most 512"):
+    with pytest.raises(UserError, match=r"rank of .* is 600; train one of at most 512"):
         vllm_flags("some/hub-name", write_lora(made.tmp / "wide", "llama", rank=600, layers=1))
 
 

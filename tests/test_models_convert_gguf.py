@@ -181,7 +181,7 @@ def test_shards_are_one_model(tmp_path: Path, folders: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"drop": "model.layers.1.mlp.up_proj.weight"}, r"lacks blk\.1\.ffn_up\.weight; --like"),
+        ({"drop": "model.layers.1.mlp.up_proj.weight"}, r"lacks blk\.1\.ffn_up\.weight; name the file"),
         ({"drop": "model.embed_tokens.weight"}, r"lacks token_embd\.weight"),
         ({"add": "model.layers.0.mlp.new.weight"}, r"has, unlike the base, model\.layers\.0\.mlp\.new"),
         ({"add": "model.layers.7.mlp.up_proj.weight"}, r"has, unlike the base, .*layers\.7"),

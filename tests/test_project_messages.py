@@ -158,7 +158,8 @@ def test_a_message(message: Message) -> None:
     assert "\n" not in values, "one sentence on one line"
     assert not HOUSE_WORDS.search(values), HOUSE_WORDS.findall(values)
     assert not WORDS.search(values), WORDS.findall(values)
-    assert not CLASSES.search(text), "a Python name says nothing to a newcomer"
+    if "the {what} cannot be loaded" not in text:  # there the error of the person's own Python file is quoted
+        assert not CLASSES.search(text), "a Python name says nothing to a newcomer"
     assert not re.match(r"(?!Python|Chinese)[A-Z][a-z]", values), "begins after 'error: ', so in lower case"
     assert not values.rstrip().endswith("."), "no full stop: more may follow"
     if message.kind not in CLAUSES:
