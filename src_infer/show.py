@@ -18,7 +18,7 @@ from rich.text import Text
 
 from src_core.console import Terminal, as_cell
 from src_core.protocols.action_text import render_action
-from src_core.terminal import plain
+from src_core.terminal import one_line, plain
 from src_core.text import shorten
 from src_core.types import Question, Status, Step, Trajectory
 from src_tasks.scores import score
@@ -89,7 +89,9 @@ def save_svg(trajectory: Trajectory, path: Path, *, title: str) -> None:
     for line in trajectory_lines(trajectory):
         console.print(line)
     # The library's template loads its font from a public server; a picture in a repository must not.
-    picture = re.sub(r"@font-face\s*\{.*?\}\s*", "", console.export_svg(title=title), flags=re.DOTALL)
+    picture = re.sub(
+        r"@font-face\s*\{.*?\}\s*", "", console.export_svg(title=one_line(title)), flags=re.DOTALL
+    )
     path.write_text(picture.replace("Fira Code", "DejaVu Sans Mono"), encoding="utf-8")
 
 

@@ -20,6 +20,8 @@ from src_core.console import Terminal, as_cell
 from src_core.errors import UserError, run_main
 from src_core.progress import StepProgress
 from src_core.terminal import CommandLine, log_to_stderr, one_line, plain
+from src_core.types import Passage, Question, Search, Status, Step, Trajectory
+from src_infer.show import save_svg
 
 ROOT = Path(__file__).resolve().parent.parent
 HOSTILE = (
@@ -142,6 +144,14 @@ def test_a_script_reads_the_bytes_of_a_file_name() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT).stdout == b"/a\xff\x1b\n"
     )
+
+
+def test_a_picture_holds_plain_text(tmp_path: Path) -> None:
+    text = "".join(HOSTILE)
+    step = Step(1, text, Search(text), observation=text, passages=(Passage(text, text, text),))
+    row = Trajectory(Question("q", text, (text,)), (step,), text, Status.FINISHED)
+    save_svg(row, tmp_path / "t.svg", title=text)
+    assert harmless((tmp_path / "t.svg").read_text(encoding="utf-8"))
 
 
 def test_shell_scripts_say_plain_text() -> None:
