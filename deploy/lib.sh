@@ -8,7 +8,6 @@ source deploy/say.sh
 [[ -z $REARAG_TOKEN ]] || export REARAG_TOKEN
 SERVER_NAMES=(rearag answer_llm teacher retriever demo)
 
-
 need_python() {
   [[ -x $VENV/bin/python ]] || die "there is no Python environment in $VENV; make it with 'bash scripts/setup.sh" \
     "requirements.txt' (GPU node) or 'bash scripts/setup.sh requirements-local.txt' (CPU)"
