@@ -14,8 +14,10 @@ TEACHER_MODEL_DIR=${TEACHER_MODEL_DIR:-Qwen/QwQ-32B}
 REARAG_ADAPTER=${REARAG_ADAPTER:-}
 RETRIEVER_CONFIG=${RETRIEVER_CONFIG:-deploy/retriever_config.yaml}
 # Another corpus and its index than the config's (infer.sh builds the index where it runs the servers itself).
+# shellcheck source=deploy/index_folder.sh
+source deploy/index_folder.sh
 CORPUS=${CORPUS:-}
-INDEX_DIR=${INDEX_DIR:-${CORPUS:+indexes/$(basename "${CORPUS%.*}")}}
+INDEX_DIR=${INDEX_DIR:-$(index_folder "$CORPUS")}
 
 # Everything on one GPU: ONE_GPU=0 bash deploy/deploy_rag_engine.sh; ONE_GPU=0 bash deploy/deploy.sh (or put the 0 here).
 # Both 9B models in bf16 need 80 GB that way; the teacher takes the whole GPU, so start it alone. It only changes
@@ -33,7 +35,11 @@ MEMORY_FOR_ANSWER_LLM=${MEMORY_FOR_ANSWER_LLM:-$([[ -n $ONE_GPU ]] && echo 0.35 
 MEMORY_FOR_TEACHER=${MEMORY_FOR_TEACHER:-0.8}
 
 # Loopback only, unless you change it. REARAG_TOKEN is the key that our servers require and that is sent to yours.
+# Without one, a server on another address is refused, unless ALLOW_WITHOUT_TOKEN=1. HOST_NAMES are further names by
+# which the retriever and the live page may be asked (comma separated); their address and the machine's name need none.
 REARAG_TOKEN=${REARAG_TOKEN:-}
+ALLOW_WITHOUT_TOKEN=${ALLOW_WITHOUT_TOKEN:-0}
+HOST_NAMES=${HOST_NAMES:-}
 REARAG_HOST=${REARAG_HOST:-127.0.0.1}
 RETRIEVER_HOST=${RETRIEVER_HOST:-127.0.0.1}
 ANSWER_LLM_HOST=${ANSWER_LLM_HOST:-127.0.0.1}

@@ -19,7 +19,7 @@ lora=$(served_adapter)
 demo=("$VENV/bin/python" -m src_demo.server "configs/infer/$PROFILE.yaml" host="$DEMO_HOST" port="$DEMO_PORT"
   retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
   agent.url="http://$REARAG_HOST:$REARAG_PORT/v1" reader.url="http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
-  ${lora:+agent.model="$lora"} "${settings[@]}")
+  ${lora:+agent.model="$lora"} "${open[@]}" "${settings[@]}")
 if (( EMBEDDED )); then
   demo+=(serving.start_with="WITH_SERVERS=1 PROFILE=$PROFILE bash deploy/deploy_demo.sh")
   bash scripts/setup.sh requirements-local.txt

@@ -9,6 +9,6 @@ need_python
 start_server retriever "$RETRIEVER_HOST" "$RETRIEVER_PORT" env "CUDA_VISIBLE_DEVICES=$GPU_FOR_RETRIEVER" \
   "$VENV/bin/python" -m src_retrieval.server "$RETRIEVER_CONFIG" host="$RETRIEVER_HOST" port="$RETRIEVER_PORT" \
   ${CORPUS:+corpus_path="$CORPUS"} ${INDEX_DIR:+index_path="$INDEX_DIR"} \
-  ${RERANKER:+rerank.model="$RERANKER"}
+  ${RERANKER:+rerank.model="$RERANKER"} "${open[@]}"
 [[ $ANSWER_LLM_HOST:$ANSWER_LLM_PORT == "$REARAG_HOST:$REARAG_PORT" ]] || start_llm answer_llm \
   "$ANSWER_LLM_HOST" "$ANSWER_LLM_PORT" "$ANSWER_MODEL_DIR" "$GPU_FOR_ANSWER_LLM" "$MEMORY_FOR_ANSWER_LLM"

@@ -8,17 +8,26 @@ source deploy/say.sh
 [[ -z $REARAG_TOKEN ]] || export REARAG_TOKEN
 SERVER_NAMES=(rearag answer_llm teacher retriever demo)
 
+say() { printf '%s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+( LC_ALL=C; [[ $REARAG_TOKEN != *[![:graph:]]* ]] ) \
+  || die "REARAG_TOKEN has a space, a line end or a character beyond ASCII; use letters, digits and punctuation only"
+[[ "$START_SECONDS $STOP_SECONDS" =~ ^(0|[1-9][0-9]{0,8})\ (0|[1-9][0-9]{0,8})$ ]] \
+  || die "START_SECONDS and STOP_SECONDS are whole numbers of seconds, not '$START_SECONDS' and" \
+    "'$STOP_SECONDS'" # and no code: bash would run it where it computes
+
 need_python() {
   [[ -x $VENV/bin/python ]] || die "there is no Python environment in $VENV; make it with 'bash scripts/setup.sh" \
     "requirements.txt' (GPU node) or 'bash scripts/setup.sh requirements-local.txt' (CPU)"
 }
 
-# http_ok HOST PORT PATH: true when GET answers 200 within 2 s (no curl needed).
+# http_ok HOST PORT PATH: true when GET answers 200 within 5 s, which a busy machine may need (no curl needed).
 http_ok() {
   (
     exec 3<> "/dev/tcp/$1/$2" || exit 1
     printf 'GET %s HTTP/1.0\r\nHost: %s\r\n\r\n' "$3" "$1" >&3
-    IFS= read -r -t 2 line <&3 && [[ $line == HTTP/*" 200"* ]]
+    IFS= read -r -t 5 line <&3 && [[ $line == HTTP/*" 200"* ]]
   ) 2> /dev/null
 }
 
@@ -54,9 +63,18 @@ record() {
 
 forget() { rm -rf "$STATE_DIR/$1.pid" "$STATE_DIR/$1.users"; }
 
-# locked NAME COMMAND...: only one script at a time decides about a server (where flock exists: every Linux).
+# locked NAME COMMAND...: only one script at a time decides about a server (where flock exists: every Linux). Records
+# and logs are readable by this user alone: they hold the settings of servers and the requests of their clients.
 locked() {
-  local name=$1; shift
-  [[ -d $STATE_DIR ]] || { mkdir -p "$STATE_DIR"; chmod 700 "$STATE_DIR"; }
-  ( if command -v flock > /dev/null; then flock 9; fi; "$@" ) 9> "$STATE_DIR/$name.lock"
+  local name=$1 mask; shift
+  mask=$(umask)
+  [[ -d $STATE_DIR ]] || ( umask 077; mkdir -p "$STATE_DIR" )
+  ( umask 077; if command -v flock > /dev/null; then flock 9; fi; "$@" ) 9> "$STATE_DIR/$name.lock"
+}
+
+# need_token NAME HOST: a server that other machines can reach has a token, unless a person wants it without.
+need_token() {
+  [[ -n $REARAG_TOKEN || $ALLOW_WITHOUT_TOKEN == 1 || $2 =~ ^(127(\.[0-9]+){3}|localhost|::1)$ ]] \
+    || die "$1 on $2 would be open to the network without a token; set REARAG_TOKEN, or ALLOW_WITHOUT_TOKEN=1 if it" \
+      "shall be"
 }

@@ -21,8 +21,10 @@ vllm_command() {
     "'bash scripts/setup.sh requirements.txt', set VLLM to another vllm, or use ENGINE=llama.cpp without a GPU"
   IFS=, read -ra gpus <<< "$5"
   read -ra extra <<< "$VLLM_FLAGS"
+  [[ " $VLLM_FLAGS" != *" --host"* ]] || die "VLLM_FLAGS has --host; set the address by REARAG_HOST and the like instead"
   command=(env "CUDA_VISIBLE_DEVICES=$5" "$VLLM" serve "$4" --host "$2" --port "$3" --enable-prefix-caching
-    --tensor-parallel-size "${#gpus[@]}" --gpu-memory-utilization "$6" --max-model-len "$MAX_MODEL_LEN")
+    --tensor-parallel-size "${#gpus[@]}" --gpu-memory-utilization "$6" --max-model-len "$MAX_MODEL_LEN"
+    --allowed-origins '[]') # vLLM's default lets every web page of a browser on this machine read its replies
   if [[ -n ${7:-} ]]; then
     need_python
     words=$("$VENV/bin/python" -m src_models.adapters "$4" "$7") # does it fit? then vLLM's flags for it
@@ -43,6 +45,8 @@ llama_command() {
     lora=(--lora "$GGUF")
   fi
   [[ -z $REARAG_TOKEN ]] || command+=(--api-key-env REARAG_TOKEN)
+  [[ $ALLOW_WITHOUT_TOKEN != 1 ]] || command+=(--allow-without-token)
+  [[ -z $HOST_NAMES ]] || command+=(--host-names "$HOST_NAMES")
 }
 
 # as_gguf MODEL_OR_ADAPTER [--like BASE]: sets GGUF. A folder that training wrote gets its GGUF form beside it, once;

@@ -3,10 +3,14 @@
 # shellcheck source=deploy/users.sh
 source deploy/users.sh
 
+# open: how a server of ours learns who may reach it.
+open=()
+[[ $ALLOW_WITHOUT_TOKEN != 1 ]] || open+=(serving.allow_without_token=true)
+[[ -z $HOST_NAMES ]] || open+=("serving.hosts=[$HOST_NAMES]")
+
 # start_server NAME HOST PORT COMMAND...: start it, or reuse the one that is already there with the same settings.
 start_server() {
   local name=$1 host=$2 port=$3 interrupted=""
-  mkdir -p "$LOG_DIR"
   trap 'interrupted=1' INT TERM # bash forgets a signal that comes while a child is in front
   locked "$name" begin "$@"
   if [[ -f $STATE_DIR/$name.pid ]]; then
@@ -35,7 +39,9 @@ begin() {
     die "port $port on $host is taken by something that is not a healthy server;" \
       "free it or choose another port for $name"
   fi
+  need_token "$name" "$host"
   add_user "$name"
+  mkdir -p "$LOG_DIR"; rm -f "$LOG_DIR/$name.log"
   set -m # a process group of its own: Ctrl-C in this terminal does not reach it, and stopping takes its children too
   if [[ -n ${OWNER_PID:-} ]]; then keeper "$name" > /dev/null 2>&1 < /dev/null 9>&- & fi
   launch "$@" > "$LOG_DIR/$name.log" 2>&1 < /dev/null &
@@ -48,6 +54,7 @@ begin() {
 # until then: whatever is killed at whatever moment, no server runs that a keeper or stop.sh would not find.
 launch() {
   record "$name" "$BASHPID" "$host" "$port" "$settings"
+  umask "$mask"
   exec nohup "$@" 9>&-
 }
 

@@ -27,7 +27,8 @@ need_python
 served=$("${run[@]}" --check) # a mistake is reported before any download or server start
 mapfile -t served <<< "$served"
 if (( EMBEDDED )); then
-  export CORPUS=${CORPUS:-${served[0]:-}} INDEX_DIR=${INDEX_DIR:-${served[1]:-}}
+  export CORPUS=${CORPUS:-${served[0]:-}}
+  export INDEX_DIR=${INDEX_DIR:-${served[1]:-$(index_folder "$CORPUS")}}
   start_embedded 1
 fi
 "${run[@]}"

@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# Lint, types and all tests, in an environment of its own: bash scripts/test.sh
-#   SLOW=0 bash scripts/test.sh                        without the embedded models, and without training
+# Lint, types and all tests: bash scripts/test.sh
+#   SLOW=0 bash scripts/test.sh                        without training, Ray and the embedded models
 #   bash scripts/test.sh tests/test_x.py -k word       only these tests, no linters; arguments go to pytest
-# VENV=… uses another environment; the tests of training have one beside it (VENV_TRAIN=…), with torch. The last line is pytest's own summary.
+# Each stage of the tests has the environment that its tests need: VENV=… for most, VENV_TRAIN=… with torch, VENV_RAY=… with
+# Ray. The last lines name every test that was skipped or that no stage ran, with the reason; the very last is the total.
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export VENV=${VENV:-.venv-test}
 VENV_TRAIN=${VENV_TRAIN:-.venv-test-train}
+VENV_RAY=${VENV_RAY:-.venv-test-ray}
 SLOW=${SLOW:-1}
+REPORTS=.cache/test-stages/$$ # one folder per call: two calls at once do not mix
+failed=0
 
 # stage TITLE COMMAND...: one line when it begins, one with the seconds when it is done; its failure ends the script.
 stage() {
@@ -18,16 +22,18 @@ stage() {
   printf '== %s: ok in %d s\n' "$title" $((SECONDS - begun))
 }
 
-# tests TITLE ARGUMENTS...: pytest prints the time itself, in the summary line that has to come last.
+# tests STAGE MARKERS: the next stages run after a failure too, so that one call shows all of them.
 tests() {
-  printf '== %s\n' "$1"; shift
-  "$VENV/bin/python" -m pytest "$@"
+  printf '== pytest, %s\n' "$1"
+  "$VENV/bin/python" -m pytest -m "$2" --stage-report="$REPORTS/$1.jsonl" || failed=1
 }
 
-has_slow_tests() { # pytest ends with 5 when nothing was selected; any other trouble is shown by the run itself
-  local status=0
-  "$VENV/bin/python" -m pytest -m slow --collect-only -qq > /dev/null 2>&1 || status=$?
-  (( status != 5 ))
+# environment FOLDER FILE...: where it cannot be made, its tests are listed as not run and the rest is still worth testing.
+environment() {
+  local folder=$1 file; shift
+  for file in requirements-dev.txt "$@"; do
+    VENV=$folder bash scripts/setup.sh "$file" || { printf '== %s could not be made\n' "$folder"; return 1; }
+  done
 }
 
 shell_lint() {
@@ -36,27 +42,23 @@ shell_lint() {
   "$VENV/bin/shellcheck" -x "${scripts[@]}"
 }
 
-training_environment() { # where torch cannot be had, the rest is still worth testing
-  local file
-  for file in requirements-train.txt requirements-dev.txt; do
-    VENV=$VENV_TRAIN bash scripts/setup.sh "$file" || return
-  done
-}
-
 stage environment bash scripts/setup.sh requirements-dev.txt
-if (( $# )); then tests pytest "$@"; exit; fi
+if (( $# )); then exec "$VENV/bin/python" -m pytest "$@"; fi
 stage "ruff check" "$VENV/bin/ruff" check
 stage "ruff format" "$VENV/bin/ruff" format --check
 stage mypy "$VENV/bin/mypy"
 stage "import contracts" "$VENV/bin/lint-imports" --no-cache
 stage shellcheck shell_lint
-if [[ $SLOW == 0 ]]; then slow=0
-elif has_slow_tests; then slow=1
-else slow=0; printf '== no slow tests here\n'; fi
-tests "pytest, usual suite"
+
+mkdir -p "$REPORTS"
+trap 'rm -rf "$REPORTS"' EXIT
+here="not gpu and not vllm"
+tests usual "$here and not slow and not training and not ray"
 if [[ $SLOW != 0 ]]; then
-  if training_environment; then
-    VENV=$VENV_TRAIN tests "pytest, training" -m "slow or not slow" tests/test_train_*.py tests/test_models_convert_*.py tests/test_retrieval_rerankers.py
-  else printf '== no training tests: %s could not be made\n' "$VENV_TRAIN"; fi
+  if environment "$VENV_TRAIN" requirements-train.txt; then VENV=$VENV_TRAIN tests training "$here and training"; fi
+  if environment "$VENV_RAY" requirements-ray.txt; then VENV=$VENV_RAY tests ray "$here and ray and not training"; fi
+  tests slow "$here and slow and not training and not ray"
 fi
-if (( slow )); then tests "pytest, slow: the embedded models" -m slow; fi
+if [[ -n ${REARAG_VLLM_URL:-} ]]; then tests vllm vllm; fi
+"$VENV/bin/python" tests/helpers_stages.py "$REPORTS" "$SECONDS"
+(( failed == 0 ))

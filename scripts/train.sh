@@ -23,5 +23,5 @@ export MALLOC_ARENA_MAX=${MALLOC_ARENA_MAX:-1} MALLOC_MMAP_MAX_=${MALLOC_MMAP_MA
   MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-100000000000} MALLOC_TOP_PAD_=${MALLOC_TOP_PAD_:-268435456}
 bash scripts/setup.sh requirements-train.txt
 launch=("$VENV/bin/python")
-((NPROC == 1)) || launch+=(-m torch.distributed.run --standalone --nproc-per-node "$NPROC")
+[[ $NPROC == 1 ]] || launch+=(-m torch.distributed.run --standalone --nproc-per-node "$NPROC")
 exec "${launch[@]}" -m src_train.run "${arguments[@]}"

@@ -43,9 +43,14 @@ cores() { "$VENV/bin/python" -c 'from src_models.machine import physical_cores; 
 serve() {
   (($# > 0)) || die "no model folder is named; run bash scripts/vllm_cpu.sh serve DIR"
   [[ -f $1/config.json ]] || die "$1 has no config.json; make the folder with: bash scripts/vllm_cpu.sh convert NAME $1"
+  if [[ " $*" =~ \ --host[=\ ]([^\ ]+) && ! ${BASH_REMATCH[1]} =~ ^(127(\.[0-9]+){3}|localhost|::1)$ ]]; then
+    [[ -n ${VLLM_API_KEY:-} || " $*" == *" --api-key"* || ${ALLOW_WITHOUT_TOKEN:-0} == 1 ]] \
+      || die "with this --host the server would be open to the network without a token; set VLLM_API_KEY, or" \
+        "ALLOW_WITHOUT_TOKEN=1 if it shall be"
+  fi
   export VLLM_CPU_KVCACHE_SPACE=$KV_GB OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(cores)} HF_HUB_OFFLINE=1
   exec "$VENV/bin/vllm" serve "$1" --host 127.0.0.1 --dtype bfloat16 --max-model-len "$MAX_LEN" \
-    --max-num-seqs "$MAX_SEQS" --enforce-eager --enable-prefix-caching "${@:2}"
+    --max-num-seqs "$MAX_SEQS" --enforce-eager --enable-prefix-caching --allowed-origins '[]' "${@:2}"
 }
 
 case ${1:-install} in

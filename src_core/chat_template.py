@@ -3,15 +3,16 @@
 Reads `chat_template.jinja`, or `chat_template` and the special tokens of `tokenizer_config.json` (the file
 layout of the Hugging Face hub), and renders it in Jinja's sandbox with the names that templates expect
 (`raise_exception`, `strftime_now`, `tojson`, `{% generation %}`, and empty `tools` and `documents`).
-Source: the chat-template chapter of the transformers documentation.
+Templates that print today's date print a fixed one (`DATE`), so that a conversation has the same tokens on
+every day. Source: the chat-template chapter of the transformers documentation.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from time import strftime, strptime
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError, nodes
@@ -22,7 +23,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from src_core.errors import UserError
 from src_core.json_file import read_object
 
+DATE = "26 Jul 2024"
+"""The date in templates that print one; it is the one that Llama 3's template falls back to."""
+_DAY = strptime(DATE, "%d %b %Y")
 _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
+_BROKEN = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What rendering a template can raise; a template is a file that came with a model."""
 
 
 class ChatTemplate:
@@ -38,7 +44,8 @@ class ChatTemplate:
         )
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _raise
-        environment.globals["strftime_now"] = time.strftime
+        environment.globals["strftime_now"] = _strftime
+        environment.globals["date_string"] = DATE
         try:
             self._template = environment.from_string(_chosen_template(folder, config, template))
         except TemplateError as error:
@@ -63,12 +70,8 @@ class ChatTemplate:
                 add_generation_prompt=generation_prompt,
                 **self._tokens,
             )
-        except TemplateError as error:
-            raise UserError(
-                f"the chat template in {self._folder} refuses the messages: {error}; use the "
-                "template that the "
-                "model was trained with"
-            ) from error
+        except _BROKEN as error:
+            raise UserError(f"the chat template in {self._folder} refuses the messages: {error}") from error
 
 
 class _Generation(Extension):
@@ -130,6 +133,10 @@ def _token_text(token: Any) -> str:
 def _tojson(value: Any, indent: int | None = None) -> str:
     """JSON as transformers writes it: without HTML escapes, which Jinja's own filter adds."""
     return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _strftime(form: str) -> str:
+    return strftime(form, _DAY)
 
 
 def _raise(message: str) -> NoReturn:

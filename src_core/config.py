@@ -13,15 +13,31 @@ import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from src_core.errors import UserError
 
 T = TypeVar("T")
+
+_LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+_OUT_OF_RANGE = ("greater_than_equal", "greater_than", "less_than_equal", "less_than", "finite_number")
+
+# The ranges of numbers in settings. Every int and float of a config class has one (a test reads them all).
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+AllOrCount = Annotated[int, Field(ge=-1)]
+"""A number of rows; -1 means all."""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+InFlight = Annotated[int, Field(ge=1, le=4096)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Seconds = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Temperature = Annotated[float, Field(ge=0, le=100)]
+TopP = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -30,7 +46,7 @@ def config_class(cls: type[T]) -> type[T]:
     fail.
     """
     decorated = pydantic_dataclass(
-        cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid", strict=False)
+        cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False)
     )
     return typing.cast("type[T]", decorated)
 
@@ -59,9 +75,10 @@ def build_config(cls: type[T], values: dict[str, Any], overrides: Sequence[str],
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"setting {place!r} is wrong: {first['msg']} (got {first['input']!r:.80}); correct it"
-        ) from error
+        limits = _range_of(cls, first["loc"]) if first["type"] in _OUT_OF_RANGE else ""
+        problem = f"it must be {limits}" if limits else str(first["msg"])
+        given = f"{first['input']!r}"[:200]
+        raise UserError(f"setting {place!r} is wrong: {problem} (got {given})") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -85,6 +102,35 @@ def dump(config: Any) -> dict[str, Any]:
     """The resolved values as plain JSON data."""
     plain: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
     return plain
+
+
+def _range_of(cls: Any, place: Sequence[Any]) -> str:
+    """The range of the number at `place`, in words; "" where it is not a field of a config class."""
+    hint: Any = cls
+    for key in place:
+        section = _section_class(hint)
+        if section is not None:
+            hint = typing.get_type_hints(section, include_extras=True).get(str(key))
+        elif isinstance(key, int):  # an element of a tuple, which may have a range of its own length
+            plain = typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+            hint = next(iter(typing.get_args(plain)), None)
+    bounds = {name: value for part in metadata_of(hint) for name, value in limits_of(part).items()}
+    words = [f"{_LIMITS[name]} {bounds[name]:,}" for name in _LIMITS if name in bounds]
+    return " and ".join(words)
+
+
+def metadata_of(hint: Any) -> list[Any]:
+    """What `Annotated` adds to a type, also inside a union or a tuple."""
+    found = list(getattr(hint, "__metadata__", ()))
+    return found + [each for inner in typing.get_args(hint) for each in metadata_of(inner)]
+
+
+def limits_of(part: Any) -> dict[str, float]:
+    """The limits that a `Field` states."""
+    stated = getattr(part, "metadata", ())
+    return {
+        name: value for each in stated for name in _LIMITS if (value := getattr(each, name, None)) is not None
+    }
 
 
 def _is_text(cls: Any, keys: Sequence[str]) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src_core.errors import UserError
 from src_core.llm import ChatModel, Endpoint, HttpChatModel
 from src_core.scripted import ScriptedModel
+from src_core.server_news import ServerNews
 
 if TYPE_CHECKING:
     from src_core.chat_tokenizer import ChatTokenizer
-
-TOKEN_VARIABLE = "REARAG_TOKEN"
 
 
 def make_tokenizer(folder: str) -> ChatTokenizer | None:
@@ -24,12 +24,21 @@ def make_tokenizer(folder: str) -> ChatTokenizer | None:
     return ChatTokenizer(Path(folder))
 
 
-def make_model(endpoint: Endpoint, *, connections: int, token: str | None) -> ChatModel:
-    """The model behind an endpoint: `scripted:FILE` or an HTTP URL."""
+def make_model(
+    endpoint: Endpoint,
+    *,
+    connections: int,
+    token: str | None,
+    keys: Sequence[str] = ("agent",),
+    news: ServerNews | None = None,
+) -> ChatModel:
+    """The model behind an endpoint: `scripted:FILE` or an HTTP URL. `keys` are the settings of the endpoint,
+    which messages name; `news` gets what its server says.
+    """
     if endpoint.url.startswith("scripted:"):
         return ScriptedModel(
             Path(endpoint.url.removeprefix("scripted:")), tokenizer=make_tokenizer(endpoint.tokenizer)
         )
     if not endpoint.url.startswith(("http://", "https://")):
         raise UserError(f"the model url {endpoint.url!r} must start with http://, https:// or scripted:")
-    return HttpChatModel(endpoint, connections=connections, token=token)
+    return HttpChatModel(endpoint, connections=connections, token=token, keys=keys, news=news)

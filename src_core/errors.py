@@ -9,8 +9,12 @@ never caught.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+
+from src_core.lifetime import end_on_sigterm, was_terminated, watch_owner
 
 from src_core.terminal import one_line, say
 
@@ -21,14 +25,21 @@ class UserError(Exception):
     """
 
 
-class BoundaryError(Exception):
-    """A remote call that failed after all retries. `retryable` is true where the same call might succeed
-    later.
+class ServerGoneError(UserError):
+    """A server that answered before refuses all connections: the run stops, and no further question fails
+    because of it. It is no `BoundaryError`, so that no row records it.
     """
 
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
+
+class BoundaryError(Exception):
+    """A remote call that failed after all retries. `retryable` is true where the same call might succeed
+    later; `status` is the HTTP status of the reply, 0 where none came.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, status: int = 0) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.status = status
 
 
 class ModelError(BoundaryError):
@@ -44,15 +55,21 @@ class RetrieverError(BoundaryError):
 
 
 def run_main(main: Callable[[], int | None]) -> None:
-    """Run an entry point: exit status 0 on success, 2 with one line on a `UserError`, 130 on Ctrl-C; any
-    other error is raised with its traceback.
+    """Run an entry point: exit status 0 on success, 2 with one line on a `UserError`, 130 on Ctrl-C, 143 on
+    SIGTERM or when the process that started it has ended; any other error is raised with its traceback.
+    Characters that the output cannot show are replaced.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        with suppress(OSError):  # a descriptor that was exchanged below it
+            sys.stdout.reconfigure(errors="replace")
+    end_on_sigterm()
+    watch_owner()
     try:
         code = main()
     except UserError as error:
         say(f"error: {one_line(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
-        say("interrupted: finished rows are saved; run the same command again to resume")
-        sys.exit(130)
+        sys.stderr.write("interrupted: finished rows are saved; run the same command again to resume\n")
+        sys.exit(143 if was_terminated() else 130)
     sys.exit(code or 0)

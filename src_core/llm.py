@@ -8,17 +8,23 @@ connection pool serves all questions in flight; `http_json` retries.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from src_core.chat_template import ChatTemplate
-from src_core.config import config_class
+from src_core.config import Positive, Seconds, Seed, Temperature, TopP, config_class
 from src_core.errors import ModelError, UserError
 from src_core.http_json import JsonHttp, RetryPolicy
 from src_core.llm_tokens import LlamaCppTokens, TokenCompletion, TokenSampling, VllmTokens
+from src_core.model_list import choose_model, read_models
 from src_core.protocols.records import Constraint, Message
+from src_core.replies import Reply, read_reply
+from src_core.request_fields import OptionalField, Renames, advice, constraint_fields, shaped
+from src_core.served import Facts, model_facts
+from src_core.server_news import ServerNews
+from src_core.special_text import Defuser
 from src_core.think import split_think
 from src_core.types import Usage
 
@@ -29,19 +35,22 @@ class Sampling:
     (see `derive_seed`).
     """
 
-    max_tokens: int = 1024
-    temperature: float = 1.0
-    top_p: float = 0.85
-    seed: int | None = None
+    max_tokens: Positive = 1024
+    temperature: Temperature = 1.0
+    top_p: TopP = 0.85
+    seed: Seed | None = None
 
 
 @config_class
 class Endpoint:
-    """Where a model is served. With an empty `model` the first model that the server lists is used.
+    """Where a model is served. With an empty `model` the server must list exactly one (an adapter counts as
+    its base model).
 
     `engine` selects the request field of a grammar: `grammar` for `llama.cpp`, `structured_outputs` for
     `vllm`. `api: completions` sends text that the client renders with the chat template of the `tokenizer`
-    folder, for servers without a chat route. A `url` of `scripted:FILE` is the deterministic fake.
+    folder, for servers without a chat route. A `url` of `scripted:FILE` is the deterministic fake. `omit`
+    are request fields that are not sent because the server refuses them (without `stop` the client cuts the
+    reply), `rename` gives fields the name that the server knows (`max_tokens: max_completion_tokens`).
     """
 
     url: str = "http://127.0.0.1:9891/v1"
@@ -49,8 +58,10 @@ class Endpoint:
     engine: Literal["vllm", "llama.cpp"] = "vllm"
     api: Literal["chat", "completions"] = "chat"
     tokenizer: str = ""
-    timeout: float = 360.0
+    timeout: Seconds = 360.0
     retry: RetryPolicy = RetryPolicy()
+    omit: tuple[OptionalField, ...] = ()
+    rename: Renames = ()
 
 
 class Token(NamedTuple):
@@ -96,6 +107,15 @@ class ChatModel(Protocol):
         """The server's name of its model; empty before `ready`."""
         ...
 
+    @property
+    def facts(self) -> Facts:
+        """What the server reports of its model; empty before `ready`."""
+        ...
+
+    def watch(self, on_reply: Callable[[str], None]) -> None:
+        """Call `on_reply` with the model that each reply names."""
+        ...
+
     async def ready(self) -> None:
         """Check that the server is up and serves the model. Raises `ModelError`."""
         ...
@@ -105,13 +125,29 @@ class ChatModel(Protocol):
         ...
 
 
+_REFUSED = (401, 403, 407)
+
+
 class HttpChatModel:
     """OpenAI-compatible `/v1/chat/completions` or `/v1/completions` over one shared session."""
 
-    def __init__(self, endpoint: Endpoint, *, connections: int = 64, token: str | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        connections: int = 64,
+        token: str | None = None,
+        keys: Sequence[str] = ("agent",),
+        news: ServerNews | None = None,
+    ) -> None:
+        """`keys` are the settings of this endpoint, for messages."""
+        self._endpoint = endpoint
         self._engine = endpoint.engine
         self._model = endpoint.model
+        self._keys = keys
+        self._news = news or ServerNews()
         self._template = _template(endpoint)
+        self._defuse = Defuser(endpoint.tokenizer)
         self._http = JsonHttp(
             endpoint.url,
             error=ModelError,
@@ -119,7 +155,10 @@ class HttpChatModel:
             connections=connections,
             timeout=endpoint.timeout,
             retry=endpoint.retry,
+            news=self._news,
         )
+        self._facts: Facts = {}
+        self._on_reply: Callable[[str], None] | None = None
         self._tokens = VllmTokens(self._http) if self._engine == "vllm" else LlamaCppTokens(self._http)
 
     async def chat(
@@ -132,8 +171,9 @@ class HttpChatModel:
         logprobs: bool = False,
     ) -> Completion:
         """See `ChatModel.chat`. If the last message is the assistant's, the model continues it; the reply is
-        the continuation.
+        the continuation. Special tokens inside the messages are sent as text (`special_text`).
         """
+        sent = [{**message, "content": self._defuse(message["content"])} for message in messages]
         body: dict[str, Any] = {
             "model": self._model,
             "max_tokens": sampling.max_tokens,
@@ -144,18 +184,35 @@ class HttpChatModel:
             body["stop"] = list(stop)
         if sampling.seed is not None:
             body["seed"] = sampling.seed
-        body.update(_constraint_fields(constraint, self._engine))
+        body.update(constraint_fields(constraint, self._engine))
         if logprobs:
             body.update({"logprobs": True, "top_logprobs": 1} if self._template is None else {"logprobs": 1})
-        begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
+        begun = sent[-1]["content"] if sent[-1]["role"] == "assistant" else ""
         if self._template is None:
-            body["messages"] = list(messages)
+            route, body["messages"] = "/chat/completions", sent
             if begun and self._engine == "vllm":
                 body.update({"continue_final_message": True, "add_generation_prompt": False})
-            reply = await self._http.request("POST", "/chat/completions", body, expect=dict)
-            return _without_beginning(_completion(reply), begun)
-        body["prompt"] = self._template.render(messages[:-1] if begun else messages) + begun
-        return _completion(await self._http.request("POST", "/completions", body, expect=dict))
+        else:
+            route = "/completions"
+            body["prompt"] = self._template.render(sent[:-1] if begun else sent) + begun
+        return _completed(await self._ask(route, body), begun=begun, stop=stop)
+
+    async def _ask(self, route: str, body: dict[str, Any]) -> Reply:
+        """The reply to a body, whose fields are written as the server wants them. Raises `ModelError`."""
+        endpoint = self._endpoint
+        fields = shaped(body, omit=endpoint.omit, rename=endpoint.rename)
+        try:
+            reply: Reply = await self._http.request("POST", route, fields, expect=object, read=read_reply)
+        except ModelError as error:
+            hint = ""
+            if error.status in (400, 422):
+                hint = advice(str(error), body, keys=self._keys, omit=endpoint.omit, rename=endpoint.rename)
+            if not hint:
+                raise
+            raise ModelError(f"{error}; {hint}", status=error.status) from error
+        if self._on_reply is not None and reply.model:
+            self._on_reply(reply.model)
+        return reply
 
     async def generate_tokens(self, prompt: Sequence[int], *, sampling: TokenSampling) -> TokenCompletion:
         """See `llm_tokens.TokenModel`."""
@@ -170,15 +227,46 @@ class HttpChatModel:
         """The configured model name, or the one that the server listed."""
         return self._model
 
+    @property
+    def facts(self) -> Facts:
+        """See `ChatModel.facts`."""
+        return self._facts
+
+    def watch(self, on_reply: Callable[[str], None]) -> None:
+        """See `ChatModel.watch`."""
+        self._on_reply = on_reply
+
     async def ready(self) -> None:
-        """Request the server's list of models; without a configured name the first one is used."""
-        listed = await self._http.request("GET", "/models", expect=dict, attempts=1)
-        names = [str(row["id"]) for row in listed.get("data", []) if isinstance(row, dict) and "id" in row]
-        if not names:
-            raise ModelError(f"{self._http.url} lists no model")
-        if self._model and self._model not in names:
-            raise ModelError(f"{self._http.url} serves {', '.join(names)}, not {self._model}")
-        self._model = self._model or names[0]
+        """Choose the model by the server's list. A configured name needs no list. Raises `UserError` where
+        none is configured and the list does not decide.
+        """
+        listed = await self._listed()
+        choice = choose_model(
+            read_models(listed), wanted=self._model, url=self._http.url, keys=self._model_keys
+        )
+        self._model = choice.name
+        self._facts = model_facts(listed, choice.name)
+        if choice.note:
+            self._news.note(choice.note)
+
+    @property
+    def _model_keys(self) -> list[str]:
+        return [f"{key}.model" for key in self._keys]
+
+    async def _listed(self) -> Any:
+        """The server's list of models, None where it has none."""
+        try:
+            return await self._http.request("GET", "/models", expect=object, attempts=1)
+        except ModelError as error:
+            has_no_list = error.status == 200 or (400 <= error.status < 500 and not error.retryable)
+            if error.status in _REFUSED or not has_no_list:
+                raise
+            if not self._model:
+                names = " and ".join(self._model_keys)
+                raise UserError(
+                    f"{error}; that server does not list its models, so set {names} to the name of its model"
+                ) from error
+            return None
 
     async def close(self) -> None:
         """Close the session."""
@@ -206,57 +294,31 @@ def _template(endpoint: Endpoint) -> ChatTemplate | None:
     return ChatTemplate(Path(endpoint.tokenizer))
 
 
-def _constraint_fields(constraint: Constraint | None, engine: str) -> dict[str, Any]:
-    """Request fields for a constraint, in the dialect of the engine."""
-    if constraint is None:
-        return {}
-    if constraint.grammar is not None:
-        if engine == "llama.cpp":
-            return {"grammar": constraint.grammar}
-        return {"structured_outputs": {"grammar": constraint.grammar}}
-    return {
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": "step", "strict": True, "schema": constraint.schema},
-        }
-    }
-
-
-def _completion(payload: Any) -> Completion:
-    """Parse an OpenAI chat or completion reply; any other shape is a `ModelError`. Servers with a reasoning
-    parser send the think block in a separate field (`reasoning_content`, in newer servers `reasoning`).
+def _completed(reply: Reply, *, begun: str, stop: Sequence[str]) -> Completion:
+    """The completion in a reply: without the text that it continues (llama.cpp's reply begins with it, vLLM's
+    does not), without its think block, and cut at the first stop string, for servers that do not know or do
+    not get them.
     """
-    try:
-        choice = payload["choices"][0]
-        message = choice["message"] if "message" in choice else {"content": choice["text"]}
-        thinking = split_think(str(message.get("content") or ""))
-        apart = message.get("reasoning_content") or message.get("reasoning") or ""
-        counts = payload.get("usage") or {}
-        usage = Usage(1, int(counts.get("prompt_tokens") or 0), int(counts.get("completion_tokens") or 0))
-        reason = str(choice.get("finish_reason") or "")
-        think = str(apart) or thinking.think
-        return Completion(thinking.text, reason, usage, think=think, tokens=_tokens(choice))
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise ModelError("the reply of the server has no choices[0].message") from error
+    whole = reply.text.removeprefix(begun)
+    thinking = split_think(whole)
+    ends = [at for mark in stop if mark and (at := thinking.text.find(mark)) >= 0]
+    text = thinking.text[: min(ends)] if ends else thinking.text
+    length = len(whole) - len(thinking.text) + len(text)
+    return Completion(
+        text,
+        "stop" if ends else reply.finish_reason,
+        reply.usage,
+        think=reply.think or thinking.think,
+        tokens=_tokens(reply, length if ends else None),
+    )
 
 
-def _without_beginning(reply: Completion, begun: str) -> Completion:
-    """The continuation without the text that it continues: llama.cpp's reply begins with that text, vLLM's
-    does not.
-    """
-    return replace(reply, text=reply.text.removeprefix(begun)) if begun else reply
-
-
-def _tokens(choice: dict[str, Any]) -> tuple[Token, ...]:
-    """The tokens of a reply in the shape of chat (`content`) or of completions (two lists); () where the
-    reply has none.
-    """
-    found = choice.get("logprobs") or {}
-    try:
-        if found.get("content"):
-            pairs = [(row["token"], row["logprob"]) for row in found["content"]]
-        else:
-            pairs = list(zip(found.get("tokens") or (), found.get("token_logprobs") or (), strict=True))
-        return tuple(Token(str(text), float(logprob)) for text, logprob in pairs)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return ()
+def _tokens(reply: Reply, length: int | None) -> tuple[Token, ...]:
+    """The reply's tokens, of its first `length` characters where it was cut."""
+    kept, at = [], 0
+    for text, logprob in reply.tokens:
+        if length is not None and at >= length:
+            break
+        kept.append(Token(text, logprob))
+        at += len(text)
+    return tuple(kept)

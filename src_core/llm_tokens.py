@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from src_core.errors import ModelError
 from src_core.http_json import JsonHttp
+from src_core.replies import read_usage
 from src_core.types import Usage
 
 Body = dict[str, Any]
@@ -86,9 +87,9 @@ class VllmTokens:
             ids = tuple(int(token) for token in choice["token_ids"])
             logprobs = tuple(float(value) for value in choice["logprobs"]["token_logprobs"])
             reason = str(choice.get("finish_reason") or "")
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise ModelError(f"{self._http.url} returned no token ids") from error
-        return _checked(ids, logprobs, reason, _openai_usage(reply), url=self._http.url)
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+            raise ModelError(f"{self._http.url} returned no token ids ({type(error).__name__})") from error
+        return _checked(ids, logprobs, reason, read_usage(reply), url=self._http.url)
 
     async def score(self, model: str, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:
         """See `TokenModel.score_tokens`."""
@@ -98,8 +99,10 @@ class VllmTokens:
         try:
             rows = reply["choices"][0]["prompt_logprobs"][len(prompt) :]
             return [float(row[str(token)]["logprob"]) for row, token in zip(rows, continuation, strict=True)]
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise ModelError(f"{self._http.url} returned no prompt log-probabilities") from error
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+            raise ModelError(
+                f"{self._http.url} returned no prompt log-probabilities ({type(error).__name__})"
+            ) from error
 
 
 class LlamaCppTokens:
@@ -120,7 +123,7 @@ class LlamaCppTokens:
             **({"seed": sampling.seed} if sampling.seed is not None else {}),
         )
         ids, logprobs = self._tokens(reply)
-        usage = Usage(1, int(reply.get("tokens_evaluated") or 0), len(ids))
+        usage = Usage(1, read_usage(reply).prompt_tokens, len(ids))
         if len(logprobs) < len(ids):
             rest = await self.score(model, [*prompt, *ids[: len(logprobs)]], ids[len(logprobs) :])
             logprobs = (*logprobs, *rest)
@@ -151,8 +154,8 @@ class LlamaCppTokens:
             ids = tuple(int(token) for token in reply["tokens"])
             rows = reply.get("completion_probabilities") or ()
             return ids, tuple(float(row["logprob"]) for row in rows)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{self._route} returned no token ids") from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ModelError(f"{self._route} returned no token ids ({type(error).__name__})") from error
 
 
 def _checked(
@@ -161,8 +164,3 @@ def _checked(
     if len(ids) != len(logprobs):
         raise ModelError(f"{url} returned {len(ids)} token ids and {len(logprobs)} log-probabilities")
     return TokenCompletion(ids, logprobs, reason, usage)
-
-
-def _openai_usage(reply: Body) -> Usage:
-    counts = reply.get("usage") or {}
-    return Usage(1, int(counts.get("prompt_tokens") or 0), int(counts.get("completion_tokens") or 0))

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import (
@@ -33,6 +34,27 @@ def count(value: float) -> str:
 def mebibytes(value: float) -> str:
     """Bytes as MiB."""
     return f"{value / 2**20:,.0f} MiB"
+
+
+class Begun(NamedTuple):
+    """When a run began: the time of day, and the monotonic clock, from which its duration is computed (the
+    time of day may be set back).
+    """
+
+    day: float
+    clock: float
+
+    @classmethod
+    def now(cls) -> Begun:
+        """Now, on both clocks."""
+        return cls(time.time(), time.monotonic())
+
+    def facts(self) -> dict[str, str | float]:
+        """`started` (UTC) and `wall_seconds`, for a manifest."""
+        return {
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.day)),
+            "wall_seconds": round(time.monotonic() - self.clock, 2),
+        }
 
 
 class StepProgress:
@@ -93,6 +115,14 @@ class StepProgress:
                 text = f"{self._unit} ({self._rate_text()})"
                 self._bar.update(self._task, completed=done, total=self._total, description=text)
             elif not quiet and (self._is_due() or done == self._total):
+                self._print()
+
+    def note(self, text: str) -> None:
+        """Show `text` after the rate from now on ("": nothing); a new text is printed at once."""
+        with self._lock:
+            new = bool(text) and not self._note
+            self.update(self._done, note=text, quiet=True)
+            if new and not self._bar:
                 self._print()
 
     def stop(self) -> None:

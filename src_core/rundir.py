@@ -6,7 +6,9 @@ happens to a directory that was used before:
 
 - `resume` (the default): resume the run; a run with other settings is refused, and the message names three
 alternatives - `resume_anyway`: resume although settings differ; existing rows are kept - `clean`: delete
-everything but `logs/` and start over - `fail`: refuse
+everything but `logs/` and start over (`src_core.runfolder`) - `fail`: refuse
+
+What the servers report of themselves belongs to the settings (`src_core.served`).
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -27,13 +29,18 @@ from typing import Any, Literal
 import orjson
 import yaml
 
+from src_core.config import read_yaml
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl, write_atomic
+from src_core.runfolder import CONFIG, empty, mark, require_cleanable, require_run
+from src_core.served import Servers
+from src_core.types import RETRIED
 
-CONFIG = "config.yaml"
 MANIFEST = "manifest.json"
 ROWS = "trajectories.jsonl"
 FAILED = "failed.jsonl"
+QUESTION_IDS = "question_ids"
+"""The key of the manifest under which the ids of the run's questions are listed, in their order."""
 OnExisting = Literal["resume", "resume_anyway", "clean", "fail"]
 # Settings that may change between a run and its resumption: they do not change any row.
 _FREE = frozenset({"run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps"})
@@ -63,9 +70,16 @@ def question_of(row: Row) -> str:
 class RunDir:
     """An opened run directory; holds an exclusive lock until `close`."""
 
-    def __init__(self, path: Path, *, config: dict[str, Any], on_existing: OnExisting = "resume") -> None:
-        """Open or create (see above). Raises `UserError` when refused, in use by another process, or when the
-        folder cannot be created.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        config: dict[str, Any],
+        on_existing: OnExisting = "resume",
+        servers: Servers | None = None,
+    ) -> None:
+        """Open or create (see above); `servers` are connected. Raises `UserError` when refused, in use by
+        another process, or when the folder cannot be created.
         """
         self.path = path
         used = was_used(path, config=config, on_existing=on_existing)
@@ -74,8 +88,15 @@ class RunDir:
         except OSError as error:
             raise UserError(f"cannot create {path}: {error.strerror}; choose another runs_dir") from error
         self._lock = _lock(path)
-        if used and on_existing == "clean":
-            _clean(path)
+        try:
+            if used and on_existing == "clean":
+                empty(path)
+            mark(path)
+            if servers is not None:
+                servers.bind(path, ways_out=_ways_out("resume_anyway"), has_rows=self._has_rows())
+        except BaseException:
+            self.close()
+            raise
         (path / "logs").mkdir(exist_ok=True)
         write_atomic(path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
 
@@ -112,6 +133,29 @@ class RunDir:
             rewrite_jsonl(self.rows, _first_of_each(self.rows, retry_statuses=retry_statuses, key=key))
         return kept
 
+    def take_questions(self, present: Mapping[str, Row]) -> list[str]:
+        """Make the rows those of the run's present questions (by id): a row whose question has another group,
+        meta or gold passages by now gets the present one. Returns the texts of questions that have rows but
+        are no longer among them; their rows stay, and `present_only` leaves them out of every score.
+        """
+        gone: list[str] = []
+        changed = False
+        for row in read_jsonl(self.rows) if self.rows.is_file() else ():
+            now = present.get(question_of(row))
+            changed = changed or (now is not None and row["question"] != now)
+            if now is None:
+                gone.append(str(row["question"].get("question", "")))
+        if changed:
+            rows = read_jsonl(self.rows)
+            rewrite_jsonl(self.rows, (orjson.dumps(_with_question(row, present)) for row in rows))
+        manifest = read_json_object(self.path / MANIFEST)
+        if manifest and manifest.get(QUESTION_IDS) != list(present):
+            write_atomic(
+                self.path / MANIFEST,
+                orjson.dumps({**manifest, QUESTION_IDS: list(present)}, option=orjson.OPT_INDENT_2),
+            )
+        return gone
+
     def write_manifest(self, values: dict[str, Any]) -> None:
         """Write `manifest.json` atomically: `values` plus the machine, the code and the package versions of
         the run.
@@ -119,14 +163,45 @@ class RunDir:
         manifest = {**values, "code": code_state(), "packages": package_versions(), "machine": machine()}
         write_atomic(self.path / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
 
+    def _has_rows(self) -> bool:
+        shards = self.path / "shards"
+        return (self.rows.is_file() and self.rows.stat().st_size > 0) or shards.is_dir()
+
     def close(self) -> None:
         """Release the lock."""
         os.close(self._lock)
 
 
+def present_only(rows: Iterable[Row], manifest: Mapping[str, Any]) -> Iterator[Row]:
+    """The rows whose questions the run has now (its manifest lists their ids; older manifests do not, and all
+    rows count).
+    """
+    listed = manifest.get(QUESTION_IDS)
+    ids = frozenset(listed) if isinstance(listed, list) else None
+    return (row for row in rows if ids is None or question_of(row) in ids)
+
+
+def failure_counts(rows: Iterable[Row]) -> Counter[str]:
+    """The distinct errors of rows that a resumed run retries, with the number of rows of each."""
+    return Counter(str(row.get("error") or row["status"]) for row in rows if row["status"] in RETRIED)
+
+
+def read_json_object(path: Path) -> Row:
+    """The JSON object in a file; `{}` where there is none."""
+    try:
+        value = orjson.loads(path.read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def was_used(path: Path, *, config: dict[str, Any], on_existing: OnExisting) -> bool:
     """Whether `path` holds a run already. Raises `UserError` when `on_existing` forbids to use it again."""
     used = (path / CONFIG).is_file()
+    if used:
+        require_run(path)
+    if used and on_existing == "clean":
+        require_cleanable(path)
     if used and on_existing == "fail":
         raise UserError(f"{path} is already used; {_ways_out('resume')}")
     if used and on_existing == "resume":
@@ -179,8 +254,15 @@ def _first_of_each(path: Path, *, retry_statuses: frozenset[str], key: RowKey) -
             yield orjson.dumps(row)
 
 
+def _with_question(row: Row, present: Mapping[str, Row]) -> Row:
+    return {**row, "question": present.get(question_of(row), row["question"])}
+
+
 def _refuse_other_settings(path: Path, config: dict[str, Any]) -> None:
-    before = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8")) or {}
+    try:
+        before = read_yaml(path / CONFIG)
+    except UserError as error:
+        raise UserError(f"{error}; {_ways_out('resume_anyway')}") from error
     if settings_fingerprint(before) == settings_fingerprint(config):
         return
     differing = sorted(
@@ -208,16 +290,3 @@ def _lock(path: Path) -> int:
             f"{path} is in use by another process; wait for it or take another RUN_NAME"
         ) from error
     return handle
-
-
-def _clean(path: Path) -> None:
-    """Empty a run directory except for the lock and the logs (of servers that may be running). The settings
-    are deleted last: after an interrupted clean-up no rows are left without their settings.
-    """
-    for entry in sorted(path.iterdir(), key=lambda entry: entry.name == CONFIG):
-        if entry.name in (".lock", "logs"):
-            continue
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()

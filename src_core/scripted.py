@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from src_core.jsonl import read_jsonl
 from src_core.llm import Completion, Sampling, Token
 from src_core.llm_tokens import TokenCompletion, TokenSampling
 from src_core.protocols.records import Constraint, Message
+from src_core.served import Facts, content_digest
 from src_core.think import split_think
 from src_core.types import Usage
 
@@ -51,6 +52,7 @@ class ScriptedModel:
                     "(list of texts)"
                 )
         self._name = f"scripted:{path.name}"
+        self._facts: Facts = {"model": self._name, "sha256": content_digest(path)}
         self._tokenizer = tokenizer
         self._used = [0] * len(self._rows)
         self.calls: list[list[Message]] = []
@@ -122,6 +124,14 @@ class ScriptedModel:
     def name(self) -> str:
         """The script's file name."""
         return self._name
+
+    @property
+    def facts(self) -> Facts:
+        """The script's name and the digest of its content."""
+        return self._facts
+
+    def watch(self, on_reply: Callable[[str], None]) -> None:
+        """A script names no model in its replies."""
 
     async def ready(self) -> None:
         """A script is always ready."""

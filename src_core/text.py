@@ -41,6 +41,13 @@ def shorten(text: str, max_chars: int) -> str:
     return plain[: max(max_chars - 2, 0)].rsplit(" ", 1)[0] + " …"
 
 
+def whole_text(text: str) -> str:
+    """`text` with each half of a character replaced by U+FFFD: no file, terminal or tokenizer takes one."""
+    return (
+        text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    )
+
+
 class _Done(str):
     """A filled-in slot, which is not split again."""
 

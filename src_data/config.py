@@ -5,11 +5,9 @@ of the original are translated (`original_keys`).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
-
-from src_core.config import build_config, config_class, read_yaml
+from src_core.config import AllOrCount, Positive, Seconds, Seed, build_config, config_class, read_yaml
 from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint, Sampling
 from src_core.rundir import OnExisting
@@ -27,7 +25,7 @@ from src_tasks.readers.sources import OnBadRow, SourceSetting
 class PatientEndpoint(Endpoint):
     """An endpoint of construction, with time-outs for long replies and long runs."""
 
-    timeout: float = 500.0
+    timeout: Seconds = 500.0
     retry: RetryPolicy = RetryPolicy(attempts=8)
 
 
@@ -35,8 +33,8 @@ class PatientEndpoint(Endpoint):
 class ConstructionLimits(Limits):
     """The original's limits of one trajectory (reference rearag.md section 6.1)."""
 
-    t_max: Annotated[int, Field(ge=1)] = 25
-    step_tries: Annotated[int, Field(ge=1)] = 20
+    t_max: Positive = 25
+    step_tries: Positive = 20
 
 
 @config_class
@@ -48,7 +46,7 @@ class ConstructionRuntime(RuntimeConfig):
     retriever_retry: RetryPolicy = RetryPolicy(attempts=8)
     thinks: bool = True
     prompt: PromptSettings = PromptSettings(system="teacher_system+teacher_example")
-    prompt_tokens: int = 14000
+    prompt_tokens: Positive = 14000
     agent_sampling: Sampling = Sampling(max_tokens=2048, temperature=0.99, top_p=0.85, seed=1)
     observe_sampling: Sampling = Sampling(max_tokens=1024, temperature=0.95, top_p=0.9, seed=1)
     limits: ConstructionLimits = ConstructionLimits()
@@ -67,11 +65,11 @@ class BuildConfig:
     input_files: tuple[SourceSetting, ...]
     evaluation_files: tuple[SourceSetting, ...] = ()
     on_bad_row: OnBadRow = OnBadRow.FAIL
-    seed: int = 1
+    seed: Seed = 1
     shuffle: bool = True
-    n_sample: Annotated[int, Field(ge=-1)] = 5
+    n_sample: AllOrCount = 5
     teacher: Literal["llm", "decomposition"] = "llm"
-    n_chains: Annotated[int, Field(ge=1)] = 1
+    n_chains: Positive = 1
     runtime: ConstructionRuntime = ConstructionRuntime()
 
     def mix_config(self) -> MixConfig:

@@ -56,7 +56,7 @@ class RayConfig:
 
     address: str = ""
     actors: Annotated[int, Field(ge=0)] = 0
-    in_flight: Annotated[int, Field(ge=0)] = 0
+    in_flight: Annotated[int, Field(ge=0, le=4096)] = 0
     chains_per_shard: Annotated[int, Field(ge=1)] = 64
     object_store_mb: Annotated[int, Field(ge=80)] = 200
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +19,12 @@ from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump
-from src_core.console import Terminal
-from src_core.errors import BoundaryError, UserError, run_main
-from src_core.jsonl import write_atomic
-from src_core.progress import StepProgress
-from src_core.rundir import RunDir, was_used
-from src_core.terminal import answer
+from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
+from src_core.jsonl import read_jsonl, write_atomic
+from src_core.progress import Begun, StepProgress
+from src_core.rundir import RunDir, failure_counts, was_used
+from src_core.runfolder import run_folder
+from src_core.served import Servers
 from src_core.types import Trajectory
 from src_data.config import BuildConfig, DataConfig, load_data_config
 from src_data.construction.build import open_construction
@@ -37,7 +36,7 @@ from src_data.sampling.mixture import Mixture, mix
 from src_data.teachers import Teacher
 from src_infer.prompts import pinned_digest
 from src_infer.runtime import Runtime, make_protocol
-from src_infer.show import report_console
+from src_infer.show import failure_lines, report_console
 
 CHECK = "--check"
 NO_LLM = "servers: retriever"
@@ -100,7 +99,7 @@ def prepare(config: DataConfig, err: Console | None = None) -> Prepared:
     """All checks that need no server and write no file. Raises `UserError`."""
     config = replace(config, prompts_digest=pinned_digest(config.prompts_digest))
     make_protocol(config.build_conv.runtime)
-    folder = Path(config.runs_dir) / config.run_name
+    folder = run_folder(config.runs_dir, config.run_name)
     was_used(folder, config=dump(config), on_existing=config.on_existing)
     return Prepared(config, mixed_questions(config.build_conv, err), folder)
 
@@ -117,6 +116,9 @@ async def make_chains(
     """Construct the missing trajectories, all in this process (a `Maker`)."""
     build = config.build_conv
     progress = StepProgress(err, unit="chains", total=len(mixture) * build.n_chains)
+    runtime.news.attach(
+        on_note=lambda note: err.print(Text(f"note: {note}"), soft_wrap=True), on_wait=progress.note
+    )
     failed = 0
 
     def on_row(row: Trajectory | None) -> None:
@@ -137,6 +139,8 @@ async def make_chains(
             in_flight=build.runtime.in_flight,
             on_row=on_row,
         )
+    except ServerGoneError as error:
+        raise UserError(f"{error}, with run_name={config.run_name}") from error
     finally:
         progress.stop()
     return Construction(failed, {})
@@ -146,10 +150,11 @@ async def run(prepared: Prepared, err: Console, out: Console, *, maker: Maker = 
     """One run from question sets to conversations."""
     config, mixture, folder = prepared
     async with AsyncExitStack() as stack:
-        teacher, runtime = await _opened(config.build_conv, stack)
-        rundir = RunDir(folder, config=dump(config), on_existing=config.on_existing)
+        servers = Servers(strict=config.on_existing != "resume_anyway")
+        teacher, runtime = await _opened(config.build_conv, stack, servers)
+        rundir = RunDir(folder, config=dump(config), on_existing=config.on_existing, servers=servers)
         try:
-            begun = time.time()
+            begun = Begun.now()
             write_atomic(rundir.path / "mixture.json", mixture.report.json())
             merge_shards(rundir)  # from an interrupted Ray job (`ray_job`)
             construction = await maker(config, mixture, rundir, teacher=teacher, runtime=runtime, err=err)
@@ -159,11 +164,14 @@ async def run(prepared: Prepared, err: Console, out: Console, *, maker: Maker = 
                 export=config.export,
                 protocol=runtime.policy.protocol,
             )
-            summary = _manifest(config, done.filter_report, teacher=teacher, runtime=runtime, begun=begun)
-            rundir.write_manifest({**summary, **construction.how})
+            summary = _manifest(config, done.filter_report, teacher=teacher, runtime=runtime, servers=servers)
+            rundir.write_manifest({**summary, **begun.facts(), **construction.how})
+            failures = failure_counts(read_jsonl(rundir.rows)) if construction.failed else {}
         finally:
             rundir.close()
     print_finished(done, out)
+    for line in failure_lines(failures):
+        out.print(line, soft_wrap=True)
     return int(construction.failed > 0)
 
 
@@ -182,10 +190,10 @@ def mixed_questions(config: BuildConfig, err: Console | None = None) -> Mixture:
     return replace(mixture, lines=mixture.lines[: config.n_sample])
 
 
-async def _opened(config: BuildConfig, stack: AsyncExitStack) -> tuple[Teacher, Runtime]:
+async def _opened(config: BuildConfig, stack: AsyncExitStack, servers: Servers) -> tuple[Teacher, Runtime]:
     """Teacher and runtime. A server that does not answer is a `UserError` that names the start command."""
     try:
-        return await stack.enter_async_context(open_construction(config))
+        return await stack.enter_async_context(open_construction(config, servers=servers))
     except BoundaryError as error:
         raise UserError(
             f"a server does not answer: {error}; run 'bash deploy/status.sh' to see which servers run; start "
@@ -194,16 +202,15 @@ async def _opened(config: BuildConfig, stack: AsyncExitStack) -> tuple[Teacher, 
 
 
 def _manifest(
-    config: DataConfig, filter_report: FilterReport, *, teacher: Teacher, runtime: Runtime, begun: float
+    config: DataConfig, filter_report: FilterReport, *, teacher: Teacher, runtime: Runtime, servers: Servers
 ) -> dict[str, Any]:
     return {
         "config": dump(config),
         "index": runtime.identity,
         "teacher": teacher.name,
-        "models": runtime.model_names(),
+        "models": servers.model_names(),
+        "servers": servers.records,
         "yield": filter_report.as_dict(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun)),
-        "wall_seconds": round(time.time() - begun, 2),
     }
 
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.text import Text
 
-from src_core.config import config_class, load_config
+from src_core.config import Seed, config_class, load_config
 from src_core.errors import UserError, run_main
 from src_core.terminal import plain
 from src_data.filters.filter_report import source_of, teacher_of
@@ -40,7 +40,7 @@ class ViewConfig:
     source: str = ""
     teacher: str = ""
     n: Annotated[int, Field(ge=0)] = 0
-    seed: int = 0
+    seed: Seed = 0
     html: str = ""
     title: str = ""
 

@@ -8,41 +8,46 @@ the stream waits for `http.disconnect` beside its events, and its end cancels th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from src_core.html_page import PARTS
+from src_core.http_app import JSON, GuardedApp, Message, Receive, Reply, Send, refusal
+from src_core.http_guard import Guard
 from src_core.http_server import RequestError
 from src_demo.config import DemoConfig
-from src_demo.guards import HEADERS, Asked, Guard, asked
+from src_demo.headers import HEADERS
 from src_demo.runs import QUIET, Run, Runs
 from src_demo.servers import ServerWatch
 from src_demo.wire import Event, run_request
 from src_infer.methods import load_method, method_names
 from src_tasks.readers.sources import read_questions
 
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-JSON = "application/json"
-BODY_SECONDS = 10.0
 QUIET_SECONDS = 15.0
 EXAMPLES = 5
 _PAGE = Path(__file__).resolve().parent / "page"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-class Reply(NamedTuple):
-    """A whole response."""
+def guarded_app(config: DemoConfig, *, token: str | None) -> GuardedApp:
+    """The page behind the rules of all our servers."""
 
-    status: int
-    body: bytes
-    content_type: str = JSON
+    def is_api(path: str) -> bool:
+        return path.startswith("/api/")
+
+    guard = Guard(config.host, config.serving.hosts, token=token, needs_token=is_api, only_json=True)
+    return GuardedApp(
+        DemoApp(config, token=token),
+        guard=guard,
+        options=config.serving,
+        max_body_bytes=config.serving.max_body_bytes,
+        health=lambda: b'{"status":"healthy"}',
+        headers=HEADERS,
+        whole=False,
+    )
 
 
 class DemoApp:
@@ -50,7 +55,6 @@ class DemoApp:
 
     def __init__(self, config: DemoConfig, *, token: str | None) -> None:
         self._config = config
-        self._guard = Guard(config, token=token)
         self._watch = ServerWatch(config, token=token)
         self._runs = Runs(config, watch=self._watch, token=token)
         self._page = page_files()
@@ -61,33 +65,29 @@ class DemoApp:
         }
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
-        request = asked(scope["method"], scope["path"], scope["headers"])
+        """Answer one request (ASGI) whose body is complete."""
+        method, path = scope["method"], scope["path"]
+        body = (await receive())["body"]
         try:
-            self._guard.check(request)
-            if (request.method, request.path) == ("POST", "/api/runs"):
-                body = await read_body(receive, limit=self._config.serving.max_body_bytes)
+            if (method, path) == ("POST", "/api/runs"):
                 await self._stream(self._runs.start(run_request(body, self._config)), receive, send)
                 return
-            reply = await self._reply(request, receive)
+            reply = await self._reply(method, path)
         except RequestError as error:
-            reply = Reply(error.status, orjson.dumps({"error": error.error, "detail": error.detail}))
+            reply = refusal(error)
         await _start(send, reply.status, reply.content_type, length=len(reply.body))
         await send({"type": "http.response.body", "body": reply.body})
 
-    async def _reply(self, request: Asked, receive: Receive) -> Reply:
+    async def _reply(self, method: str, path: str) -> Reply:
         """Everything but a run."""
-        match request.method, request.path.split("/")[1:]:
-            case "GET", ["health"]:
-                return Reply(200, b'{"status":"healthy"}')
+        match method, path.split("/")[1:]:
             case "GET", ["api", "status"]:
                 return Reply(200, orjson.dumps(await self._status()))
             case "POST", ["api", "runs", run_id, "stop"]:
-                await read_body(receive, limit=self._config.serving.max_body_bytes)
                 self._runs.stop(run_id)
                 return Reply(200, b'{"stopped":true}')
-            case "GET", _ if request.path in self._page:
-                return self._page[request.path]
+            case "GET", _ if path in self._page:
+                return self._page[path]
         raise RequestError(404, "not found", "there is no such page here; open /")
 
     async def _status(self) -> dict[str, Any]:
@@ -137,24 +137,6 @@ async def _start(send: Send, status: int, content_type: str, *, length: int | No
         headers["content-length"] = str(length)
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": encoded})
-
-
-async def read_body(receive: Receive, *, limit: int) -> bytes:
-    """The whole body. Raises `RequestError` for one that is longer than `limit`, or slower than 10 s."""
-    body = b""
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while True:
-                message = await receive()
-                piece: bytes = message.get("body", b"")
-                body += piece
-                if len(body) > limit:
-                    detail = f"the request has more than {limit} bytes; shorten the question"
-                    raise RequestError(413, "body too large", detail)
-                if not message.get("more_body"):
-                    return body
-    except TimeoutError as error:
-        raise RequestError(408, "timeout", "the request came too slowly; try again") from error
 
 
 def page_files() -> dict[str, Reply]:

@@ -6,18 +6,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from src_core.config import config_class
+from src_core.config import Port, config_class
+from src_core.http_server import HttpOptions
 from src_infer.config import InferConfig
 
 
 @config_class
-class Serving:
-    """Bounds of what visitors may ask for.
+class Serving(HttpOptions):
+    """Bounds of what visitors may ask for (see `HttpOptions` for those of all our servers).
 
     `max_runs` questions are answered at once, each for at most `run_seconds`. A visitor may choose up to
-    `max_top_k` passages and `max_steps` steps. `hosts` are further names under which the page is opened, with
-    a proxy in front of it for instance. `start_with` is the one command that starts every server of the
-    profile; empty: each has its own script under `deploy/`.
+    `max_top_k` passages and `max_steps` steps. `start_with` is the one command that starts every server of
+    the profile; empty: each has its own script under `deploy/`.
     """
 
     max_runs: Annotated[int, Field(ge=1)] = 4
@@ -27,7 +27,6 @@ class Serving:
     max_steps: Annotated[int, Field(ge=1)] = 30
     run_seconds: Annotated[float, Field(gt=0)] = 900.0
     probe_seconds: Annotated[float, Field(gt=0)] = 3.0
-    hosts: tuple[str, ...] = ()
     start_with: str = ""
 
 
@@ -38,5 +37,5 @@ class DemoConfig(InferConfig):
     """
 
     host: str = "127.0.0.1"
-    port: int = 9895
+    port: Port = 9895
     serving: Serving = Serving()

@@ -10,18 +10,16 @@ the servers behind the page must.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 
-import uvicorn
-
+from src_core.access_token import read_token
 from src_core.config import load_config
-from src_core.endpoints import TOKEN_VARIABLE, make_model
+from src_core.endpoints import make_model
 from src_core.errors import UserError, run_main
-from src_core.http_server import bind, start_listening
-from src_core.terminal import log_to_stderr
-from src_demo.app import DemoApp
+from src_core.http_server import bind, require_token, start_listening
+from src_core.http_serving import serve_app
+from src_demo.app import guarded_app
 from src_demo.config import DemoConfig
 from src_infer.methods import load_method
 from src_infer.runtime import make_protocol, make_retriever
@@ -29,32 +27,25 @@ from src_infer.runtime import make_protocol, make_retriever
 LOG = logging.getLogger("src_demo")
 CHECK = "--check"
 GRACE_SECONDS = 2
-MAX_CONNECTIONS = 256
 
 
 def serve(config: DemoConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises `UserError` before listening when the port is not free."""
     listener = bind(config.host, config.port)
-    token = os.environ.get(TOKEN_VARIABLE) or None
-    settings = uvicorn.Config(
-        DemoApp(config, token=token),
-        host=config.host,
-        port=config.port,
-        access_log=False,
-        lifespan="off",
-        ws="none",
-        log_config=None,
-        server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    app = guarded_app(config, token=read_token())
     start_listening(listener, config.port)
     LOG.info("the page is at http://%s:%d", config.host, config.port)
-    uvicorn.Server(settings).run(sockets=[listener])
+    serve_app(app, listener, config.serving, grace_seconds=GRACE_SECONDS).run()
 
 
 def check(config: DemoConfig) -> None:
     """All that can be refused without a server. Raises `UserError`."""
+    require_token(
+        config.host,
+        read_token(),
+        allow=config.serving.allow_without_token,
+        setting="serving.allow_without_token=true",
+    )
     load_method(config.method, config.method_settings)
     make_protocol(config)
     for endpoint in (config.agent, config.reader):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from src_core.endpoints import make_model
-from src_core.errors import BoundaryError
+from src_core.errors import BoundaryError, UserError
 from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint
 from src_demo.config import DemoConfig
@@ -18,9 +18,8 @@ from src_infer.runtime import make_retriever, retriever_identity
 LLM_SCRIPT = "bash deploy/deploy.sh"
 RAG_SCRIPT = "bash deploy/deploy_rag_engine.sh"
 FRESH_SECONDS = 1.0
-_ONCE = RetryPolicy(attempts=1)
+_ONCE = RetryPolicy(attempts=1, longest_server_wait=0)
 _STATUS = re.compile(r": HTTP (\d{3}):")
-_OTHER_MODEL = re.compile(r" serves .*, not ")
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 
 
@@ -77,9 +76,14 @@ class ServerWatch:
 
     async def _model(self, name: str, endpoint: Endpoint, script: str) -> ServerState:
         patient = replace(endpoint, timeout=self._config.serving.probe_seconds, retry=_ONCE)
-        model = make_model(patient, connections=1, token=self._token)
+        keys = [role for role in ("agent", "reader") if getattr(self._config, role) == endpoint]
+        model = make_model(patient, connections=1, token=self._token, keys=keys)
         try:
             await model.ready()
+        except UserError as error:  # a sentence for the person who configures the page
+            return self._state(
+                name, endpoint.url, script, problem=without_secrets(f"the {name}: {error}", self._token)
+            )
         except BoundaryError as error:
             return self._state(name, endpoint.url, script, error=error)
         finally:
@@ -101,10 +105,18 @@ class ServerWatch:
         return self._state("retriever", where, RAG_SCRIPT, serves=serves)
 
     def _state(
-        self, name: str, url: str, script: str, *, serves: str = "", error: Exception | None = None
+        self,
+        name: str,
+        url: str,
+        script: str,
+        *,
+        serves: str = "",
+        problem: str = "",
+        error: Exception | None = None,
     ) -> ServerState:
         start = self._config.serving.start_with or script
-        problem = _problem(f"the {name}{_on_port(url)}", str(error), start=start) if error else ""
+        if error:
+            problem = _problem(f"the {name}{_on_port(url)}", str(error), start=start)
         return ServerState(name, address_of(url), serves, problem, start)
 
 
@@ -117,10 +129,6 @@ def _problem(who: str, error: str, *, start: str) -> str:
         return f"{who} is not ready yet; wait until its model is loaded ('bash deploy/status.sh' shows it)"
     if status:
         return f"{who} answers with HTTP {status}; look into its log under logs/"
-    if _OTHER_MODEL.search(error):
-        return (
-            f"{who} serves another model than this page was started for; 'bash deploy/stop.sh', then: {start}"
-        )
     return f"{who} does not answer; '{start}' starts it"
 
 

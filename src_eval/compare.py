@@ -58,6 +58,7 @@ class Line:
     cells: dict[str, Cell]
     invalid_rate: float
     without_gold: int = 0
+    left_out: int = 0
     published: list[Published] = field(default_factory=list)
 
 
@@ -94,6 +95,7 @@ def build_table(
                 cells=cells,
                 invalid_rate=entry.scored.run.invalid_rate,
                 without_gold=entry.scored.run.without_gold,
+                left_out=entry.scored.run.left_out,
                 published=published(expected, dataset=entry.dataset, method=entry.method),
             )
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated
 
 from pydantic import Field
 
-from src_core.config import config_class
+from src_core.config import AllOrCount, config_class
 from src_core.errors import UserError
 from src_tasks.judge import JudgeConfig, Rubric
 
@@ -30,8 +31,8 @@ class MethodSpec:
 
     @property
     def name(self) -> str:
-        """The name of the line."""
-        return self.label or self.method
+        """The name of the line: the label, or the method (of a file, its name)."""
+        return self.label or PurePath(self.method).stem
 
 
 @config_class
@@ -40,7 +41,7 @@ class DatasetSpec:
 
     name: str
     path: str
-    n: int = -1
+    n: AllOrCount = -1
 
 
 @config_class

@@ -27,13 +27,15 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
+from src_core.access_token import read_token
 from src_core.config import load_config
-from src_core.console import Terminal
-from src_core.endpoints import TOKEN_VARIABLE, make_model
-from src_core.errors import BoundaryError, ModelError, UserError, run_main
+from src_core.endpoints import make_model
+from src_core.errors import BoundaryError, ModelError, ServerGoneError, UserError, run_main
 from src_core.jsonl import JsonlWriter, read_jsonl, rewrite_jsonl, write_atomic
+from src_core.open_files import allow_connections
 from src_core.progress import StepProgress
-from src_core.rundir import ROWS
+from src_core.rundir import ROWS, present_only
+from src_core.server_news import ServerNews
 from src_core.types import NO_USAGE, Usage, to_json
 from src_eval.config import JudgeConfig
 from src_eval.records import QuestionScore
@@ -113,8 +115,14 @@ def judge_folders(config: JudgeConfig, folders: list[Path], *, out: Console, err
 async def _judge_folders(
     config: JudgeConfig, folders: list[Path], *, out: Console, err: Console
 ) -> list[Judged]:
+    allow_connections(config.in_flight, in_flight=config.in_flight)
+    news = ServerNews()
     model = make_model(
-        config.endpoint, connections=config.in_flight, token=os.environ.get(TOKEN_VARIABLE) or None
+        config.endpoint,
+        connections=config.in_flight,
+        token=read_token(),
+        keys=["endpoint"],
+        news=news,
     )
     results = []
     try:
@@ -125,7 +133,8 @@ async def _judge_folders(
         judge = Judge(model, rubric=config.rubric, sampling=config.sampling)
         with _store(Path(config.cache)) as store:
             for folder in folders:
-                results.append(await judge_run(folder, judge, store, in_flight=config.in_flight, err=err))
+                judged = await judge_run(folder, judge, store, in_flight=config.in_flight, err=err, news=news)
+                results.append(judged)
                 out.print(Text(_line(results[-1])), soft_wrap=True)
     finally:
         await model.close()
@@ -142,10 +151,16 @@ def _store(path: Path) -> Iterator[VerdictStore]:
 
 
 async def judge_run(
-    folder: Path, judge: Judge, store: VerdictStore, *, in_flight: int, err: Console
+    folder: Path,
+    judge: Judge,
+    store: VerdictStore,
+    *,
+    in_flight: int,
+    err: Console,
+    news: ServerNews | None = None,
 ) -> Judged:
     """Judge one run; write its verdicts and its report, and rewrite its scores."""
-    rows = list(read_answers(folder / ROWS))
+    rows = list(present_only(read_answers(folder / ROWS), read_manifest(folder)))
     cases = [_case(row) for row in rows]
     todo = {
         judge.key(case): case
@@ -153,6 +168,10 @@ async def judge_run(
         if _free_outcome(case) is None and store.get(judge.key(case)) is None
     }
     with StepProgress(err, unit=f"verdicts on {folder.name}", total=len(todo)) as progress:
+        if news:
+            news.attach(
+                on_note=lambda note: err.print(Text(f"note: {note}"), soft_wrap=True), on_wait=progress.note
+            )
         error = await _ask_all(todo, judge, store, in_flight=in_flight, progress=progress)
     outcomes: Counter[str] = Counter()
     usage, lines = NO_USAGE, []
@@ -178,7 +197,7 @@ async def _ask_all(
     todo: dict[str, Case], judge: Judge, store: VerdictStore, *, in_flight: int, progress: StepProgress
 ) -> str:
     """Request all verdicts, at most `in_flight` at once. Returns the last failure, "" for none. After 2 x
-    `in_flight` failures in a row the judge counts as down, and the rest is left for the next run.
+    `in_flight` failures in a row, or when the judge died, the rest is left for the next run.
     """
     pending = iter(todo.items())
     failures, error = 0, ""
@@ -191,6 +210,8 @@ async def _ask_all(
             try:
                 store.add(key, await judge.ask(case))
                 failures = 0
+            except ServerGoneError as failed:
+                failures, error = 2 * in_flight, str(failed)
             except ModelError as failed:
                 failures += 1
                 error = str(failed)

@@ -46,9 +46,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class RunScore:
-    """A run; `without_gold` of its `questions` have no golds and no answer metrics. `metrics` over all
-    questions; `by` maps a breakdown (`source`, `group`, `hops`) to its groups' metrics; `outcomes` counts
-    statuses; `invalid_rate` is malformed replies over all replies, in [0, 1].
+    """A run; `without_gold` of its `questions` have no golds and no answer metrics; `left_out` rows are of
+    questions that the run no longer has. `metrics` over all questions; `by` maps a breakdown (`source`,
+    `group`, `hops`) to its groups' metrics; `outcomes` counts statuses; `invalid_rate` is malformed replies
+    over all replies, in [0, 1].
     """
 
     run: str
@@ -61,4 +62,5 @@ class RunScore:
     outcomes: dict[str, int]
     invalid_rate: float
     without_gold: int = 0
+    left_out: int = 0
     manifest: dict[str, Any] = field(default_factory=dict)

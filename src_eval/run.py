@@ -13,10 +13,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import orjson
 import yaml
 from rich.console import Console
 from rich.text import Text
@@ -25,24 +28,26 @@ from src_core.config import dump, load_config
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.jsonl import read_jsonl, write_atomic
-from src_core.rundir import MANIFEST, ROWS
-from src_core.terminal import answer
-from src_core.types import Status
+from src_core.lifetime import INTERRUPTED, owned_environment, run_child
+from src_core.rundir import MANIFEST, QUESTION_IDS, ROWS, failure_counts, question_of
+from src_core.runfolder import run_folder
+from src_core.text import shorten
+from src_core.types import RETRIED, Question, to_json
 from src_eval.compare import Entry, build_table
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_eval.expected import load_expected
 from src_eval.judge_run import judge_folders
-from src_eval.scoring import score_run
+from src_eval.scoring import read_manifest, score_run
 from src_eval.tables import FORMATS, notes_of, terminal
 from src_tasks.readers.publishers import missing_file
 from src_tasks.readers.sources import read_questions
 
 CHECK = "--check"
+SERVERS = "--servers"
+"""The flag of `src_infer.run` that only compares the servers with those that made the run."""
 EMBEDDED = ("cpu", "small")
 """The profiles whose servers scripts/evaluate.sh starts, with an index of `corpus`."""
-_INTERRUPTED = 130
 _REFUSED = 2
-_RETRIED = frozenset(status.value for status in Status if status.retryable)
 
 
 class Job(NamedTuple):
@@ -64,8 +69,7 @@ def main() -> int:
     load_expected(config.expected)
     require_files(config)
     jobs = plan(config)
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as checks:  # each check is a process of its own
-        list(checks.map(_check, (job for job in jobs if is_wanted(config, job))))
+    _check_all([job for job in jobs if is_wanted(config, job)], CHECK)
     if CHECK in sys.argv:
         answer(f"{config.corpus}\n{config.index_dir}")
         return 0
@@ -93,7 +97,11 @@ def plan(config: EvalConfig) -> list[Job]:
     jobs = []
     for dataset in config.datasets:
         for line in config.lines:
-            folder = Path(config.runs_dir) / f"eval-{config.name}-{dataset.name}-{line.name}"
+            folder = run_folder(
+                config.runs_dir,
+                f"eval-{config.name}-{dataset.name}-{line.name}",
+                setting="the run of name, data set and label",
+            )
             settings = [
                 f"questions={dataset.path}",
                 f"n_questions={config.questions_of(dataset)}",
@@ -113,7 +121,7 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
     """Run the missing runs, score and judge them, and print and write the table. Returns 1 when a run or a
     question failed.
     """
-    home = Path(config.runs_dir) / f"eval-{config.name}"
+    home = run_folder(config.runs_dir, f"eval-{config.name}", setting="the folder of name")
     (home / "logs").mkdir(parents=True, exist_ok=True)
     write_atomic(
         home / "config.yaml", yaml.safe_dump(dump(config), sort_keys=False, allow_unicode=True).encode()
@@ -122,9 +130,13 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
     wanted = [job for job in jobs if is_wanted(config, job)]
     for name in dict.fromkeys(job.line.name for job in jobs if not is_wanted(config, job)):
         err.print(Text(f"not run with PROFILE={config.profile}: {name}"))
+    questions = {job.dataset: _wanted(config, job.dataset) for job in wanted}
+    finished = [job for job in wanted if is_finished(job, wanted=questions[job.dataset])]
+    if len(finished) < len(wanted):  # what is added was made by the same servers
+        _check_all(finished, SERVERS)
     for number, job in enumerate(wanted, start=1):
         title = f"[{number}/{len(wanted)}] {job.dataset.name}, {job.line.name}"
-        if is_finished(job, wanted=_wanted(config, job.dataset)):
+        if job in finished:
             err.print(Text(f"{title}: done before"))
             continue
         err.print(Text(title))
@@ -153,41 +165,61 @@ def is_wanted(config: EvalConfig, job: Job) -> bool:
     return job.line.profile == (config.profile if own else "")
 
 
-def is_finished(job: Job, *, wanted: int) -> bool:
-    """Whether a run has ended with at least `wanted` rows, none of which is to be retried."""
+def is_finished(job: Job, *, wanted: Sequence[Question]) -> bool:
+    """Whether a run has ended with a row for each of these questions as they are now, none of which is to be
+    retried.
+    """
     if not (job.folder / MANIFEST).is_file() or not (job.folder / ROWS).is_file():
         return False
-    statuses = [row["status"] for row in read_jsonl(job.folder / ROWS, torn_tail_ok=True)]
-    return len(statuses) >= wanted and not _RETRIED.intersection(statuses)
+    ids = [question.id for question in wanted]
+    if read_manifest(job.folder).get(QUESTION_IDS, ids) != ids:
+        return False
+    open_ones = {question.id: orjson.loads(to_json(question)) for question in wanted}
+    for row in read_jsonl(job.folder / ROWS, torn_tail_ok=True):
+        if row["status"] not in RETRIED and open_ones.get(question_of(row)) == row["question"]:
+            del open_ones[question_of(row)]
+    return not open_ones
 
 
-def _wanted(config: EvalConfig, dataset: DatasetSpec) -> int:
-    """The number of distinct questions that a run of this data set answers."""
-    return len(read_questions(dataset.path, limit=config.questions_of(dataset)))
+def _wanted(config: EvalConfig, dataset: DatasetSpec) -> list[Question]:
+    """The distinct questions that a run of this data set answers."""
+    return read_questions(dataset.path, limit=config.questions_of(dataset))
 
 
-def _check(job: Job) -> None:
-    """Run the check of one run, before anything is started. Raises `UserError` with its message."""
-    done = subprocess.run([*job.command, CHECK], capture_output=True, text=True)
+def _check(job: Job, flag: str = CHECK) -> None:
+    """Run a check of one run. Raises `UserError` with its message."""
+    done = subprocess.run(
+        [*job.command, flag], capture_output=True, text=True, errors="replace", env=owned_environment()
+    )
     if done.returncode:
         message = done.stderr.strip().splitlines() or ["it printed no message"]
         raise UserError(f"{job.dataset.name}, {job.line.name}: {message[-1].removeprefix('error: ')}")
 
 
+def _check_all(jobs: Sequence[Job], flag: str) -> None:
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as checks:  # each check is a process of its own
+        list(checks.map(partial(_check, flag=flag), jobs))
+
+
 def _run(job: Job, log: Path) -> str:
     """Run one run. Returns its problem, "" for none. Its table goes to `log`, its progress to stderr."""
     with log.open("ab") as output:
-        done = subprocess.run(job.command, stdout=output)
-    if done.returncode == _INTERRUPTED:
+        status = run_child(job.command, stdout=output)
+    if status in INTERRUPTED:
         raise KeyboardInterrupt
-    if done.returncode == 0:
+    if status == 0:
         return ""
-    if done.returncode == 1 and (job.folder / MANIFEST).is_file():
-        return "some questions failed; run the same command again to try them once more"
-    outcome = (
-        "it was refused (see above)" if done.returncode == _REFUSED else f"it ended with {done.returncode}"
-    )
+    if status == 1 and (job.folder / MANIFEST).is_file():
+        return f"{_failures(job)}; run the same command again to try them once more"
+    outcome = "it was refused (see above)" if status == _REFUSED else f"it ended with {status}"
     return f"{outcome}; its output is in {log}"
+
+
+def _failures(job: Job) -> str:
+    """How many questions of a run failed, and the first errors."""
+    failures = failure_counts(read_jsonl(job.folder / ROWS, torn_tail_ok=True))
+    first = "; ".join(f"{count} x {shorten(error, 200)}" for error, count in list(failures.items())[:3])
+    return f"{failures.total()} questions failed ({first})"
 
 
 def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> None:

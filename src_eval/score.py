@@ -34,6 +34,9 @@ def main() -> None:
         if run.without_gold:
             note = f"{run.without_gold} of {run.questions} questions of {run.run} have no gold answer"
             wide.print(Text(f"{note} and are in no answer metric"))
+        if run.left_out:
+            note = f"{run.left_out} rows of {run.run} are of questions that the run no longer has"
+            wide.print(Text(f"{note} and are left out"))
 
 
 def runs_table(runs: list[RunScore]) -> Table:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from src_core.errors import UserError
 from src_core.jsonl import read_jsonl, rewrite_jsonl, write_atomic
-from src_core.rundir import MANIFEST, ROWS
+from src_core.rundir import MANIFEST, QUESTION_IDS, ROWS, present_only
 from src_eval.records import SCORE_ROWS, SCORE_TOTALS, Estimate, QuestionScore, RunScore
 from src_eval.stats import bootstrap
 from src_tasks.metrics import chinese_scores
@@ -51,10 +52,21 @@ def score_run(folder: Path) -> Scored:
     """
     manifest = read_manifest(folder)
     verdicts = _verdicts(folder / VERDICTS)
-    rows = list(_scores(folder / ROWS, verdicts=verdicts, fallback=dataset_name(manifest)))
+    total = 0
+
+    def counted() -> Iterator[Row]:
+        nonlocal total
+        for row in read_answers(folder / ROWS):
+            total += 1
+            yield row
+
+    present = present_only(counted(), manifest)
+    fallback = dataset_name(manifest)
+    rows = [score_row(row, verdicts=verdicts, fallback=fallback) for row in present]
     if not rows:
         raise UserError(f"{folder / ROWS} has no rows to score; run the same command again to answer some")
-    scored = Scored(_run_score(folder.name, rows, manifest), rows)
+    run = replace(_run_score(folder.name, rows, manifest), left_out=total - len(rows))
+    scored = Scored(run, rows)
     rewrite_jsonl(folder / SCORE_ROWS, map(orjson.dumps, rows))
     write_atomic(folder / SCORE_TOTALS, orjson.dumps(scored.run, option=orjson.OPT_INDENT_2))
     return scored
@@ -105,11 +117,6 @@ def _verdicts(path: Path) -> dict[tuple[str, str], float]:
         return {}
     rows = read_jsonl(path, torn_tail_ok=True)
     return {(row["id"], row["prediction"]): row["score"] for row in rows if row["score"] is not None}
-
-
-def _scores(path: Path, *, verdicts: Verdicts, fallback: str) -> Iterator[QuestionScore]:
-    for row in read_answers(path):
-        yield score_row(row, verdicts=verdicts, fallback=fallback)
 
 
 def score_row(row: Row, *, verdicts: Verdicts, fallback: str = "") -> QuestionScore:
@@ -188,7 +195,7 @@ def _run_score(name: str, rows: list[QuestionScore], manifest: Row) -> RunScore:
         by=by,
         outcomes=dict(Counter(row.status for row in rows)),
         invalid_rate=sum(row.metrics["parse_failures"] for row in rows) / max(replies, 1),
-        manifest=manifest,
+        manifest={key: value for key, value in manifest.items() if key != QUESTION_IDS},
     )
 
 

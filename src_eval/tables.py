@@ -87,6 +87,11 @@ def notes_of(table: Table) -> list[str]:
         for line in table.lines
         if line.without_gold
     ]
+    notes += [
+        f"{line.dataset}, {line.name}: {line.left_out} rows are left out (the run has no such questions now)."
+        for line in table.lines
+        if line.left_out
+    ]
     return notes
 
 

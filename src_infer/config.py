@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from src_core.config import config_class
+from src_core.config import AllOrCount, InFlight, Positive, config_class
 from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint, Sampling
 from src_core.protocols.records import Constrain, PromptStyle
@@ -66,12 +66,12 @@ class RuntimeConfig:
     final_sampling: Sampling = Sampling(max_tokens=64, temperature=0.8, top_p=0.7)
     deterministic: bool = False
     limits: Limits = Limits()
-    prompt_tokens: int = 7166
-    top_k: Annotated[int, Field(ge=1)] = 3
+    prompt_tokens: Positive = 7166
+    top_k: Positive = 3
     observation_mode: ObservationMode = ObservationMode.READER
-    max_passage_chars: int = 2000
+    max_passage_chars: Positive = 2000
     answer_from: Literal["reader", "finish"] = "reader"
-    in_flight: Annotated[int, Field(ge=1)] = 64
+    in_flight: InFlight = 64
     trained: str = ""
 
     def sampling(self, which: str) -> Sampling:
@@ -91,7 +91,7 @@ class InferConfig(RuntimeConfig):
     method: str = "rearag"
     method_settings: dict[str, Any] = Field(default_factory=dict)
     questions: str = "data/sample_world/questions.jsonl"
-    n_questions: int = -1
+    n_questions: AllOrCount = -1
     question: str = ""
     run_name: str = "infer"
     runs_dir: str = "runs"

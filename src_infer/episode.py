@@ -14,11 +14,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated
 
-from pydantic import Field
-
-from src_core.config import config_class
+from src_core.config import Count, Positive, config_class
 from src_core.errors import BoundaryError, ContextFullError, RetrieverError
 from src_core.llm import Completion
 from src_core.protocols.records import FUNCTIONS, ParsedStep, ParseError
@@ -35,11 +32,11 @@ class Limits:
     constrained; where it is not, the loop stops one repeat later.
     """
 
-    t_max: Annotated[int, Field(ge=1)] = 15
-    step_tries: Annotated[int, Field(ge=1)] = 5
-    max_tokens: int = 0
-    min_searches: int = 0
-    max_repeats: int = 2
+    t_max: Positive = 15
+    step_tries: Positive = 5
+    max_tokens: Count = 0
+    min_searches: Count = 0
+    max_repeats: Count = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from src_core.chat_tokenizer import ChatTokenizer, TokenPiece
-from src_core.config import config_class
+from src_core.config import Positive, Temperature, TopP, config_class
 from src_core.errors import ContextFullError
 from src_core.llm import Completion, derive_seed
 from src_core.llm_tokens import TokenModel, TokenSampling
@@ -79,10 +79,10 @@ class RolloutLimits:
     policy gradient assumes 1 and 1).
     """
 
-    max_reply_tokens: int = 256
-    max_tokens: int = 4096
-    temperature: float = 1.0
-    top_p: float = 1.0
+    max_reply_tokens: Positive = 256
+    max_tokens: Positive = 4096
+    temperature: Temperature = 1.0
+    top_p: TopP = 1.0
 
 
 async def rollout(

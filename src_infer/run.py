@@ -3,29 +3,32 @@ infer.sh`).
 
 Writes `runs/<run_name>/`, prints a table and totals; with `question="…"` it prints each step of that question
 instead. With `--check` it only reports errors in the settings, the questions or the run directory: `infer.sh`
-runs this before any download or server start.
+runs this before any download or server start. With `--servers` it only compares the servers that answer with
+those that made the rows of the run directory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
 from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump, load_config
-from src_core.console import Terminal
-from src_core.errors import BoundaryError, UserError, run_main
-from src_core.progress import StepProgress
-from src_core.rundir import RunDir, was_used
-from src_core.types import RETRIED, Question, Trajectory, question_id, trajectory_from_json
+from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
+from src_core.progress import Begun, StepProgress
+from src_core.rundir import QUESTION_IDS, OnExisting, RunDir, was_used
+from src_core.runfolder import run_folder
+from src_core.served import Servers
+from src_core.types import RETRIED, Question, Trajectory, question_id, to_json, trajectory_from_json
 from src_infer.config import InferConfig
 from src_infer.episode import failure_status
 from src_infer.methods import Method, load_method
@@ -34,6 +37,8 @@ from src_infer.runner import run_all
 from src_infer.runtime import Runtime, make_protocol, open_runtime
 from src_infer.show import (
     StepPrinter,
+    failure_lines,
+    gone_line,
     outcome_lines,
     outcomes_text,
     report_console,
@@ -45,6 +50,7 @@ from src_tasks.readers.sources import read_questions
 from src_tasks.scores import totals
 
 CHECK = "--check"
+SERVERS = "--servers"
 
 
 class Prepared(NamedTuple):
@@ -58,13 +64,16 @@ class Prepared(NamedTuple):
 
 def main() -> int:
     """Read the command line, run, report. Exit status 1 when any question failed at a boundary."""
-    arguments = [argument for argument in sys.argv[1:] if argument != CHECK]
+    arguments = [argument for argument in sys.argv[1:] if argument not in (CHECK, SERVERS)]
     if not arguments or "=" in arguments[0]:
         raise UserError(f"usage: python -m src_infer.run CONFIG.yaml [{CHECK}] [key=value ...]")
     prepared = prepare(load_config(InferConfig, Path(arguments[0]), arguments[1:]))
     if CHECK in sys.argv:
         return 0
-    return asyncio.run(run(prepared, Terminal(stderr=True), report_console()))
+    if SERVERS in sys.argv:
+        asyncio.run(check_servers(prepared))
+        return 0
+    return asyncio.run(run(prepared, Console(stderr=True), report_console()))
 
 
 def prepare(config: InferConfig) -> Prepared:
@@ -72,7 +81,7 @@ def prepare(config: InferConfig) -> Prepared:
     method = load_method(config.method, config.method_settings)
     config = replace(config, prompts_digest=pinned_digest(config.prompts_digest))
     make_protocol(config)
-    folder = Path(config.runs_dir) / config.run_name
+    folder = run_folder(config.runs_dir, config.run_name)
     was_used(folder, config=dump(config), on_existing=config.on_existing)
     return Prepared(config, method, _questions(config), folder)
 
@@ -116,24 +125,43 @@ async def _answered(
     """Connect, answer the questions that are not yet answered, write the manifest. A server that does not
     answer is a `UserError` that names the command to start it.
     """
-    opened = open_runtime(config, settings=method.settings, on_step=printer, needs_search=method.needs_search)
     async with AsyncExitStack() as stack:
+        servers, runtime = await _connected(config, method, stack, on_step=printer)
+        rundir = RunDir(folder, config=dump(config), on_existing=config.on_existing, servers=servers)
         try:
-            runtime = await stack.enter_async_context(opened)
-        except BoundaryError as error:
-            raise UserError(
-                f"a server does not answer: {error}; run 'bash deploy/status.sh' to see which servers run, "
-                "start them with 'bash infer.sh' or the deploy scripts"
-            ) from error
-        rundir = RunDir(folder, config=dump(config), on_existing=config.on_existing)
-        try:
-            begun = time.time()
+            begun = Begun.now()
             rows = await _answer_all(questions, rundir, config, method=method, runtime=runtime, err=err)
-            summary = _manifest(config, rows, runtime=runtime, begun=begun)
-            rundir.write_manifest(summary)
+            summary = _manifest(config, rows, runtime=runtime, servers=servers, begun=begun)
+            rundir.write_manifest({**summary, QUESTION_IDS: [question.id for question in questions]})
         finally:
             rundir.close()
     return Answered(rundir, rows, summary)
+
+
+async def check_servers(prepared: Prepared) -> None:
+    """Raises `UserError` where other servers answer than those that made the rows of the run directory."""
+    async with AsyncExitStack() as stack:
+        servers, _ = await _connected(prepared.config, prepared.method, stack)
+        # never `clean`: nothing is run here
+        how: OnExisting = "resume" if prepared.config.on_existing != "resume_anyway" else "resume_anyway"
+        RunDir(prepared.folder, config=dump(prepared.config), on_existing=how, servers=servers).close()
+
+
+async def _connected(
+    config: InferConfig, method: Method, stack: AsyncExitStack, *, on_step: StepPrinter | None = None
+) -> tuple[Servers, Runtime]:
+    """The servers of the run, and its runtime until `stack` is closed."""
+    servers = Servers(strict=config.on_existing != "resume_anyway")
+    opened = open_runtime(
+        config, settings=method.settings, on_step=on_step, needs_search=method.needs_search, servers=servers
+    )
+    try:
+        return servers, await stack.enter_async_context(opened)
+    except BoundaryError as error:
+        raise UserError(
+            f"a server does not answer: {error}; 'bash deploy/status.sh' shows which servers run, "
+            "and 'bash infer.sh' or the deploy scripts start them"
+        ) from error
 
 
 async def _answer_all(
@@ -149,11 +177,17 @@ async def _answer_all(
     of the questions.
     """
     before = rundir.finished_ids(retry_statuses=RETRIED)
+    gone = rundir.take_questions({question.id: orjson.loads(to_json(question)) for question in questions})
+    if gone:
+        err.print(gone_line(gone), soft_wrap=True)
     todo = [question for question in questions if question.id not in before]
     if len(todo) < len(questions):
         done = f"{len(questions) - len(todo)} of {len(questions)} are done"
         err.print(Text(f"resuming {rundir.path}: {done}"), soft_wrap=True)
     progress = StepProgress(err, unit="questions", total=len(questions), done=len(questions) - len(todo))
+    runtime.news.attach(
+        on_note=lambda note: err.print(Text(f"note: {note}"), soft_wrap=True), on_wait=progress.note
+    )
 
     async def answer(question: Question) -> Trajectory:
         try:
@@ -170,6 +204,8 @@ async def _answer_all(
             rows=rundir.rows,
             on_row=lambda _: progress.advance(),
         )
+    except ServerGoneError as error:
+        raise UserError(f"{error}, with run_name={config.run_name}") from error
     finally:
         progress.stop()
     with rundir.rows.open("rb") as rows:
@@ -178,15 +214,21 @@ async def _answer_all(
 
 
 def _manifest(
-    config: InferConfig, trajectories: Sequence[Trajectory], *, runtime: Runtime, begun: float
+    config: InferConfig,
+    trajectories: Sequence[Trajectory],
+    *,
+    runtime: Runtime,
+    servers: Servers,
+    begun: Begun,
 ) -> dict[str, Any]:
     return {
         "config": dump(config),
         "index": runtime.identity,
-        "models": runtime.model_names(),
+        "models": servers.model_names(),
+        "servers": servers.records,
+        "cut_queries": runtime.cut_queries(),
         "totals": totals(trajectories),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun)),
-        "wall_seconds": round(time.time() - begun, 2),
+        **begun.facts(),
     }
 
 
@@ -201,6 +243,9 @@ def _report(trajectories: Sequence[Trajectory], summary: dict[str, Any], *, live
     outcomes = outcomes_text(summary["outcomes"])
     share = f"{100 * summary['parse_failure_share']:.1f} % of replies malformed"
     out.print(Text(f"outcomes: {outcomes}; {share}; tokens: {summary['tokens']}"))
+    failed = (row for row in trajectories if row.status.retryable)
+    for line in failure_lines(Counter(row.error or row.status.value for row in failed)):
+        out.print(line, soft_wrap=True)
 
 
 if __name__ == "__main__":

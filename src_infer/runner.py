@@ -28,8 +28,8 @@ async def run_all(
 ) -> None:
     """Answer all of `todo`, at most `in_flight` at once, appending each trajectory to `rows` as it ends.
 
-    `on_row` is called once the row is on disk. Raises the writer's error (`UserError` on a full disk) after
-    cancelling the rest; boundary errors are recorded in the rows.
+    `on_row` is called once the row is on disk. Raises the writer's error (`UserError` on a full disk) and
+    `ServerGoneError` after cancelling the rest, which leaves no rows; boundary errors are recorded in rows.
     """
     queue: asyncio.Queue[Trajectory | None] = asyncio.Queue(maxsize=4 * in_flight)
     pending = iter(todo)

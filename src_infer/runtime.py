@@ -7,7 +7,6 @@ it has settings, a config class `Settings` (YAML key `method_settings`, found he
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,14 +14,18 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from src_core.endpoints import TOKEN_VARIABLE, make_model, make_tokenizer
+from src_core.access_token import read_token
+from src_core.endpoints import make_model, make_tokenizer
 from src_core.errors import UserError
 from src_core.http_json import RetryPolicy
 from src_core.llm import ChatModel, Endpoint, Sampling
+from src_core.open_files import allow_connections
 from src_core.protocols import protocol_class
 from src_core.protocols.base import Protocol
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
+from src_core.served import Servers, index_facts
+from src_core.server_news import ServerNews
 from src_core.trained_prompt import require_trained_prompt
 from src_core.types import Passage, Question, Step
 from src_infer.config import RuntimeConfig
@@ -38,8 +41,9 @@ StepHook = Callable[[Question, Step], None]
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Shared by all questions of a run. `identity` describes the retriever's index. `on_draft` is called
-    after the model wrote a step, before its search runs; `on_step` once the step is complete.
+    """Shared by all questions of a run. `identity` describes the retriever's index, `news` collects what
+    servers say. `on_draft` is called after the model wrote a step, before its search runs; `on_step` once the
+    step is complete.
     """
 
     policy: Policy
@@ -54,6 +58,7 @@ class Runtime:
     settings: Any = None
     models: tuple[ChatModel, ...] = ()
     identity: dict[str, Any] = field(default_factory=dict)
+    news: ServerNews = field(default_factory=ServerNews)
     on_step: StepHook | None = None
     on_draft: StepHook | None = None
     _prompts: dict[str, str] = field(default_factory=dict)
@@ -67,6 +72,10 @@ class Runtime:
     async def retrieve(self, query: str, top_k: int = 0) -> tuple[Passage, ...]:
         """The `top_k` best passages for a query (0: the run's `top_k`). Raises `RetrieverError`."""
         return await retrieve(self.retriever, query, top_k or self.top_k)
+
+    def cut_queries(self) -> int:
+        """How many searches had a query that the retriever does not read to its end."""
+        return self.retriever.cut_queries if isinstance(self.retriever, RetrieverClient) else 0
 
     def model_names(self) -> list[str]:
         """The name of the model on each distinct model server (for a script, its file name)."""
@@ -83,24 +92,48 @@ async def open_runtime(
     needs_agent: bool = True,
     needs_reader: bool = True,
     needs_search: bool = True,
+    section: str = "",
+    servers: Servers | None = None,
 ) -> AsyncIterator[Runtime]:
-    """Connect, check, and close at the end. A model that is not needed is not connected. Raises
-    `BoundaryError` for a server that does not answer.
+    """Connect, check, and close at the end. A model that is not needed is not connected. `servers` gets what
+    the servers report, and checks each of their replies. `section` is where the settings are in the user's
+    file (`build_conv.runtime.`), for messages. Raises `BoundaryError` for a server that does not answer,
+    `UserError` for settings that it cannot serve.
     """
     async with AsyncExitStack() as opened:
-        token = os.environ.get(TOKEN_VARIABLE) or None
+        allow_connections(_connections(config), in_flight=config.in_flight)
+        news = ServerNews()
+        token = read_token()
         models: dict[Endpoint, ChatModel] = {}
-        for endpoint, needed in ((config.agent, needs_agent), (config.reader, needs_reader)):
+        roles = (("agent", config.agent, needs_agent), ("reader", config.reader, needs_reader))
+        for role, endpoint, needed in roles:
             if needed and endpoint not in models:
-                model = make_model(endpoint, connections=config.in_flight, token=token)
+                model = make_model(
+                    endpoint,
+                    connections=config.in_flight,
+                    token=token,
+                    keys=_keys(config, endpoint, section=section),
+                    news=news,
+                )
                 opened.push_async_callback(model.close)
                 await model.ready()
                 models[endpoint] = model
+                if servers is not None:
+                    servers.connected(role, model.facts)
+                    model.watch(partial(servers.replied, role))
         retriever = make_retriever(
-            config.retriever, connections=config.in_flight, token=token, retry=config.retriever_retry
+            config.retriever,
+            connections=config.in_flight,
+            token=token,
+            retry=config.retriever_retry,
+            news=news,
         )
         opened.push_async_callback(retriever.close)
         identity = await retriever_identity(retriever, config.retriever) if needs_search else {}
+        if servers is not None and needs_search:
+            servers.connected("retriever", index_facts(identity))
+            if isinstance(retriever, RetrieverClient):
+                retriever.watch(servers.searched)
         idle = make_model(
             config.agent, connections=1, token=token
         )  # a placeholder for a model that is not used
@@ -119,9 +152,22 @@ async def open_runtime(
             settings=settings,
             models=tuple(models.values()),
             identity=identity,
+            news=news,
             on_step=on_step,
             on_draft=on_draft,
         )
+
+
+def _connections(config: RuntimeConfig) -> int:
+    """The connections that `in_flight` pieces of work may hold open: one per server, none to fakes."""
+    servers = {config.agent.url, config.reader.url, config.retriever}
+    return config.in_flight * sum("://" in url for url in servers)
+
+
+def _keys(config: RuntimeConfig, endpoint: Endpoint, *, section: str) -> list[str]:
+    """The settings that describe an endpoint, which may play both roles."""
+    roles = {"agent": config.agent, "reader": config.reader}
+    return [section + role for role, other in roles.items() if other == endpoint]
 
 
 def make_protocol(config: RuntimeConfig) -> Protocol:
@@ -173,16 +219,23 @@ def make_rag(config: RuntimeConfig, *, retriever: Retriever, reader: ChatModel |
 
 
 def make_retriever(
-    where: str, *, connections: int, token: str | None, retry: RetryPolicy | None = None
+    where: str,
+    *,
+    connections: int,
+    token: str | None,
+    retry: RetryPolicy | None = None,
+    news: ServerNews | None = None,
 ) -> Retriever:
     """The retriever behind a URL or `toy:CORPUS`."""
     if where.startswith("toy:"):
         return ToyRetriever.from_file(Path(where.removeprefix("toy:")))
-    return RetrieverClient(where, token=token, connections=connections, retry=retry)
+    return RetrieverClient(where, token=token, connections=connections, retry=retry, news=news)
 
 
 async def retriever_identity(retriever: Retriever, where: str) -> dict[str, Any]:
     """The description of the retriever's index. Raises `RetrieverError` when the server does not answer."""
+    if isinstance(retriever, ToyRetriever):
+        return {"retriever": where, "corpus_sha256": retriever.corpus_sha256}
     if not isinstance(retriever, RetrieverClient):
         return {"retriever": where}
     found: dict[str, Any] = (await retriever.health()).get("index", {})

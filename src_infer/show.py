@@ -24,6 +24,8 @@ from src_core.types import Question, Status, Step, Trajectory
 from src_tasks.scores import score
 
 _TABLE_ROWS = 120
+_FAILURES = 5
+_ERROR_CHARS = 300
 
 
 def report_console() -> Console:
@@ -43,6 +45,25 @@ class StepPrinter:
             self._console.print(_line("Question: ", "bold", question.question, "bold"))
         for line in step_lines(step):
             self._console.print(line)
+
+
+def failure_lines(failures: Mapping[str, int]) -> list[Text]:
+    """Why questions failed: the first distinct errors with their counts."""
+    first = list(failures.items())[:_FAILURES]
+    lines = [
+        _line(f"failed {count} x: ", "bold red", shorten(error, _ERROR_CHARS), "") for error, count in first
+    ]
+    rest = sum(failures.values()) - sum(count for _, count in first)
+    return lines + (
+        [Text(f"failed {rest} x with other errors, see error in trajectories.jsonl")] if rest else []
+    )
+
+
+def gone_line(questions: Sequence[str]) -> Text:
+    """The rows that do not count, since the run no longer has their questions."""
+    rows = f"{len(questions)} row{'s' if len(questions) > 1 else ''}"
+    first = shorten(questions[0], 90)
+    return _line(f"{rows} not counted, of questions that the run no longer has: ", "", first, "")
 
 
 def step_lines(step: Step) -> list[Text]:

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from src_core.config import config_class, load_config
+from src_core.config import Count, Positive, config_class, load_config
 from src_core.errors import UserError
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
@@ -36,10 +36,10 @@ class FileSpec:
 
     name: str
     source: str
-    size: int
+    size: Count
     sha256: str = ""
     package: str = ""
-    count: int = 1
+    count: Positive = 1
 
     def parts(self) -> list[Part]:
         """The wheels that carry this file, in the order in which their members are joined."""
@@ -86,11 +86,11 @@ class ModelEntry:
 
     kind: Literal["llm", "encoder"]
     licence: str
-    context: int
+    context: Positive
     note: str
     sources: list[Source]
     family: Literal["", "e5", "minilm", "bge"] = ""
-    heads: int = 12
+    heads: Positive = 12
 
 
 @config_class

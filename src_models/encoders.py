@@ -27,6 +27,7 @@ from src_core.tokenizer_file import open_tokenizer
 from src_models.bert_onnx import Output, write_bert
 from src_models.catalog import SourceError
 from src_models.families import FAMILIES
+from src_models.machine import ONNX_SUMS
 from src_models.weights import Weights, read_onnx, read_safetensors, unpack_onnx
 
 PROBES = (
@@ -90,6 +91,7 @@ def _mean_vectors(model: Path, feed: Mapping[str, NDArray[np.int64]]) -> NDArray
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.add_session_config_entry(*ONNX_SUMS)
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     hidden: NDArray[np.float32] = session.run(["last_hidden_state"], dict(feed))[0]
     mask = feed["attention_mask"][:, :, None].astype(np.float32)

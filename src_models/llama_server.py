@@ -13,7 +13,9 @@ Behaviour of this server that clients depend on (llama.cpp as bound by xllamacpp
 - `stop` strings work and are not part of the reply; `seed` with one request at a time repeats.
 - A request longer than a slot is answered 400 with the type `exceed_context_size_error`.
 - With a LoRA adapter every request is answered with it, and the model's name includes it (`served_name`).
-- /health answers 503 while the model loads; /health, /v1/models need no token.
+- /v1/models lists digests of the weights and of the adapter as `tags`.
+- The port answers once the model is loaded. /health and /v1/models need no token.
+- A `Host` or a page that is not of this machine is refused (`src_models/llama_front.py`).
 """
 
 from __future__ import annotations
@@ -22,13 +24,17 @@ import argparse
 import os
 import signal
 import socket
+import sys
+import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from src_core.access_token import check_token
 from src_core.errors import UserError, run_main
-from src_core.terminal import CommandLine, say
+from src_core.http_server import HttpOptions, require_token
+from src_core.served import sampled_digest
 from src_models.adapters import require_gguf_adapter, served_name
 from src_models.fetch import ensure_model
 from src_models.gguf_header import read_gguf_header
@@ -42,7 +48,9 @@ time.
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """The settings of one server. `ctx` is the number of tokens per slot; `lora` is a GGUF adapter."""
+    """The settings of one server. `ctx` is the number of tokens per slot; `lora` is a GGUF adapter; `hosts`
+    are further names by which the server may be asked; `tags` go to /v1/models.
+    """
 
     model: Path
     alias: str
@@ -53,20 +61,29 @@ class ServerSettings:
     ctx: int = 4096
     lora: Path | None = None
     api_key: str = ""
+    hosts: tuple[str, ...] = ()
+    tags: frozenset[str] = frozenset()
 
 
 def serve(settings: ServerSettings, *, stop: threading.Event) -> None:
-    """Load the model, answer requests until `stop` is set. Raises `UserError` when the port is taken or the
-    model cannot be loaded."""
+    """Load the model, answer requests until a signal, or not at all where `stop` was set meanwhile. Raises
+    `UserError` when the port is taken or the model cannot be loaded.
+    """
+    from src_models.llama_front import serve_front  # uvicorn, which a machine that only trains may lack
+
     require_free_port(settings.host, settings.port)
-    server = start(make_params(settings))
-    say(
-        f"{settings.alias} running on {server.listening_address} "
-        f"({settings.threads} threads, {settings.parallel} slots of {settings.ctx} tokens)"
-    )
-    # wait() with a time-out so that the signal handler runs in this thread
-    while not stop.wait(timeout=0.5):
-        pass
+    with tempfile.TemporaryDirectory(prefix="llama-") as folder:
+        inner = Path(folder) / "llama.sock"
+        server = start(make_params(replace(settings, host=str(inner))))
+        sys.stderr.write(
+            f"{settings.alias} running on http://{settings.host}:{settings.port} "
+            f"({settings.threads} threads, {settings.parallel} slots of {settings.ctx} tokens)\n"
+        )
+        sys.stderr.flush()
+        if not stop.is_set():
+            options = HttpOptions(hosts=settings.hosts)
+            serve_front(inner, host=settings.host, port=settings.port, options=options)
+        del server
 
 
 def start(params: Any) -> Any:
@@ -86,6 +103,7 @@ def make_params(settings: ServerSettings) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(settings.model)
     params.model_alias = {settings.alias}
+    params.model_tags = set(settings.tags)
     params.hostnames = [settings.host]
     params.port = settings.port
     if settings.api_key:
@@ -166,15 +184,22 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--ctx", type=int, default=4096, help="tokens per request (prompt and answer)")
     parser.add_argument("--lora", default="", help="LoRA adapter in GGUF")
     parser.add_argument("--api-key-env", default="", help="environment variable that holds the bearer token")
+    parser.add_argument("--host-names", default="", help="further names by which it may be asked: a,b")
+    parser.add_argument(
+        "--allow-without-token", action="store_true", help="open to the network for everybody"
+    )
     return parser.parse_args(arguments)
 
 
 def settings_from(chosen: argparse.Namespace) -> ServerSettings:
     """Check the command line and find the files. Raises `UserError`."""
-    if chosen.api_key_env and not os.environ.get(chosen.api_key_env):
+    token = os.environ.get(chosen.api_key_env, "") if chosen.api_key_env else ""
+    if chosen.api_key_env and not token:
         raise UserError(
             f"--api-key-env names {chosen.api_key_env}, which is not set; set it or drop the flag"
         )
+    check_token(token, chosen.api_key_env)
+    require_token(chosen.host, token, allow=chosen.allow_without_token, setting="--allow-without-token")
     for flag in ("parallel", "ctx", "share"):
         if getattr(chosen, flag) < 1:
             raise UserError(f"--{flag} must be at least 1")
@@ -194,8 +219,16 @@ def settings_from(chosen: argparse.Namespace) -> ServerSettings:
         parallel=chosen.parallel,
         ctx=chosen.ctx,
         lora=lora,
-        api_key=os.environ.get(chosen.api_key_env, "") if chosen.api_key_env else "",
+        api_key=token,
+        hosts=tuple(name.strip() for name in chosen.host_names.split(",") if name.strip()),
+        tags=digests(model, lora),
     )
+
+
+def digests(model: Path, lora: Path | None) -> frozenset[str]:
+    """Digests of the files, so that a run notices other weights behind the same name."""
+    found = {f"weights-{sampled_digest(model)}"}
+    return frozenset(found | ({f"adapter-{sampled_digest(lora)}"} if lora is not None else set()))
 
 
 def main() -> None:

@@ -8,24 +8,25 @@ by name (`"scores": {"retrieval": 0.8, "rerank": 2.1}`) beside the published lis
 
 from __future__ import annotations
 
-import hmac
 import logging
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
 
 import orjson
 from flask import Flask, Response, request
-from pydantic import Field
 from werkzeug.exceptions import HTTPException
 
-from src_core.config import config_class
-from src_core.http_server import RequestError
+from src_core.config import Count, Positive, Seconds, config_class
+from src_core.http_app import JSON, refusal
+from src_core.http_server import HttpOptions, RequestError
+from src_core.served import INDEX_HEADER
 from src_retrieval.cache import ResultCache
+from src_retrieval.client import NOTE_HEADER
 from src_retrieval.corpus import Corpus
 from src_retrieval.engine import SearchEngine
 from src_retrieval.metrics import ServerMetrics
 from src_retrieval.pipeline.search import SearchPipeline
 from src_retrieval.results import Ranked
+from src_retrieval.watch_files import FilesChangedError
 from src_retrieval.wire import (
     Bounds,
     SearchRequest,
@@ -36,27 +37,28 @@ from src_retrieval.wire import (
 )
 
 LOG = logging.getLogger("src_retrieval")
-JSON = "application/json"
-DRAIN_FACTOR = 16
-DRAIN_PIECE = 1 << 20
+
 
 Parse = Callable[[bytes, Bounds], SearchRequest]
 
 
 @config_class
-class AppOptions:
-    """Bounds of requests and batches, and `cached_rows`, the number of ranked rows of earlier answers in the
-    cache (0: no cache). `batching: false` is the baseline of the benchmark: one query per batch in every
-    stage.
+class AppOptions(HttpOptions):
+    """Bounds of requests and batches (see `HttpOptions` for those of all our servers), and `cached_rows`, the
+    number of ranked rows of earlier answers in the cache (0: no cache). One request gets at most
+    `max_results` passages (queries times passages per query) and `max_reply_bytes`. `batching: false` is the
+    baseline of the benchmark: one query per batch in every stage.
     """
 
     batching: bool = True
-    max_batch: int = 64
-    max_top_n: int = 1_000
-    max_query_chars: int = 8_192
-    max_body_bytes: int = 4_194_304
-    request_timeout: float = 300.0
-    cached_rows: Annotated[int, Field(ge=0)] = 200_000
+    max_batch: Positive = 64
+    max_top_n: Positive = 1_000
+    max_query_chars: Positive = 8_192
+    max_body_bytes: Positive = 4_194_304
+    max_results: Positive = 50_000
+    max_reply_bytes: Positive = 67_108_864
+    request_timeout: Seconds = 300.0
+    cached_rows: Count = 200_000
 
 
 class SearchService:
@@ -66,9 +68,13 @@ class SearchService:
 
     def __init__(self, engine: SearchEngine, options: AppOptions, *, identity: str) -> None:
         self.corpus: Corpus = engine.corpus
+        self.files = engine.files
         self.metrics = ServerMetrics()
-        self.bounds = Bounds(len(self.corpus), options.max_top_n, options.max_query_chars)
+        self.bounds = Bounds(
+            len(self.corpus), options.max_top_n, options.max_query_chars, options.max_results
+        )
         self._timeout = options.request_timeout
+        self.identity = identity
         self._cache = ResultCache(options.cached_rows, identity)
         self._pipeline = SearchPipeline(
             engine, max_batch=options.max_batch if options.batching else 1, observe=self.metrics.observe
@@ -89,33 +95,54 @@ class SearchService:
         return self._pipeline.run(queries, top_n, timeout=self._timeout)
 
 
-def make_app(
-    service: SearchService, *, options: AppOptions, index: dict[str, Any], token: str | None
-) -> Flask:
-    """The WSGI app. `index` is the description of the index in `/health`; with a `token`, all other routes
-    require it.
-    """
+class Documents:
+    """The passages of one reply, of at most `most` bytes. Raises `RequestError` (422) for more."""
+
+    def __init__(self, corpus: Corpus, most: int) -> None:
+        self._corpus = corpus
+        self._most = most
+        self._left = most
+
+    def row(self, number: int) -> bytes:
+        """Row `number` as the wire object `{"id", "contents"}`."""
+        document = self._corpus.document(number)
+        self._left -= len(document)
+        if self._left < 0:
+            detail = (
+                f"the passages have more than {self._most} bytes; ask for fewer passages or queries at once"
+            )
+            raise RequestError(422, "reply too large", detail)
+        return document
+
+    def by_id(self, row_id: str) -> bytes:
+        """The passage with this id. Raises `RequestError` (404) for an id that the corpus lacks."""
+        row = self._corpus.row_of(row_id)
+        if row is None:
+            raise RequestError(404, "unknown id", f"the corpus has no passage with the id {row_id[:200]!r}")
+        return self.row(row)
+
+
+Write = Callable[[Documents, SearchRequest, list[list[Ranked]]], bytes]
+
+
+def make_app(service: SearchService, *, options: AppOptions) -> Flask:
+    """The WSGI app, to which `src_core.http_app:GuardedApp` gives whole requests of those who may ask."""
     app = Flask("src_retrieval")
-    healthy = orjson.dumps(
-        {"status": "healthy", "retrievers": {"total": 1, "available": 1}, "index": index},
-    )
-
-    @app.before_request
-    def check_token() -> None:
-        if token and request.path != "/health":
-            _require_token(token, request.headers.get("Authorization", ""))
-
-    @app.get("/health")
-    def health() -> Response:
-        return Response(healthy, content_type=JSON)
 
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(service.metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
-    def answer(parse: Parse, write: Callable[[Corpus, SearchRequest, list[list[Ranked]]], bytes]) -> Response:
-        wanted = parse(_body(options.max_body_bytes), service.bounds)
-        return Response(write(service.corpus, wanted, service.run(wanted)), content_type=JSON)
+    def answer(parse: Parse, write: Write) -> Response:
+        wanted = parse(request.environ["wsgi.input"].read(), service.bounds)
+        documents = Documents(service.corpus, options.max_reply_bytes)
+        response = Response(write(documents, wanted, service.run(wanted)), content_type=JSON)
+        if wanted.cut:
+            note = (
+                f"{wanted.cut} of {len(wanted.queries)} queries cut to {options.max_query_chars} characters"
+            )
+            response.headers[NOTE_HEADER] = note
+        return response
 
     @app.post("/search")
     def search() -> Response:
@@ -133,9 +160,11 @@ def make_app(
     def count(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "other"
         service.metrics.requests.labels(route, str(response.status_code)).inc()
+        response.headers[INDEX_HEADER] = service.identity
         return response
 
     _add_passages(app, service, options)
+    _check_files(app, service)
     app.register_error_handler(RequestError, _request_error)
     app.register_error_handler(TimeoutError, _timed_out)
     app.register_error_handler(HTTPException, _http_error)
@@ -145,52 +174,46 @@ def make_app(
 def _add_passages(app: Flask, service: SearchService, options: AppOptions) -> None:
     @app.post("/passages")
     def passages() -> Response:
-        wanted = ids_request(_body(options.max_body_bytes), service.bounds)
-        return Response(write_passages(service.corpus, wanted), content_type=JSON)
+        wanted = ids_request(request.environ["wsgi.input"].read(), service.bounds)
+        documents = Documents(service.corpus, options.max_reply_bytes)
+        return Response(b"[%b]" % b",".join(map(documents.by_id, wanted)), content_type=JSON)
 
 
-def _require_token(token: str, given: str) -> None:
-    if not hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {token}".encode()):
-        raise RequestError(401, "unauthorised", "send the header 'Authorization: Bearer <token>'")
+def _check_files(app: Flask, service: SearchService) -> None:
+    """An answer is sent only when the files that it was made from are still the ones that were opened."""
+
+    @app.after_request
+    def still_ours(response: Response) -> Response:
+        try:
+            service.files.check()
+        except FilesChangedError as error:
+            return _files_changed(error)
+        return response
+
+    app.register_error_handler(FilesChangedError, _files_changed)
 
 
-def _body(limit: int) -> bytes:
-    """The whole body, also of a chunked request. A body over the limit is read to its end (within bounds) and
-    discarded: otherwise a client that is still writing gets a broken pipe instead of the answer.
-    """
-    stream = request.environ["wsgi.input"]
-    body: bytes = stream.read(limit + 1)
-    if len(body) <= limit:
-        return body
-    drained = 0
-    while drained < DRAIN_FACTOR * limit and (piece := stream.read(DRAIN_PIECE)):
-        drained += len(piece)
-    raise RequestError(
-        413, "body too large", f"the body has more than {limit} bytes; send fewer queries at once"
-    )
-
-
-def write_search(corpus: Corpus, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:
+def write_search(documents: Documents, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:
     """`[document, …]` or `[[document, …], [score, …]]`."""
-    documents = _documents(corpus, wanted, results[0])
-    return b"[%b,%b]" % (documents, _scores(results[0])) if wanted.with_scores else documents
+    rows = _documents(documents, wanted, results[0])
+    return b"[%b,%b]" % (rows, _scores(results[0])) if wanted.with_scores else rows
 
 
-def write_batch(corpus: Corpus, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:
+def write_batch(documents: Documents, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:
     """`[[document, …], …]`, or a pair of this list and the scores in the same nesting."""
-    documents = b"[%b]" % b",".join(_documents(corpus, wanted, row) for row in results)
+    rows = b"[%b]" % b",".join(_documents(documents, wanted, row) for row in results)
     if not wanted.with_scores:
-        return documents
-    return b"[%b,[%b]]" % (documents, b",".join(_scores(row) for row in results))
+        return rows
+    return b"[%b,[%b]]" % (rows, b",".join(_scores(row) for row in results))
 
 
-def write_retrieve(corpus: Corpus, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:
+def write_retrieve(documents: Documents, wanted: SearchRequest, results: list[list[Ranked]]) -> bytes:
     """`{"result": [[{"document", "score"}, …], …]}`; bare documents without scores."""
     if not wanted.with_scores:
-        return b'{"result":[%b]}' % b",".join(_documents(corpus, wanted, row) for row in results)
+        return b'{"result":[%b]}' % b",".join(_documents(documents, wanted, row) for row in results)
     rows = (
         b",".join(
-            b'{"document":%b,"score":%b}' % (_document(corpus, wanted, result), orjson.dumps(result.score))
+            b'{"document":%b,"score":%b}' % (_document(documents, wanted, result), orjson.dumps(result.score))
             for result in row
         )
         for row in results
@@ -198,27 +221,13 @@ def write_retrieve(corpus: Corpus, wanted: SearchRequest, results: list[list[Ran
     return b'{"result":[%b]}' % b",".join(b"[%b]" % row for row in rows)
 
 
-def write_passages(corpus: Corpus, ids: tuple[str, ...]) -> bytes:
-    """`[document, …]` in the order of `ids`. Raises `RequestError` (404) for an id that the corpus lacks."""
-    documents = []
-    for wanted in ids:
-        row = corpus.row_of(wanted)
-        if row is None:
-            detail = (
-                f"the corpus has no passage with the id {wanted[:200]!r}; use an id that /search returned"
-            )
-            raise RequestError(404, "unknown id", detail)
-        documents.append(corpus.document(row))
-    return b"[%b]" % b",".join(documents)
+def _documents(documents: Documents, wanted: SearchRequest, results: list[Ranked]) -> bytes:
+    return b"[%b]" % b",".join(_document(documents, wanted, result) for result in results)
 
 
-def _documents(corpus: Corpus, wanted: SearchRequest, results: list[Ranked]) -> bytes:
-    return b"[%b]" % b",".join(_document(corpus, wanted, result) for result in results)
-
-
-def _document(corpus: Corpus, wanted: SearchRequest, result: Ranked) -> bytes:
+def _document(documents: Documents, wanted: SearchRequest, result: Ranked) -> bytes:
     """The row as in the corpus; with its named scores where scores were requested."""
-    row = corpus.document(result.row)
+    row = documents.row(result.row)
     if not wanted.with_scores:
         return row
     return b'%b,"scores":%b}' % (row.rstrip().removesuffix(b"}"), orjson.dumps(result.scores()))
@@ -228,20 +237,23 @@ def _scores(results: list[Ranked]) -> bytes:
     return orjson.dumps([result.score for result in results])
 
 
-def _reply(status: int, error: str, detail: str) -> Response:
-    return Response(orjson.dumps({"error": error, "detail": detail}), status=status, content_type=JSON)
-
-
 def _request_error(error: RequestError) -> Response:
-    return _reply(error.status, error.error, error.detail)
+    reply = refusal(error)
+    return Response(reply.body, status=reply.status, content_type=JSON)
+
+
+def _files_changed(error: FilesChangedError) -> Response:
+    return _request_error(RequestError(503, "files changed", str(error)))
 
 
 def _timed_out(_: TimeoutError) -> Response:
-    return _reply(504, "timeout", "the search took too long; try again, or ask for fewer queries at once")
+    detail = "the search took too long; try again, or ask for fewer queries at once"
+    return _request_error(RequestError(504, "timeout", detail))
 
 
 def _http_error(error: HTTPException) -> Response:
     """Unknown routes, wrong methods, oversize bodies, and unexpected errors (logged by Flask, answered with
     status 500).
     """
-    return _reply(error.code or 500, error.name.lower(), error.description or error.name)
+    detail = error.description or error.name
+    return _request_error(RequestError(error.code or 500, error.name.lower(), detail))

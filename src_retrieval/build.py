@@ -4,7 +4,8 @@
 
 Memory stays flat as the corpus grows: vectors go to a file chunk by chunk, with a progress file, so that the
 same command resumes a killed build. The published builder keeps all embeddings in memory
-(reference/rearag.md, section 2.7).
+(reference/rearag.md, section 2.7). A server that has the folder open goes on with the old files: the new
+ones are made in a folder of their own and moved when they are complete (`index_files.py`).
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import contextlib
 import dataclasses
 import fcntl
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +31,11 @@ from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.progress import Steps, mebibytes
 from src_retrieval.build_plan import BuildConfig, Plan, check_space, make_plan
-from src_retrieval.corpus import Corpus, open_corpus
+from src_retrieval.corpus import Corpus, CorpusInfo, cached_info, open_corpus
+from src_retrieval.disk import writing_into
 from src_retrieval.encoders.base import Encoder
-from src_retrieval.layout import IndexLayout, Manifest, read_manifest, write_manifest
+from src_retrieval.index_files import complete, publish
+from src_retrieval.layout import IndexLayout, Manifest, read_manifest
 from src_retrieval.sparse import sparse_backend
 from src_retrieval.vector import vector_backend
 from src_retrieval.vector.base import map_vectors
@@ -41,26 +46,78 @@ def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
     started = time.monotonic()
     plan = make_plan(config)
     layout = plan.layout
-    layout.root.mkdir(parents=True, exist_ok=True)
-    with _locked(layout):
-        corpus = _open_corpus(config, layout, steps)
-        present = None if config.overwrite else read_manifest(layout)
-        if present is not None:
-            _require_same(present, plan.manifest(corpus, 0.0), layout)
-            steps.console.print(f"the index in {layout.root} is up to date ({present.rows} passages)")
-            return present
-        check_space(plan, corpus)
-        _remove_indexes(plan)
-        if plan.vectors is not None:
-            _encode(plan, plan.vectors.encoder, corpus, steps)
-        _build_indexes(plan, corpus, steps)
-        manifest = plan.manifest(corpus, time.monotonic() - started)
-        write_manifest(layout, manifest)
-        _tidy(plan)
-        corpus.close()
+    with writing_into(layout.root):
+        layout.root.mkdir(parents=True, exist_ok=True)
+        with _locked(layout):
+            present = _present(plan, steps)
+            if present is not None:
+                rows = present.rows
+                steps.console.print(f"the index in {layout.root} is up to date ({rows} passages)")
+                return present
+            corpus = _open_corpus(config, layout.unfinished, steps)
+            with steps("checking disk and memory"):
+                check_space(plan, corpus)
+            _remove_indexes(plan, layout.unfinished)
+            if plan.vectors is not None:
+                _encode(plan, plan.vectors.encoder, corpus, steps)
+            _build_indexes(plan, corpus, steps)
+            corpus.file.check()
+            done = plan.manifest(corpus.info, time.monotonic() - started)
+            complete(layout, done, without=_scaffolding(plan))
+            corpus.close()
+            manifest = publish(layout, partial(_remove_old, plan))
     message = f"index ready in {layout.root}: {manifest.rows} passages, {manifest.build_seconds:.1f} s"
     steps.console.print(message)
     return manifest
+
+
+def _present(plan: Plan, steps: Steps) -> Manifest | None:
+    """The finished index of this plan: the one that is there, or one that a killed process had not moved
+    yet. None when there is something to build. Raises `UserError` where the index there is another one; it
+    is not touched then.
+    """
+    config, layout, begun = plan.config, plan.layout, plan.layout.unfinished.root.is_dir()
+    moved = publish(layout, partial(_remove_old, plan)) if layout.unfinished.publishing.is_file() else None
+    there = moved if config.overwrite else read_manifest(layout)
+    waiting = _unmoved(layout)
+    if there is None and waiting is None:
+        return None
+    wanted = plan.manifest(_corpus_info(plan, steps), 0.0)
+    if there is not None and _other(there, wanted) is None:
+        return there
+    if waiting is not None and (there is None or config.overwrite) and _other(waiting, wanted) is None:
+        return publish(layout, partial(_remove_old, plan))
+    if there is None or config.overwrite:
+        return None
+    if not begun:
+        shutil.rmtree(layout.unfinished.root, ignore_errors=True)
+    raise UserError(
+        f"{layout.root} holds a finished index with another "
+        f"{str(_other(there, wanted)).removesuffix('_sha256')}; add overwrite=true to replace it, or choose "
+        "another index_dir"
+    )
+
+
+def _corpus_info(plan: Plan, steps: Steps) -> CorpusInfo:
+    """By the record of the finished index where that is of this corpus: such a corpus is not read again."""
+    known = cached_info(Path(plan.config.corpus), plan.layout.root)
+    if known is not None:
+        return known
+    corpus = _open_corpus(plan.config, plan.layout.unfinished, steps)
+    corpus.close()
+    return corpus.info
+
+
+def _unmoved(layout: IndexLayout) -> Manifest | None:
+    with contextlib.suppress(UserError):  # an unreadable one is built again
+        return read_manifest(layout.unfinished)
+    return None
+
+
+def _other(present: Manifest, wanted: Manifest) -> str | None:
+    """The first thing in which a finished index is another one."""
+    facts = ("corpus_sha256", "encoder", "type", "dense", "sparse", "settings", "tokenizer")
+    return next((name for name in facts if getattr(present, name) != getattr(wanted, name)), None)
 
 
 def _open_corpus(config: BuildConfig, layout: IndexLayout, steps: Steps) -> Corpus:
@@ -70,24 +127,12 @@ def _open_corpus(config: BuildConfig, layout: IndexLayout, steps: Steps) -> Corp
         return open_corpus(path, layout.root, advance=progress.advance)
 
 
-def _require_same(present: Manifest, wanted: Manifest, layout: IndexLayout) -> None:
-    """Raises `UserError` where a finished index of another corpus or encoder would be replaced without
-    `overwrite`.
-    """
-    for what in ("corpus_sha256", "encoder", "type", "dense", "sparse", "settings"):
-        if getattr(present, what) != getattr(wanted, what):
-            raise UserError(
-                f"{layout.root} holds a finished index with another {what.removesuffix('_sha256')}; add "
-                "overwrite=true to replace it, or choose another index_dir"
-            )
-
-
 def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
     """Append to the vector file, after the rows of the last run."""
-    layout, chunk = plan.layout, plan.config.chunk_rows
+    layout, chunk = plan.layout.unfinished, plan.config.chunk_rows
     fingerprint = {"corpus": corpus.info.sha256, "encoder": dataclasses.asdict(encoder.identity)}
-    done = _rows_done(plan, fingerprint)
     row_bytes = encoder.identity.dim * 4
+    done = _rows_done(plan, fingerprint, row_bytes)
     with (
         layout.vectors.open("r+b" if done else "wb") as handle,
         steps("passages encoded", total=len(corpus), done=done) as progress,
@@ -96,68 +141,69 @@ def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
         handle.truncate()
         for start in range(done, len(corpus), chunk):
             stop = min(start + chunk, len(corpus))
-            try:
-                vectors = encoder.encode_passages(corpus.contents(start, stop), advance=progress.advance)
-                handle.write(vectors.tobytes())
-                handle.flush()
-                os.fsync(handle.fileno())
-            except OSError as error:
-                raise UserError(
-                    f"could not write {layout.vectors}: {error.strerror}; free some space and run this again"
-                ) from error
+            vectors = encoder.encode_passages(corpus.contents(start, stop), advance=progress.advance)
+            handle.write(vectors.tobytes())
+            handle.flush()
+            os.fsync(handle.fileno())
             write_atomic(layout.progress, orjson.dumps({"fingerprint": fingerprint, "rows_done": stop}))
 
 
-def _rows_done(plan: Plan, fingerprint: dict[str, Any]) -> int:
+def _rows_done(plan: Plan, fingerprint: dict[str, Any], row_bytes: int) -> int:
     """Rows that an earlier run left in the vector file; 0 when there are none or they are to be replaced."""
-    layout = plan.layout
-    if plan.config.overwrite and not layout.progress.is_file():
-        return 0
+    layout = plan.layout.unfinished
     if not layout.progress.is_file() or not layout.vectors.is_file():
         return 0
-    saved = orjson.loads(layout.progress.read_bytes())
-    if saved.get("fingerprint") == fingerprint:
-        return int(saved["rows_done"])
+    try:
+        saved = orjson.loads(layout.progress.read_bytes())
+        done, same = int(saved["rows_done"]), saved.get("fingerprint") == fingerprint
+    except (ValueError, KeyError, TypeError):  # a damaged record
+        return 0
+    if same:
+        return done if layout.vectors.stat().st_size >= done * row_bytes else 0
     if plan.config.overwrite:
         return 0
     raise UserError(
-        f"{layout.root} holds an unfinished build of another corpus or encoder; add overwrite=true to "
+        f"{plan.layout.root} holds an unfinished build of another corpus or encoder; add overwrite=true to "
         "replace it, or choose another index_dir"
     )
 
 
-def _remove_indexes(plan: Plan) -> None:
-    """Remove the indexes of an interrupted or replaced build: they are rebuilt from the vectors, which are
-    kept.
+def _remove_indexes(plan: Plan, layout: IndexLayout, replaced: Manifest | None = None) -> None:
+    """Remove from `layout` the indexes of this plan's kinds, which an interrupted build may have left, and
+    those of `replaced`. The vectors are kept.
     """
-    replaced = None
-    with contextlib.suppress(UserError):  # an unreadable manifest is replaced too
-        replaced = read_manifest(plan.layout)
-    plan.layout.manifest.unlink(missing_ok=True)
+    layout.manifest.unlink(missing_ok=True)
     dense = {plan.vectors.kind if plan.vectors else None, replaced.dense if replaced else None}
     sparse = {plan.words.kind if plan.words else None, replaced.sparse if replaced else None}
     for kind in dense - {None}:
-        vector_backend(str(kind)).remove(plan.layout)
+        vector_backend(str(kind)).remove(layout)
     for kind in sparse - {None}:
-        sparse_backend(str(kind)).remove(plan.layout)
+        sparse_backend(str(kind)).remove(layout)
+
+
+def _remove_old(plan: Plan, replaced: Manifest | None) -> None:
+    """Remove the files of the index that is replaced."""
+    _remove_indexes(plan, plan.layout, replaced)
+    plan.layout.vectors.unlink(missing_ok=True)
+    plan.layout.progress.unlink(missing_ok=True)
 
 
 def _build_indexes(plan: Plan, corpus: Corpus, steps: Steps) -> None:
+    layout = plan.layout.unfinished
     if plan.vectors is not None:
         own = plan.vectors
-        vectors = map_vectors(plan.layout.vectors, rows=len(corpus), dim=own.encoder.identity.dim)
-        own.backend.build(own.kind, plan.layout, vectors, own.options, steps)
+        vectors = map_vectors(layout.vectors, rows=len(corpus), dim=own.encoder.identity.dim)
+        own.backend.build(own.kind, layout, vectors, own.options, steps)
     if plan.words is not None:
         words = plan.words
-        words.backend.build(words.kind, plan.layout, corpus.contents, len(corpus), words.options, steps)
+        words.backend.build(words.kind, layout, corpus.contents, len(corpus), words.options, steps)
 
 
-def _tidy(plan: Plan) -> None:
-    plan.layout.progress.unlink(missing_ok=True)
-    own = plan.vectors
+def _scaffolding(plan: Plan) -> set[Path]:
+    """The files that served the build only."""
+    layout, own = plan.layout.unfinished, plan.vectors
     searched = own is not None and own.backend.keeps_vectors(own.kind)
-    if not searched and not plan.config.keep_vectors:
-        plan.layout.vectors.unlink(missing_ok=True)
+    return {layout.progress, *([] if searched or plan.config.keep_vectors else [layout.vectors])}
 
 
 @contextmanager

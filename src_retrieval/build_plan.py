@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from src_core.config import config_class, dump
+from src_core.config import Positive, config_class, dump
 from src_core.errors import UserError
 from src_retrieval.backends import options_of
-from src_retrieval.corpus import Corpus
+from src_retrieval.corpus import Corpus, CorpusInfo
 from src_retrieval.encoders.base import Encoder, EncoderOptions
 from src_retrieval.encoders.load import load_encoder
 from src_retrieval.layout import HYBRID, MANIFEST_VERSION, IndexLayout, Manifest
@@ -22,6 +22,8 @@ from src_retrieval.vector.base import VectorBackend
 
 GIGABYTE = 1e9
 BASE_MEMORY = 1 << 29
+MARGIN_BYTES = 1 << 18
+"""Manifest, progress file and what the file system needs for the names."""
 
 
 @config_class
@@ -40,7 +42,7 @@ class BuildConfig:
     encoder: str = "e5-small"
     overwrite: bool = False
     keep_vectors: bool = False
-    chunk_rows: int = 2_000
+    chunk_rows: Positive = 2_000
     encoding: EncoderOptions = EncoderOptions()
     shape: dict[str, Any] = dataclasses.field(default_factory=dict)
     sparse_options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -74,7 +76,7 @@ class Plan:
     vectors: Vectors | None
     words: Words | None
 
-    def manifest(self, corpus: Corpus, seconds: float) -> Manifest:
+    def manifest(self, corpus: CorpusInfo, seconds: float) -> Manifest:
         """The manifest of this build."""
         return Manifest(
             version=MANIFEST_VERSION,
@@ -82,12 +84,13 @@ class Plan:
             dense=self.vectors.kind if self.vectors else None,
             sparse=self.words.kind if self.words else None,
             encoder=self.vectors.encoder.identity if self.vectors else None,
-            rows=len(corpus),
+            rows=corpus.rows,
             corpus_path=self.config.corpus,
-            corpus_sha256=corpus.info.sha256,
+            corpus_sha256=corpus.sha256,
             library_version=self.vectors.backend.version() if self.vectors else "",
             build_seconds=round(seconds, 3),
             settings=dump(self.vectors.options) if self.vectors else {},
+            tokenizer=self.words.backend.version() if self.words else "",
         )
 
 
@@ -114,27 +117,32 @@ def make_plan(config: BuildConfig) -> Plan:
 
 def check_space(plan: Plan, corpus: Corpus) -> None:
     """Raises `UserError`, before hours of work, when disk or memory is too small for the result."""
-    disk, memory = 0, BASE_MEMORY
+    layout = plan.layout.unfinished
+    disk, memory = MARGIN_BYTES, BASE_MEMORY
     if plan.vectors is not None:
         own = plan.vectors
         dim = own.encoder.identity.dim
         need = own.backend.need(own.kind, rows=len(corpus), dim=dim, options=own.options)
-        disk, memory = need.disk + len(corpus) * dim * 4, need.memory
+        disk, memory = disk + need.disk + len(corpus) * dim * 4, need.memory
+        disk -= layout.vectors.stat().st_size if layout.vectors.is_file() else 0
     if plan.words is not None:
-        disk += plan.words.backend.disk_need(corpus.info.size)
-    disk -= sum(path.stat().st_size for path in plan.layout.root.rglob("*") if path.is_file())
-    free = shutil.disk_usage(plan.layout.root).free
+        disk += plan.words.backend.disk_need(corpus.contents, len(corpus))
+    free = shutil.disk_usage(layout.root).free
     if disk > free:
         raise UserError(
-            f"the index needs {disk / GIGABYTE:.1f} GB more on the disk of {plan.layout.root}, "
-            f"{free / GIGABYTE:.1f} GB are free; free some space or choose another index_dir"
+            f"the index needs {_size(disk)} more on the disk of {plan.layout.root}, {_size(free)} are free; "
+            "free some space or choose another index_dir"
         )
     available = memory_available()
     if memory > available:
         raise UserError(
-            f"building needs about {memory / GIGABYTE:.1f} GB of memory, {available / GIGABYTE:.1f} GB are "
-            "available; close other programs, or choose type=pq or type=ivf, which need least"
+            f"building needs about {_size(memory)} of memory, {_size(available)} are available; close other "
+            "programs, or choose type=pq or type=ivf, which need least"
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / GIGABYTE:.1f} GB" if count >= GIGABYTE / 10 else f"{count / 1e6:.1f} MB"
 
 
 def memory_available() -> int:

@@ -6,12 +6,19 @@ on the first error and loses the question, reference/rearag.md, section 3).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from src_core.errors import RetrieverError
 from src_core.http_json import JsonHttp, RetryPolicy
+from src_core.served import INDEX_HEADER
+from src_core.server_news import ServerNews
 from src_core.types import Passage, title_of
+
+LOG = logging.getLogger("src_retrieval")
+NOTE_HEADER = "Retriever-Note"
+RESULTS_AT_ONCE = 10_000
 
 
 class Retriever(Protocol):
@@ -31,7 +38,9 @@ class Retriever(Protocol):
 
 
 class RetrieverClient:
-    """A client of `/search`, `/batch_search`, `/passages` and `/health`."""
+    """A client of `/search`, `/batch_search`, `/passages` and `/health`. `cut_queries` counts the replies in
+    which the server said that it cut a query; the first one is logged.
+    """
 
     def __init__(
         self,
@@ -41,6 +50,7 @@ class RetrieverClient:
         connections: int = 64,
         timeout: float = 300.0,
         retry: RetryPolicy | None = None,
+        news: ServerNews | None = None,
     ) -> None:
         self._http = JsonHttp(
             base_url,
@@ -49,8 +59,12 @@ class RetrieverClient:
             connections=connections,
             timeout=timeout,
             retry=retry or RetryPolicy(),
+            news=news,
         )
+        self._http.on_headers = self._notice
+        self._on_reply: Callable[[str | None], None] = lambda _: None
         self._url = self._http.url
+        self.cut_queries = 0
 
     async def search(self, query: str, top_n: int) -> list[Passage]:
         """See `Retriever.search`; the passages carry their scores."""
@@ -59,7 +73,16 @@ class RetrieverClient:
         return _passages(self._url, *_pair(self._url, reply))
 
     async def batch_search(self, queries: Sequence[str], top_n: int) -> list[list[Passage]]:
-        """`search` for several queries in one request."""
+        """`search` for several queries, in requests of at most `RESULTS_AT_ONCE` passages (the server refuses
+        requests for many more).
+        """
+        step = max(1, RESULTS_AT_ONCE // max(1, top_n))
+        found: list[list[Passage]] = []
+        for at in range(0, len(queries), step):
+            found += await self._batch(queries[at : at + step], top_n)
+        return found
+
+    async def _batch(self, queries: Sequence[str], top_n: int) -> list[list[Passage]]:
         body = {"query": list(queries), "top_n": top_n, "return_score": True}
         documents, scores = _pair(
             self._url, await self._http.request("POST", "/batch_search", body, expect=list)
@@ -81,9 +104,20 @@ class RetrieverClient:
         found: dict[str, Any] = await self._http.request("GET", "/health", expect=dict)
         return found
 
+    def watch(self, on_reply: Callable[[str | None], None]) -> None:
+        """Call `on_reply` with the identity of the index that each reply names (None: it names none)."""
+        self._on_reply = on_reply
+
     async def close(self) -> None:
         """Close the session."""
         await self._http.close()
+
+    def _notice(self, headers: Mapping[str, str]) -> None:
+        self._on_reply(headers.get(INDEX_HEADER))
+        if NOTE_HEADER in headers:
+            self.cut_queries += 1
+            if self.cut_queries == 1:
+                LOG.warning("note: a query is longer than the retriever reads; its end was cut off")
 
 
 def _pair(url: str, reply: Any) -> tuple[list[Any], list[Any]]:

@@ -1,18 +1,21 @@
-"""A memory-mapped corpus: random access by row and by id, without loading the whole file into memory.
+"""A corpus on disk: random access by row and by id, without loading the whole file into memory.
 
 Formats: JSONL rows `{"id", "contents"}` (FlashRAG: the first line of `contents` is the title, often quoted)
-or `{"id", "title", "text"}`, and DPR's `psgs_w100.tsv` (header `id text title`, quoted). A missing JSONL id
-becomes the row number. One validating pass writes offsets and hashed ids beside the index; later starts map
-them. Measured elsewhere at 1.3 us of CPU per parsed row and 0.3 us per raw row, against 12 us for a
-`datasets` row (reference/performance.md, section 1.6).
+or `{"id", "title", "text"}`, with the keys of `rows.py`, and DPR's `psgs_w100.tsv` (header `id text title`,
+quoted); other files are unpacked first (`unpack.py`). Rows without ids get their numbers as ids. One
+validating pass writes offsets and hashed ids beside the index; later starts map them. Measured elsewhere
+at 1.3 us of CPU per parsed row and 0.3 us per raw row, against 12 us for a `datasets` row
+(reference/performance.md, section 1.6).
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,9 +25,12 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from src_core.errors import UserError
+from src_core.json_rows import lines
 from src_core.jsonl import write_atomic
+from src_core.opener import BOM, Advance
 from src_core.types import Passage
-from src_retrieval.npyfile import NpyAppender
+from src_retrieval.disk import writing_into
+from src_retrieval.npyfile import NpyAppender, map_npy, save_npy
 from src_retrieval.rows import (
     CorpusFormat,
     Row,
@@ -33,10 +39,12 @@ from src_retrieval.rows import (
     parse_jsonl,
     parse_tsv,
     parse_tsv_header,
+    require_same_key,
     to_passage,
 )
+from src_retrieval.unpack import TSV, PlainFile, plain_file, present_file
+from src_retrieval.watch_files import FilesChangedError, OpenFile
 
-Advance = Callable[[int], None]
 REPORT_EVERY = 1 << 24
 
 
@@ -83,16 +91,19 @@ class CorpusCache:
 
 
 class Corpus:
-    """An open corpus. Safe to read from several threads."""
+    """An open corpus. Safe to read from several threads. Raises `FilesChangedError` where the file is not the
+    one of `info`, at opening and in every later call: the owner of a corpus may rewrite it at any time.
+    """
 
     def __init__(self, path: Path, info: CorpusInfo, cache: CorpusCache) -> None:
         self.path = path
         self.info = info
-        self._file = path.open("rb")
-        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._offsets: NDArray[np.uint64] = np.load(cache.offsets, mmap_mode="r")
-        self._hashes: NDArray[np.uint64] = np.load(cache.hashes, mmap_mode="r")
-        self._hash_rows: NDArray[np.int64] = np.load(cache.hash_rows, mmap_mode="r")
+        self.file = OpenFile(path, sha256=info.sha256)
+        if (self.file.size, self.file.mtime_ns) != (info.size, info.mtime_ns):
+            raise FilesChangedError(f"{path} was changed while it was being read; run this again")
+        self._offsets: NDArray[np.uint64] = map_npy(cache.offsets, "<u8", info.rows)
+        self._hashes: NDArray[np.uint64] = map_npy(cache.hashes, "<u8", info.rows)
+        self._hash_rows: NDArray[np.int64] = map_npy(cache.hash_rows, "<i8", info.rows)
 
     def __len__(self) -> int:
         return self.info.rows
@@ -101,10 +112,7 @@ class Corpus:
         """Row `number`, counted from 0. Raises IndexError outside the corpus (negative numbers
         included).
         """
-        line = self._line(number)
-        if self.info.format is CorpusFormat.JSONL:
-            return parse_jsonl(line, number)
-        return parse_tsv(line, self.info.columns)
+        return self._parsed(self._line(number), number)
 
     def passage(self, number: int) -> Passage:
         """Row `number` as the record of the other packages."""
@@ -130,21 +138,48 @@ class Corpus:
             at += 1
         return None
 
+    def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """The row number of each id, -1 for an id that the corpus lacks."""
+        wanted = np.fromiter((id_hash(row_id) for row_id in ids), dtype=np.uint64, count=len(ids))
+        first = np.minimum(np.searchsorted(self._hashes, wanted), len(self) - 1)
+        several = np.searchsorted(self._hashes, wanted, side="right") - first > 1
+        rows = np.where(self._hashes[first] == wanted, self._hash_rows[first], -1)
+        for at in np.flatnonzero(several):  # two ids of one hash
+            row = self.row_of(ids[int(at)])
+            rows[at] = -1 if row is None else row
+        return rows
+
     def contents(self, start: int, stop: int) -> list[str]:
         """The texts of rows `start` to `stop` (exclusive)."""
-        return [self.row(number).contents for number in range(start, min(stop, len(self)))]
+        stop = min(stop, len(self))
+        return [
+            self._parsed(line, number).contents
+            for number, line in enumerate(self._block(start, stop), start=start)
+        ]
 
     def close(self) -> None:
-        """Unmap the file."""
-        self._map.close()
-        self._file.close()
+        """Close the file."""
+        self.file.close()
+
+    def _parsed(self, line: bytes, number: int) -> Row:
+        if self.info.format is CorpusFormat.JSONL:
+            return parse_jsonl(line, number)
+        return parse_tsv(line, self.info.columns)
 
     def _line(self, number: int) -> bytes:
         if not 0 <= number < self.info.rows:
             raise IndexError(f"row {number} of a corpus with {self.info.rows} rows")
-        start = int(self._offsets[number])
-        end = self._map.find(b"\n", start)
-        return self._map[start : end if end >= 0 else len(self._map)].rstrip(b"\r\n")
+        return self._block(number, number + 1)[0]
+
+    def _block(self, start: int, stop: int) -> list[bytes]:
+        """The lines of rows `start` to `stop` (exclusive), by one read."""
+        ends = self._offsets[start : stop + 1].tolist()
+        if stop == self.info.rows:
+            ends.append(self.info.size)
+        data, first = self.file.read(ends[0], ends[-1]), ends[0]
+        rows = (data[begin - first : end - first] for begin, end in pairwise(ends))
+        # Blank lines between two rows belong to neither.
+        return [row.partition(b"\n")[0].rstrip(b"\r") for row in rows]
 
 
 def open_corpus(path: Path, cache_dir: Path, *, advance: Advance | None = None) -> Corpus:
@@ -152,42 +187,49 @@ def open_corpus(path: Path, cache_dir: Path, *, advance: Advance | None = None) 
     still agree. `advance` receives bytes read while scanning. Raises `UserError` (file and line) for a
     malformed row.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"no corpus at {path}; set the corpus path to a .jsonl or .tsv file")
+    file = plain_file(path, cache_dir, advance)
     cache = CorpusCache(cache_dir)
-    info = _cached(path, cache)
-    if info is None:
+    info = cached_info(path, cache_dir)
+    if info is not None:
+        with contextlib.suppress(ValueError, OSError):  # files that a killed process left: made again
+            return Corpus(file.path, info, cache)
+    with writing_into(cache_dir):
         cache_dir.mkdir(parents=True, exist_ok=True)
-        info = _scan(path, cache, advance or (lambda _: None))
+        info = _scan(file, cache)
         write_atomic(cache.info, orjson.dumps(info, option=orjson.OPT_INDENT_2))
-    return Corpus(path, info, cache)
+    return Corpus(file.path, info, cache)
 
 
-def _cached(path: Path, cache: CorpusCache) -> CorpusInfo | None:
-    """The stored info when it still describes `path`, else None."""
-    if not cache.info.is_file():
+def cached_info(path: Path, cache_dir: Path) -> CorpusInfo | None:
+    """What an earlier pass found, when it still describes the corpus at `path`, else None."""
+    cache = CorpusCache(cache_dir)
+    file = present_file(path, cache_dir) if path.is_file() else None
+    if file is None or not cache.info.is_file():
         return None
     try:
         info = TypeAdapter(CorpusInfo).validate_json(cache.info.read_bytes())
     except ValidationError:
         return None
-    stat = path.stat()
+    stat = file.stat()
     if stat.st_size != info.size:
         return None
     if stat.st_mtime_ns == info.mtime_ns:
         return info
-    with path.open("rb") as handle:
+    with file.open("rb") as handle:
         if hashlib.file_digest(handle, "sha256").hexdigest() != info.sha256:
             return None
     return dataclasses.replace(info, mtime_ns=stat.st_mtime_ns)
 
 
-def _scan(path: Path, cache: CorpusCache, advance: Advance) -> CorpusInfo:
+def _scan(file: PlainFile, cache: CorpusCache) -> CorpusInfo:
     """Validate every row once; write offsets and hashed ids; return the info."""
-    stat = path.stat()
-    fmt = CorpusFormat.TSV if path.suffix.lower() == ".tsv" else CorpusFormat.JSONL
+    path, stat = file.path, file.path.stat()
+    fmt = CorpusFormat.TSV if path.suffix.lower() == TSV else CorpusFormat.JSONL
     digest = hashlib.sha256()
     columns: tuple[str, ...] = ()
+    key: str | None = None
     rows, plain = 0, True
     partial = cache.folder / "corpus.unsorted.npy"
     cache.info.unlink(missing_ok=True)
@@ -196,32 +238,41 @@ def _scan(path: Path, cache: CorpusCache, advance: Advance) -> CorpusInfo:
         NpyAppender(cache.offsets, "<u8") as offsets,
         NpyAppender(partial, "<u8") as ids,
     ):
-        for number, start, line in _lines(handle, advance):
+        for number, start, line in _lines(handle, file.advance):
             digest.update(line)
-            if not line.strip():
+            if not number or not line.strip():
                 continue
             try:
                 if fmt is CorpusFormat.TSV and not columns:
                     columns = parse_tsv_header(line)
                     continue
                 row = parse_jsonl(line, rows) if fmt is CorpusFormat.JSONL else parse_tsv(line, columns)
+                key = row.key if key is None else key
+                require_same_key(row, key)
             except RowError as error:
-                raise UserError(f"{path}, line {number}: {error}; correct or remove that line") from error
+                raise UserError(
+                    f"{file.source}, line {number}: {error}; correct or remove that line"
+                ) from error
             offsets.append(start)
             ids.append(id_hash(row.id))
             rows, plain = rows + 1, plain and row.plain
     if rows == 0:
-        raise UserError(f"{path} holds no passage; give a file with at least one row")
+        raise UserError(f"{file.source} holds no passage; give a file with at least one row")
     _sort_ids(partial, cache)
     info = CorpusInfo(fmt, columns, rows, digest.hexdigest(), stat.st_size, stat.st_mtime_ns, plain)
-    _reject_repeated_ids(Corpus(path, info, cache))
+    with closing(Corpus(path, info, cache)) as corpus:
+        _reject_repeated_ids(corpus, file)
     return info
 
 
 def _lines(handle: BinaryIO, advance: Advance) -> Iterator[tuple[int, int, bytes]]:
-    """(line number from 1, byte offset, line) for each line."""
+    """(line number from 1, byte offset, line) for each line; a byte order mark comes first, as line 0."""
     start, reported = 0, 0
-    for number, line in enumerate(handle, start=1):
+    if handle.read(len(BOM)) == BOM:
+        yield 0, 0, BOM
+        start = len(BOM)
+    handle.seek(start)
+    for number, line in enumerate(lines(handle), start=1):
         yield number, start, line
         start += len(line)
         if start - reported >= REPORT_EVERY:
@@ -233,12 +284,12 @@ def _lines(handle: BinaryIO, advance: Advance) -> Iterator[tuple[int, int, bytes
 def _sort_ids(partial: Path, cache: CorpusCache) -> None:
     hashes: NDArray[np.uint64] = np.load(partial)
     order = np.argsort(hashes, kind="stable")
-    np.save(cache.hash_rows, order.astype(np.int64))
-    np.save(cache.hashes, hashes[order])
+    save_npy(cache.hash_rows, order.astype("<i8"))
+    save_npy(cache.hashes, hashes[order])
     partial.unlink()
 
 
-def _reject_repeated_ids(corpus: Corpus) -> None:
+def _reject_repeated_ids(corpus: Corpus, file: PlainFile) -> None:
     """Raises `UserError` for two rows with one id, since an id must identify the passage of an
     observation.
     """
@@ -249,10 +300,13 @@ def _reject_repeated_ids(corpus: Corpus) -> None:
         if corpus.row(first).id == name:
             line = _line_number(corpus, second)
             raise UserError(
-                f"{corpus.path}, line {line}: the id {name!r} was used before; ids must be unique"
+                f"{file.source}, {file.unit} {line}: the id {name!r} was used before; ids must be unique"
             )
-    corpus.close()
 
 
 def _line_number(corpus: Corpus, row: int) -> int:
-    return corpus._map[: int(corpus._offsets[row])].count(b"\n") + 1
+    """Counted in pieces: the file may be larger than the memory."""
+    end, line = int(corpus._offsets[row]), 1
+    for at in range(0, end, REPORT_EVERY):
+        line += corpus.file.read(at, min(at + REPORT_EVERY, end)).count(b"\n")
+    return line

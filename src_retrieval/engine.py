@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from src_core.config import config_class
+from src_core.config import Positive, config_class
 from src_core.errors import UserError
 from src_retrieval.backends import options_of
 from src_retrieval.corpus import Corpus, open_corpus
 from src_retrieval.encoders.base import Encoder, EncoderOptions
 from src_retrieval.encoders.load import load_encoder
 from src_retrieval.fusion import RRF_K, fuse
-from src_retrieval.layout import HYBRID, IndexLayout, Manifest, read_manifest, rebuild_hint
+from src_retrieval.index_checks import corpus_of, halves, require_encoder, require_tokenizer
+from src_retrieval.index_files import open_files, require_unreplaced
+from src_retrieval.layout import IndexLayout, Manifest, read_manifest
 from src_retrieval.rerankers import load_reranker
 from src_retrieval.rerankers.base import Pair, Reranker, RerankOptions
 from src_retrieval.results import FloatArray, Ranked, ranked
@@ -25,7 +27,9 @@ from src_retrieval.sparse import sparse_backend
 from src_retrieval.sparse.base import SparseIndex
 from src_retrieval.vector import vector_backend
 from src_retrieval.vector.base import VectorIndex
-from src_retrieval.vector.faiss_index import FaissIndex, SearchOptions, on_gpus, open_faiss_file
+from src_retrieval.vector.faiss_file import open_faiss_file
+from src_retrieval.vector.faiss_index import FaissIndex, SearchOptions, on_gpus
+from src_retrieval.watch_files import FileWatch, OpenFile
 
 LOG = logging.getLogger("src_retrieval")
 
@@ -45,8 +49,8 @@ class EngineConfig:
     corpus_path: str
     faiss_gpu: bool = False
     type: str | None = None
-    hybrid_depth: int = 50
-    rrf_constant: int = RRF_K
+    hybrid_depth: Positive = 50
+    rrf_constant: Positive = RRF_K
     encoding: EncoderOptions = EncoderOptions()
     searching: dict[str, Any] = dataclasses.field(default_factory=dict)
     sparse_options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -65,6 +69,7 @@ class SearchEngine:
     sparse: SparseIndex | None
     reranker: Reranker | None
     config: EngineConfig
+    files: FileWatch = dataclasses.field(default_factory=FileWatch)
 
     @property
     def hybrid(self) -> bool:
@@ -157,45 +162,28 @@ def open_engine(config: EngineConfig) -> OpenedIndex:
     layout = IndexLayout(path)
     manifest = read_manifest(layout)
     if manifest is None:
-        unfinished = "an unfinished index" if layout.progress.is_file() else "no index"
+        unfinished = "an unfinished index" if layout.unfinished.root.is_dir() else "no index"
         raise UserError(
             f"there is {unfinished} in {path}; build it with bash scripts/build_index.sh "
             f"corpus={config.corpus_path} index_dir={path} encoder={config.retrieval_method}"
         )
-    corpus = open_corpus(Path(config.corpus_path), path)
-    if corpus.info.sha256 != manifest.corpus_sha256 or len(corpus) != manifest.rows:
-        raise UserError(
-            f"the index in {path} was built from another version of {config.corpus_path}; rebuild it with "
-            f"{rebuild_hint(layout)} corpus={config.corpus_path}"
-        )
-    return OpenedIndex(_from_folder(config, layout, manifest, corpus), manifest)
-
-
-def _halves(config: EngineConfig, manifest: Manifest, layout: IndexLayout) -> tuple[str | None, str | None]:
-    """The kinds of vector and word index to serve: as built, or one half of a hybrid."""
-    served = config.type or manifest.type
-    if served == manifest.type:
-        return manifest.dense, manifest.sparse
-    if manifest.type == HYBRID and served == manifest.dense:
-        return served, None
-    if manifest.type == HYBRID and served == manifest.sparse:
-        return None, served
-    raise UserError(
-        f"the index in {layout.root} was built as {manifest.type}, the config says {served}; rebuild it "
-        f"with {rebuild_hint(layout)} type={served}"
-    )
+    files = open_files(layout, manifest)
+    corpus = corpus_of(config.corpus_path, layout, manifest)
+    engine = _from_folder(config, layout, manifest, corpus, FileWatch([*files, corpus.file]))
+    require_unreplaced(layout, manifest)
+    return OpenedIndex(engine, manifest)
 
 
 def _from_folder(
-    config: EngineConfig, layout: IndexLayout, manifest: Manifest, corpus: Corpus
+    config: EngineConfig, layout: IndexLayout, manifest: Manifest, corpus: Corpus, files: FileWatch
 ) -> SearchEngine:
-    dense_kind, sparse_kind = _halves(config, manifest, layout)
+    dense_kind, sparse_kind = halves(config.type, manifest, layout)
     encoder: Encoder | None = None
     dense: VectorIndex | None = None
     sparse: SparseIndex | None = None
     if dense_kind is not None:
         encoder = load_encoder(config.retrieval_method, config.encoding)
-        _require_encoder(encoder, manifest, layout)
+        require_encoder(encoder, manifest, layout)
         backend = vector_backend(dense_kind)
         options = options_of(backend.search_options, config.searching, where="searching")
         dim = encoder.identity.dim
@@ -203,9 +191,10 @@ def _from_folder(
         dense = _on_gpus(opened, options) if config.faiss_gpu else opened
     if sparse_kind is not None:
         own = sparse_backend(sparse_kind)
+        require_tokenizer(own, manifest, layout)
         options = options_of(own.options, config.sparse_options, where="sparse_options")
         sparse = own.open(sparse_kind, layout, options)
-    return _engine(config, corpus, encoder=encoder, dense=dense, sparse=sparse)
+    return _engine(config, corpus, encoder=encoder, dense=dense, sparse=sparse, files=files)
 
 
 def _on_gpus(index: VectorIndex, options: SearchOptions) -> VectorIndex:
@@ -214,32 +203,14 @@ def _on_gpus(index: VectorIndex, options: SearchOptions) -> VectorIndex:
     return on_gpus(index, options)
 
 
-def _require_encoder(encoder: Encoder, manifest: Manifest, layout: IndexLayout) -> None:
-    """Raises `UserError` for another encoder than the index's: vectors of two encoders are not comparable,
-    and a search would return noise without any error.
-    """
-    built, given = manifest.encoder, encoder.identity
-    if built is None:
-        raise UserError(
-            f"the manifest of {layout.root} has no encoder; rebuild it with {rebuild_hint(layout)}"
-        )
-    if (built.sha256, built.family, built.dim) == (given.sha256, given.family, given.dim):
-        return
-    theirs = f"{built.name} ({built.family}, {built.precision}, {built.dim}d, {built.sha256[:8]})"
-    ours = f"{given.name} ({given.family}, {given.precision}, {given.dim}d, {given.sha256[:8]})"
-    raise UserError(
-        f"the index in {layout.root} was built by {theirs}, the config says {ours}; rebuild it with "
-        f"{rebuild_hint(layout)} encoder={given.name}, or set retrieval_method to the encoder it was built by"
-    )
-
-
 def _from_file(config: EngineConfig, path: Path) -> SearchEngine:
     """An engine over a FAISS file from another source: without a manifest only sizes can be checked."""
     LOG.warning("%s has no manifest: that it was built by %s is not checked", path, config.retrieval_method)
     corpus = open_corpus(Path(config.corpus_path), path.with_name(path.name + ".corpus"))
     encoder = load_encoder(config.retrieval_method, config.encoding)
     options = options_of(SearchOptions, config.searching, where="searching")
-    index = open_faiss_file(path, options)
+    file = OpenFile(path)
+    index = open_faiss_file(path, options, rows_of=corpus.rows_of)
     if index.dim != encoder.identity.dim:
         raise UserError(
             f"{path} holds vectors of {index.dim} dimensions, {config.retrieval_method} makes "
@@ -251,7 +222,8 @@ def _from_file(config: EngineConfig, path: Path) -> SearchEngine:
             "set corpus_path to the corpus that the index was built from"
         )
     dense = on_gpus(index, options) if config.faiss_gpu else index
-    return _engine(config, corpus, encoder=encoder, dense=dense, sparse=None)
+    files = FileWatch([file, corpus.file])
+    return _engine(config, corpus, encoder=encoder, dense=dense, sparse=None, files=files)
 
 
 def _engine(
@@ -261,8 +233,15 @@ def _engine(
     encoder: Encoder | None,
     dense: VectorIndex | None,
     sparse: SparseIndex | None,
+    files: FileWatch,
 ) -> SearchEngine:
     reranker = load_reranker(config.rerank) if config.rerank else None
     return SearchEngine(
-        corpus=corpus, encoder=encoder, dense=dense, sparse=sparse, reranker=reranker, config=config
+        corpus=corpus,
+        encoder=encoder,
+        dense=dense,
+        sparse=sparse,
+        reranker=reranker,
+        config=config,
+        files=files,
     )

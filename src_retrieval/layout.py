@@ -13,7 +13,7 @@ from src_core.errors import UserError
 from src_core.jsonl import write_atomic
 from src_retrieval.encoders.spec import EncoderIdentity
 
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
 HYBRID = "hybrid"
 """The type that fuses a vector index with a word index."""
 
@@ -28,6 +28,21 @@ class IndexLayout:
     def manifest(self) -> Path:
         """`Manifest` as JSON; an index without it is unfinished."""
         return self.root / "manifest.json"
+
+    @property
+    def unfinished(self) -> IndexLayout:
+        """A folder of the same form inside this one, in which an index is built until it is complete."""
+        return IndexLayout(self.root / "unfinished")
+
+    @property
+    def publishing(self) -> Path:
+        """The manifest of an unfinished index whose files are being moved to their place."""
+        return self.root / "publishing.json"
+
+    @property
+    def replaced(self) -> Path:
+        """The manifest of an index whose files are being removed."""
+        return self.root / "replaced.json"
 
     @property
     def progress(self) -> Path:
@@ -67,7 +82,9 @@ class IndexLayout:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Manifest:
     """The sources and settings of an index. `dense` and `sparse` are the kinds of its vector and its word
-    index; None where it has none. `settings` and `library_version` are those of the vector index.
+    index; None where it has none. `settings` and `library_version` are those of the vector index,
+    `tokenizer` names what divided the passages into words. `files` holds the mark of each file
+    (`OpenFile.mark`), by its path in the folder; indexes of earlier versions have none.
     """
 
     version: int
@@ -81,29 +98,37 @@ class Manifest:
     library_version: str
     build_seconds: float
     settings: dict[str, str | int | float | bool]
+    tokenizer: str = ""
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """The values that identify an index: without the path of the corpus and the build time."""
         facts = dataclasses.asdict(self)
-        for name in ("version", "corpus_path", "build_seconds", "library_version"):
+        for name in ("version", "corpus_path", "build_seconds", "library_version", "files"):
             del facts[name]
         return facts
 
 
 def read_manifest(layout: IndexLayout) -> Manifest | None:
     """The manifest, or None when there is none. Raises `UserError` when it cannot be read."""
-    if not layout.manifest.is_file():
+    return parse_manifest(layout, layout.manifest)
+
+
+def parse_manifest(layout: IndexLayout, path: Path) -> Manifest | None:
+    """`read_manifest` of a file that has, or is to have, this role in `layout`."""
+    if not path.is_file():
         return None
     try:
-        values = orjson.loads(layout.manifest.read_bytes())
+        values = orjson.loads(path.read_bytes())
+        if not 1 <= values["version"] <= MANIFEST_VERSION:
+            raise ValueError(f"version {values['version']} is unknown")
         if values.get("version") == 1:  # BM25 was the only word index
             values["library_version"] = values.pop("faiss_version")
             values["sparse"] = "bm25" if values["type"] in ("bm25", HYBRID) else None
+        # The errors of pydantic and orjson are ValueErrors.
         return TypeAdapter(Manifest).validate_python(values)
-    except (ValueError, KeyError, AttributeError) as error:  # pydantic's and orjson's errors are ValueErrors
-        raise UserError(
-            f"{layout.manifest} cannot be read; rebuild the index with {rebuild_hint(layout)}"
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read; rebuild the index with {rebuild_hint(layout)}") from error
 
 
 def write_manifest(layout: IndexLayout, manifest: Manifest) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from src_core.errors import UserError
-from src_models.machine import physical_cores
+from src_models.machine import ONNX_SUMS, physical_cores
 
 
 def open_session(path: Path, threads: int) -> Any:
@@ -24,6 +24,7 @@ def open_session(path: Path, threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
     options.log_severity_level = 3
+    options.add_session_config_entry(*ONNX_SUMS)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

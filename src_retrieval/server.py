@@ -8,69 +8,110 @@ With REARAG_TOKEN set the server requires that bearer token.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
-import os
 import sys
 from pathlib import Path
+from typing import Any
 
-import uvicorn
+import orjson
 from a2wsgi import WSGIMiddleware
 
-from src_core.config import config_class, load_config
+from src_core.access_token import read_token
+from src_core.config import InFlight, Port, config_class, load_config
 from src_core.errors import run_main
-from src_core.http_server import bind, start_listening
-from src_core.terminal import log_to_stderr
+from src_core.http_app import App, GuardedApp
+from src_core.http_guard import Guard
+from src_core.http_server import RequestError, bind, require_token, start_listening
+from src_core.http_serving import serve_app
 from src_retrieval.app import AppOptions, SearchService, make_app
 from src_retrieval.engine import EngineConfig, open_engine
 from src_retrieval.identity import describe
+from src_retrieval.watch_files import FilesChangedError
 
 LOG = logging.getLogger("src_retrieval")
-TOKEN_VARIABLE = "REARAG_TOKEN"
-GRACE_SECONDS = 10
+GRACE_SECONDS = 8
+HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 
 
 @config_class
 class ServerConfig(EngineConfig):
-    """The settings of the engine (see `EngineConfig`) and of the server. `workers` requests can wait at the
-    same time.
+    """The settings of the engine (see `EngineConfig`) and of the server. `workers` requests are searched at
+    the same time; further ones wait.
     """
 
     host: str = "127.0.0.1"
-    port: int = 9892
-    workers: int = 64
+    port: Port = 9892
+    workers: InFlight = 64
     serving: AppOptions = AppOptions()
 
 
 def serve(config: ServerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises `UserError` before listening when a check fails."""
+    token = read_token()
+    require_token(
+        config.host,
+        token,
+        allow=config.serving.allow_without_token,
+        setting="serving.allow_without_token=true",
+    )
     listener = bind(config.host, config.port)
     opened = open_engine(config)
     opened.engine.search(["warm up"], [1])
     index = describe(opened)
     service = SearchService(opened.engine, config.serving, identity=str(index["identity"]))
-    token = os.environ.get(TOKEN_VARIABLE) or None
-    app = make_app(service, options=config.serving, index=index, token=token)
-    wrapped = WSGIMiddleware(app, workers=config.workers)
-    settings = uvicorn.Config(
-        wrapped,
-        host=config.host,
-        port=config.port,
-        access_log=False,
-        lifespan="off",
-        log_config=None,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    app = guarded_app(service, config, index=index, token=token)
     start_listening(listener, config.port)
     LOG.info("serving %d passages on http://%s:%d", len(opened.engine.corpus), config.host, config.port)
     try:
-        uvicorn.Server(settings).run(sockets=[listener])
+        serve_app(app, listener, config.serving, grace_seconds=GRACE_SECONDS).run()
     finally:
         service.close()
 
 
+def guarded_app(
+    service: SearchService, config: ServerConfig, *, index: dict[str, Any], token: str | None
+) -> GuardedApp:
+    """The app behind the rules of all our servers. `index` is the description of the index in `/health`; with
+    a `token`, all other routes require it.
+    """
+    wsgi: App = WSGIMiddleware(make_app(service, options=config.serving), workers=config.workers)
+    healthy = orjson.dumps(
+        {"status": "healthy", "retrievers": {"total": 1, "available": 1}, "index": index},
+    )
+
+    def health() -> bytes:
+        try:
+            service.files.check()
+        except FilesChangedError as error:
+            raise RequestError(503, "files changed", str(error)) from error
+        return healthy
+
+    guard = Guard(
+        config.host,
+        config.serving.hosts,
+        token=token,
+        needs_token=lambda path: path != "/health",
+        only_json=False,
+    )
+    return GuardedApp(
+        wsgi,
+        guard=guard,
+        options=config.serving,
+        max_body_bytes=config.serving.max_body_bytes,
+        health=health,
+        headers=HEADERS,
+        whole=True,
+    )
+
+
 def main() -> None:
     """`python -m src_retrieval.server [FILE.yaml] [key=value ...]`."""
-    log_to_stderr()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    # The kernel ends a process whose mapped files are cut (SIGBUS); the log then says where.
+    faulthandler.enable()
     arguments = sys.argv[1:]
     path = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] else None
     serve(load_config(ServerConfig, path, arguments))

@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import orjson
-
 from src_core.errors import RetrieverError, UserError
-from src_core.jsonl import read_jsonl
+from src_core.served import content_digest
 from src_core.types import Passage
-from src_retrieval.rows import RowError, parse_jsonl, to_passage
+from src_retrieval.rows import to_passage
+from src_retrieval.unpack import corpus_rows
 
 _WORD = re.compile(r"\w+")
 
@@ -23,7 +22,8 @@ _WORD = re.compile(r"\w+")
 class ToyRetriever:
     """Ranks passages by the summed rarity of the query's words that they hold, title words twice."""
 
-    def __init__(self, passages: Sequence[Passage]) -> None:
+    def __init__(self, passages: Sequence[Passage], *, corpus_sha256: str = "") -> None:
+        self.corpus_sha256 = corpus_sha256
         self._passages = list(passages)
         self._by_id = {passage.id: passage for passage in self._passages}
         self._words = [_words(passage.contents) for passage in self._passages]
@@ -33,14 +33,17 @@ class ToyRetriever:
 
     @classmethod
     def from_file(cls, path: Path) -> ToyRetriever:
-        """Read a small JSONL corpus. Raises `UserError` naming file and line."""
-        passages = []
-        for number, value in enumerate(read_jsonl(path)):
-            try:
-                passages.append(to_passage(parse_jsonl(orjson.dumps(value), number)))
-            except RowError as error:
-                raise UserError(f"{path}, row {number + 1}: {error}; correct or remove that row") from error
-        return cls(passages)
+        """Read a small corpus of any kind that the retriever reads. Raises `UserError` naming file and
+        place.
+        """
+        passages = list(map(to_passage, corpus_rows(path)))
+        if not passages:
+            raise UserError(f"{path} holds no passage; give a file with at least one row")
+        ids = Counter(passage.id for passage in passages)
+        name, count = ids.most_common(1)[0]
+        if count > 1:
+            raise UserError(f"{path}: the id {name!r} is used {count} times; ids must be unique")
+        return cls(passages, corpus_sha256=content_digest(path))
 
     async def search(self, query: str, top_n: int) -> list[Passage]:
         """The `top_n` passages with the highest positive overlap, ties in corpus order."""

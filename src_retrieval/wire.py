@@ -1,5 +1,5 @@
 """Parses request bodies: JSON to frozen values, or a 4xx status with one sentence. No field is coerced or
-ignored.
+ignored; only a query that is longer than the server reads is cut, and the reply says so.
 """
 
 from __future__ import annotations
@@ -18,36 +18,42 @@ EMPTY_QUERY = "Query content cannot be empty"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """Queries to answer with `top_n` documents each."""
+    """Queries to answer with `top_n` documents each. `cut` of them were longer than the server reads and have
+    lost their end.
+    """
 
     queries: tuple[str, ...]
     top_n: int
     with_scores: bool
+    cut: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bounds:
-    """The bounds of a request."""
+    """The bounds of a request. `max_results` are queries times passages per query."""
 
     rows: int
     max_top_n: int
     max_query_chars: int
+    max_results: int
 
 
 def search_request(body: bytes, bounds: Bounds) -> SearchRequest:
     """`{"query": text, "top_n": 10, "return_score": false}`."""
     values = _object(body, ("query", "top_n", "return_score"))
-    query = _query(values.get("query"), "query", bounds)
-    top_n = _top_n(values.get("top_n", DEFAULT_TOP_N), "top_n", bounds, given="top_n" in values)
-    return SearchRequest((query,), top_n, _flag(values, "return_score"))
+    queries = (_query(values.get("query"), "query"),)
+    return _request(
+        queries, values.get("top_n", DEFAULT_TOP_N), values, names=("top_n", "return_score"), bounds=bounds
+    )
 
 
 def batch_request(body: bytes, bounds: Bounds) -> SearchRequest:
     """`{"query": [text, …], "top_n": 10, "return_score": false}`."""
     values = _object(body, ("query", "top_n", "return_score"))
-    queries = _queries(values.get("query"), "query", bounds)
-    top_n = _top_n(values.get("top_n", DEFAULT_TOP_N), "top_n", bounds, given="top_n" in values)
-    return SearchRequest(queries, top_n, _flag(values, "return_score"))
+    queries = _queries(values.get("query"), "query")
+    return _request(
+        queries, values.get("top_n", DEFAULT_TOP_N), values, names=("top_n", "return_score"), bounds=bounds
+    )
 
 
 def retrieve_request(body: bytes, bounds: Bounds) -> SearchRequest:
@@ -58,12 +64,12 @@ def retrieve_request(body: bytes, bounds: Bounds) -> SearchRequest:
     if "query" in values:
         if "queries" in values:
             raise RequestError(422, "validation error", "send 'queries' or 'query', not both")
-        queries: tuple[str, ...] = (_query(values["query"], "query", bounds),)
+        queries: tuple[str, ...] = (_query(values["query"], "query"),)
     else:
-        queries = _queries(values.get("queries"), "queries", bounds)
+        queries = _queries(values.get("queries"), "queries")
     topk = values.get("topk")
-    top_n = _top_n(DEFAULT_TOPK if topk is None else topk, "topk", bounds, given=topk is not None)
-    return SearchRequest(queries, top_n, _flag(values, "return_scores"))
+    top_n = DEFAULT_TOPK if topk is None else topk
+    return _request(queries, top_n, values, names=("topk", "return_scores"), bounds=bounds)
 
 
 def ids_request(body: bytes, bounds: Bounds) -> tuple[str, ...]:
@@ -92,40 +98,49 @@ def _object(body: bytes, known: tuple[str, ...]) -> dict[str, Any]:
     return values
 
 
-def _query(value: Any, name: str, bounds: Bounds) -> str:
+def _request(
+    queries: tuple[str, ...], top_n: Any, values: dict[str, Any], *, names: tuple[str, str], bounds: Bounds
+) -> SearchRequest:
+    """The request within its bounds; `names` are those of the number of passages and of the flag."""
+    number, flag = names
+    most = bounds.max_query_chars
+    cut = sum(len(query) > most for query in queries)
+    depth = _top_n(top_n, number, bounds)
+    if len(queries) * depth > bounds.max_results:
+        detail = (
+            f"{len(queries)} queries with {depth} passages each are more than {bounds.max_results} passages; "
+            "send fewer queries at once"
+        )
+        raise RequestError(422, "validation error", detail)
+    short = tuple(query if len(query) <= most else query.strip()[:most] for query in queries)
+    return SearchRequest(short, depth, _flag(values, flag), cut)
+
+
+def _query(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise RequestError(422, "validation error", f"{name!r} must be a text, not {_type(value)}")
     if not value.strip():
         raise RequestError(400, "empty query", EMPTY_QUERY)
-    if len(value) > bounds.max_query_chars:
-        limit = bounds.max_query_chars
-        raise RequestError(
-            422, "validation error", f"a query has {len(value)} characters; send at most {limit}"
-        )
     return value
 
 
-def _queries(value: Any, name: str, bounds: Bounds) -> tuple[str, ...]:
+def _queries(value: Any, name: str) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise RequestError(422, "validation error", f"{name!r} must be a list of texts, not {_type(value)}")
-    return tuple(_query(item, name, bounds) for item in value)
+    return tuple(_query(item, name) for item in value)
 
 
-def _top_n(value: Any, name: str, bounds: Bounds, *, given: bool) -> int:
-    """A default is reduced to the size of a small corpus; a number from the caller is not changed."""
+def _top_n(value: Any, name: str, bounds: Bounds) -> int:
+    """Of a small corpus there are fewer passages than were asked for."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise RequestError(422, "validation error", f"{name!r} must be a whole number, not {_type(value)}")
-    most = min(bounds.rows, bounds.max_top_n)
-    if not given:
-        return min(value, most)
     if value < 1:
         raise RequestError(422, "validation error", f"{name!r} must be at least 1, not {value}")
-    if value > most:
-        why = f"the corpus has {bounds.rows} passages" if most == bounds.rows else "the server's limit"
-        raise RequestError(
-            422, "validation error", f"{name!r} is {value}, at most {most} are available ({why}); lower it"
-        )
-    return value
+    wanted = min(value, bounds.rows)
+    if wanted > bounds.max_top_n:
+        detail = f"{name!r} is {value}, at most {bounds.max_top_n} passages are returned"
+        raise RequestError(422, "validation error", detail)
+    return wanted
 
 
 def _flag(values: dict[str, Any], name: str) -> bool:

@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import orjson
-from pydantic import Field
 
-from src_core.config import config_class, dump
+from src_core.config import InFlight, config_class, dump
 from src_core.errors import UserError
 from src_core.llm import ChatModel, Completion, Endpoint, Sampling
 from src_core.protocols.records import Message
@@ -42,7 +41,7 @@ class JudgeConfig:
     endpoint: Endpoint = Endpoint(url="http://127.0.0.1:9894/v1")
     rubric: Rubric = Rubric.LEVELS
     sampling: Sampling = Sampling(max_tokens=512, temperature=0.0, top_p=1.0)
-    in_flight: Annotated[int, Field(ge=1)] = 16
+    in_flight: InFlight = 16
     cache: str = "runs/judge_cache.jsonl"
 
 

@@ -12,12 +12,11 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 
 from rapidfuzz.distance import LCSseq
 
-from src_core.errors import UserError
+from src_core.segment import chinese_words
 from src_tasks.answers import NO_ANSWER, normal_form, normalize_answer, squad_normalize
 
 _CLOSED = frozenset({"yes", "no", "noanswer"})
@@ -151,22 +150,9 @@ def _f(shared: int, ours: int, gold: int) -> float:
 
 
 def _chinese_words(text: str) -> list[str]:
-    cleaned = ("".join(_bare(word.lower())) for word in _segmenter()(text))
+    cleaned = ("".join(_bare(word.lower())) for word in chinese_words()(text))
     return [word for word in cleaned if word]
 
 
 def _bare(word: str) -> list[str]:
     return [char for char in word if char not in _CHINESE_PUNCTUATION and not char.isspace()]
-
-
-@lru_cache(maxsize=1)
-def _segmenter() -> Callable[[str], list[str]]:
-    """Imported only for a Chinese gold: its dictionary takes time to load."""
-    try:
-        import rjieba
-    except ImportError as error:
-        raise UserError(
-            "Chinese answers are scored by words, for which a package is missing; run pip install rjieba"
-        ) from error
-    cut: Callable[[str], list[str]] = rjieba.cut
-    return cut

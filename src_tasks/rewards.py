@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Annotated
 
-from src_core.config import config_class
+from pydantic import Field
+
+from src_core.config import NotNegative, config_class
 from src_tasks.metrics import cover_em, em, f1
 
 
@@ -41,9 +44,9 @@ class FormatCosts:
     (R3-RAG's malformed step: 0.9), `fix` for each repair of the parser, at most `most` for one step.
     """
 
-    failure: float = 0.9
-    fix: float = 0.0
-    most: float = 0.9
+    failure: NotNegative = 0.9
+    fix: NotNegative = 0.0
+    most: NotNegative = 0.9
 
 
 R3RAG_FORMAT = FormatCosts()
@@ -89,13 +92,13 @@ class R3Rewards:
     step.
     """
 
-    correct_factor: float = 1.6
-    incorrect_factor: float = 0.8
-    unanswered_factor: float = 0.9
-    malformed_factor: float = 1.0
-    correct: float = 2.0
-    incorrect: float = 0.0
-    malformed: float = -0.9
+    correct_factor: NotNegative = 1.6
+    incorrect_factor: NotNegative = 0.8
+    unanswered_factor: NotNegative = 0.9
+    malformed_factor: NotNegative = 1.0
+    correct: Annotated[float, Field(ge=-100, le=100)] = 2.0
+    incorrect: Annotated[float, Field(ge=-100, le=100)] = 0.0
+    malformed: Annotated[float, Field(ge=-100, le=100)] = -0.9
 
 
 R3RAG = R3Rewards()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from src_core.config import config_class
+from src_core.config import Seed, config_class
 from src_core.conversations import PUBLISHED
 from src_core.protocols.records import PromptStyle
 from src_core.rundir import OnExisting
@@ -131,7 +131,7 @@ class TrainConfig:
     keep_checkpoints: Positive = 2
     patience: Annotated[int, Field(ge=0)] = 0
     stop_after_minutes: Annotated[float, Field(ge=0)] = 0.0
-    seed: int = 1
+    seed: Seed = 1
     threads: Annotated[int, Field(ge=0)] = 0
     fsdp: bool = False
     trackers: tuple[str, ...] = ()

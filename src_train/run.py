@@ -28,7 +28,7 @@ from src_core.config import dump, load_config
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
-from src_core.terminal import answer
+from src_core.runfolder import run_folder
 from src_models.machine import physical_cores
 from src_train.checks import print_check
 from src_train.config import TrainConfig
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(USAGE)
     config = load_config(TrainConfig, Path(plain[0]), plain[1:])
     check_config(config)
+    run_folder(config.runs_dir, config.run_name)
     torch.set_num_threads(config.threads or physical_cores())
     disable_progress_bar()  # bars per file would hide the progress of the run
     state = processes()
@@ -90,7 +91,7 @@ def train(config: TrainConfig, folder: Path, encoder: ChatTokenizer, data: Data)
     """Train and write the result; of several processes, the first one holds the run directory. Raises
     `UserError` for a run directory of other settings or other data.
     """
-    path = Path(config.runs_dir) / config.run_name
+    path = run_folder(config.runs_dir, config.run_name)
     state = processes()
     run_dir = None
     if state.is_main_process:

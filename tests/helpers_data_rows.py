@@ -210,6 +210,27 @@ PROJECT: Row = {
         {"question": "Where was Orla Venn born?"},
     ],
 }
+SQUAD_HUB: Row = {
+    "id": "56be",
+    "title": "Oost",
+    "context": "Queen Ilse ruled Oost.",
+    "question": "Who ruled Oost?",
+    "answers": {"text": ["Queen Ilse", "Ilse"], "answer_start": [0, 6]},
+}
+SQUAD_PARAGRAPH: Row = {
+    "context": "Queen Ilse ruled Oost.",
+    "qas": [
+        {"id": "1", "question": "Who ruled Oost?", "answers": [{"text": "Ilse", "answer_start": 6}]},
+        {"id": "2", "question": "Who built Oost?", "answers": [], "is_impossible": True},
+    ],
+}
+ARC_HUB: Row = {
+    "id": "c1",
+    "question": "What burns?",
+    "choices": {"text": ["iron", "peat", "slate"], "label": ["A", "B", "C"]},
+    "answerKey": "B",
+}
+ARC_LIST = [{"text": "iron", "label": "1"}, {"text": "peat", "label": "2"}]
 MMLU: Row = {"question": "What burns?", "A": "iron", "B": "peat", "C": "slate", "D": "lead", "answer": "B"}
 ROWS: dict[str, list[Row]] = {
     "hotpotqa": [HOTPOTQA, HOTPOTQA_HUB],
@@ -230,6 +251,11 @@ ROWS: dict[str, list[Row]] = {
         {"id": 4, "question": "When was that?", "answers": [1881, "the year 1881"]},
     ],
     "project": [PROJECT],
+    "squad": [SQUAD_HUB, {"title": "Oost", "paragraphs": [SQUAD_PARAGRAPH]}],
+    "arc": [
+        ARC_HUB,
+        {"id": "c2", "question": {"stem": "What burns?", "choices": ARC_LIST}, "answerKey": "2"},
+    ],
     "mmlu": [MMLU],
     "multiple_choice": [
         {"question": "What is a heron?", "choices": ["a fish", "a bird"], "answer": 1},

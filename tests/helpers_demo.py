@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
-import uvicorn
 from helpers_llm import PATIENCE, FakeLLM, settings_for, step_for
 
 from src_core.config import load_config
 from src_core.http_server import bind
-from src_demo.app import DemoApp
+from src_core.http_serving import serve_app
+from src_demo.app import guarded_app
 from src_demo.config import DemoConfig
 
 GPU = Path("configs/infer/gpu.yaml")
@@ -107,10 +107,8 @@ async def served(config: DemoConfig, *, token: str | None = None, port: int = 0)
     """The address of a page that is served meanwhile."""
     listener = bind("127.0.0.1", port)
     listener.listen(64)
-    app = DemoApp(config, token=token)
-    settings = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(settings)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    server = serve_app(guarded_app(config, token=token), listener, config.serving, grace_seconds=1)
+    serving = asyncio.create_task(server.serve())
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:

@@ -26,7 +26,8 @@ class FakeLLM:
     returns a reply's text, or a whole response. Bodies, headers and the highest concurrency are kept.
     """
 
-    def __init__(self, handler: Handler, *, models: tuple[str, ...] = ("fake",)) -> None:
+    def __init__(self, handler: Handler, *, models: tuple[str, ...] = ("fake",), port: int = 0) -> None:
+        self._port = port
         self._handler = handler
         self._models = models
         self.bodies: list[dict[str, Any]] = []
@@ -42,7 +43,7 @@ class FakeLLM:
         app.router.add_post("/v1/chat/completions", self._chat)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await site.start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}/v1"
@@ -52,6 +53,11 @@ class FakeLLM:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         await self._runner.cleanup()
+
+    @property
+    def port(self) -> int:
+        """Its port, also after it has ended."""
+        return int(self.url.removesuffix("/v1").rpartition(":")[2])
 
     async def requests(self, count: int) -> None:
         """Wait until `count` more requests have come."""

@@ -39,11 +39,11 @@ def test_a_used_run_directory_can_be_refused_or_cleaned(tmp_path: Path) -> None:
     RunDir(path, config=CONFIG, on_existing="fail").close()
     (path / "trajectories.jsonl").write_bytes(row("a") + b"\n")
     (path / "logs/server.log").write_text("running")
-    (path / "old").mkdir()
+    (path / "shards").mkdir()
     with pytest.raises(UserError, match=r"already used; .*RUN_NAME.*on_existing=clean.*on_existing=resume$"):
         RunDir(path, config=CONFIG, on_existing="fail")
     RunDir(path, config={**CONFIG, "top_k": 9}, on_existing="clean").close()
-    assert sorted(file.name for file in path.iterdir()) == [".lock", "config.yaml", "logs"]
+    assert sorted(file.name for file in path.iterdir()) == [".lock", ".rearag-run", "config.yaml", "logs"]
     assert (path / "logs/server.log").read_text() == "running"
 
 

@@ -243,7 +243,7 @@ def test_covering_is_a_partial_order(one: str, other: str) -> None:
                 assert a == b
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the question files are not there")
+@pytest.mark.published
 @pytest.mark.parametrize("name", ["hotpotqa.train", "2wikimultihopqa.train", "musique.train", "nq.train"])
 def test_every_real_gold_is_accepted_for_itself(name: str) -> None:
     for line in (DATA / f"{name}.jsonl").read_text("utf-8").splitlines():

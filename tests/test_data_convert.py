@@ -201,8 +201,9 @@ def test_golds_are_joined_by_question_and_answers_of_the_model_are_no_golds(tmp_
 def test_prompts_around_the_question(tmp_path: Path) -> None:
     wrapped = {"prompt": [{"role": "user", "content": "Use <search>.\nQuestion: Who?\n"}], "output": TAGS}
     whole = {"text": f"Answer with <answer> Beijing </answer>.\nQuestion: Who?\n{TAGS}"}
-    for trajectory in rows(tmp_path, wrapped, whole):
-        assert trajectory.question.question == "Who?"
+    read = rows(tmp_path, wrapped, whole)
+    assert [trajectory.question.question for trajectory in read] == ["Who?", "Who?"]
+    for trajectory in read:
         assert [type(step.action) for step in trajectory.steps] == [Search, Search, Finish]
 
 
@@ -251,7 +252,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         list(import_rows(tmp_path / "nowhere.json", ImportConfig(), {}))
 
 
-@pytest.mark.skipif(not FIREACT.is_file(), reason="the published trajectories are not there")
+@pytest.mark.published
 def test_the_published_fireact_file(tmp_path: Path) -> None:
     done = subprocess.run(
         [

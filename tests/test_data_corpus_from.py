@@ -126,7 +126,7 @@ def test_a_source_with_settings() -> None:
     assert config.sources[0].subset == "distractor"
 
 
-@pytest.mark.skipif(not PUBLISHED, reason="the shared question files are not here")
+@pytest.mark.published
 def test_the_corpus_of_the_published_files_holds_every_gold_passage(tmp_path: Path) -> None:
     count = make(tmp_path / "corpus.jsonl", *map(str, PUBLISHED))
     corpus = open_corpus(tmp_path / "corpus.jsonl", tmp_path / "cache")

@@ -332,7 +332,7 @@ def test_settings_that_make_no_sense(values: dict[str, Any]) -> None:
         MixConfig(**values)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared question files are not here")
+@pytest.mark.published
 def test_the_shared_training_files_against_their_development_files() -> None:
     train = sorted(str(path) for path in SHARED.glob("*.train.jsonl"))
     dev = tuple(sorted(str(path) for path in SHARED.glob("*.dev.jsonl")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import os
 import signal
@@ -21,10 +20,7 @@ from test_data_run import CONFIG, rows, settings_for, start
 from src_data.construction.construct import chain_key
 from src_data.construction.shards import SHARDS
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs requirements-ray.txt"),
-]
+pytestmark = pytest.mark.ray
 ITEMS = 150
 IN_FLIGHT = 4
 PER_SHARD = 15
@@ -129,7 +125,6 @@ def test_a_node_dies_in_the_middle(tmp_path: Path, cluster: Any) -> None:
     assert 0 < again <= 2 * IN_FLIGHT, "only what was in flight on the dead node is made again"
     manifest = json.loads((tmp_path / "runs/r/manifest.json").read_text())
     assert (manifest["ray"]["nodes_at_start"], manifest["ray"]["shards"]) == (2, ITEMS // PER_SHARD)
-    assert manifest["retrieval_cache"]["misses"] > 0
 
 
 @pytest.mark.parametrize("goes_on", ["ray_job", "run"])

@@ -68,11 +68,10 @@ def test_files_of_every_kind(name: str, packed: bool, bom: bytes, tmp_path: Path
         ("a.json", b'{\n"version": 1}', "neither a JSON array"),
         ("a.json", b'[{"question": "Who?", "answer": "x"}, {"question": "W', "cannot be read as JSON"),
         ("a.json", b'[{"question": "Who?", "answer": "x"}] more', "cannot be read as JSON"),
-        ("a.json", b'[{"question": "\xff", "answer": "x"}]', "cannot be read as JSON"),
-        ("a.json", b'[{"question": "Who?", "answer": 123456789012345678901}]', "integer overflow"),
+        ("a.json", b'[{"question": "\xff", "answer": "x"}]', "row 1: not valid JSON"),
         ("a.jsonl.gz", HALF_A_GZ, "not a complete .gz"),
         ("a.jsonl.gz", b'{"question": "Who?", "answer": "x"}', "not a complete .gz"),
-        ("a.jsonl", b'{"title": "Oost", "text": "A place."}', "no known layout (keys: text, title)"),
+        ("a.jsonl", b'{"title": "Oost", "text": "A place."}', "no known layout (keys: 'text', 'title')"),
         ("a.jsonl", b"[1]\n[2]", "its rows are no objects"),
     ],
 )
@@ -189,9 +188,11 @@ def test_parquet_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read(str(tmp_path / "a.parquet"))
 
 
+@pytest.mark.training
 def test_parquet(tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+    from pyarrow import parquet
+
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.Table.from_pylist([HOTPOTQA_HUB] * 300), path)
     made = read(str(path))

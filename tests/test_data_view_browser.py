@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +12,14 @@ from helpers_chains import chain, finish, question, search
 from helpers_llm import PATIENCE
 from helpers_page import EVIL
 from helpers_report import open_browser
+from playwright.sync_api import expect
 
 from src_core.types import DirectAnswer, Passage, Step, Trajectory
 from src_data.filters.filter_trajectory import FilterResult
 from src_data.viewing.chain_files import Entry
 from src_data.viewing.view_page import write_page
 
-expect = pytest.importorskip("playwright.sync_api").expect
-pytestmark = pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+pytestmark = pytest.mark.browser
 KEPT, REJECTED = FilterResult(True, "", "", 1.0), FilterResult(False, "unsupported", "not in the text", 0.0)
 
 

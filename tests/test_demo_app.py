@@ -384,6 +384,20 @@ def test_servers_that_are_down_are_told_with_what_starts_them(tmp_path: Path) ->
     assert [server["serves"] for server in facts["servers"]] == ["", "", ""]
 
 
+def test_a_server_with_several_models_is_a_sentence_that_names_the_setting(tmp_path: Path) -> None:
+    async def play() -> list[Seen]:
+        async with FakeLLM(answer_at_once, models=("a", "b")) as server:
+            login = server.url.replace("://", "://someone:secret@")
+            async with visited(demo_config(tmp_path, login)) as visitor:
+                return await visitor.all_events(ITEM)
+
+    events = asyncio.run(play())
+    assert kinds(events) == ["run", "error"]
+    sentence = events[-1].data["sentence"]
+    assert "set agent.model to one of a, b, and reader.model too" in sentence
+    assert "secret" not in sentence
+
+
 def test_closed_book_needs_no_retriever(tmp_path: Path) -> None:
     events = asyncio.run(events_of(tmp_path, ITEM, "retriever=http://127.0.0.1:3", method="closed_book"))
     assert kinds(events) == ["run", "models", "answer"]

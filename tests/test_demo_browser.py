@@ -1,11 +1,10 @@
-"""The live page in a real browser: what a person types, presses and sees. Skipped without Chromium."""
+"""The live page in a real browser: what a person types, presses and sees."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-import shutil
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,6 +16,8 @@ from typing import Any, TypeVar
 import pytest
 from helpers_demo import Gate, demo_config, served
 from helpers_llm import PATIENCE, FakeLLM, item_of
+from helpers_report import open_browser
+from playwright.sync_api import expect
 
 from src_core.protocols.rearag import render_step
 from src_core.types import (
@@ -32,21 +33,8 @@ from src_core.types import (
 from src_infer.methods import Method
 from src_infer.runtime import Runtime
 
-playwright = pytest.importorskip("playwright.sync_api")
-expect = playwright.expect
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-
+pytestmark = pytest.mark.browser
 T = TypeVar("T")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 ITEM = "What is item 1?"
 EVIL = '<img src=x onerror="window.hit=1"><script>window.hit=2</script>'
 IN_FLIGHT = "fetch('/api/status').then((reply) => reply.json()).then((facts) => facts.in_flight)"
@@ -97,10 +85,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     expect.set_options(timeout=PATIENCE * 1000)
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with open_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

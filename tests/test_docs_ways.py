@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
-from a2wsgi import WSGIMiddleware
 from helpers_llm import ROOT, step_for, write_items
 from helpers_ways import llm_in_a_thread, returns, watched, way, ways
 from rich.console import Console
@@ -22,12 +20,14 @@ import src_data.run
 import src_infer.run
 from src_core.config import load_config
 from src_core.http_server import bind, start_listening
+from src_core.http_serving import serve_app
 from src_core.progress import Steps
-from src_retrieval.app import AppOptions, SearchService, make_app
+from src_retrieval.app import SearchService
 from src_retrieval.build import build_index
 from src_retrieval.build_plan import BuildConfig
 from src_retrieval.client import RetrieverClient
-from src_retrieval.engine import EngineConfig, open_engine
+from src_retrieval.engine import open_engine
+from src_retrieval.server import ServerConfig, guarded_app
 
 QUESTION, SET, REQUEST = "One question, ", "One question set, ", "One request "
 ENCODER = "toy:4096"
@@ -46,27 +46,26 @@ def test_a_return_is_a_module_that_was_left_before() -> None:
 
 
 @pytest.fixture
-def index(tmp_path: Path) -> EngineConfig:
+def index(tmp_path: Path) -> ServerConfig:
     """A hybrid index over a few passages, with a reranker."""
     _, corpus = write_items(tmp_path, 12)
     values = [f"corpus={corpus}", f"index_dir={tmp_path / 'index'}", f"encoder={ENCODER}"]
     build_index(load_config(BuildConfig, None, values), steps=Steps(Console(quiet=True)))
     engine = [f"retrieval_method={ENCODER}", f"index_path={tmp_path / 'index'}", f"corpus_path={corpus}"]
     reranker = [f"rerank={{model: {ENCODER}, type: bi_encoder, top_n: 5}}"]
-    return load_config(EngineConfig, None, [*engine, *reranker])
+    return load_config(ServerConfig, None, [*engine, *reranker])
 
 
 @contextmanager
-def retriever(config: EngineConfig) -> Iterator[str]:
+def retriever(config: ServerConfig) -> Iterator[str]:
     """The URL of the retriever's app over `config`."""
-    options = AppOptions()
-    service = SearchService(open_engine(config).engine, options, identity="test")
-    app = make_app(service, options=options, index={"identity": "test"}, token=None)
+    service = SearchService(open_engine(config).engine, config.serving, identity="test")
+    app = guarded_app(service, config, index={"identity": "test"}, token=None)
     listener = bind("127.0.0.1", 0)
     port = int(listener.getsockname()[1])
     start_listening(listener, port)
-    server = uvicorn.Server(uvicorn.Config(WSGIMiddleware(app), lifespan="off", log_config=None))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    server = serve_app(app, listener, config.serving, grace_seconds=1)
+    thread = threading.Thread(target=server.run)
     thread.start()
     try:
         yield f"http://127.0.0.1:{port}"
@@ -80,7 +79,7 @@ async def replies(body: dict[str, object]) -> str:
     return step_for(body)
 
 
-def test_one_request_goes_through_the_retriever_as_the_page_says(index: EngineConfig) -> None:
+def test_one_request_goes_through_the_retriever_as_the_page_says(index: ServerConfig) -> None:
     calls = way(REQUEST)
 
     async def ask(url: str) -> list[str]:
@@ -98,7 +97,7 @@ def test_one_request_goes_through_the_retriever_as_the_page_says(index: EngineCo
 
 
 def test_one_question_goes_from_the_command_to_its_row_as_the_page_says(
-    index: EngineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    index: ServerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = way(QUESTION)
     with llm_in_a_thread(replies) as llm, retriever(index) as url:

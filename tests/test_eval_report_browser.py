@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +13,13 @@ from helpers_chains import chain, finish, question, search
 from helpers_llm import PATIENCE
 from helpers_page import EVIL
 from helpers_report import open_browser, synthetic, write_run
+from playwright.sync_api import expect
 
 from src_core.types import DirectAnswer, Passage, Status, Step, Trajectory
 from src_eval.report.report_page import write_report
 from src_eval.report.run_files import read_scored_run
 
-expect = pytest.importorskip("playwright.sync_api").expect
-pytestmark = pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+pytestmark = pytest.mark.browser
 HIT = "window.hit = 1"
 ATTACK = f"<script>{HIT}</script></script><img src=x onerror='{HIT}'><svg onload='{HIT}'>"
 

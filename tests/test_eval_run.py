@@ -21,6 +21,7 @@ from src_core.errors import UserError
 from src_core.types import Status
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_eval.run import Job, evaluate, is_finished, plan, require_files
+from src_tasks.readers.sources import read_questions
 
 PROMPTLESS = {"expected": "", "name": "t"}
 PATIENCE = 300.0  # every run is a process of its own, which a busy machine starts slowly
@@ -81,18 +82,27 @@ def test_a_run_is_finished_when_all_its_rows_are_there_and_none_failed(tmp_path:
     def job(folder: Path) -> Job:
         return Job(MethodSpec(method="rearag"), DatasetSpec(name="x", path="x"), folder, [])
 
-    whole = write_run(tmp_path / "a", [answered("1?", "x", "x"), answered("2?", "x", "x")])
-    assert is_finished(job(whole), wanted=2)
-    assert not is_finished(job(whole), wanted=3)
+    rows = [answered("1?", "x", "x"), answered("2?", "x", "x")]
+    asked = [row.question for row in rows]
+    whole = write_run(tmp_path / "a", rows)
+    assert is_finished(job(whole), wanted=asked)
+    assert is_finished(job(whole), wanted=asked[:1])
+    assert not is_finished(job(whole), wanted=[*asked, answered("3?", "x", "x").question])
+    corrected = [answered("1?", "x", "another gold").question, asked[1]]
+    assert not is_finished(job(whole), wanted=corrected)
+    assert not is_finished(job(whole), wanted=[replace(asked[0], group="another group"), asked[1]])
     failed = write_run(tmp_path / "b", [answered("1?", "", "x", status=Status.RETRIEVER_ERROR)])
-    assert not is_finished(job(failed), wanted=1)
-    assert not is_finished(job(tmp_path / "c"), wanted=0)
+    assert not is_finished(job(failed), wanted=asked[:1])
+    assert not is_finished(job(tmp_path / "c"), wanted=[])
 
 
 def test_a_run_that_cannot_be_made_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     settings = config(tmp_path)
     good, bad = plan(settings)
-    write_run(good.folder, [answered("What is item 0?", "item-0", "item-0"), answered("1?", "x", "y")])
+    asked = read_questions(good.dataset.path)
+    rows = [answered("What is item 0?", "item-0", "item-0"), answered("1?", "x", "y")]
+    write_run(good.folder, [replace(row, question=one) for row, one in zip(rows, asked, strict=True)])
+    good = good._replace(command=[sys.executable, "-c", "raise SystemExit(0)"])
     bad = bad._replace(command=[sys.executable, "-c", "raise SystemExit(2)"])
     out, err = io.StringIO(), io.StringIO()
     assert (

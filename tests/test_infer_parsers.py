@@ -107,6 +107,6 @@ def test_no_text_is_too_strange_to_be_read(text: str) -> None:
 )
 def test_long_text_is_read_in_no_time(unit: str) -> None:
     text = (unit * 100_000)[:200_000]
-    begun = time.perf_counter()
+    begun = time.process_time()
     test_no_text_is_too_strange_to_be_read.hypothesis.inner_test(text)
-    assert time.perf_counter() - begun < 1.0
+    assert time.process_time() - begun < 1.0

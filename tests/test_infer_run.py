@@ -55,9 +55,11 @@ def test_a_run_leaves_its_rows_its_settings_and_its_manifest(method: str, tmp_pa
     folder = tmp_path / "runs/r"
     assert {path.name for path in folder.iterdir()} == {
         ".lock",
+        ".rearag-run",
         "config.yaml",
         "logs",
         "manifest.json",
+        "servers.json",
         "trajectories.jsonl",
     }
     rows = [trajectory_from_json(line) for line in (folder / "trajectories.jsonl").read_bytes().splitlines()]
@@ -67,6 +69,8 @@ def test_a_run_leaves_its_rows_its_settings_and_its_manifest(method: str, tmp_pa
         "config",
         "index",
         "models",
+        "servers",
+        "question_ids",
         "totals",
         "started",
         "wall_seconds",

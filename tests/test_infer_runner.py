@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from helpers_llm import FakeLLM, item_of, settings_for, step_for
-from helpers_runs import Run
+from helpers_runs import Run, finished
 
 from src_core.errors import UserError
 from src_core.types import Question, Status, Trajectory
@@ -121,6 +121,79 @@ def test_questions_that_failed_are_tried_again_and_only_those(tmp_path: Path) ->
     assert [row["status"] for row in rows_of(tmp_path)] == ["finished"] * 8
     failed = (tmp_path / "runs/r/failed.jsonl").read_text().splitlines()
     assert [json.loads(line)["status"] for line in failed] == ["model_error"] * 2
+
+
+def test_a_model_server_that_dies_ends_the_run_in_one_sentence_and_the_same_command_resumes(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        async with FakeLLM(slow_step) as server:
+            settings = settings_for(tmp_path, server.url, count=60, in_flight=4)
+            first = start(settings)
+            await server.requests(60)
+        _, err = await first.communicate()
+        last = err.decode().splitlines()[-1]
+        assert first.returncode == 2, err.decode()
+        assert last.startswith(f"error: the server at {server.url} died: it answered before, and the last ")
+        assert last.endswith("start it again, then run the same command again to resume, with run_name=r")
+        assert "Traceback" not in err.decode()
+        kept = len(rows_of(tmp_path))
+        assert 0 < kept < 60
+        assert {row["status"] for row in rows_of(tmp_path)} == {"finished"}
+        async with FakeLLM(slow_step, port=server.port):
+            again = start(settings)
+            _, err = await again.communicate()
+        assert again.returncode == 0, err.decode()
+        assert f"{kept} of 60 are done" in err.decode()
+
+    asyncio.run(run())
+    assert len({row["question"]["id"] for row in rows_of(tmp_path)}) == len(rows_of(tmp_path)) == 60
+
+
+def test_a_retriever_that_dies_ends_the_run_in_one_sentence(tmp_path: Path) -> None:
+    async def run() -> None:
+        asked = asyncio.Event()
+        searches = 0
+
+        async def search(request: web.Request) -> web.Response:
+            nonlocal searches
+            searches += 1
+            if searches == 10:
+                asked.set()
+            return web.json_response([[{"id": "p", "contents": "T\nText."}], [1.0]])
+
+        async def health(_: web.Request) -> web.Response:
+            return web.json_response({"status": "ok", "index": {}})
+
+        app = web.Application()
+        app.router.add_post("/search", search)
+        app.router.add_get("/health", health)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with FakeLLM(slow_step) as server:
+            settings = settings_for(tmp_path, server.url, count=60, in_flight=4, retriever=url)
+            process = start([*settings, "retriever_retry.first_wait=0"])
+            await asked.wait()
+            await runner.cleanup()
+            _, err = await process.communicate()
+        last = err.decode().splitlines()[-1]
+        assert process.returncode == 2, err.decode()
+        assert last.startswith(f"error: the server at {url} died")
+        assert len(rows_of(tmp_path)) < 60
+
+    asyncio.run(run())
+
+
+def test_more_in_flight_than_open_files_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, "http://127.0.0.1:1/v1", count=2, in_flight=99_000_000)
+    done = finished("src_infer.run", "configs/infer/cpu.yaml", *settings)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+    assert "in_flight" in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_full_disk_ends_in_one_sentence_and_can_be_resumed(tmp_path: Path) -> None:

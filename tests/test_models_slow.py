@@ -108,9 +108,10 @@ def test_server_answers_constrains_and_ends_at_sigterm(server: Running, model: P
 
 
 def test_encoder_folder_ranks_the_right_passage_first() -> None:
-    np = pytest.importorskip("numpy")
-    onnxruntime = pytest.importorskip("onnxruntime")
-    tokenizers = pytest.importorskip("tokenizers")
+    import numpy as np
+    import onnxruntime
+    import tokenizers
+
     folder = ensure_model("e5-small")
     facts = json.loads((folder / "encoder.json").read_bytes())
     assert (facts["dim"], facts["family"]) == (384, "e5")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers_wait import PATIENCE
 from rich.console import Console
 
 from src_core.config import load_config
@@ -68,10 +69,11 @@ def rows_done(layout: IndexLayout) -> int:
 
 def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
     texts = make_corpus(tmp_path / "corpus.jsonl", ROWS)
-    layout = IndexLayout(tmp_path / "index")
+    finished = IndexLayout(tmp_path / "index")
+    layout = finished.unfinished
     command = [sys.executable, "-m", "src_retrieval.build", *settings(tmp_path, chunk_rows=10)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while rows_done(layout) < 50 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
@@ -84,14 +86,14 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
         handle.write(np.full(64, 9.0, dtype=np.float32).tobytes())
         handle.seek(0, os.SEEK_END)
         handle.write(b"torn")
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL, timeout=60)
-    vectors = np.fromfile(layout.vectors, dtype=np.float32).reshape(ROWS, 64)
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL, timeout=PATIENCE)
+    vectors = np.fromfile(finished.vectors, dtype=np.float32).reshape(ROWS, 64)
     assert (vectors[0] == 9.0).all()
     assert np.array_equal(vectors[1:], ToyEncoder().encode_passages(texts)[1:])
-    manifest = read_manifest(layout)
+    manifest = read_manifest(finished)
     assert manifest is not None
     assert manifest.rows == ROWS
-    assert not layout.progress.is_file()
+    assert not layout.root.exists()
 
 
 def test_a_finished_index_is_left_alone_and_replaced_only_on_demand(tmp_path: Path) -> None:
@@ -161,11 +163,8 @@ def test_a_bare_faiss_file_is_checked_by_its_sizes(tmp_path: Path) -> None:
         open_engine(engine_config(tmp_path, index_path=path))
 
 
-def test_gpu_search_without_a_gpu_is_said_plainly(tmp_path: Path) -> None:
-    import faiss
-
-    if hasattr(faiss, "get_num_gpus") and faiss.get_num_gpus():
-        pytest.skip("this machine has a GPU")
+def test_gpu_search_without_a_gpu_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faiss.get_num_gpus", lambda: 0, raising=False)
     make_corpus(tmp_path / "corpus.jsonl", 40)
     build_index(config(tmp_path), steps=QUIET)
     with pytest.raises(UserError, match="faiss_gpu is true but FAISS sees no GPU"):
@@ -182,14 +181,14 @@ def test_too_little_disk_or_memory_is_told_with_need_and_have(
             build_index(config(tmp_path), steps=QUIET)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(UserError, match=r"GB more on the disk of .*0\.0 GB are free"):
+    with pytest.raises(UserError, match=r"0\.3 MB more on the disk of .*0\.0 MB are free"):
         build_index(config(tmp_path, type="flat"), steps=QUIET)
 
 
 def test_an_unfinished_build_of_something_else_is_not_mixed_in(tmp_path: Path) -> None:
     make_corpus(tmp_path / "corpus.jsonl", 40)
-    layout = IndexLayout(tmp_path / "index")
-    layout.root.mkdir()
+    layout = IndexLayout(tmp_path / "index").unfinished
+    layout.root.mkdir(parents=True)
     layout.vectors.write_bytes(b"\0" * 64 * 4 * 10)
     layout.progress.write_text('{"fingerprint": {"corpus": "other"}, "rows_done": 10}')
     with pytest.raises(UserError, match="unfinished build of another corpus or encoder"):

@@ -79,14 +79,14 @@ def test_title_and_text_are_joined_and_missing_ids_are_row_numbers(tmp_path: Pat
     lines = [
         orjson.dumps({"title": "A", "text": "one", "extra": [1]}),
         b"",
-        orjson.dumps({"id": 12, "contents": "two"}),
+        orjson.dumps({"contents": "two"}),
         orjson.dumps({"contents": "three"}),
     ]
     corpus = open_corpus(written(tmp_path, lines), tmp_path / "c")
-    assert [corpus.row(at).id for at in range(3)] == ["0", "12", "2"]
+    assert [corpus.row(at).id for at in range(3)] == ["0", "1", "2"]
     assert orjson.loads(corpus.document(0)) == {"id": "0", "contents": "A\none"}
-    assert corpus.row_of("12") == 1
-    assert corpus.row_of("1") is None
+    assert corpus.row_of("2") == 2
+    assert corpus.row_of("3") is None
 
 
 @pytest.mark.parametrize(

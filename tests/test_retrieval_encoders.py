@@ -26,7 +26,7 @@ def table() -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, table: NDArray[np.float32]) -> Path:
-    onnx = pytest.importorskip("onnx")
+    import onnx
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace

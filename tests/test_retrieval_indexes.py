@@ -21,7 +21,8 @@ from src_retrieval.encoders.toy import ToyEncoder
 from src_retrieval.fusion import fuse
 from src_retrieval.layout import IndexLayout
 from src_retrieval.results import Hits, Ranked, ranked
-from src_retrieval.sparse.bm25 import Bm25Index, build_bm25, tokenise
+from src_retrieval.sparse.bm25 import Bm25Index
+from src_retrieval.sparse.bm25_build import build_bm25, tokenise
 from src_retrieval.vector.base import map_vectors
 from src_retrieval.vector.faiss_build import DenseOptions, build_dense, pq_parts
 from src_retrieval.vector.faiss_index import DenseType, FaissIndex, SearchOptions, load_faiss, open_dense
@@ -70,6 +71,18 @@ def test_a_moved_index_folder_still_opens(
     for path in layout.root.iterdir():
         (moved.root / path.name).write_bytes(path.read_bytes())
     assert open_dense(moved, kind, rows=ROWS, dim=DIM, options=OPTIONS).search(vectors[:1], 1).rows[0, 0] == 0
+
+
+def test_an_ivf_index_of_several_parts_is_the_one_of_one_part(
+    layout: IndexLayout, vectors: NDArray[np.float32], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src_retrieval.vector.faiss_build.SHARD_ROWS", 700)
+    parts = IndexLayout(tmp_path)
+    build_dense(DenseType.IVF, parts, vectors, DenseOptions(train_rows=2_000), QUIET)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ivf.faiss", "ivf.lists"]
+    assert parts.ivf_lists.read_bytes() == layout.ivf_lists.read_bytes()
+    found = open_dense(parts, DenseType.IVF, rows=ROWS, dim=DIM, options=OPTIONS).search(vectors, 1).rows
+    assert (found[:, 0] == np.arange(ROWS)).mean() > 0.99
 
 
 def test_batch_size_does_not_change_flat_results(layout: IndexLayout, vectors: NDArray[np.float32]) -> None:
@@ -123,8 +136,8 @@ def random_texts(count: int) -> list[str]:
 
 
 def test_bm25_built_from_disk_scores_like_bm25s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src_retrieval.sparse.bm25.DOCS_PER_CHUNK", 70)
-    monkeypatch.setattr("src_retrieval.sparse.bm25.POSTINGS_PER_BLOCK", 500)
+    monkeypatch.setattr("src_retrieval.sparse.bm25_build.DOCS_PER_CHUNK", 70)
+    monkeypatch.setattr("src_retrieval.sparse.bm25_build.POSTINGS_PER_BLOCK", 500)
     texts = random_texts(300)
     build_bm25(tmp_path, lambda start, stop: texts[start:stop], len(texts), QUIET)
     reference = bm25s.BM25()

@@ -387,7 +387,7 @@ def test_a_caller_that_gives_up_frees_its_place(folder: Path, closing: list[Sear
     pipeline = SearchPipeline(replace(engine, dense=index), max_batch=1)
     closing.append(pipeline)
     with pytest.raises(TimeoutError):
-        pipeline.run(["a", "b", "c"], 1, timeout=0.05)
+        pipeline.run(["a", "b", "c"], 1, timeout=0.5)
     hold.set()
     assert len(pipeline.run(["d"], 1, timeout=WAIT)[0]) == 1
     assert index.asked == 2  # the one that was being searched, and the new one

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers_rerank import HEADS, LENGTH, WORDS, cross_encoder_folder
+from helpers_wait import PATIENCE
 from rich.console import Console
 
 from src_core.config import load_config
@@ -49,7 +50,6 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def onnx_folder(hub: Path) -> Path:
-    pytest.importorskip("onnx")
     build_cross_encoder(hub, hub.parent / "onnx", heads=HEADS)
     return hub.parent / "onnx"
 
@@ -83,8 +83,10 @@ def test_no_pair_is_longer_than_the_model_has_positions(hub: Path) -> None:
     assert positions(config, hub) == 512
 
 
+@pytest.mark.training
 def test_pairs_are_cut_as_transformers_cuts_them(hub: Path) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     theirs = transformers.PreTrainedTokenizerFast(tokenizer_file=str(hub / "tokenizer.json"))
     ours = PairTokenizer(hub, RerankOptions(model="", max_length=20)).encode(PAIRS)
     for pair, tokens in zip(PAIRS, ours, strict=True):
@@ -134,15 +136,15 @@ def test_the_int8_score_of_a_pair_does_not_depend_on_who_else_asks(onnx_folder: 
     assert np.corrcoef(together, exact)[0, 1] > 0.98
 
 
+@pytest.mark.training
 def test_onnx_and_torch_give_the_same_scores(hub: Path, onnx_folder: Path) -> None:
-    pytest.importorskip("torch")
     torch_scores = loaded(hub, batch_tokens=64).score(PAIRS)
     assert loaded(hub).identity.precision == "torch fp32"
     assert np.allclose(torch_scores, loaded(onnx_folder, precision="fp32").score(PAIRS), atol=1e-4)
 
 
+@pytest.mark.training
 def test_torch_refuses_a_folder_without_a_head_or_with_two_labels(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     with pytest.raises(UserError, match=r"lacks the weights classifier"):
         loaded(cross_encoder_folder(tmp_path / "plain", head=False))
     with pytest.raises(UserError, match="has 2 labels, a reranker has one"):
@@ -153,8 +155,8 @@ def test_torch_refuses_a_folder_without_a_head_or_with_two_labels(tmp_path: Path
         loaded(broken)
 
 
+@pytest.mark.training
 def test_half_a_download_is_named(hub: Path, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     folder = shutil.copytree(hub, tmp_path / "half")
     for name, match in (
         ("model.safetensors", "not a sequence classifier"),
@@ -207,7 +209,7 @@ def test_a_bi_encoder_scores_by_inner_product() -> None:
 
 def test_the_command_converts_a_cross_encoder(hub: Path, onnx_folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "src_models.encoders", str(hub), str(tmp_path / "made")]
-    subprocess.run([*command, "--cross-encoder"], check=True, timeout=60)
+    subprocess.run([*command, "--cross-encoder"], check=True, timeout=PATIENCE)
     expected = loaded(onnx_folder, precision="fp32").score(PAIRS[:5])
     assert np.allclose(loaded(tmp_path / "made", precision="fp32").score(PAIRS[:5]), expected)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -198,9 +199,10 @@ BAD = [
     ("/search", {"query": "a", "top_n": 0}, 422, "at least 1"),
     ("/search", {"query": "a", "top_n": True}, 422, "whole number"),
     ("/search", {"query": "a", "top_n": "3"}, 422, "whole number"),
-    ("/search", {"query": "a", "top_n": ROWS + 1}, 422, f"the corpus has {ROWS} passages"),
     ("/search", {"query": "a", "return_score": 1}, 422, "true or false"),
-    ("/search", {"query": "a" * 9000}, 422, "characters"),
+    ("/batch_search", {"query": ["a"] * 167, "top_n": 300}, 422, "167 queries with 300 passages each"),
+    ("/retrieve", {"queries": ["a"] * 167, "topk": 999}, 422, "more than 50000 passages"),
+    ("/batch_search", {"query": ["a"] * 5001}, 422, "send fewer queries at once"),
     ("/batch_search", {"query": "a"}, 422, "list of texts"),
     ("/retrieve", {"queries": ["a"], "query": "a"}, 422, "not both"),
     ("/retrieve", {"queries": ["a"], "topk": -1}, 422, "at least 1"),
@@ -222,8 +224,188 @@ def test_a_bad_request_gets_a_clear_4xx(server: Server, path: str, body: Any, st
     assert said in reply.body["detail"]
 
 
+def test_a_small_corpus_has_fewer_passages_than_were_asked_for(server: Server) -> None:
+    for top_n in (ROWS, ROWS + 1, 10**6, 2**62):
+        assert len(server.call("/search", {"query": "thing7", "top_n": top_n}).body) == ROWS
+        found = server.call("/retrieve", {"queries": ["thing7"], "topk": top_n}).body["result"]
+        assert len(found[0]) == ROWS
+
+
+def test_a_long_query_is_cut_with_a_note_and_the_client_counts(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    query = " \n" * 5_000 + "thing9 " * 2_000
+
+    async def ask() -> None:
+        client = RetrieverClient(server.url, retry=NO_WAIT)
+        assert [passage.id for passage in await client.search(query, 1)] == ["d9"]
+        assert client.cut_queries == 1
+        assert [row[0].id for row in await client.batch_search([query, "thing3"], 1)] == ["d9", "d3"]
+        await client.search("thing8", 1)
+        assert client.cut_queries == 2
+        await client.close()
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(ask())
+    assert [record.getMessage() for record in caplog.records].count(
+        "note: a query is longer than the retriever reads; its end was cut off"
+    ) == 1
+    for path, key in (("/search", "query"), ("/retrieve", "query")):
+        data = json.dumps({key: query}).encode()
+        with urllib.request.urlopen(urllib.request.Request(server.url + path, data=data)) as reply:
+            assert reply.headers["Retriever-Note"] == "1 of 1 queries cut to 8192 characters"
+
+
+def test_a_long_question_is_answered_and_the_run_says_that_it_was_cut(server: Server, tmp_path: Path) -> None:
+    question = "A mill by a lake was rebuilt. " * 300 + "What is thing7?"
+    questions, script = tmp_path / "q.jsonl", tmp_path / "s.jsonl"
+    questions.write_text(json.dumps({"question": question, "answers": ["seven"]}))
+    rule = {"when": "thing", "replies": ["seven"], "anywhere": True, "cycle": True}
+    script.write_text(json.dumps(rule))
+    values = [f"retriever={server.url}", f"questions={questions}", f"runs_dir={tmp_path}", "run_name=r"]
+    values += [
+        f"agent.url=scripted:{script}",
+        f"reader.url=scripted:{script}",
+        "method=naive_rag",
+        "top_k=999",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "src_infer.run", "configs/infer/small.yaml", *values],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "outcomes: 1 finished" in done.stdout
+    assert done.stderr.count("note: a query is longer than the retriever reads; its end was cut off") == 1
+    assert json.loads((tmp_path / "r/manifest.json").read_text())["cut_queries"] == 1
+
+
+def test_the_client_sends_a_large_batch_in_pieces(server: Server) -> None:
+    async def ask() -> None:
+        client = RetrieverClient(server.url, retry=NO_WAIT)
+        found = await client.batch_search([f"thing{at % ROWS}" for at in range(1_200)], 100)
+        assert [row[0].id for row in found] == [f"d{at % ROWS}" for at in range(1_200)]
+        assert {len(row) for row in found} == {100}
+        assert await client.batch_search([], 100) == []
+        await client.close()
+
+    asyncio.run(ask())
+
+
+def test_the_bytes_of_a_reply_are_bounded(world: World) -> None:
+    bounded = Server(world, "serving.max_reply_bytes=2000", "serving.max_results=400").ready()
+    try:
+        assert bounded.call("/search", {"query": "thing7", "top_n": 20}).status == 200
+        for path, body in (
+            ("/search", {"query": "thing7", "top_n": 100}),
+            ("/batch_search", {"query": ["thing7"] * 10, "top_n": 10}),
+            ("/retrieve", {"queries": ["thing7"] * 10, "topk": 10, "return_scores": True}),
+            ("/passages", {"ids": ["d7"] * 100}),
+        ):
+            reply = bounded.call(path, body)
+            assert (reply.status, reply.body["error"]) == (422, "reply too large"), path
+            assert "more than 2000 bytes" in reply.body["detail"]
+        many = bounded.call("/batch_search", {"query": ["thing7"] * 41, "top_n": 10})
+        assert many.status == 422
+        assert "more than 400 passages" in many.body["detail"]
+    finally:
+        bounded.stop()
+
+
+def test_a_foreign_name_or_page_reads_nothing(server: Server) -> None:
+    for path in ("/search", "/metrics", "/health", "/passages"):
+        for name in ("rebind.test", f"rebind.test:{server.port}", "127.0.0.1.rebind.test"):
+            assert raw_status(server, path, Host=name) == 403
+    for path in ("/search", "/metrics"):
+        for headers in ({"Origin": "http://rebind.test"}, {"Sec-Fetch-Site": "cross-site"}):
+            assert raw_status(server, path, **headers) == 403
+    for name in ("localhost", f"127.0.0.1:{server.port}"):
+        assert raw_status(server, "/metrics", Host=name) == 200
+
+
+def raw_status(server: Server, path: str, **headers: str) -> int:
+    data = b'{"query": "thing7"}' if path in ("/search", "/passages") else None
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(server.url + path, data=data, headers=headers)
+        ) as got:
+            return int(got.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_half_sent_bodies_take_no_worker_and_do_not_hold_the_end(world: World) -> None:
+    small = Server(world, "workers=2").ready()
+    held = []
+    for _ in range(80):
+        held.append(socket.create_connection(("127.0.0.1", small.port)))
+        held[-1].sendall(b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{")
+    assert small.call("/health").status == 200
+    assert [row["id"] for row in small.call("/search", {"query": "thing7", "top_n": 1}).body] == ["d7"]
+    begun = time.monotonic()
+    _, err = small.stop()
+    assert time.monotonic() - begun < 5
+    assert "Traceback" not in err
+    assert {one.recv(12) for one in held} == {b"HTTP/1.1 503"}
+    for one in held:
+        one.close()
+
+
+def test_two_hundred_clients_get_their_own_answers(server: Server) -> None:
+    queries = [f"thing{at} together" for at in range(200)]
+
+    async def ask() -> list[Any]:
+        clients = [RetrieverClient(server.url, connections=1, retry=NO_WAIT) for _ in queries]
+        try:
+            return await asyncio.gather(
+                *(client.search(query, 1) for client, query in zip(clients, queries, strict=True))
+            )
+        finally:
+            for client in clients:
+                await client.close()
+
+    assert [row[0].id for row in asyncio.run(ask())] == [f"d{at}" for at in range(200)]
+
+
 @pytest.mark.parametrize(
-    ("raw", "status"), [(b"{", 400), (b'{"query": "\xff"}', 400), (b"", 400), (b" " * 5_000_000, 413)]
+    ("change", "token", "said"),
+    [
+        ("host=0.0.0.0", "", "host=0.0.0.0 opens this server to the network, and there is no token"),
+        ("host=127.0.0.1", "a\nb", "REARAG_TOKEN has a space, a line end or a character beyond ASCII"),
+        ("host=127.0.0.1", "schlüssel", "REARAG_TOKEN has a space, a line end or a character beyond ASCII"),
+        ("host=no.such.host.invalid", "", "cannot listen on no.such.host.invalid"),
+        ("port=70000", "", "cannot listen on 127.0.0.1:70000"),
+    ],
+)
+def test_an_address_or_token_that_cannot_be_used_is_one_sentence(
+    world: World, change: str, token: str, said: str
+) -> None:
+    refused = Server(world, change, token=token)
+    _, err = refused.process.communicate(timeout=20)
+    assert refused.process.returncode == 2
+    assert err.startswith(f"error: {said}")
+    assert err.count("\n") == 1
+
+
+def test_all_addresses_are_served_with_a_token_or_where_a_setting_says_so(world: World) -> None:
+    for changes, token in ((("serving.allow_without_token=true",), ""), ((), "s3cret")):
+        opened = Server(world, "host=0.0.0.0", *changes, token=token).ready()
+        assert opened.call("/search", {"query": "thing7"}).status == 200
+        assert raw_status(opened, "/metrics", Host="0.0.0.0:1") == (401 if token else 200)
+        opened.stop()
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"{", 400),
+        (b'{"query": "\xff"}', 400),
+        (b'{"query": "\\ud800"}', 400),
+        (b"", 400),
+        (b" " * 5_000_000, 413),
+    ],
 )
 def test_a_body_that_is_not_json_or_too_big_gets_a_4xx(server: Server, raw: bytes, status: int) -> None:
     assert server.call("/search", raw=raw).status == status
@@ -298,7 +480,7 @@ def test_the_client_gives_passages_with_titles_and_scores(server: Server) -> Non
         assert [row[0].id for row in await client.batch_search(["thing1", "thing2"], 1)] == ["d1", "d2"]
         assert (await client.health())["status"] == "healthy"
         with pytest.raises(RetrieverError, match="HTTP 422") as caught:
-            await client.search("a", 10**6)
+            await client.search("a", -1)
         assert not caught.value.retryable
         await client.close()
 
@@ -342,7 +524,7 @@ def test_a_port_in_use_and_a_wrong_encoder_end_in_one_sentence(server: Server, w
 def test_the_toy_retriever_ranks_by_rare_shared_words(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     path.write_text(
-        '{"id": "a", "contents": "Aida\\nan opera"}\n{"contents": "Otello\\nan opera of Verdi"}\n'
+        '{"id": "a", "contents": "Aida\\nan opera"}\n{"id": "1", "contents": "Otello\\nan opera of Verdi"}\n'
     )
 
     async def ask() -> None:

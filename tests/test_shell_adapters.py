@@ -11,8 +11,6 @@ from helpers_gguf import write_base, write_lora, write_stored
 from test_shell_infer import Infer
 from test_shell_servers import Result
 
-pytest.importorskip("gguf")
-
 
 class Adapted(Infer):
     """A tiny model in both forms and an adapter for it; what the server was started with lies in `dump`."""

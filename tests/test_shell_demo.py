@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers_wait import PATIENCE, until
 from test_shell_infer import Infer
-from test_shell_servers import ROOT, Shell, alive, until
+from test_shell_servers import ROOT, Shell, alive
 
 
 class Demo(Infer):
@@ -140,8 +141,8 @@ def test_the_real_page_on_a_machine_where_nothing_else_runs(demo: Demo) -> None:
     python.unlink()
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    deploy = demo.start(demo.script, START_SECONDS="90")
-    out, err = deploy.communicate(timeout=150)
+    deploy = demo.start(demo.script)
+    out, err = deploy.communicate(timeout=2 * PATIENCE)
     assert (out, deploy.returncode) == (demo.demo_line, 0), err
     url = f"http://127.0.0.1:{demo.env['DEMO_PORT']}/api/status"
     code = f"import urllib.request as u; print(u.urlopen({url!r}).read().decode())"

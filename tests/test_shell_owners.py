@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from test_shell_servers import Shell, alive, until
+from helpers_wait import PATIENCE, until
+from test_shell_servers import Shell, alive
 
 
 @pytest.fixture
@@ -22,10 +23,10 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 
 def test_two_owners_share_and_the_last_one_stops_it(shell: Shell) -> None:
-    owners = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
+    owners = [subprocess.Popen(["sleep", "3600"]) for _ in range(2)]
     users = [str(owner.pid) for owner in owners]
     starts = [shell.start("deploy/deploy.sh", OWNER_PID=user, FAKE_DELAY="0.3") for user in users]
-    assert [start.communicate(timeout=20)[0] for start in starts] == [shell.line()] * 2
+    assert [start.communicate(timeout=PATIENCE)[0] for start in starts] == [shell.line()] * 2
     pid = shell.pid()
     shell.release("rearag", users[0])
     assert alive(pid)
@@ -40,7 +41,7 @@ def test_two_owners_share_and_the_last_one_stops_it(shell: Shell) -> None:
 
 
 def test_an_owner_killed_outright_takes_its_server_along(shell: Shell) -> None:
-    owner = subprocess.Popen(["sleep", "60"])
+    owner = subprocess.Popen(["sleep", "3600"])
     shell.run("deploy/deploy.sh", OWNER_PID=str(owner.pid))
     pid = shell.pid()
     owner.kill()  # stays a zombie until it is waited for: that counts as dead too
@@ -51,7 +52,7 @@ def test_an_owner_killed_outright_takes_its_server_along(shell: Shell) -> None:
 
 @pytest.mark.parametrize("by_hand_first", [True, False])
 def test_deployed_by_hand_stays(shell: Shell, by_hand_first: bool) -> None:
-    owner = subprocess.Popen(["sleep", "60"])
+    owner = subprocess.Popen(["sleep", "3600"])
     users: list[dict[str, str]] = [{}, {"OWNER_PID": str(owner.pid)}]
     for env in users if by_hand_first else reversed(users):
         assert shell.run("deploy/deploy.sh", **env).returncode == 0
@@ -63,7 +64,7 @@ def test_deployed_by_hand_stays(shell: Shell, by_hand_first: bool) -> None:
 
 
 def test_ctrl_c_while_starting_leaves_nothing_behind(shell: Shell) -> None:
-    deploy = shell.start("deploy/deploy.sh", FAKE_DELAY="60")
+    deploy = shell.start("deploy/deploy.sh", FAKE_DELAY="3600")
     until(lambda: (shell.state / "rearag.pid").exists())
     pid = shell.pid()
 
@@ -73,14 +74,14 @@ def test_ctrl_c_while_starting_leaves_nothing_behind(shell: Shell) -> None:
             deploy.wait(timeout=3)
         return deploy.returncode is not None
 
-    until(pressed, seconds=12)
+    until(pressed)
     assert deploy.returncode == 130
     assert not alive(pid)
 
 
 def test_killed_while_its_server_loads_it_leaves_none(shell: Shell) -> None:
-    owner = subprocess.Popen(["sleep", "60"])
-    deploy = shell.start("deploy/deploy.sh", OWNER_PID=str(owner.pid), FAKE_DELAY="60")
+    owner = subprocess.Popen(["sleep", "3600"])
+    deploy = shell.start("deploy/deploy.sh", OWNER_PID=str(owner.pid), FAKE_DELAY="3600")
     until(lambda: (shell.state / "rearag.pid").exists())
     pid = shell.pid()
     os.killpg(deploy.pid, signal.SIGKILL)
@@ -96,7 +97,7 @@ def test_killed_in_the_moment_of_recording_it_leaves_none(shell: Shell, tmp_path
     slow.parent.mkdir()
     slow.write_text('#!/bin/sh\nsleep 1\nexec /bin/mv "$@"\n')
     slow.chmod(0o755)
-    owner = subprocess.Popen(["sleep", "60"])
+    owner = subprocess.Popen(["sleep", "3600"])
     path = f"{slow.parent}:{shell.env['PATH']}"
     deploy = shell.start("deploy/deploy.sh", OWNER_PID=str(owner.pid), PATH=path)
     until(lambda: (shell.state / "rearag.pid.tmp").exists())

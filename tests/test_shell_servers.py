@@ -10,13 +10,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers_wait import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parent.parent
 FAKE_SERVER = ROOT / "tests/shell/fake_server.py"
@@ -28,13 +28,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def until(condition: Callable[[], bool], *, seconds: float = 8.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
 
 
 class Shell:
@@ -57,7 +50,7 @@ class Shell:
             "VLLM": str(vllm),
             "VENV": str(tmp / "venv"),
             "REARAG_PORT": str(self.port),
-            "START_SECONDS": "15",
+            "START_SECONDS": str(int(PATIENCE)),
             "STOP_SECONDS": "2",
             "REAL_PYTHON": sys.executable,
             "FAKE_SERVER": str(FAKE_SERVER),
@@ -67,7 +60,13 @@ class Shell:
     def run(self, script: str, *arguments: str, cwd: Path = ROOT, **env: str) -> Result:
         command = ["bash", str(ROOT / script), *arguments]
         return subprocess.run(
-            command, cwd=cwd, env=self.env | env, capture_output=True, text=True, timeout=30, check=False
+            command,
+            cwd=cwd,
+            env=self.env | env,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
         )
 
     def start(self, script: str, *arguments: str, **env: str) -> subprocess.Popen[str]:
@@ -83,7 +82,7 @@ class Shell:
 
     def release(self, name: str, user: str) -> None:
         code = f'source deploy/users.sh; release_server {name} "{user}"'
-        subprocess.run(["bash", "-euc", code], cwd=ROOT, env=self.env, check=True, timeout=20)
+        subprocess.run(["bash", "-euc", code], cwd=ROOT, env=self.env, check=True, timeout=PATIENCE)
 
     def record(self, name: str = "rearag") -> list[str]:
         return (self.state / f"{name}.pid").read_text().splitlines()
@@ -134,33 +133,32 @@ def foreign(shell: Shell) -> Iterator[type[Other]]:
 
 
 def test_the_line_comes_only_when_health_answers(shell: Shell) -> None:
-    begun = time.monotonic()
-    deploy = shell.start("deploy/deploy.sh", FAKE_DELAY="1")
+    ready = shell.state.parent / "ready"
+    deploy = shell.start("deploy/deploy.sh", FAKE_READY=str(ready))
     until(lambda: (shell.state / "rearag.pid").exists())
     assert "not ready" in shell.run("deploy/status.sh").stdout
-    out, err = deploy.communicate(timeout=20)
+    assert deploy.poll() is None
+    ready.touch()
+    out, err = deploy.communicate(timeout=PATIENCE)
     assert (out, err, deploy.returncode) == (shell.line(), "", 0)
-    assert time.monotonic() - begun >= 1
     assert alive(shell.pid())
 
 
 def test_a_dying_server_ends_the_script_with_the_end_of_its_log(shell: Shell) -> None:
-    begun = time.monotonic()
-    died = shell.run("deploy/deploy.sh", FAKE_LINES="30", FAKE_DIE_AFTER="0.2", FAKE_DELAY="60")
+    died = shell.run(
+        "deploy/deploy.sh", FAKE_LINES="30", FAKE_DIE_AFTER="0.2", FAKE_DELAY="3600", START_SECONDS="3600"
+    )
     assert died.returncode == 1
     assert died.stdout == ""
     *log, sentence = died.stderr.splitlines()
     assert log == [f"log line {number}" for number in range(10, 30)]
-    assert re.fullmatch(
-        r"error: rearag died while starting; .* rearag\.log for all of them", sentence.replace("/", " ")
-    )
-    assert time.monotonic() - begun < 5
+    assert re.fullmatch(r"error: rearag died while starting; .* rearag\.log", sentence.replace("/", " "))
     assert "died, see" in shell.run("deploy/status.sh").stdout
 
 
 def test_a_server_that_is_never_ready_is_stopped_after_the_deadline(shell: Shell) -> None:
     late = shell.run(
-        "deploy/deploy.sh", FAKE_DELAY="60", START_SECONDS="1", FAKE_DUMP=str(shell.state) + "-d"
+        "deploy/deploy.sh", FAKE_DELAY="3600", START_SECONDS="1", FAKE_DUMP=str(shell.state) + "-d"
     )
     assert late.returncode == 1
     assert late.stdout == ""
@@ -183,7 +181,7 @@ def test_reuse_refusal_and_stop(shell: Shell) -> None:
             f"error: rearag already runs with other settings (PID {pid}); "
             "stop it first: bash deploy/stop.sh rearag\n"
         )
-    bystander = subprocess.Popen(["sleep", "60"])
+    bystander = subprocess.Popen(["sleep", "3600"])
     stopped = shell.run("deploy/stop.sh", "rearag")
     assert stopped.stdout == f"rearag stopped (PID {pid})\n"
     assert not alive(pid)
@@ -201,7 +199,7 @@ def test_a_stubborn_server_is_killed(shell: Shell) -> None:
 
 
 def test_a_recycled_pid_is_never_stopped(shell: Shell) -> None:
-    stranger = subprocess.Popen(["sleep", "60"])
+    stranger = subprocess.Popen(["sleep", "3600"])
     shell.state.mkdir()
     record = f"{stranger.pid}\n12345\n127.0.0.1\n{shell.port}\nsettings\n"
     (shell.state / "rearag.pid").write_text(record)
@@ -240,7 +238,13 @@ def test_a_taken_port_is_one_sentence(shell: Shell, foreign: type[Other]) -> Non
 
 def test_status_shows_where_a_server_really_runs(shell: Shell) -> None:
     shell.run("deploy/deploy.sh")
-    rows = shell.run("deploy/status.sh", REARAG_PORT="1").stdout.splitlines()
+    rows: list[str] = []
+
+    def healthy() -> bool:  # a busy machine may be slow to answer the first time
+        rows[:] = shell.run("deploy/status.sh", REARAG_PORT="1").stdout.splitlines()
+        return "healthy" in rows[1]
+
+    until(healthy)
     assert rows[0].split() == ["server", "address", "PID", "state"]
     assert rows[1].split(maxsplit=3) == [
         "rearag",
@@ -267,6 +271,7 @@ def test_the_environment_reaches_the_command(shell: Shell, tmp_path: Path) -> No
     assert seen["argv"] == (
         f"serve some/model --host 127.0.0.1 --port {shell.port} --enable-prefix-caching "
         "--tensor-parallel-size 2 --gpu-memory-utilization 0.33 --max-model-len 77 "
+        "--allowed-origins [] "
         "--trust-remote-code --seed 5 --enforce-eager"
     ).split(" ")
     assert seen["env"]["CUDA_VISIBLE_DEVICES"] == "1,3"

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from helpers_wait import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,7 +48,7 @@ class Setup:
             env={"PATH": f"{self.bin}:{os.environ['PATH']}", "VENV": ".venv"} | env,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=PATIENCE,
             check=False,
         )
 

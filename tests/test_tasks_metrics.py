@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from src_core import segment
 from src_core.errors import UserError
-from src_tasks import metrics
 from src_tasks.metrics import answer_scores, chinese_f1, chinese_scores, cover_em, em, f1, rouge_l, squad_f1
 
 # --- the published behaviour, written again the slow way -----------------------------------------------
@@ -218,13 +218,13 @@ def test_without_golds_there_is_no_score(metric: object) -> None:
 def test_chinese_words_are_segmented_and_freed_of_punctuation(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = types.SimpleNamespace(cut=lambda text: re.findall(r"北京|大学|.", text))
     monkeypatch.setitem(sys.modules, "rjieba", fake)
-    metrics._segmenter.cache_clear()
+    segment._jieba.cache_clear()
     assert chinese_f1("北京，大学。", ["北京大学"]) == 1
     assert chinese_f1("北京", ["北京大学"]) == pytest.approx(2 / 3)
     assert chinese_f1("", ["北京"]) == 0
     assert chinese_scores("北京", ["x", "北京大学"]) == {"zh_f1": pytest.approx(2 / 3)}
     assert chinese_scores("北京", ["Beijing"]) == {}
-    metrics._segmenter.cache_clear()
+    segment._jieba.cache_clear()
 
 
 def test_a_missing_segmenter_is_told_not_scored_zero(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_a_missing_segmenter_is_told_not_scored_zero(monkeypatch: pytest.MonkeyP
             raise ImportError(name)
         return real(name, *args)  # type: ignore[arg-type]
 
-    metrics._segmenter.cache_clear()
+    segment._jieba.cache_clear()
     monkeypatch.delitem(sys.modules, "rjieba", raising=False)
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(UserError, match="pip install rjieba"):
@@ -243,7 +243,6 @@ def test_a_missing_segmenter_is_told_not_scored_zero(monkeypatch: pytest.MonkeyP
 
 
 def test_the_real_segmenter() -> None:
-    pytest.importorskip("rjieba")
-    metrics._segmenter.cache_clear()
+    segment._jieba.cache_clear()
     assert chinese_f1("我来到北京清华大学。", ["我来到北京清华大学"]) == 1
     assert 0 < chinese_f1("清华大学", ["我来到北京清华大学"]) < 1

@@ -12,8 +12,7 @@ from src_core.errors import UserError
 from tests.helpers_train import chains, model_folder, train_settings, write_rows
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
+pytestmark = pytest.mark.training
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 

@@ -16,8 +16,7 @@ from src_core.types import Finish, Search, Step
 from tests.helpers_train import model_folder, train_settings, write_rows
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
+pytestmark = pytest.mark.training
 
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
@@ -74,7 +73,6 @@ def test_random_weights_learn_to_act(tmp_path: Path) -> None:
 
 
 def test_training_goes_on_from_an_adapter(tmp_path: Path) -> None:
-    pytest.importorskip("peft")
     folder = model_folder(tmp_path / "model")
     path = str(
         train_settings(tmp_path, folder, lora={"rank": 4, "alpha": 8}, max_steps=4, learning_rate=1e-2)
@@ -95,7 +93,6 @@ def test_training_goes_on_from_an_adapter(tmp_path: Path) -> None:
 
 
 def test_an_adapter_is_stored_in_sixteen_bits(tmp_path: Path) -> None:
-    pytest.importorskip("peft")
     folder = model_folder(tmp_path / "model")
     path = train_settings(tmp_path, folder, lora={"rank": 4, "alpha": 8}, max_steps=2)
     assert main([str(path)]) == 0

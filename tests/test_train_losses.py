@@ -28,7 +28,7 @@ from tests.helpers_trl import (
 )
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
+pytestmark = pytest.mark.training
 
 from src_train.attention import PACKED  # noqa: E402
 from src_train.logprobs import chunk_sizes, return_logprobs, token_logprobs  # noqa: E402

@@ -18,8 +18,7 @@ from src_train.packing import collate, join
 from tests.helpers_train import chains, killed_run, logged, model_folder, python, train_settings
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
+pytestmark = pytest.mark.training
 
 from transformers import AutoModelForCausalLM  # noqa: E402
 

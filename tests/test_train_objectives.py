@@ -30,8 +30,7 @@ from tests.helpers_train import (
 )
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
+pytestmark = pytest.mark.training
 
 from transformers import AutoModelForCausalLM  # noqa: E402
 
@@ -115,7 +114,6 @@ def test_packs_of_pairs_train_as_pairs_alone_do(tmp_path: Path, folder: Path) ->
 
 
 def test_the_reference_of_adapters_is_the_start_or_the_base(tmp_path: Path, folder: Path) -> None:
-    pytest.importorskip("peft")
     lora = {"rank": 4, "alpha": 8}
     path = dpo_settings(tmp_path, folder, lora=lora, max_steps=2, learning_rate=2e-2)
     assert main([path, "run_name=first"]) == 0

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers_wait import until
 from rich.console import Console
 
 from src_core.chat_tokenizer import ChatTokenizer
@@ -20,8 +21,7 @@ from src_train.data import read_data
 from tests.helpers_train import chains, model_folder, pair_rows, tokenizer_folder, train_settings, write_rows
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
+pytestmark = pytest.mark.training
 
 from src_train.progress import TrainingProgress  # noqa: E402
 from src_train.reference import with_reference  # noqa: E402
@@ -56,7 +56,7 @@ def test_a_long_step_and_a_long_evaluation_are_shown(tmp_path: Path) -> None:
     progress = TrainingProgress(new_log(tmp_path), console=console, every=EVERY)
     args, state = SimpleNamespace(device=torch.device("cpu")), SimpleNamespace(max_steps=8, global_step=2)
     progress.on_train_begin(args, state)
-    time.sleep(SLOW)  # the first step
+    until(lambda: len(lines(out)) >= 2)  # during the first step
     before = lines(out)
     assert len(before) >= 2
     assert all(line.startswith("2/8 steps") for line in before)
@@ -64,7 +64,7 @@ def test_a_long_step_and_a_long_evaluation_are_shown(tmp_path: Path) -> None:
     progress.on_step_end(args, state)
     progress.on_log(args, state, logs={"loss": 1.25, "accuracy": 0.5})
     progress.on_validation(1, 4)
-    time.sleep(SLOW)
+    until(lambda: out.getvalue().count("validating 1/4") >= 2)
     validating = [line for line in lines(out)[len(before) :] if "validating 1/4" in line]
     assert len(validating) >= 2
     assert "loss 1.2500, accuracy 0.500" in validating[-1]

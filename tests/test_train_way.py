@@ -10,10 +10,9 @@ from helpers_ways import watched, way
 from tests.helpers_train import model_folder, train_settings
 
 pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
+pytestmark = pytest.mark.training
 
-from src_train.run import main
+from src_train.run import main  # noqa: E402
 
 
 def test_conversations_become_a_model_as_the_page_says(tmp_path: Path) -> None:

@@ -51,8 +51,9 @@ def hand_over(
     layout: IndexLayout, *, corpus: Path, vectors: Path, rows: int, encoder: EncoderIdentity
 ) -> None:
     """A finished encoding in the builder's format: `vectors` (linked) replace those of an encoder."""
-    layout.root.mkdir(exist_ok=True)
-    layout.vectors.unlink(missing_ok=True)
-    os.link(vectors, layout.vectors)
-    done = {"corpus": open_corpus(corpus, layout.root).info.sha256, "encoder": dataclasses.asdict(encoder)}
-    layout.progress.write_text(json.dumps({"fingerprint": done, "rows_done": rows}))
+    built = layout.unfinished
+    built.root.mkdir(parents=True, exist_ok=True)
+    built.vectors.unlink(missing_ok=True)
+    os.link(vectors, built.vectors)
+    done = {"corpus": open_corpus(corpus, built.root).info.sha256, "encoder": dataclasses.asdict(encoder)}
+    built.progress.write_text(json.dumps({"fingerprint": done, "rows_done": rows}))

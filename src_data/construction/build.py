@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from src_core.served import Servers
 from src_data.annotated_teacher.teacher import DecompositionTeacher
 from src_data.config import BuildConfig
 from src_data.teachers import Teacher
@@ -13,10 +14,18 @@ from src_infer.runtime import Runtime, open_runtime
 
 
 @asynccontextmanager
-async def open_construction(config: BuildConfig) -> AsyncIterator[tuple[Teacher, Runtime]]:
-    """Connect, check, and close at the end. Raises `BoundaryError` for a server that does not answer."""
+async def open_construction(
+    config: BuildConfig, *, servers: Servers | None = None
+) -> AsyncIterator[tuple[Teacher, Runtime]]:
+    """Connect, check, and close at the end (`servers` as in `open_runtime`). Raises `BoundaryError` for a
+    server that does not answer.
+    """
     opened = open_runtime(
-        config.runtime, needs_agent=config.teacher == "llm", needs_reader=config.needs_reader()
+        config.runtime,
+        needs_agent=config.teacher == "llm",
+        needs_reader=config.needs_reader(),
+        section="build_conv.runtime.",
+        servers=servers,
     )
     async with opened as runtime:
         if config.teacher == "llm":

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from src_core.errors import UserError
+from src_core.served import Servers
 from src_core.types import Trajectory, question_from_json, to_json
 from src_data.config import BuildConfig
 from src_data.construction.build import open_construction
@@ -78,7 +79,7 @@ class ShardMaker:
         self._run_dir = Path(job.run_dir)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self._opened = open_construction(job.config)
+        self._opened = open_construction(job.config, servers=Servers())
         self._teacher, self._runtime = self._wait(self._opened.__aenter__())
         self._in_flight = job.config.runtime.in_flight
         self._gate = asyncio.Semaphore(self._in_flight)

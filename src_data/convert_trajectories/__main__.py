@@ -17,12 +17,12 @@ from pathlib import Path
 
 from rich.text import Text
 
-from src_core.config import dump, load_config
-from src_core.console import Terminal
+from src_core.config import dump, load_config, read_yaml
 from src_core.errors import UserError, run_main
-from src_core.jsonl import rewrite_jsonl
+from src_core.jsonl import LineSpool, rewrite_jsonl
 from src_core.protocols import load_protocol
-from src_core.rundir import RunDir
+from src_core.rundir import RunDir, was_used
+from src_core.runfolder import CONFIG, run_folder
 from src_core.types import to_json
 from src_data.convert_trajectories.chains import ImportConfig, import_rows, load_golds
 from src_data.postprocess import finish_run, print_finished
@@ -35,20 +35,32 @@ def main() -> None:
         raise UserError("usage: python -m src_data.convert_trajectories FILE [key=value ...]")
     source = Path(sys.argv[1])
     config = load_config(ImportConfig, None, sys.argv[2:])
-    console, err = report_console(), Terminal(stderr=True)
-    golds = load_golds(config, report=lambda bad: err.print(Text(f"bad row: {bad}"), soft_wrap=True))
-    folder = Path(config.runs_dir) / (config.run_name or f"import-{source.stem}")
+    console, err = report_console(), Console(stderr=True)
+    folder = run_folder(config.runs_dir, config.run_name or f"import-{source.stem}")
     settings = {"file": str(source), **dump(config)}
-    rundir = RunDir(folder, config=settings, on_existing=config.on_existing)
-    try:
-        rows = import_rows(source, config, golds)
-        rewrite_jsonl(rundir.rows, map(to_json, rows))
-        protocol = load_protocol(config.protocol, config.style)
-        done = finish_run(folder, clean=config.clean_conv, export=config.export, protocol=protocol)
-        rundir.write_manifest({"config": settings, "yield": done.filter_report.as_dict()})
-    finally:
-        rundir.close()
+    if was_used(folder, config=settings, on_existing=config.on_existing):
+        require_import(folder)
+    golds = load_golds(config, report=lambda bad: err.print(Text(f"bad row: {bad}"), soft_wrap=True))
+    protocol = load_protocol(config.protocol, config.style)
+    with LineSpool(Path(config.runs_dir)) as rows:  # the whole file is read before anything is replaced
+        for row in import_rows(source, config, golds):
+            rows.append(to_json(row))
+        if not len(rows):
+            raise UserError(f"{source} holds no row; give a file with one trajectory per row")
+        rundir = RunDir(folder, config=settings, on_existing=config.on_existing)
+        try:
+            rewrite_jsonl(rundir.rows, rows)
+            done = finish_run(folder, clean=config.clean_conv, export=config.export, protocol=protocol)
+            rundir.write_manifest({"config": settings, "yield": done.filter_report.as_dict()})
+        finally:
+            rundir.close()
     print_finished(done, console)
+
+
+def require_import(folder: Path) -> None:
+    """Raises `UserError` for the folder of a run that an import did not make: an import replaces its rows."""
+    if "file" not in read_yaml(folder / CONFIG):
+        raise UserError(f"{folder} is a run that an import did not make; take another run_name")
 
 
 if __name__ == "__main__":

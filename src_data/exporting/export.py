@@ -20,7 +20,7 @@ from typing import Annotated, Literal, NamedTuple
 import orjson
 from pydantic import Field
 
-from src_core.config import config_class
+from src_core.config import Seed, config_class
 from src_core.jsonl import LineSpool, rewrite_jsonl, write_json_array
 from src_core.protocols.base import Protocol
 from src_core.protocols.chat import Chat
@@ -59,7 +59,7 @@ class ExportConfig:
     include_think: bool = False
     reader_passage_chars: Annotated[int, Field(ge=0)] = 0
     general: tuple[GeneralConfig, ...] = ()
-    seed: int = 1
+    seed: Seed = 1
 
 
 class ExportReport(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from src_core.config import config_class
+from src_core.config import Count, Positive, config_class
 from src_core.protocols.base import Protocol
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import ParseError
@@ -58,11 +58,11 @@ class Bounds:
     every step, so their sums do not give its length).
     """
 
-    max_steps: int = 25
-    min_thought_chars: int = 10
-    max_thought_chars: int = 4_000
-    max_observation_chars: int = 8_000
-    max_tokens: int = 8_000
+    max_steps: Positive = 25
+    min_thought_chars: Count = 10
+    max_thought_chars: Positive = 4_000
+    max_observation_chars: Positive = 8_000
+    max_tokens: Positive = 8_000
 
 
 @config_class

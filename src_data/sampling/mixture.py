@@ -20,7 +20,7 @@ import heapq
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from src_core.config import config_class
+from src_core.config import Positive, Seed, config_class
 from src_core.errors import UserError
 from src_core.types import Question, question_from_json, to_json
 from src_data.sampling.decontaminate import NGRAM, EvaluationIndex, key_hash
@@ -47,9 +47,9 @@ class MixConfig:
 
     sources: tuple[SourceSetting, ...]
     evaluation: tuple[SourceSetting, ...] = ()
-    seed: int = 0
+    seed: Seed = 0
     shuffle: bool = True
-    ngram: int = NGRAM
+    ngram: Positive = NGRAM
     on_bad_row: OnBadRow = OnBadRow.FAIL
 
     def __post_init__(self) -> None:

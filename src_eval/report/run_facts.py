@@ -24,6 +24,7 @@ def run_facts(run: ScoredRun) -> list[Fact]:
         Fact("Method", totals.method),
         Fact("Model", _models(manifest) or totals.model),
         Fact("Questions", f"{totals.questions:,} of {totals.dataset}" if totals.dataset else ""),
+        Fact("Left out", _left_out(totals.left_out)),
         Fact("Index", _index(manifest)),
         Fact("Outcomes", _outcomes(totals.outcomes)),
         Fact("Malformed replies", f"{100 * totals.invalid_rate:.1f} %"),
@@ -36,6 +37,10 @@ def run_facts(run: ScoredRun) -> list[Fact]:
     if not manifest:
         facts.append(Fact("Manifest", "none: the run was not finished"))
     return [fact for fact in facts if fact.value]
+
+
+def _left_out(rows: int) -> str:
+    return f"{rows:,} rows of questions that the run no longer has" if rows else ""
 
 
 def _models(manifest: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from src_core.errors import UserError
-from src_core.rundir import MANIFEST, ROWS
+from src_core.rundir import MANIFEST, QUESTION_IDS, ROWS
 from src_core.types import Trajectory
 from src_eval.records import SCORE_ROWS, SCORE_TOTALS, QuestionScore, RunScore
 
@@ -44,13 +44,18 @@ def read_scored_run(path: Path) -> ScoredRun:
             raise UserError(f"{path} has no {name}; python -m src_eval.score {path} writes it")
     totals = _record(path / SCORE_TOTALS, (path / SCORE_TOTALS).read_bytes(), _TOTALS)
     scores = _records(path / SCORE_ROWS, _SCORE)
+    manifest = _manifest(path)
+    ids = manifest.get(QUESTION_IDS)
     trajectories = _records(path / ROWS, _TRAJECTORY)
+    if isinstance(ids, list):  # as in the scores: only questions that the run has now
+        present = frozenset(ids)
+        trajectories = [row for row in trajectories if row.question.id in present]
     if [row.id for row in scores] != [row.question.id for row in trajectories]:
         raise UserError(
             f"{path / SCORE_ROWS} is not about the rows of {ROWS}; "
             f"python -m src_eval.score {path} writes it again"
         )
-    return ScoredRun(totals, scores, trajectories, _manifest(path) or totals.manifest)
+    return ScoredRun(totals, scores, trajectories, manifest or totals.manifest)
 
 
 def _manifest(path: Path) -> dict[str, Any]:

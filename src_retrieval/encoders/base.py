@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from src_core.config import config_class
+from src_core.config import Count, Positive, config_class
 from src_retrieval.encoders.spec import EncoderIdentity, EncoderSpec, Pooling
 from src_retrieval.results import FloatArray
 
@@ -48,9 +48,9 @@ class EncoderOptions:
     family: str = ""
     precision: Precision = Precision.INT8
     device: Device = Device.AUTO
-    threads: int = 0
-    batch_size: int = 8
-    query_max_length: int = 128
+    threads: Count = 0
+    batch_size: Positive = 8
+    query_max_length: Positive = 128
     trust_remote_code: bool = False
 
 

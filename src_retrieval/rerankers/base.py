@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from src_core.config import config_class
+from src_core.config import Count, config_class
 from src_retrieval.encoders.base import Device
 from src_retrieval.results import FloatArray
 
@@ -60,7 +60,7 @@ class RerankOptions:
     precision: RerankPrecision = RerankPrecision.AUTO
     device: Device = Device.AUTO
     use_fp16: bool = True
-    threads: int = 0
+    threads: Count = 0
     family: str = ""
 
 

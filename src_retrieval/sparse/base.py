@@ -35,8 +35,8 @@ class SparseBackend(ABC):
     options: type[Any]
 
     @abstractmethod
-    def disk_need(self, corpus_bytes: int) -> int:
-        """Peak disk use of a build in bytes."""
+    def disk_need(self, texts: Texts, count: int) -> int:
+        """Peak disk use of a build of `count` passages in bytes."""
 
     @abstractmethod
     def build(
@@ -51,3 +51,13 @@ class SparseBackend(ABC):
     @abstractmethod
     def remove(self, layout: IndexLayout) -> None:
         """Remove the files of an interrupted or replaced build."""
+
+    def version(self) -> str:
+        """The name and version of what divides text into words, for the manifest: an index that was built
+        with another one is not served.
+        """
+        return ""
+
+    def reads_unversioned(self, layout: IndexLayout) -> bool:
+        """Whether an index from before there were versions is the one that this version would build."""
+        return not self.version() and layout.manifest.is_file()

@@ -41,9 +41,11 @@ class FaissBackend(VectorBackend):
 
     def remove(self, layout: IndexLayout) -> None:
         """See `VectorBackend.remove`."""
-        for pattern in ("*.faiss", "*.tmp", "ivf.*", layout.half_vectors.name):
-            for path in layout.root.glob(pattern):
-                path.unlink()
+        paths = [layout.half_vectors, layout.ivf_lists, *layout.root.glob("ivf.shard*")]
+        for kind in DenseType:
+            paths += [layout.faiss_file(kind), layout.faiss_file(kind).with_suffix(".faiss.tmp")]
+        for path in paths:
+            path.unlink(missing_ok=True)
 
     def version(self) -> str:
         """FAISS's own."""

@@ -5,27 +5,32 @@ Only HNSW needs its graph and fp16 vectors in memory while it is built; `need_of
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from src_core.config import config_class
+from src_core.config import Count, Positive, Seed, config_class
 from src_core.errors import UserError
 from src_core.progress import Steps
 from src_retrieval.layout import IndexLayout
 from src_retrieval.vector.base import Need
-from src_retrieval.vector.faiss_index import DenseType, load_faiss, stdout_to_stderr
+from src_retrieval.vector.faiss_index import DenseType, load_faiss
+from src_retrieval.vector.ivf_lists import ListsWriter
 
 BLOCK_ROWS = 20_000
 HNSW_BLOCK_ROWS = 2_000
 SHARD_ROWS = 100_000
 MIN_TRAIN_ROWS = 1_000
 BASE_MEMORY = 1 << 30
+HNSW_ROW_BYTES = 24
+"""Of a row: its level, the place of its neighbours, and those of the upper levels."""
+FAST_SCAN_ROWS = 32
+"""FastScan stores whole blocks of rows."""
 
 
 @config_class
@@ -34,12 +39,12 @@ class DenseOptions:
     sample.
     """
 
-    hnsw_m: int = 32
-    hnsw_ef_construction: int = 200
-    ivf_lists: int = 0
-    pq_parts: int = 0
-    train_rows: int = 65_536
-    seed: int = 0
+    hnsw_m: Annotated[int, Field(ge=2, le=512)] = 32
+    hnsw_ef_construction: Positive = 200
+    ivf_lists: Count = 0
+    pq_parts: Count = 0
+    train_rows: Positive = 65_536
+    seed: Seed = 0
 
 
 def build_dense(
@@ -68,11 +73,12 @@ def need_of(kind: DenseType, *, rows: int, dim: int, options: DenseOptions) -> N
     if kind is DenseType.FLAT:
         return Need(0, BASE_MEMORY)
     if kind is DenseType.HNSW:
-        graph = rows * options.hnsw_m * 2 * 4
+        graph = rows * (options.hnsw_m * 2 * 4 + HNSW_ROW_BYTES)
         return Need(half + graph, BASE_MEMORY + 2 * (half + graph))
     if kind is DenseType.IVF:
-        return Need(2 * half, BASE_MEMORY + 2 * train + SHARD_ROWS * dim * 4)
-    codes = rows * dim // 4
+        centres = list_count(rows, options.ivf_lists) * dim * 4
+        return Need(2 * (half + rows * 8) + centres, BASE_MEMORY + 2 * train + SHARD_ROWS * dim * 4)
+    codes = (rows + FAST_SCAN_ROWS) * pq_parts(dim, options.pq_parts) // 2
     return Need(half + codes, BASE_MEMORY + 2 * train + 2 * codes)
 
 
@@ -124,7 +130,7 @@ def _build_ivf(
     trained.by_residual = False
     trained.cp.seed = options.seed or trained.cp.seed
     _train(trained, vectors, max(options.train_rows, lists * 39), options.seed, steps)
-    shards: list[Path] = []
+    merged = ListsWriter(layout, trained.nlist, trained.code_size)
     with steps("vectors added to the ivf index", total=rows) as progress:
         for start in range(0, rows, SHARD_ROWS):
             shard = faiss.clone_index(trained)
@@ -133,9 +139,10 @@ def _build_ivf(
                 block = np.ascontiguousarray(vectors[at:stop])
                 shard.add_with_ids(block, np.arange(at, stop, dtype=np.int64))
                 progress.advance(stop - at)
-            shards.append(layout.root / f"ivf.shard{len(shards)}")
-            faiss.write_index(shard, str(shards[-1]))
-    _merge(trained, shards, layout, steps)
+            merged.add_shard(shard.invlists)
+    with steps(f"merging {merged.shards} parts of the ivf index", total=trained.nlist) as progress:
+        merged.merge_into(trained, progress)
+    _write(trained, layout.faiss_file(DenseType.IVF), steps)
 
 
 def _train(index: Any, vectors: NDArray[np.float32], rows: int, seed: int, steps: Steps) -> None:
@@ -143,18 +150,6 @@ def _train(index: Any, vectors: NDArray[np.float32], rows: int, seed: int, steps
     sample = _sample(vectors, rows, seed)
     with steps(f"training on {len(sample):,} vectors"):
         index.train(sample)
-
-
-def _merge(trained: Any, shards: list[Path], layout: IndexLayout, steps: Steps) -> None:
-    from faiss.contrib.ondisk import merge_ondisk
-
-    logging.getLogger("faiss.contrib.ondisk").setLevel(logging.WARNING)
-    layout.ivf_lists.unlink(missing_ok=True)
-    with stdout_to_stderr(), steps(f"merging {len(shards)} parts of the ivf index"):
-        merge_ondisk(trained, [str(shard) for shard in shards], str(layout.ivf_lists))
-    _write(trained, layout.faiss_file(DenseType.IVF), steps)
-    for shard in shards:
-        shard.unlink()
 
 
 def _build_pq(layout: IndexLayout, vectors: NDArray[np.float32], options: DenseOptions, steps: Steps) -> None:
@@ -188,10 +183,25 @@ def _sample(vectors: NDArray[np.float32], count: int, seed: int) -> NDArray[np.f
 
 
 def _write(index: Any, path: Path, steps: Steps) -> None:
-    """Write under another name, then rename: a killed build leaves no incomplete index under the final
-    name.
+    """Write under another name, then rename. Through a Python file: FAISS's own writer does not report that
+    the last bytes did not fit on the disk. Raises OSError then.
     """
+    faiss = load_faiss()
+    failed: list[OSError] = []
     partial = path.with_name(path.name + ".tmp")
-    with steps(f"writing {path.name}"):
-        load_faiss().write_index(index, str(partial))
+
+    def write(data: bytes) -> int:
+        try:
+            return handle.write(data)
+        except OSError as error:  # FAISS would make a RuntimeError of it
+            failed.append(error)
+            return 0
+
+    with steps(f"writing {path.name}"), partial.open("wb") as handle:
+        try:
+            faiss.write_index(index, faiss.PyCallbackIOWriter(write))
+        except RuntimeError:
+            if failed:
+                raise failed[0] from None
+            raise
     partial.replace(path)

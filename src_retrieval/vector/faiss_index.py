@@ -8,8 +8,8 @@ reference/performance.md: section 1.3 (FAISS leaves BLAS unused below batch 167 
 
 from __future__ import annotations
 
+import ctypes
 import functools
-import hashlib
 import logging
 import os
 import sys
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src_core.config import config_class
+from src_core.config import Count, Positive, config_class
 from src_core.errors import UserError
 from src_retrieval.layout import IndexLayout
 from src_retrieval.results import Facts, FloatArray, Hits
@@ -30,7 +30,6 @@ from src_retrieval.vector.base import VectorIndex, map_vectors
 
 BLAS_FROM_BATCH = 4
 BLAS_ALWAYS = 1
-END_BYTES = 1 << 20
 
 
 class DenseType(StrEnum):
@@ -46,10 +45,10 @@ class DenseType(StrEnum):
 class SearchOptions:
     """Search settings, which trade accuracy for speed. `threads` 0 leaves FAISS its default."""
 
-    threads: int = 0
-    hnsw_ef: int = 128
-    ivf_nprobe: int = 128
-    pq_refine_factor: int = 20
+    threads: Count = 0
+    hnsw_ef: Positive = 128
+    ivf_nprobe: Positive = 128
+    pq_refine_factor: Positive = 20
     blas_switch: bool = True
 
 
@@ -80,6 +79,7 @@ def stdout_to_stderr() -> Iterator[None]:
     try:
         yield
     finally:
+        ctypes.CDLL(None).fflush(None)  # what C++ has printed lies in the buffer of C
         os.dup2(saved, 1)
         os.close(saved)
 
@@ -138,9 +138,12 @@ def open_dense(
     if kind is DenseType.IVF:
         with stdout_to_stderr():
             index = read_faiss(path, faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY)
+        _require_lists(index, layout)
+        _require_size(index, path, rows=rows, dim=dim)
         index.nprobe = min(options.ivf_nprobe, index.nlist)
         return FaissIndex(index, options, identity={"kind": kind, "ivf_nprobe": index.nprobe})
     index = read_faiss(path, faiss.IO_FLAG_MMAP_IFC)
+    _require_size(index, path, rows=rows, dim=dim)
     if kind is DenseType.HNSW:
         index.hnsw.efSearch = options.hnsw_ef
         return FaissIndex(index, options, identity={"kind": kind, "hnsw_ef": options.hnsw_ef})
@@ -150,27 +153,6 @@ def open_dense(
     refined.k_factor = options.pq_refine_factor
     known: Facts = {"kind": kind, "pq_refine_factor": options.pq_refine_factor}
     return FaissIndex(refined, options, keep=(index, refiner, halves), identity=known)
-
-
-def open_faiss_file(path: Path, options: SearchOptions) -> FaissIndex:
-    """A FAISS file from another source (such as the published flat index of wiki18), memory-mapped."""
-    known: Facts = {"kind": "file", "file": path.name, "sha256_of_ends": digest_of_ends(path)}
-    return FaissIndex(read_faiss(path, load_faiss().IO_FLAG_MMAP_IFC), options, identity=known)
-
-
-def digest_of_ends(path: Path) -> str:
-    """A sha256 over the size, the first and the last MiB of a file: reading a whole file of 65 GB takes
-    minutes.
-    """
-    if not path.is_file():
-        return ""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as handle:
-        digest.update(handle.read(END_BYTES))
-        handle.seek(max(0, size - END_BYTES))
-        digest.update(handle.read(END_BYTES))
-    return digest.hexdigest()
 
 
 def on_gpus(index: FaissIndex, options: SearchOptions) -> FaissIndex:
@@ -196,8 +178,29 @@ def read_faiss(path: Path, flags: int) -> Any:
         )
     try:
         return load_faiss().read_index(str(path), flags)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError, ValueError, OverflowError) as error:
         raise UserError(f"{path} is not a FAISS index that this version reads; rebuild it") from error
+
+
+def _require_size(index: Any, path: Path, *, rows: int, dim: int) -> None:
+    if (index.ntotal, index.d) != (rows, dim):
+        raise UserError(
+            f"{path} holds {index.ntotal} vectors of {index.d} dimensions instead of {rows} of {dim}; build "
+            "the index again with overwrite=true"
+        )
+
+
+def _require_lists(index: Any, layout: IndexLayout) -> None:
+    """Raises `UserError` for a file that is too short: FAISS maps it unchecked, and reading beyond its end
+    ends the process.
+    """
+    wanted = load_faiss().downcast_InvertedLists(index.invlists).totsize
+    found = layout.ivf_lists.stat().st_size if layout.ivf_lists.is_file() else 0
+    if found < wanted:
+        raise UserError(
+            f"{layout.ivf_lists} has {found} bytes instead of {wanted}; build the index again with "
+            "overwrite=true"
+        )
 
 
 def flat_view(vectors: NDArray[np.float32]) -> Any:

@@ -16,6 +16,9 @@ from src_tasks.readers.rows import SourceRow, SubQuestion, group_of_meta
 # A list as Python (or numpy, without commas) prints it: ['a', "b's"].
 _ITEM = r"""(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")"""
 _PRINTED_LIST = re.compile(rf"\[\s*(?:{_ITEM}\s*,?\s*)*\]", re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
+# From here on a float is not every whole number; JSON's larger integers come as floats.
+_EXACT = 1e15
 JsonRow = dict[str, Any]
 
 
@@ -51,7 +54,9 @@ def scalar_text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+    if isinstance(value, float) and abs(value) >= _EXACT:
+        raise RowError(f"the number {value} is too large to be read exactly; write it as text")
+    if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if not isinstance(value, str | int | float):
         raise RowError(f"an answer must be a text, a number or a truth value, found {type(value).__name__}")
@@ -82,7 +87,23 @@ def _listed(value: Any) -> Any:
         return items
     if not _PRINTED_LIST.fullmatch(text):
         return value
-    return [re.sub(r"\\(.)", r"\1", one or other) for one, other in re.findall(_ITEM, text, re.DOTALL)]
+    return [_unescaped(one or other) for one, other in re.findall(_ITEM, text, re.DOTALL)]
+
+
+def _unescaped(text: str) -> str:
+    """A text as Python prints it, with its escapes replaced. Raises `RowError` for half a character."""
+    plain = _ESCAPE.sub(_escaped_char, text)
+    if not plain.isascii() and any("\ud800" <= char <= "\udfff" for char in plain):
+        raise RowError("an answer holds half of a character (a lone surrogate)")
+    return plain
+
+
+def _escaped_char(match: re.Match[str]) -> str:
+    code, char = match[1] or match[2] or match[3], match[4]
+    if code is None:
+        return {"n": "\n", "r": "\r", "t": "\t"}.get(char, char)
+    number = int(code, 16)
+    return chr(number) if number < 0x110000 else "\ufffd"
 
 
 def json_cell(value: Any, what: str) -> Any:

@@ -13,7 +13,14 @@ from src_tasks.readers.fanoutqa import parse_fanoutqa
 from src_tasks.readers.general import parse_flashrag, parse_plain, parse_project
 from src_tasks.readers.hotpotqa import parse_2wiki, parse_hotpotqa
 from src_tasks.readers.iirc import parse_iirc, unfold_iirc
-from src_tasks.readers.multiple_choice import MMLU_COLUMNS, parse_mmlu
+from src_tasks.readers.multiple_choice import (
+    ARC_QUESTION_KEYS,
+    CHOICE_KEYS,
+    MMLU_COLUMNS,
+    parse_arc,
+    parse_mmlu,
+    unfold_arc,
+)
 from src_tasks.readers.musique import parse_musique
 from src_tasks.readers.rows import SourceRow
 from src_tasks.readers.single_hop import (
@@ -23,6 +30,7 @@ from src_tasks.readers.single_hop import (
     parse_popqa,
     parse_webquestions,
 )
+from src_tasks.readers.squad import parse_squad, unfold_squad
 from src_tasks.readers.strategyqa import parse_strategyqa
 from src_tasks.readers.triviaqa import parse_triviaqa
 
@@ -70,6 +78,20 @@ def _is_fanoutqa(row: JsonRow) -> bool:
     return "categories" in row and bool({"decomposition", "necessary_evidence"} & row.keys())
 
 
+def _is_arc(row: JsonRow) -> bool:
+    inner = row.get("question")
+    return "answerKey" in row or (isinstance(inner, dict) and {"stem", "choices"} <= inner.keys())
+
+
+def _is_squad(row: JsonRow) -> bool:
+    hub = {"question", "context", "answers"} <= row.keys() and isinstance(row["context"], str)
+    return (hub and isinstance(row["answers"], dict)) or {"title", "paragraphs"} == row.keys()
+
+
+def _has_choices(row: JsonRow) -> bool:
+    return "question" in row and any(key in row for key in CHOICE_KEYS)
+
+
 def _is_hotpotqa(row: JsonRow) -> bool:
     return "question" in row and "context" in row
 
@@ -86,13 +108,15 @@ def _is_plain(row: JsonRow) -> bool:
 FORMATS: dict[str, Format] = {
     "mmlu": Format(parse_mmlu, _has(*MMLU_COLUMNS)),
     "iirc": Format(parse_iirc, _has("questions", "text", "title"), unfold=unfold_iirc),
+    "squad": Format(parse_squad, _is_squad, unfold=unfold_squad),
+    "arc": Format(parse_arc, _is_arc, ARC_QUESTION_KEYS, unfold_arc),
     "triviaqa": Format(parse_triviaqa, _is_triviaqa, ("Question", "question")),
     "popqa": Format(parse_popqa, _has("question", "possible_answers")),
     "frames": Format(parse_frames, _has("Prompt", "Answer"), ("Prompt",)),
     "webquestions": Format(parse_webquestions, _is_webquestions, ("utterance", "question")),
     "project": Format(parse_project, _has("question", "answers", "supporting_titles", "gold_ids")),
     "flashrag": Format(parse_flashrag, _has("question", "golden_answers")),
-    "multiple_choice": Format(parse_plain, _has("question", "choices")),
+    "multiple_choice": Format(parse_plain, _has_choices),
     "musique": Format(parse_musique, _is_musique),
     "fanoutqa": Format(parse_fanoutqa, _is_fanoutqa),
     "strategyqa": Format(parse_strategyqa, _is_strategyqa),

@@ -20,13 +20,18 @@ from src_tasks.readers.base import (
     unique,
 )
 from src_tasks.readers.hotpotqa import annotation
-from src_tasks.readers.multiple_choice import choice_texts, gold_of_choices
+from src_tasks.readers.multiple_choice import NO_CHOICES, Choices, choices_of, gold_of_choices
 from src_tasks.readers.rows import SourceRow, decomposition_meta
 
 GOLD_KEYS = ("answers", "golden_answers", "answer")
 _ALIAS_KEYS = ("answer_aliases", "aliases")
 _SUPPORT_KEYS = ("supporting_ids", "gold_ids")
 _GROUP_KEYS = ("group", "subject")
+# Keys that other sets use: AmbigQA's annotations, DROP's answers_spans, correct_answer, ground_truths, label.
+_LIKE_GOLDS = re.compile(
+    r"(?:\w+_)?(?:golds?|targets?|labels?|annotations?|answers?|ground_?truths?|references?|solutions?)"
+    r"(?:_(?:texts?|keys?|list|spans?|values?|idx|index))?|answer_?key"
+)
 # A group of alternatives, "anything", a character class, a quantified class: CuratedTREC's golds are
 # patterns.
 _PATTERN = re.compile(r"\([^()]*\|[^()]*\)|\.[*+]|\\[dswbDSW]|\[[^\]]*\][*+?]")
@@ -42,10 +47,10 @@ def parse_flashrag(row: JsonRow) -> SourceRow:
     metadata = row.get("metadata") or {}
     if not isinstance(metadata, dict):
         raise RowError(f"'metadata' must be an object, found {type(metadata).__name__}")
-    choices = choice_texts(row.get("choices"))
+    choices = choices_of(row)
     golds = golds_of(row, choices)
-    if golds and not choices and all(map(_PATTERN.search, golds)):
-        raise RowError(f"the gold {golds[0]!r} is a regular expression; list the answers that it matches")
+    if golds and not choices.texts and all(map(_PATTERN.search, golds)):
+        raise RowError(f"the gold {golds[0]!r:.60} is a regular expression; list the answers that it matches")
     found = annotation(metadata)
     return make_row(
         text_at(row, "question"),
@@ -53,7 +58,7 @@ def parse_flashrag(row: JsonRow) -> SourceRow:
         dataset="",
         passages=found.passages,
         supporting=found.supporting,
-        choices=choices,
+        choices=choices.texts,
         group=optional_text(metadata, *_GROUP_KEYS),
         meta={
             "source_id": optional_text(row, "id"),
@@ -88,18 +93,27 @@ def parse_project(row: JsonRow) -> SourceRow:
     return _own_row(row, dataset=optional_text(row, "dataset"), more=more)
 
 
-def golds_of(row: JsonRow, choices: tuple[str, ...] = ()) -> tuple[str, ...]:
+def golds_of(row: JsonRow, choices: Choices = NO_CHOICES) -> tuple[str, ...]:
     """The golds under the first of `GOLD_KEYS` that holds any (an empty list hides no other key), and their
-    aliases; with `choices`, the texts of the right ones. Raises `RowError` for golds that cannot be read.
+    aliases; with `choices`, the texts of the right ones. Raises `RowError` for golds that cannot be read, and
+    where there is none but another key looks like one.
     """
     value = next((row[key] for key in GOLD_KEYS if key in row and gold_texts(row[key])), None)
-    if choices:
+    if value is None:
+        _refuse_other_golds(row)
+    if choices.texts:
         return gold_of_choices(value, choices)
     return gold_texts(value, *(row.get(key) for key in _ALIAS_KEYS)) if value is not None else ()
 
 
+def _refuse_other_golds(row: JsonRow) -> None:
+    for key, value in row.items():
+        if key not in GOLD_KEYS and _LIKE_GOLDS.fullmatch(key.lower()) and value not in (None, "", [], {}):
+            raise RowError(f"no 'answers', but {key!r:.60} looks like them; rename that key to 'answers'")
+
+
 def _own_row(row: JsonRow, *, dataset: str, more: JsonRow | None = None) -> SourceRow:
-    choices = choice_texts(row.get("choices"))
+    choices = choices_of(row)
     support = next((key for key in _SUPPORT_KEYS if row.get(key) is not None), _SUPPORT_KEYS[0])
     hops = row.get("hops")
     return make_row(
@@ -107,7 +121,7 @@ def _own_row(row: JsonRow, *, dataset: str, more: JsonRow | None = None) -> Sour
         golds_of(row, choices),
         dataset=dataset,
         supporting=_ids(row.get(support), support),
-        choices=choices,
+        choices=choices.texts,
         group=optional_text(row, *_GROUP_KEYS),
         meta={
             **{key: optional_text(row, key) for key in ("split", "type", "level")},

@@ -80,4 +80,4 @@ def _answers(answer: JsonRow, kind: Any) -> tuple[str, ...]:
     if kind in ("value", "binary"):
         value, unit = scalar_text(answer.get("answer_value")), scalar_text(answer.get("answer_unit"))
         return alias_texts(value, f"{value} {unit}" if value and unit else None)
-    raise RowError(f"unknown answer type {kind!r}")
+    raise RowError(f"unknown answer type {kind!r:.60}")

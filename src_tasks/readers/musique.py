@@ -32,7 +32,7 @@ def parse_musique(row: JsonRow) -> SourceRow:
     for place, paragraph in enumerate(records(row.get("paragraphs"), "paragraphs")):
         index = paragraph.get("idx", place)
         if not isinstance(index, int):
-            raise RowError(f"the idx of a paragraph must be a number, found {index!r}")
+            raise RowError(f"the idx of a paragraph must be a number, found {index!r:.60}")
         by_index[index] = _passage(paragraph)
         if paragraph.get("is_supporting"):
             flagged.append(index)
@@ -41,7 +41,7 @@ def parse_musique(row: JsonRow) -> SourceRow:
     for hop in records(row.get("question_decomposition"), "question_decomposition"):
         at = hop.get("paragraph_support_idx")
         if at is not None and (not isinstance(at, int) or at not in by_index):
-            raise RowError(f"paragraph_support_idx {at!r} is no paragraph of the row")
+            raise RowError(f"paragraph_support_idx {at!r:.60} is no paragraph of the row")
         passage = by_index[at] if at is not None else None
         hops.append(_hop(hop, passage.title if passage else ""))
         gold += [] if at is None else [at]

@@ -26,6 +26,17 @@ _TARGET = re.compile(rf"\(list(?:\s*{_DESCRIPTION})*\s*\)")
 _WIKI_URL = re.compile(r"https?://[^\s'\",\]]*/wiki/(?:[^\s'\"\]]*[^\s'\"\],])")
 
 
+DPR_COLUMNS = ("question", "answers")
+DPR_DELIMITER = "\t"
+
+
+def is_dpr_table(first: list[str]) -> bool:
+    """Whether the first line of a table, split at tabs, is one of DPR's (`nq-test.qa.csv`, without a header):
+    a question and a Python list of answers.
+    """
+    return len(first) == len(DPR_COLUMNS) and first[1].startswith("[") and first[1].endswith("]")
+
+
 def parse_nq(row: JsonRow) -> SourceRow:
     """NQ-open, `NQ-open.{train,dev}.jsonl`, the hub's `nq_open`: `{"question", "answer": [alias, ...]}`."""
     return make_row(text_at(row, "question"), alias_texts(row.get("answer")), dataset="nq")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from enum import StrEnum
@@ -19,9 +20,9 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator
 
-from src_core.config import config_class
+from src_core.config import AllOrCount, config_class
 from src_core.errors import UserError
-from src_core.jsonl import read_jsonl
+from src_core.json_rows import shown_keys
 from src_core.rowfiles import RawRow, file_rows, first_cells
 from src_core.types import Question
 from src_tasks.readers.base import JsonRow, RowError, text_at
@@ -31,6 +32,7 @@ from src_tasks.readers.hub import HUB, hub_rows
 from src_tasks.readers.multiple_choice import MMLU_COLUMNS, is_mmlu_table, subject_of
 from src_tasks.readers.publishers import missing_file
 from src_tasks.readers.rows import SourceRow
+from src_tasks.readers.single_hop import DPR_COLUMNS, DPR_DELIMITER, is_dpr_table
 
 AUTO = "auto"
 _LOOK_AT = 20
@@ -56,7 +58,7 @@ class SourceConfig:
     name: str = ""
     subset: str = ""
     split: str = ""
-    n: int = -1
+    n: AllOrCount = -1
     aliases: str = ""
 
     def __post_init__(self) -> None:
@@ -64,8 +66,6 @@ class SourceConfig:
             raise ValueError(
                 f"unknown format {self.format!r}; known are {AUTO}, {', '.join(sorted(FORMATS))}"
             )
-        if self.n < -1:
-            raise ValueError("n must be -1 (all) or a number of questions")
         if self.path.startswith(HUB) and not self.split:
             raise ValueError(f"{self.path} needs a split, such as train or validation")
 
@@ -112,17 +112,22 @@ def read_questions(
     source: str | Path | SourceConfig, *, limit: int = -1, setting: str = "questions"
 ) -> list[Question]:
     """The first `limit` questions of a set (-1: all), each once, with the golds that `read_source` finds;
-    here a question may have none. Raises `UserError` naming file and row for a malformed row, and for a file
+    here a question may have none. Rows that repeat a question are counted in a note on stderr. Raises
+    `UserError` naming file and row for a malformed row, and for a file
     that is missing or holds no question (`setting` names the setting that the user then has to change).
     """
     if not isinstance(source, SourceConfig):
         source = _checked(str(source))
     found: dict[str, Question] = {}
+    repeated = 0
     for _, row in _rows(source, setting, report=_refuse_at_once, on_bad_row=OnBadRow.FAIL):
         if 0 <= limit <= len(found):
             break
         question = _labelled(row, source, "").question
-        found.setdefault(question.id, question)
+        repeated += found.setdefault(question.id, question) is not question
+    if repeated:
+        rows = "1 row" if repeated == 1 else f"{repeated} rows"
+        sys.stderr.write(f"note: {source.path} holds {rows} with a question that it had before; left out\n")
     return list(found.values())
 
 
@@ -190,6 +195,8 @@ def _raw_rows(source: SourceConfig) -> Iterator[RawRow]:
     if is_mmlu_table(first_cells(path)):
         subject = subject_of(path.name.partition(".")[0])
         return _with_subject(file_rows(path, columns=MMLU_COLUMNS), subject)
+    if is_dpr_table(first_cells(path, DPR_DELIMITER)):
+        return file_rows(path, columns=DPR_COLUMNS, delimiter=DPR_DELIMITER)
     return file_rows(path)
 
 
@@ -205,7 +212,9 @@ def _common_format(source: SourceConfig, head: list[RawRow]) -> str:
     objects = [raw.value for raw in head if isinstance(raw.value, dict)]
     votes = Counter(name for name in map(detect, objects) if name is not None)
     if not votes:
-        keys = ", ".join(sorted(map(str, objects[0]))) if objects else "none, its rows are no objects"
+        if not objects and head[0].problem:
+            raise UserError(f"{source.path}, {head[0].place}: {head[0].problem}; correct or remove that row")
+        keys = shown_keys(sorted(map(str, objects[0]))) if objects else "none, its rows are no objects"
         raise UserError(
             f"{source.path} has no known layout (keys: {keys}); set format to one of "
             f"{', '.join(sorted(FORMATS))}, or rewrite its rows as {{'question': …, 'answers': […]}}"
@@ -238,7 +247,7 @@ def _unfolded(
             yield place, name, value
             continue
         for number, part in enumerate(parts, start=1):
-            yield f"{place}, question {number}", name, part
+            yield place if len(parts) == 1 else f"{place}, question {number}", name, part
 
 
 def _refuse(bad: BadRow, report: Report, on_bad_row: OnBadRow) -> None:
@@ -264,9 +273,10 @@ def _labelled(row: SourceRow, source: SourceConfig, unnamed: str) -> SourceRow:
 
 def _load_aliases(path: Path) -> dict[str, tuple[str, ...]]:
     """Wikidata id -> further names, from `id_aliases.json` (one object per line)."""
-    return {
-        str(line.get("Q_id")): tuple(
-            str(name) for key in ("aliases", "demonyms") for name in line.get(key) or ()
-        )
-        for line in read_jsonl(path)
-    }
+    found: dict[str, tuple[str, ...]] = {}
+    for place, line, problem in file_rows(path):
+        if problem or not isinstance(line, dict):
+            raise UserError(f"{path}, {place}: {problem or 'expected an object'}; correct or remove that row")
+        names = (name for key in ("aliases", "demonyms") for name in line.get(key) or ())
+        found[str(line.get("Q_id"))] = tuple(map(str, names))
+    return found

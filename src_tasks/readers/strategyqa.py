@@ -27,7 +27,7 @@ def parse_strategyqa(row: JsonRow) -> SourceRow:
     """A StrategyQA row; the truth value becomes yes or no. Sub-answers are not annotated."""
     answer = row.get("answer")
     if not isinstance(answer, bool):
-        raise RowError(f"'answer' must be true or false, found {answer!r}")
+        raise RowError(f"'answer' must be true or false, found {answer!r:.60}")
     steps = row.get("decomposition") or []
     if not isinstance(steps, list) or not all(isinstance(step, str) and step.strip() for step in steps):
         raise RowError("'decomposition' must be a list of questions")

@@ -1,10 +1,10 @@
 """A stand-in for `vllm serve MODEL --host H --port P …` and for the embedded servers. On bare sockets: it is
 started a hundred times, and `http.server` takes longer to import than all the rest.
 
-`/health` answers 200 after a delay, 503 before; anything else is a 404. Behaviour comes from the environment:
-FAKE_DELAY (seconds until healthy), FAKE_DIE_AFTER (seconds until it exits), FAKE_EXIT (with this status),
-FAKE_LINES (log lines at start), FAKE_DUMP (file that receives its arguments and environment), FAKE_STUBBORN
-(ignores TERM).
+`/health` answers 200 when it is ready, 503 before; anything else is a 404. Behaviour comes from the
+environment: FAKE_READY (ready when this file exists), FAKE_DELAY (seconds until ready), FAKE_DIE_AFTER
+(seconds until it exits), FAKE_EXIT (with this status), FAKE_LINES (log lines at start), FAKE_DUMP (file that
+receives its arguments and environment), FAKE_STUBBORN (ignores TERM).
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ import time
 from pathlib import Path
 
 READY_AT = time.monotonic() + float(os.environ.get("FAKE_DELAY", "0"))
+READY_FILE = Path(os.environ.get("FAKE_READY", "/"))
 
 
 def answer(client: socket.socket) -> None:
     """Answer one request; a client that says nothing gets no answer."""
     with client:
         client.settimeout(2)
-        request = client.recv(4096).decode("latin-1")
+        request = ""
+        # Bash writes line by line. Closing with a line unread resets the connection, and the answer is lost.
+        while not request.endswith("\r\n\r\n") and (more := client.recv(4096).decode("latin-1")):
+            request += more
         if request:
-            ready = "200 OK" if time.monotonic() >= READY_AT else "503 Starting"
+            ready = "200 OK" if time.monotonic() >= READY_AT and READY_FILE.exists() else "503 Starting"
             status = ready if request.split(" ", 2)[1] == "/health" else "404 Not Found"
             client.sendall(f"HTTP/1.0 {status}\r\nContent-Length: 0\r\n\r\n".encode())
 

@@ -1,0 +1,87 @@
+"""What servers say that a person should see while a run goes on: notes, and the waits that they ask for.
+
+The clients of a run share one `ServerNews`; whoever shows progress attaches to it. A server that refuses all
+connections ends the run (`gone`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from src_core.errors import ServerGoneError
+
+Show = Callable[[str], None]
+
+
+class ServerNews:
+    """Notes are kept until `attach`. The text for the progress line is "" while no server is waited for."""
+
+    def __init__(self) -> None:
+        self._notes: list[str] = []
+        self._until: dict[str, float] = {}
+        self._on_note: Show | None = None
+        self._on_wait: Show | None = None
+
+    def attach(self, *, on_note: Show, on_wait: Show) -> None:
+        """Show the notes so far and all further ones with `on_note`, waits with `on_wait`."""
+        self._on_note, self._on_wait = on_note, on_wait
+        for note in self._notes:
+            on_note(note)
+        self._notes.clear()
+
+    def note(self, text: str) -> None:
+        """One line that a person should read."""
+        if self._on_note:
+            self._on_note(text)
+        else:
+            self._notes.append(text)
+
+    async def wait(self, seconds: float, url: str) -> None:
+        """Wait as long as the server at `url` asked to."""
+        server = _address(url)
+        until = time.monotonic() + seconds
+        self._until[server] = max(until, self._until.get(server, 0.0))
+        try:
+            while (left := until - time.monotonic()) > 0:
+                self._show()
+                await asyncio.sleep(min(left, 1.0))
+        finally:
+            if self._until.get(server, 0.0) <= until:
+                self._until.pop(server, None)
+            self._show()
+
+    def _show(self) -> None:
+        if self._on_wait:
+            now = time.monotonic()
+            waits = [f"{max(until - now, 0):.0f} s for {url}" for url, until in self._until.items()]
+            self._on_wait(f"waiting {', '.join(waits)}" if waits else "")
+
+
+def gone(url: str, *, refused: int, reason: str) -> ServerGoneError:
+    """The error for a server at `url` that answered before and refused its last connections."""
+    log = _log_of(url)
+    where = f"its log is {log}; " if log else "if a script here started it, its log is in logs/; "
+    return ServerGoneError(
+        f"the server at {url} died: it answered before, and the last {refused} tries ended with 'Cannot "
+        f"connect' ({reason}); {where}start it again, then run the same command again to resume"
+    )
+
+
+def _log_of(url: str) -> str:
+    """The log of the server that a script in `deploy/` started on this port, "" where none did."""
+    port = str(urlsplit(url).port or "")
+    for record in sorted(Path(os.environ.get("STATE_DIR", "deploy/state")).glob("*.pid")):
+        lines = record.read_text(encoding="utf-8", errors="replace").splitlines()
+        if len(lines) > 3 and lines[3] == port:  # PID, birth, host, port, settings (deploy/lib.sh)
+            return f"{os.environ.get('LOG_DIR', 'logs')}/{record.stem}.log"
+    return ""
+
+
+def _address(url: str) -> str:
+    """Host and port of a URL, without a login in it."""
+    return urlsplit(url).netloc.rpartition("@")[2]
