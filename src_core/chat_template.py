@@ -71,7 +71,10 @@ class ChatTemplate:
                 **self._tokens,
             )
         except _BROKEN as error:
-            raise UserError(f"the chat template in {self._folder} refuses the messages: {error}") from error
+            raise UserError(
+                f"the chat template in {self._folder} refuses the messages: {error}; use the template of "
+                "the model"
+            ) from error
 
 
 class _Generation(Extension):

@@ -78,7 +78,7 @@ def build_config(cls: type[T], values: dict[str, Any], overrides: Sequence[str],
         limits = _range_of(cls, first["loc"]) if first["type"] in _OUT_OF_RANGE else ""
         problem = f"it must be {limits}" if limits else str(first["msg"])
         given = f"{first['input']!r}"[:200]
-        raise UserError(f"setting {place!r} is wrong: {problem} (got {given})") from error
+        raise UserError(f"setting {place!r} is wrong: {problem} (got {given}); correct it") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

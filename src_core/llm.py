@@ -264,7 +264,8 @@ class HttpChatModel:
             if not self._model:
                 names = " and ".join(self._model_keys)
                 raise UserError(
-                    f"{error}; that server does not list its models, so set {names} to the name of its model"
+                    f"{error}, since that server does not list its models; set {names} to the name "
+                    "of its model"
                 ) from error
             return None
 

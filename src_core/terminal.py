@@ -10,8 +10,10 @@ to the standard streams.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 NEWLINE = "⏎"
@@ -44,6 +46,13 @@ def plain(text: str) -> str:
 def one_line(text: str) -> str:
     """`plain` text on one line: a line end becomes `⏎`, a tab a space."""
     return plain(text.strip()).replace("\n", f" {NEWLINE} ").replace("\t", " ")
+
+
+def replace_unknown() -> None:
+    """From now on, characters that the encoding of standard output lacks are replaced."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        with suppress(OSError):  # a descriptor that was exchanged below it
+            sys.stdout.reconfigure(errors="replace")
 
 
 def say(text: str) -> None:

@@ -19,12 +19,14 @@ from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump
+from src_core.console import Terminal
 from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
 from src_core.jsonl import read_jsonl, write_atomic
 from src_core.progress import Begun, StepProgress
 from src_core.rundir import RunDir, failure_counts, was_used
 from src_core.runfolder import run_folder
 from src_core.served import Servers
+from src_core.terminal import answer
 from src_core.types import Trajectory
 from src_data.config import BuildConfig, DataConfig, load_data_config
 from src_data.construction.build import open_construction

@@ -19,6 +19,7 @@ from src_core.endpoints import make_model
 from src_core.errors import UserError, run_main
 from src_core.http_server import bind, require_token, start_listening
 from src_core.http_serving import serve_app
+from src_core.terminal import log_to_stderr
 from src_demo.app import guarded_app
 from src_demo.config import DemoConfig
 from src_infer.methods import load_method

@@ -29,6 +29,7 @@ from rich.text import Text
 
 from src_core.access_token import read_token
 from src_core.config import load_config
+from src_core.console import Terminal
 from src_core.endpoints import make_model
 from src_core.errors import BoundaryError, ModelError, ServerGoneError, UserError, run_main
 from src_core.jsonl import JsonlWriter, read_jsonl, rewrite_jsonl, write_atomic

@@ -31,6 +31,7 @@ from src_core.jsonl import read_jsonl, write_atomic
 from src_core.lifetime import INTERRUPTED, owned_environment, run_child
 from src_core.rundir import MANIFEST, QUESTION_IDS, ROWS, failure_counts, question_of
 from src_core.runfolder import run_folder
+from src_core.terminal import answer
 from src_core.text import shorten
 from src_core.types import RETRIED, Question, to_json
 from src_eval.compare import Entry, build_table

@@ -24,7 +24,6 @@ import argparse
 import os
 import signal
 import socket
-import sys
 import tempfile
 import threading
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from src_core.access_token import check_token
 from src_core.errors import UserError, run_main
 from src_core.http_server import HttpOptions, require_token
 from src_core.served import sampled_digest
+from src_core.terminal import CommandLine, say
 from src_models.adapters import require_gguf_adapter, served_name
 from src_models.fetch import ensure_model
 from src_models.gguf_header import read_gguf_header
@@ -75,11 +75,10 @@ def serve(settings: ServerSettings, *, stop: threading.Event) -> None:
     with tempfile.TemporaryDirectory(prefix="llama-") as folder:
         inner = Path(folder) / "llama.sock"
         server = start(make_params(replace(settings, host=str(inner))))
-        sys.stderr.write(
+        say(
             f"{settings.alias} running on http://{settings.host}:{settings.port} "
-            f"({settings.threads} threads, {settings.parallel} slots of {settings.ctx} tokens)\n"
+            f"({settings.threads} threads, {settings.parallel} slots of {settings.ctx} tokens)"
         )
-        sys.stderr.flush()
         if not stop.is_set():
             options = HttpOptions(hosts=settings.hosts)
             serve_front(inner, host=settings.host, port=settings.port, options=options)

@@ -29,6 +29,7 @@ from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
 from src_core.runfolder import run_folder
+from src_core.terminal import answer
 from src_models.machine import physical_cores
 from src_train.checks import print_check
 from src_train.config import TrainConfig
