@@ -3,7 +3,8 @@
 # Sourced, never run; the working directory is the repository.
 # shellcheck source=deploy/profile.sh
 source deploy/profile.sh
-die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+# shellcheck source=deploy/say.sh
+source deploy/say.sh
 has() { command -v "$1" > /dev/null; }
 
 # read_arguments SCRIPT ARGUMENT...: NAME=… is exported as a knob, key=value goes to the array `settings`. A relative

@@ -6,6 +6,7 @@
 # Knobs: VENV. Settings: key=value, see configs/index.yaml.
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source deploy/say.sh
 
 VENV=${VENV:-.venv}
 config=configs/index.yaml
@@ -13,6 +14,6 @@ if [[ $# -gt 0 && $1 != *=* ]]; then
   config=$1
   shift
 fi
-[[ -x $VENV/bin/python ]] || { echo "error: there is no $VENV; run bash scripts/setup.sh first" >&2; exit 2; }
+[[ -x $VENV/bin/python ]] || die "there is no Python environment in $VENV; run bash scripts/setup.sh requirements-local.txt first"
 
 exec "$VENV/bin/python" -m src_retrieval.build "$config" "$@"

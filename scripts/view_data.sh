@@ -8,6 +8,7 @@
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source deploy/say.sh
 
 VENV=${VENV:-.venv}
 arguments=()
@@ -19,6 +20,6 @@ for argument in "$@"; do
     *) if [[ -e $CALLER/$argument ]]; then arguments+=("$CALLER/$argument"); else arguments+=("$argument"); fi ;;
   esac
 done
-[[ -x $VENV/bin/python ]] || { echo "error: there is no $VENV; run bash scripts/setup.sh first" >&2; exit 2; }
+[[ -x $VENV/bin/python ]] || die "there is no Python environment in $VENV; run bash scripts/setup.sh requirements-local.txt first"
 
 exec "$VENV/bin/python" -m src_data.view "${arguments[@]}"

@@ -35,7 +35,10 @@ def read_jsonl(path: Path, *, torn_tail_ok: bool = False) -> Iterator[dict[str, 
                     f"{path}, line {number}: not valid JSON ({error}); correct or remove that line"
                 ) from error
             if not isinstance(row, dict):
-                raise UserError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
+                raise UserError(
+                    f"{path}, line {number}: expected a JSON object, found {row!r:.60}; correct "
+                    "or remove that line"
+                )
             yield row
 
 

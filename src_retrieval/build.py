@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from rich.console import Console
 
 from src_core.config import load_config
+from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.progress import Steps, mebibytes
@@ -221,7 +221,7 @@ def main() -> None:
     """`python -m src_retrieval.build [FILE.yaml] [key=value ...]`."""
     arguments = sys.argv[1:]
     path = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] else None
-    build_index(load_config(BuildConfig, path, arguments), steps=Steps(Console(stderr=True)))
+    build_index(load_config(BuildConfig, path, arguments), steps=Steps(Terminal(stderr=True)))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ def free_port() -> str:
 @pytest.fixture
 def gguf(tmp_path: Path) -> Path:
     file = tmp_path / "my-model.v1.gguf"
-    file.write_bytes(b"GGUF" + bytes(100))
+    file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + bytes(80))
     return file
 
 
