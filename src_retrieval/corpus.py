@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
@@ -45,6 +46,7 @@ from src_retrieval.rows import (
 from src_retrieval.unpack import TSV, PlainFile, plain_file, present_file
 from src_retrieval.watch_files import FilesChangedError, OpenFile
 
+LOG = logging.getLogger("src_retrieval")
 REPORT_EVERY = 1 << 24
 
 
@@ -258,6 +260,8 @@ def _scan(file: PlainFile, cache: CorpusCache) -> CorpusInfo:
             rows, plain = rows + 1, plain and row.plain
     if rows == 0:
         raise UserError(f"{file.source} holds no passage; give a file with at least one row")
+    if not key:
+        LOG.warning("the rows of %s have no ids: their numbers from 0 are used", file.source)
     _sort_ids(partial, cache)
     info = CorpusInfo(fmt, columns, rows, digest.hexdigest(), stat.st_size, stat.st_mtime_ns, plain)
     with closing(Corpus(path, info, cache)) as corpus:
