@@ -48,6 +48,7 @@ begin() {
 # until then: whatever is killed at whatever moment, no server runs that a keeper or stop.sh would not find.
 launch() {
   record "$name" "$BASHPID" "$host" "$port" "$settings"
+  unset REARAG_OWNER # a server may have several users: its keeper knows them
   exec nohup "$@" 9>&-
 }
 
