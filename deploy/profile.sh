@@ -42,4 +42,6 @@ choose_profile() {
     export RETRIEVER_CONFIG=${RETRIEVER_CONFIG:-configs/retriever.yaml}
   fi
   source deploy/users.sh
+  REARAG_OWNER="$$ $(birth $$)" # the commands of this script end with it, whatever ends it (src_core/lifetime.py)
+  export REARAG_OWNER
 }

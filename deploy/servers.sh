@@ -55,6 +55,7 @@ begin() {
 launch() {
   record "$name" "$BASHPID" "$host" "$port" "$settings"
   umask "$mask"
+  unset REARAG_OWNER # a server may have several users: its keeper knows them
   exec nohup "$@" 9>&-
 }
 

@@ -31,7 +31,7 @@ from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.progress import Steps, mebibytes
 from src_retrieval.build_plan import BuildConfig, Plan, check_space, make_plan
-from src_retrieval.corpus import Corpus, CorpusInfo, cached_info, open_corpus
+from src_retrieval.corpus import Corpus, CorpusInfo, cached_info, open_corpus, require_corpus
 from src_retrieval.disk import writing_into
 from src_retrieval.encoders.base import Encoder
 from src_retrieval.index_files import complete, publish
@@ -44,6 +44,7 @@ from src_retrieval.vector.base import map_vectors
 def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
     """Build the index, resume its build, or report that it is up to date. Raises `UserError`."""
     started = time.monotonic()
+    require_corpus(Path(config.corpus))  # before a model is loaded, or a folder made
     plan = make_plan(config)
     layout = plan.layout
     with writing_into(layout.root):

@@ -184,13 +184,18 @@ class Corpus:
         return [row.partition(b"\n")[0].rstrip(b"\r") for row in rows]
 
 
+def require_corpus(path: Path) -> None:
+    """Raises `UserError` where no corpus is."""
+    if not path.exists():
+        raise UserError(f"no corpus at {path}; set the corpus path to a .jsonl or .tsv file")
+
+
 def open_corpus(path: Path, cache_dir: Path, *, advance: Advance | None = None) -> Corpus:
     """Open `path`, reusing the offsets in `cache_dir` when size and mtime (or, failing that, the hash)
     still agree. `advance` receives bytes read while scanning. Raises `UserError` (file and line) for a
     malformed row.
     """
-    if not path.exists():
-        raise UserError(f"no corpus at {path}; set the corpus path to a .jsonl or .tsv file")
+    require_corpus(path)
     file = plain_file(path, cache_dir, advance)
     cache = CorpusCache(cache_dir)
     info = cached_info(path, cache_dir)
