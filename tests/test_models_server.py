@@ -41,7 +41,6 @@ def test_settings_from_the_command_line(gguf: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_server_lists_digests_of_its_files(gguf: Path) -> None:
-    pytest.importorskip("xllamacpp")
     found = parsed("--model", str(gguf), "--port", free_port())
     (tag,) = server.make_params(found).model_tags
     assert tag.startswith("weights-")
