@@ -16,9 +16,9 @@ source deploy/local.sh
 read_arguments data_construct.sh "$@"
 N_SAMPLES=${N_SAMPLES:-}
 TEACHER=${TEACHER:-}
-RUN_NAME=${RUN_NAME:-data-$(date +%Y%m%d-%H%M%S)}
+RUN_NAME=${RUN_NAME:-$(fresh_name data)}
 choose_profile
-CONFIG=${CONFIG:-src_data/data_config$([[ $PROFILE == gpu ]] || echo .cpu).yaml}
+CONFIG=$(from_caller "${CONFIG:-src_data/data_config$([[ $PROFILE == gpu ]] || echo .cpu).yaml}")
 
 if (( EMBEDDED )); then # the embedded server is the teacher
   TEACHER_HOST=$REARAG_HOST TEACHER_PORT=$REARAG_PORT

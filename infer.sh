@@ -19,9 +19,9 @@ read_arguments infer.sh "$@"
 METHOD=${METHOD:-rearag}
 N_QUESTIONS=${N_QUESTIONS:-10}
 QUESTION=${QUESTION:-}
-RUN_NAME=${RUN_NAME:-$METHOD-$(date +%Y%m%d-%H%M%S)}
+RUN_NAME=${RUN_NAME:-$(fresh_name "$METHOD")}
 choose_profile "$(laptop_profile)"
-[[ -f src_infer/methods/$METHOD.py ]] || die "there is no method '$METHOD' in src_infer/methods"
+[[ -f src_infer/methods/$METHOD.py ]] || die "there is no method '$METHOD'; choose one of src_infer/methods"
 
 lora=$(served_adapter)
 trained=$(trained_folder)

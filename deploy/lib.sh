@@ -3,16 +3,15 @@
 # STATE_DIR/NAME.pid holds PID, birth, host, port and settings; STATE_DIR/NAME.users/ one file per user of the server.
 # shellcheck source=deploy/deploy_config.sh
 source deploy/deploy_config.sh
+# shellcheck source=deploy/say.sh
+source deploy/say.sh
 [[ -z $REARAG_TOKEN ]] || export REARAG_TOKEN
 SERVER_NAMES=(rearag answer_llm teacher retriever demo)
-
-say() { printf '%s\n' "$*"; }
-die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 ( LC_ALL=C; [[ $REARAG_TOKEN != *[![:graph:]]* ]] ) \
   || die "REARAG_TOKEN has a space, a line end or a character beyond ASCII; use letters, digits and punctuation only"
 [[ "$START_SECONDS $STOP_SECONDS" =~ ^(0|[1-9][0-9]{0,8})\ (0|[1-9][0-9]{0,8})$ ]] \
-  || die "START_SECONDS and STOP_SECONDS are whole numbers of seconds, not '$START_SECONDS' and" \
+  || die "START_SECONDS and STOP_SECONDS must be whole numbers of seconds, not '$START_SECONDS' and" \
     "'$STOP_SECONDS'" # and no code: bash would run it where it computes
 
 need_python() {

@@ -3,11 +3,17 @@
 # Sourced, never run; the working directory is the repository.
 # shellcheck source=deploy/profile.sh
 source deploy/profile.sh
-die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+# shellcheck source=deploy/say.sh
+source deploy/say.sh
+# shellcheck source=deploy/caller.sh
+source deploy/caller.sh
 has() { command -v "$1" > /dev/null; }
 
-# read_arguments SCRIPT ARGUMENT...: NAME=… is exported as a knob, key=value goes to the array `settings`. A relative
-# path to a file (questions=, clean_conv.input_dir= and the like) starts in the caller's folder ($CALLER).
+# fresh_name PREFIX: a name for a run that no other one gets, also one that starts in the same second.
+fresh_name() { printf '%s-%s-%s' "$1" "$(date +%Y%m%d-%H%M%S)" "$$"; }
+
+# read_arguments SCRIPT ARGUMENT...: NAME=… is exported as a knob, key=value goes to the array `settings`; paths start in
+# the caller's folder ($CALLER).
 read_arguments() {
   local script=$1 argument; shift
   settings=()
@@ -18,13 +24,11 @@ read_arguments() {
         grep -q "\${${argument%%=*}:-" "$script" deploy/local.sh deploy/profile.sh deploy/deploy_config.sh scripts/setup.sh \
           || die "no knob is called ${argument%%=*}; see the first lines of $script and deploy/deploy_config.sh"
         export "${argument?}" ;;
-      *=[!/]*)
-        [[ $CALLER == "$PWD" || ! -f $CALLER/${argument#*=} ]] || argument=${argument%%=*}=$CALLER/${argument#*=}
-        settings+=("$argument") ;;
-      *=*) settings+=("$argument") ;;
+      *=*) settings+=("$(setting_from_caller "$argument")") ;;
       *) die "cannot read '$argument'; write a setting as key=value, e.g. bash $script top_k=5" ;;
     esac
   done
+  knobs_from_caller
 }
 
 # served_adapter: the name under which the deployed vLLM serves the model with its LoRA adapter, empty where it has

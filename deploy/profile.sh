@@ -29,7 +29,7 @@ choose_profile() {
     small)
       EMBEDDED=1 MODEL=${MODEL:-${REARAG_MODEL_DIR:-qwen2.5-coder-0.5b}} ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-}}
       [[ $MODEL == */* || $MODEL == *.gguf ]] || ADAPTER=${ADAPTER:-adapters/$MODEL} ;; # a path is a whole model
-    *) die "there is no profile '$PROFILE'; PROFILE is cpu, small or gpu" ;;
+    *) die "there is no profile '$PROFILE'; set PROFILE to cpu, small or gpu" ;;
   esac
   export REARAG_ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-}}
   [[ -z $REARAG_ADAPTER || -e $REARAG_ADAPTER ]] || die "there is no adapter $REARAG_ADAPTER; give the folder that" \
@@ -42,4 +42,6 @@ choose_profile() {
     export RETRIEVER_CONFIG=${RETRIEVER_CONFIG:-configs/retriever.yaml}
   fi
   source deploy/users.sh
+  REARAG_OWNER="$$ $(birth $$)" # the commands of this script end with it, whatever ends it (src_core/lifetime.py)
+  export REARAG_OWNER
 }

@@ -47,7 +47,7 @@ begin() {
   launch "$@" > "$LOG_DIR/$name.log" 2>&1 < /dev/null &
   set +m
   while [[ ! -f $STATE_DIR/$name.pid ]] && kill -0 $! 2> /dev/null; do sleep 0.01 || true; done
-  [[ -f $STATE_DIR/$name.pid ]] || die "could not record $name in $STATE_DIR: $(< "$LOG_DIR/$name.log")"
+  [[ -f $STATE_DIR/$name.pid ]] || die "could not record $name in $STATE_DIR; see $LOG_DIR/$name.log: $(< "$LOG_DIR/$name.log")"
 }
 
 # launch: inside begin, the process that becomes the server. It records itself before it does, and holds the lock
@@ -55,6 +55,7 @@ begin() {
 launch() {
   record "$name" "$BASHPID" "$host" "$port" "$settings"
   umask "$mask"
+  unset REARAG_OWNER # a server may have several users: its keeper knows them
   exec nohup "$@" 9>&-
 }
 
@@ -62,10 +63,10 @@ launch() {
 wait_healthy() {
   local deadline=$((SECONDS + START_SECONDS))
   until running "$1" && http_ok "$2" "$3" /health; do
-    running "$1" || { tail -n 20 "$LOG_DIR/$1.log" >&2
-      die "$1 died while starting; its last lines are above, all of them in $LOG_DIR/$1.log"; }
-    (( SECONDS < deadline )) || { tail -n 20 "$LOG_DIR/$1.log" >&2; release_server "$1" "${OWNER_PID:-keep}"
-      die "$1 was not ready after $START_SECONDS s; its last lines are above (raise START_SECONDS if it needs longer)"; }
+    running "$1" || { last_lines "$LOG_DIR/$1.log" >&2
+      die "$1 died while starting; its last lines are above; see $LOG_DIR/$1.log for all of them"; }
+    (( SECONDS < deadline )) || { last_lines "$LOG_DIR/$1.log" >&2; release_server "$1" "${OWNER_PID:-keep}"
+      die "$1 was not ready after $START_SECONDS s; its last lines are above; raise START_SECONDS if it needs longer"; }
     sleep 0.1
   done
 }

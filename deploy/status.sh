@@ -15,9 +15,9 @@ row() { # NAME HOST PORT
   elif port_open "$host" "$port"; then state="not running, and the port is taken by something else"
   elif [[ -f $STATE_DIR/$name.pid ]]; then state="died, see $LOG_DIR/$name.log"
   else state="not running"; fi
-  printf '%-12s %-24s %-8s %s\n' "$name" "http://$host:$port" "$pid" "$state"
+  say "$(printf '%-12s %-24s %-8s %s' "$name" "http://$host:$port" "$pid" "$state")"
 }
-printf '%-12s %-24s %-8s %s\n' server address PID state
+say "$(printf '%-12s %-24s %-8s %s' server address PID state)"
 row rearag "$REARAG_HOST" "$REARAG_PORT"
 row retriever "$RETRIEVER_HOST" "$RETRIEVER_PORT"
 row answer_llm "$ANSWER_LLM_HOST" "$ANSWER_LLM_PORT"

@@ -4,15 +4,21 @@
 #   bash scripts/build_index.sh corpus=data/sample_world/corpus.jsonl index_dir=indexes/mine type=bm25
 #   bash scripts/build_index.sh configs/index_wiki18.yaml index_dir=/data/wiki18
 # Knobs: VENV. Settings: key=value, see configs/index.yaml.
+# A relative path starts in the caller's folder.
 set -Eeuo pipefail
+CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source deploy/say.sh
+source deploy/caller.sh
 
 VENV=${VENV:-.venv}
 config=configs/index.yaml
 if [[ $# -gt 0 && $1 != *=* ]]; then
-  config=$1
+  config=$(from_caller "$1")
   shift
 fi
-[[ -x $VENV/bin/python ]] || { echo "error: there is no $VENV; run bash scripts/setup.sh first" >&2; exit 2; }
+settings=()
+for argument in "$@"; do settings+=("$(setting_from_caller "$argument")"); done
+[[ -x $VENV/bin/python ]] || die "there is no Python environment in $VENV; run bash scripts/setup.sh requirements-local.txt first"
 
-exec "$VENV/bin/python" -m src_retrieval.build "$config" "$@"
+exec "$VENV/bin/python" -m src_retrieval.build "$config" "${settings[@]}"

@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 case ${1:---help} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/evaluate.sh; exit ;; esac
 source deploy/local.sh
 CONFIG=$1; shift
-[[ ! -f $CALLER/$CONFIG ]] || CONFIG=$CALLER/$CONFIG
+CONFIG=$(from_caller "$CONFIG")
 read_arguments scripts/evaluate.sh "$@"
 choose_profile
 

@@ -15,7 +15,9 @@ fi
 
 HOME_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${VENV:-$HOME_DIR/.venv}
-[[ -x $VENV/bin/python ]] || { echo "error: there is no $VENV; run bash scripts/setup.sh first" >&2; exit 2; }
+# shellcheck source=deploy/say.sh
+source "$HOME_DIR/deploy/say.sh"
+[[ -x $VENV/bin/python ]] || die "there is no Python environment in $VENV; run bash scripts/setup.sh requirements-local.txt first"
 
 # File names are as seen from the caller's folder, hence no cd.
 PYTHONPATH=$HOME_DIR exec "$VENV/bin/python" -m src_eval.report "$@"

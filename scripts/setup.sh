@@ -7,13 +7,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 VENV=${VENV:-.venv}
 REQUIREMENTS=${1:-}
 STAMP=$VENV/installed-$(basename "${REQUIREMENTS:-none}")
-die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+source deploy/say.sh
 
 # contents FILE: its lines, and those of every file it includes with -r or -c.
 # shellcheck disable=SC2094 # only reads
 contents() {
   local line
-  [[ -f $1 ]] || die "no such requirements file: $1"
+  [[ -f $1 ]] || die "no such requirements file: $1; check the path"
   while IFS= read -r line || [[ -n $line ]]; do
     printf '%s\n' "$line"
     if [[ $line =~ ^(-r|-c|--requirement|--constraint)[[:space:]=]*([^[:space:]#]+) ]]; then
@@ -38,12 +38,12 @@ make_venv() {
   found=$("${PYTHON:-python3}" --version 2>&1) || found="none was found"
   python=$(find_python) || die "Python 3.11 or newer is needed (${PYTHON:-python3}: $found); install it," \
     "or name it with PYTHON=/path/to/python3.11"
-  printf 'making the virtual environment %s with %s\n' "$VENV" "$("$python" --version)"
+  say "making the virtual environment $VENV with $("$python" --version)"
   "$python" -m venv "$VENV" \
     || die "could not make $VENV; on Debian and Ubuntu: apt install python3-venv, then run this again"
 }
 
-[[ -n $REQUIREMENTS ]] || die "which requirements file? e.g. bash scripts/setup.sh requirements-local.txt"
+[[ -n $REQUIREMENTS ]] || die "no requirements file is named; run e.g. bash scripts/setup.sh requirements-local.txt"
 wanted=$(contents "$REQUIREMENTS")
 if [[ -f $STAMP && $wanted == "$(< "$STAMP")" ]]; then exit 0; fi
 # The GPU node's file holds all of the light one, with faiss-gpu in place of faiss-cpu: two cannot share a folder.
@@ -57,7 +57,7 @@ if ! "$VENV/bin/python" -m pip --version > /dev/null 2>&1; then make_venv; fi # 
 new_enough "$VENV/bin/python" || die "$VENV holds $("$VENV/bin/python" --version), but 3.11 or newer is needed;" \
   "remove that folder or choose another with VENV=…"
 rm -f "$STAMP"
-printf 'installing %s into %s (once)\n' "$REQUIREMENTS" "$VENV"
+say "installing $REQUIREMENTS into $VENV (once)"
 if [[ $REQUIREMENTS == requirements.txt ]]; then "$VENV/bin/python" -m pip uninstall --quiet --yes faiss-cpu; fi
 "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r "$REQUIREMENTS" \
   || die "pip could not install $REQUIREMENTS; see the lines above, check the network and the disk, and run this again"

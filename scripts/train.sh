@@ -10,13 +10,17 @@
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source deploy/caller.sh
 case ${1:---help} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/train.sh; exit ;; esac
 export VENV=${VENV_TRAIN:-.venv-train} TOKENIZERS_PARALLELISM=false
 NPROC=${NPROC:-1}
 arguments=()
-for argument in "$@"; do # a relative path to a config starts in the caller's folder
-  [[ $argument == *=* || $argument == -* || ! -f $CALLER/$argument ]] || argument=$CALLER/$argument
-  arguments+=("$argument")
+for argument in "$@"; do # a relative path starts in the caller's folder
+  case $argument in
+    -*) arguments+=("$argument") ;;
+    *=*) arguments+=("$(setting_from_caller "$argument")") ;;
+    *) arguments+=("$(from_caller "$argument")") ;;
+  esac
 done
 # Activations are freed and asked for again thousands of times a step: glibc keeps them instead of giving them back.
 export MALLOC_ARENA_MAX=${MALLOC_ARENA_MAX:-1} MALLOC_MMAP_MAX_=${MALLOC_MMAP_MAX_:-0} \

@@ -12,6 +12,7 @@
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 case ${1:-} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/train_small.sh; exit ;; esac
+export REARAG_OWNER="$$ " # the commands of this script end with it (src_core/lifetime.py)
 export VENV=${VENV:-.venv} RETRIEVER_CONFIG=configs/retriever.yaml ENGINE=llama.cpp ANSWER_LLM_PORT=9891
 DATA=${DATA:-../shared/data}
 NAME=${NAME:-small}

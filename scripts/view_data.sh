@@ -8,17 +8,18 @@
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source deploy/say.sh
+source deploy/caller.sh
 
 VENV=${VENV:-.venv}
 arguments=()
 for argument in "$@"; do
   case $argument in
     -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/view_data.sh; exit ;;
-    html=[!/]*) arguments+=("html=$CALLER/${argument#*=}") ;; # a relative path starts in the caller's folder
-    *=* | /*) arguments+=("$argument") ;;
-    *) if [[ -e $CALLER/$argument ]]; then arguments+=("$CALLER/$argument"); else arguments+=("$argument"); fi ;;
+    *=*) arguments+=("$(setting_from_caller "$argument")") ;;
+    *) arguments+=("$(from_caller "$argument")") ;;
   esac
 done
-[[ -x $VENV/bin/python ]] || { echo "error: there is no $VENV; run bash scripts/setup.sh first" >&2; exit 2; }
+[[ -x $VENV/bin/python ]] || die "there is no Python environment in $VENV; run bash scripts/setup.sh requirements-local.txt first"
 
 exec "$VENV/bin/python" -m src_data.view "${arguments[@]}"

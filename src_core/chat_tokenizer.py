@@ -71,7 +71,7 @@ class ChatTokenizer:
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise UserError(
-                f"no tokenizer.json in {folder}; a fast tokenizer in the hub's file layout is needed"
+                f"no tokenizer.json in {folder}; give a folder in the hub's file layout with a fast tokenizer"
             )
         self._folder = folder
         self._tokenizer = open_tokenizer(path)
@@ -86,8 +86,9 @@ class ChatTokenizer:
         self.special_ids = frozenset(number for number in numbers if number is not None)
         if self.decode([*self.text_ids("one"), *self.text_ids("two")]) != "onetwo":
             raise UserError(
-                f"the tokenizer in {folder} adds text to every piece that it encodes; token-exact training "
-                "needs one that does not (byte-level BPE: GLM-4, Qwen, Llama-3, SmolLM2)"
+                f"the tokenizer in {folder} adds text to every piece that it encodes, so "
+                "token-exact training "
+                "is not possible; use a byte-level BPE tokenizer (GLM-4, Qwen, Llama-3, SmolLM2)"
             )
 
     @property

@@ -78,21 +78,23 @@ def build_config(cls: type[T], values: dict[str, Any], overrides: Sequence[str],
         limits = _range_of(cls, first["loc"]) if first["type"] in _OUT_OF_RANGE else ""
         problem = f"it must be {limits}" if limits else str(first["msg"])
         given = f"{first['input']!r}"[:200]
-        raise UserError(f"setting {place!r} is wrong: {problem} (got {given})") from error
+        raise UserError(f"setting {place!r} is wrong: {problem} (got {given}); correct it") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping from `path`; `{}` for an empty file; a `UserError` with line and column otherwise."""
     if not path.is_file():
-        raise UserError(f"no such config file: {path}; the shipped ones are under configs/")
+        raise UserError(f"no such config file: {path}; check the path (the shipped files are under configs/)")
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(
+            f"{path} is not valid YAML: {' '.join(str(error).split())}; correct the file"
+        ) from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise UserError(f"{path}: expected a mapping of settings, found {type(loaded).__name__}")
+        raise UserError(f"{path}: expected lines of key: value, found {loaded!r:.60}; correct the file")
     return loaded
 
 
@@ -156,7 +158,7 @@ def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
         inner = values.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise UserError(f"{'.'.join(keys)} reaches into {key!r}, which is not a section")
+            raise UserError(f"{'.'.join(keys)} reaches into {key!r}, which is not a section; correct the key")
         values = inner
     values[keys[-1]] = value
 

@@ -64,7 +64,7 @@ def row_protocol(name: Any) -> Protocol:
     file: data must not choose what code is run.
     """
     if not isinstance(name, str):
-        raise UserError(f"the format is no text: {name!r:.60}")
+        raise UserError(f"the format is no text: {name!r:.60}; name a format")
     if is_file(name):
         raise UserError(
             f"a row names the file {name!r:.120} as its format; name the format of that file in the rows, "

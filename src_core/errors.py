@@ -9,12 +9,11 @@ never caught.
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 
 from src_core.lifetime import end_on_sigterm, was_terminated, watch_owner
+from src_core.terminal import one_line, replace_unknown, say
 
 
 class UserError(Exception):
@@ -57,17 +56,15 @@ def run_main(main: Callable[[], int | None]) -> None:
     SIGTERM or when the process that started it has ended; any other error is raised with its traceback.
     Characters that the output cannot show are replaced.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        with suppress(OSError):  # a descriptor that was exchanged below it
-            sys.stdout.reconfigure(errors="replace")
+    replace_unknown()
     end_on_sigterm()
     watch_owner()
     try:
         code = main()
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        say(f"error: {one_line(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: finished rows are saved; run the same command again to resume\n")
+        say("interrupted: finished rows are saved; run the same command again to resume")
         sys.exit(143 if was_terminated() else 130)
     sys.exit(code or 0)

@@ -17,6 +17,8 @@ from typing import Any
 
 import orjson
 
+from src_core.terminal import one_line
+
 PARTS = Path(__file__).resolve().parent / "page"  # shared by all pages
 _NOT_IN_A_SCRIPT = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
@@ -31,7 +33,7 @@ def fill_page(template: str, *, title: str, style: str, script: str, data: Any) 
     values = {
         "csp": f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'",
-        "title": html.escape(title),
+        "title": html.escape(one_line(title)),
         "style": style,
         "script": script,
         "data": inert_json(data),

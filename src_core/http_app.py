@@ -128,7 +128,9 @@ class GuardedApp:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise RequestError(400, "incomplete", "the connection was closed within the body")
+                        raise RequestError(
+                            400, "incomplete", "the connection was closed within the body; send it again"
+                        )
                     piece: bytes = message.get("body", b"")
                     self._hold(len(piece), held)
                     body += piece

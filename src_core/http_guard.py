@@ -80,7 +80,9 @@ class Guard:
         site = request.headers.get("sec-fetch-site", "same-origin")
         own = (f"http://{host}".lower(), f"https://{host}".lower())
         if origin not in own or site not in ("same-origin", "none"):
-            raise RequestError(403, "forbidden", "only the page of this server may ask it")
+            raise RequestError(
+                403, "forbidden", "only the page of this server may ask it; open its own address"
+            )
         given = request.headers.get("authorization", "").encode("latin-1")
         if self._token and not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
             detail = "send the token that this server was started with: 'Authorization: Bearer <token>'"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
@@ -75,10 +76,11 @@ def lines(handle: BinaryIO) -> Iterator[bytes]:
     """The lines of a file with their ends. One that is longer than `MAX_ROW` is cut to `MAX_ROW` + 1 bytes,
     which `parsed` refuses.
     """
-    while line := handle.readline(MAX_ROW + 1):
+    for line in iter(partial(handle.readline, MAX_ROW + 1), b""):
         yield line
-        while len(line) > MAX_ROW and not line.endswith(b"\n"):
-            line = handle.readline(MAX_ROW + 1)
+        rest = line
+        while len(rest) > MAX_ROW and not rest.endswith(b"\n"):
+            rest = handle.readline(MAX_ROW + 1)
 
 
 def items(handle: BinaryIO) -> Iterator[Parsed]:

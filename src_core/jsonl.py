@@ -11,9 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import orjson
-
 from src_core.errors import UserError
+from src_core.json_rows import lines, parsed
 
 
 def read_jsonl(path: Path, *, torn_tail_ok: bool = False) -> Iterator[dict[str, Any]]:
@@ -23,19 +22,19 @@ def read_jsonl(path: Path, *, torn_tail_ok: bool = False) -> Iterator[dict[str, 
     if not path.is_file():
         raise UserError(f"no such file: {path}; check the path")
     with path.open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
+        for number, line in enumerate(lines(handle), start=1):
             if not line.strip():
                 continue
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
+            row, problem = parsed(line)
+            if problem:
                 if torn_tail_ok and not line.endswith(b"\n"):
                     return
-                raise UserError(
-                    f"{path}, line {number}: not valid JSON ({error}); correct or remove that line"
-                ) from error
+                raise UserError(f"{path}, line {number}: {problem}; correct or remove that line")
             if not isinstance(row, dict):
-                raise UserError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
+                raise UserError(
+                    f"{path}, line {number}: expected a JSON object, found {row!r:.60}; correct "
+                    "or remove that line"
+                )
             yield row
 
 

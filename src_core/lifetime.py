@@ -12,13 +12,14 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
+
+from src_core.terminal import say
 
 OWNER = "REARAG_OWNER"
 INTERRUPTED = (130, 143)
@@ -129,5 +130,5 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
-    sys.stderr.write(f"note: PID {child.pid} did not end within {_GRACE:.0f} s and is killed\n")
+    say(f"note: PID {child.pid} did not end within {_GRACE:.0f} s and is killed")
     child.kill()

@@ -264,7 +264,8 @@ class HttpChatModel:
             if not self._model:
                 names = " and ".join(self._model_keys)
                 raise UserError(
-                    f"{error}; that server does not list its models, so set {names} to the name of its model"
+                    f"{error}, since that server does not list its models; set {names} to the name "
+                    "of its model"
                 ) from error
             return None
 
@@ -289,7 +290,7 @@ def _template(endpoint: Endpoint) -> ChatTemplate | None:
         return None
     if not endpoint.tokenizer:
         raise UserError(
-            "api: completions needs `tokenizer`, the folder whose chat template renders the prompt"
+            "api=completions has no chat template; set `tokenizer` to the model's tokenizer folder"
         )
     return ChatTemplate(Path(endpoint.tokenizer))
 

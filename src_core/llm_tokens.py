@@ -88,7 +88,7 @@ class VllmTokens:
             logprobs = tuple(float(value) for value in choice["logprobs"]["token_logprobs"])
             reason = str(choice.get("finish_reason") or "")
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
-            raise ModelError(f"{self._http.url} returned no token ids ({type(error).__name__})") from error
+            raise ModelError(f"{self._http.url} returned no token ids") from error
         return _checked(ids, logprobs, reason, read_usage(reply), url=self._http.url)
 
     async def score(self, model: str, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:
@@ -100,9 +100,7 @@ class VllmTokens:
             rows = reply["choices"][0]["prompt_logprobs"][len(prompt) :]
             return [float(row[str(token)]["logprob"]) for row, token in zip(rows, continuation, strict=True)]
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
-            raise ModelError(
-                f"{self._http.url} returned no prompt log-probabilities ({type(error).__name__})"
-            ) from error
+            raise ModelError(f"{self._http.url} returned no prompt log-probabilities") from error
 
 
 class LlamaCppTokens:
@@ -155,7 +153,7 @@ class LlamaCppTokens:
             rows = reply.get("completion_probabilities") or ()
             return ids, tuple(float(row["logprob"]) for row in rows)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ModelError(f"{self._route} returned no token ids ({type(error).__name__})") from error
+            raise ModelError(f"{self._route} returned no token ids") from error
 
 
 def _checked(

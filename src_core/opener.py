@@ -155,7 +155,7 @@ def reading(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # bzip2's words for a damaged file
             raise _damaged(path, error) from error
-        raise UserError(f"could not read {path}: {error.strerror}") from error
+        raise UserError(f"could not read {path}: {error.strerror}; check the file and its rights") from error
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

@@ -42,13 +42,13 @@ def is_file(name: str) -> bool:
 
 def _from_file(path: Path, what: str) -> ModuleType:
     if not path.is_file():
-        raise UserError(f"no such file for a {what}: {path}")
+        raise UserError(f"no such file for a {what}: {path}; check the path")
     key = f"rearag_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     if key in sys.modules:
         return sys.modules[key]
     spec = importlib.util.spec_from_file_location(key, path)
     if spec is None or spec.loader is None:
-        raise UserError(f"{path} is not a Python file; a {what} is a module")
+        raise UserError(f"{path} is not a Python file; name the .py file of the {what}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[key] = module
     try:
@@ -60,6 +60,6 @@ def _from_file(path: Path, what: str) -> ModuleType:
         ]
         at = f", line {lines[-1]}" if lines else ""
         raise UserError(
-            f"{path}{at}: the {what} cannot be loaded ({type(error).__name__}: {error})"
+            f"{path}{at}: the {what} cannot be loaded ({type(error).__name__}: {error}); correct the file"
         ) from error
     return module

@@ -15,11 +15,12 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from src_core.console import description_column
 
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines."""
@@ -81,7 +82,7 @@ class StepProgress:
         self._ended = threading.Event()
         self._bar: Progress | None = None
         if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            columns = (description_column(), BarColumn(), MofNCompleteColumn())
             self._bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
             self._task = self._bar.add_task(unit, total=total, completed=done)
             self._bar.start()

@@ -119,11 +119,11 @@ def _json_kind(handle: BinaryIO, path: Path, suffix: str) -> Kind:
     if suffix == ".jsonl" and text != b"{":
         return Kind.LINES
     if not text:
-        raise UserError(f"{path} is empty; expected rows as JSON")
+        raise UserError(f"{path} is empty; give a file with rows as JSON")
     if text.startswith(b"{"):
         return Kind.ARRAY
     if value is not None:
-        raise UserError(f"{path} holds neither a JSON array of rows nor one row per line")
+        raise UserError(f"{path} holds neither a JSON array of rows nor one row per line; rewrite it")
     raise UserError(
         f"{path} cannot be read as JSON (its text begins with {text[:20].decode('utf-8', 'replace')!r}); "
         "name a file of rows as JSONL, JSON, TSV, CSV or Parquet"

@@ -48,7 +48,8 @@ class ScriptedModel:
             texts = isinstance(replies, list) and all(isinstance(reply, str) for reply in replies)
             if not isinstance(row.get("when"), str) or not texts:
                 raise UserError(
-                    f"{path}, row {number}: a row needs 'when' (text) and 'replies' (list of texts)"
+                    f"{path}, row {number}: add what is missing of 'when' (text) and 'replies' "
+                    "(list of texts)"
                 )
         self._name = f"scripted:{path.name}"
         self._facts: Facts = {"model": self._name, "sha256": content_digest(path)}
@@ -116,7 +117,7 @@ class ScriptedModel:
 
     def _with_tokenizer(self) -> ChatTokenizer:
         if self._tokenizer is None:
-            raise UserError("a scripted model gives token ids only with `tokenizer`, a tokenizer folder")
+            raise UserError("a scripted model has no token ids; set `tokenizer` to a tokenizer folder")
         return self._tokenizer
 
     @property

@@ -18,4 +18,5 @@ def open_tokenizer(path: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the package raises nothing more special
-        raise UserError(f"{path} is not a usable tokenizer ({error}); fetch the model again") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is not a usable tokenizer ({reason}); fetch the model again") from error

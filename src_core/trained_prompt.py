@@ -7,12 +7,12 @@ prompt other than its training prompt, so a difference is an error.
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from src_core.errors import UserError
+from src_core.json_file import read_object
 from src_core.protocols.base import Protocol
 from src_core.protocols.records import PromptStyle
 
@@ -50,11 +50,8 @@ def _read(folder: Path) -> dict[str, Any] | None:
     file = folder / TRAINING
     if not file.is_file():
         return None
-    try:
-        record = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{file} is not valid JSON ({error}); remove it, or train again") from error
-    prompt = record.get("prompt") if isinstance(record, dict) else None
+    record = read_object(file, advice="remove it, or train again")
+    prompt = record.get("prompt")
     known = {field.name for field in fields(PromptStyle)}
     if not isinstance(prompt, dict) or not prompt.keys() <= known:
         raise UserError(f"{file} does not say with which prompt it was trained; remove it, or train again")

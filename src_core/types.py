@@ -32,6 +32,21 @@ class Status(StrEnum):
         """True for rows that a resumed run tries again."""
         return self in (Status.MODEL_ERROR, Status.RETRIEVER_ERROR)
 
+    @property
+    def meaning(self) -> str:
+        """The status in plain words, for tables and pages."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Status.FINISHED: "finished by itself",
+    Status.CAPPED_THEN_ANSWERED: "answered at the limit of steps",
+    Status.BUDGET_THEN_ANSWERED: "answered at the limit of tokens",
+    Status.MALFORMED_THEN_ANSWERED: "answered after malformed replies",
+    Status.REFUSED: "not attempted: its annotation lacks what the method or teacher needs",
+    Status.MODEL_ERROR: "the LLM server failed; the same command tries these questions again",
+    Status.RETRIEVER_ERROR: "the retriever failed; the same command tries these questions again",
+}
 
 RETRIED = frozenset(status.value for status in Status if status.retryable)
 """The statuses, as rows hold them, of what a resumed run tries again."""

@@ -20,9 +20,10 @@ from typing import BinaryIO
 
 import orjson
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from src_core.config import config_class, load_config
+from src_core.console import Terminal, description_column
 from src_core.errors import UserError, run_main
 from src_tasks.readers.rows import SourceRow
 from src_tasks.readers.sources import BadRow, OnBadRow, SourceSetting, read_source
@@ -78,7 +79,7 @@ def make_corpus(config: CorpusConfig, *, console: Console) -> CorpusCount:
                     progress.update(task, description=f"{Path(source.path).name}: {writer.count}")
             if writer.count.passages == before:
                 raise UserError(f"the rows of {source.path} come without passages; leave it out")
-    console.print(f"corpus ready in {path}: {writer.count}", markup=False, soft_wrap=True)
+    console.print(f"corpus ready in {path}: {writer.count}", soft_wrap=True)
     return writer.count
 
 
@@ -109,12 +110,12 @@ class _Writer:
     def note(self, bad: BadRow) -> None:
         """Report a malformed row and count it."""
         self.count.malformed += 1
-        self._console.print(f"malformed: {bad}", markup=False, soft_wrap=True)
+        self._console.print(f"malformed: {bad}", soft_wrap=True)
 
 
 def _check(config: CorpusConfig, path: Path) -> None:
     if not config.sources:
-        raise UserError("which question files? name at least one")
+        raise UserError("no question file is named; name at least one")
     if any(Path(source.path).resolve() == path.resolve() for source in config.sources):
         raise UserError(f"{path} is one of the sources; choose another name for the corpus")
     if path.exists() and not config.overwrite:
@@ -141,7 +142,7 @@ def _whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _progress(console: Console) -> Progress:
-    return Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console)
+    return Progress(SpinnerColumn(), description_column(), TimeElapsedColumn(), console=console)
 
 
 def main() -> None:
@@ -152,7 +153,7 @@ def main() -> None:
     settings = [argument for argument in sys.argv[1:] if "=" in argument]
     if files:
         settings.append(f"sources={orjson.dumps(files).decode()}")
-    make_corpus(load_config(CorpusConfig, None, settings), console=Console(stderr=True))
+    make_corpus(load_config(CorpusConfig, None, settings), console=Terminal(stderr=True))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from src_core.errors import UserError, run_main
 from src_core.protocols import load_protocol
 from src_core.protocols.base import Protocol
 from src_core.protocols.records import PromptStyle
+from src_core.types import Status
 from src_data.exporting.export import ExportConfig, ExportReport, export_run
 from src_data.filters.filter_report import FilterReport, build_report, report_table, save_report
 from src_data.filters.filter_run import FilterPaths, filter_run
@@ -59,6 +60,9 @@ def finish_run(run_dir: Path, *, clean: FilterConfig, export: ExportConfig, prot
 def print_finished(done: Finished, console: Console) -> None:
     """Print the filter report and the paths of the files."""
     console.print(report_table(done.filter_report))
+    for status in Status:
+        if done.filter_report.total.reasons[status.value]:
+            console.print(Text(f"{status.value}: {status.meaning}"), soft_wrap=True)
     export = done.export
     general = f" and {export.general_train:,} general" if export.general else ""
     sides = f"{export.train:,}{general} conversations to train on, {export.validation:,} to validate with"

@@ -19,12 +19,14 @@ from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump
+from src_core.console import Terminal
 from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
 from src_core.jsonl import read_jsonl, write_atomic
 from src_core.progress import Begun, StepProgress
 from src_core.rundir import RunDir, failure_counts, was_used
 from src_core.runfolder import run_folder
 from src_core.served import Servers
+from src_core.terminal import answer
 from src_core.types import Trajectory
 from src_data.config import BuildConfig, DataConfig, load_data_config
 from src_data.construction.build import open_construction
@@ -85,10 +87,10 @@ def run_from(arguments: list[str], *, maker: Maker) -> int:
     if not given or "=" in given[0]:
         raise UserError(f"usage: python -m src_data.run CONFIG.yaml [{CHECK}] [key=value ...]")
     config, notes = load_data_config(Path(given[0]), given[1:])
-    err = Console(stderr=True)
+    err = Terminal(stderr=True)
     if CHECK in arguments:
         prepare(config)
-        report_console().print("servers: retriever and LLM" if config.build_conv.needs_llm() else NO_LLM)
+        answer("servers: retriever and LLM" if config.build_conv.needs_llm() else NO_LLM)
         return 0
     for note in notes:
         err.print(Text(f"note: {note}"), soft_wrap=True)
@@ -196,7 +198,7 @@ async def _opened(config: BuildConfig, stack: AsyncExitStack, servers: Servers) 
         return await stack.enter_async_context(open_construction(config, servers=servers))
     except BoundaryError as error:
         raise UserError(
-            f"a server does not answer: {error}; 'bash deploy/status.sh' shows which servers run; start "
+            f"a server does not answer: {error}; run 'bash deploy/status.sh' to see which servers run; start "
             "them with deploy/deploy_rag_engine.sh and deploy/deploy_async.sh, or take PROFILE=cpu"
         ) from error
 

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from src_core.config import Seed, config_class, load_config
 from src_core.errors import UserError, run_main
+from src_core.terminal import plain
 from src_data.filters.filter_report import source_of, teacher_of
 from src_data.viewing.chain_files import Entry, read_entries
 from src_data.viewing.view_page import write_page
@@ -114,8 +115,7 @@ def print_entry(entry: Entry, console: Console) -> None:
 
 
 def _line(label: str, style: str, body: str) -> Text:
-    plain = "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in body)
-    return Text.assemble((label, style), plain)
+    return Text.assemble((label, style), plain(body))
 
 
 if __name__ == "__main__":

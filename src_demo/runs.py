@@ -115,7 +115,7 @@ class Runs:
         """End one; one that has ended or was never there is a `RequestError` 404."""
         run = self._runs.get(run_id)
         if run is None or run.done:
-            raise RequestError(404, "not found", "that run has ended already")
+            raise RequestError(404, "not found", "that run has ended already; start another")
         run.stop()
 
     async def _work(self, wanted: RunRequest, emit: Emit) -> None:

@@ -19,6 +19,7 @@ from src_core.endpoints import make_model
 from src_core.errors import UserError, run_main
 from src_core.http_server import bind, require_token, start_listening
 from src_core.http_serving import serve_app
+from src_core.terminal import log_to_stderr
 from src_demo.app import guarded_app
 from src_demo.config import DemoConfig
 from src_infer.methods import load_method
@@ -57,9 +58,7 @@ def check(config: DemoConfig) -> None:
 
 def main() -> None:
     """`python -m src_demo.server [FILE.yaml] [--check] [key=value ...]`."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    log_to_stderr()
     arguments = [argument for argument in sys.argv[1:] if argument != CHECK]
     path = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] else None
     config = load_config(DemoConfig, path, arguments)

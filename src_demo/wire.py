@@ -45,7 +45,7 @@ def run_request(body: bytes, config: DemoConfig) -> RunRequest:
     limits = config.serving
     question = values.get("question")
     if not isinstance(question, str) or not question.strip():
-        raise RequestError(422, "validation error", "type a question first")
+        raise RequestError(422, "validation error", "there is no question; enter one first")
     if len(question) > limits.max_question_chars:
         most = limits.max_question_chars
         detail = f"the question has {len(question)} characters, at most {most} are read; shorten it"
@@ -97,7 +97,9 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         values = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise RequestError(400, "bad JSON", f"the body is not valid JSON: {error}") from error
+        raise RequestError(
+            400, "bad JSON", f"the body is not valid JSON: {error}; send a JSON object"
+        ) from error
     if not isinstance(values, dict):
         raise RequestError(422, "validation error", "the body must be a JSON object")
     if unknown := sorted(set(values) - set(_KEYS)):

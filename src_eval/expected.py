@@ -58,7 +58,7 @@ def load_expected(path: str) -> Expected:
             if not fits or any(len(cell) not in (0, len(table.metrics)) for cell in row.values):
                 raise UserError(
                     f"{path}: {row.system!r} in {table.source!r} needs {len(table.datasets)} lists of "
-                    f"{len(table.metrics)} values each (an empty list for none)"
+                    f"{len(table.metrics)} values each; add them (an empty list for none)"
                 )
     return expected
 

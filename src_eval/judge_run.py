@@ -29,6 +29,7 @@ from rich.text import Text
 
 from src_core.access_token import read_token
 from src_core.config import load_config
+from src_core.console import Terminal
 from src_core.endpoints import make_model
 from src_core.errors import BoundaryError, ModelError, ServerGoneError, UserError, run_main
 from src_core.jsonl import JsonlWriter, read_jsonl, rewrite_jsonl, write_atomic
@@ -99,7 +100,7 @@ def main() -> int:
     if not folders or any(name.startswith("-") for name in arguments):
         raise UserError("usage: python -m src_eval.judge_run runs/A runs/B … [key=value …]")
     config = load_config(JudgeConfig, None, [item for item in arguments if "=" in item])
-    return judge_folders(config, folders, out=Console(), err=Console(stderr=True))
+    return judge_folders(config, folders, out=Terminal(), err=Terminal(stderr=True))
 
 
 def judge_folders(config: JudgeConfig, folders: list[Path], *, out: Console, err: Console) -> int:

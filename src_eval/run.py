@@ -26,11 +26,13 @@ from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump, load_config
+from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.jsonl import read_jsonl, write_atomic
 from src_core.lifetime import INTERRUPTED, owned_environment, run_child
 from src_core.rundir import MANIFEST, QUESTION_IDS, ROWS, failure_counts, question_of
 from src_core.runfolder import run_folder
+from src_core.terminal import answer
 from src_core.text import shorten
 from src_core.types import RETRIED, Question, to_json
 from src_eval.compare import Entry, build_table
@@ -74,9 +76,9 @@ def main() -> int:
     jobs = plan(config)
     _check_all([job for job in jobs if is_wanted(config, job)], CHECK)
     if CHECK in sys.argv:
-        Console(soft_wrap=True).print(Text(f"{config.corpus}\n{config.index_dir}"))
+        answer(f"{config.corpus}\n{config.index_dir}")
         return 0
-    return evaluate(config, jobs, out=_wide(), err=Console(stderr=True))
+    return evaluate(config, jobs, out=Terminal(narrowest=170), err=Terminal(stderr=True))
 
 
 def require_files(config: EvalConfig) -> None:
@@ -148,7 +150,9 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
             troubles.append(f"{job.folder.name}: {trouble}")
     scored = [job for job in jobs if (job.folder / MANIFEST).is_file()]
     if not scored:
-        raise UserError(f"no run succeeded; {troubles[0] if troubles else 'nothing was planned'}")
+        raise UserError(
+            f"no run succeeded ({troubles[0] if troubles else 'nothing was planned'}); see {home / 'logs'}"
+        )
     unjudged = 0
     if config.judge is not None:
         unjudged = judge_folders(config.judge, [job.folder for job in scored], out=err, err=err)
@@ -246,11 +250,6 @@ def _write_run_page(job: Job, home: Path) -> Link:
     page = job.folder / REPORT
     write_report(page, [read_scored_run(job.folder)])
     return Link(job.dataset.name, job.line.name, quote(os.path.relpath(page, home)))
-
-
-def _wide() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=170)
 
 
 if __name__ == "__main__":

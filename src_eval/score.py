@@ -7,10 +7,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from src_core.console import Terminal, as_cell
 from src_core.errors import UserError, run_main
 from src_eval.records import Estimate, RunScore
 from src_eval.scoring import score_run
@@ -25,8 +25,7 @@ def main() -> None:
     """Read the command line, score, print."""
     if len(sys.argv) < 2 or any(name.startswith("-") for name in sys.argv[1:]):
         raise UserError("usage: python -m src_eval.score runs/A runs/B …")
-    console = Console()
-    wide = console if console.is_terminal else Console(width=180)
+    wide = Terminal(narrowest=180)
     runs = [score_run(Path(name)).run for name in sys.argv[1:]]
     wide.print(runs_table(runs))
     for run in runs:
@@ -53,7 +52,7 @@ def runs_table(runs: list[RunScore]) -> Table:
     for run in runs:
         cells = [estimate_text(name, run.metrics.get(name)) for name in shown]
         wall = f"{run.manifest.get('wall_seconds', 0.0) / run.questions:.2f}"
-        table.add_row(Text(run.run), str(run.questions), *cells, wall, f"{100 * run.invalid_rate:.1f}")
+        table.add_row(as_cell(run.run), str(run.questions), *cells, wall, f"{100 * run.invalid_rate:.1f}")
     return table
 
 
@@ -61,13 +60,13 @@ def groups_table(run: RunScore) -> Table:
     """One line per group of questions (subject, hops, category) of one run."""
     groups = run.by["group"]
     shown = [name for name in COLUMNS if any(name in metrics for metrics in groups.values())]
-    table = Table(header_style="bold", title=Text(f"{run.run} by group"), title_justify="left")
+    table = Table(header_style="bold", title=as_cell(f"{run.run} by group"), title_justify="left")
     table.add_column("group", overflow="fold", min_width=12)
     for name in ("n", *shown):
         table.add_column(name, justify="right", no_wrap=True)
     for name, metrics in groups.items():
         cells = [estimate_text(column, metrics.get(column)) for column in shown]
-        table.add_row(Text(name), str(metrics["searches"].n), *cells)
+        table.add_row(as_cell(name), str(metrics["searches"].n), *cells)
     return table
 
 

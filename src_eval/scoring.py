@@ -76,13 +76,17 @@ def read_manifest(folder: Path) -> Row:
     """The manifest of a run that has ended. Raises `UserError` without one."""
     path = folder / MANIFEST
     if not path.is_file():
-        raise UserError(f"{folder} has no {MANIFEST}: the run is not finished or the path is wrong")
+        raise UserError(
+            f"{folder} has no {MANIFEST}; check the path, or run the same command again to finish the run"
+        )
     try:
         manifest = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:
         raise UserError(f"{path} is not valid JSON ({error}); run the same command again") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("config"), dict):
-        raise UserError(f"{path} has no config: it is not the manifest of a run")
+        raise UserError(
+            f"{path} has no config, so it is not the manifest of a run; name the directory of a run"
+        )
     return manifest
 
 
@@ -94,7 +98,7 @@ def read_answers(path: Path) -> Iterator[Row]:
         missing = [key for key in _ROW_KEYS if key not in row]
         if missing or not isinstance(row["question"], dict) or not isinstance(row["steps"], list):
             what = f"has no {missing[0]!r}" if missing else "has no question or steps to read"
-            raise UserError(f"{path}, row {number}: {what}; only the rows of a run can be scored")
+            raise UserError(f"{path}, row {number}: {what}; correct or remove that row")
         yield row
 
 

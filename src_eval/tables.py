@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rich.table import Table as TerminalTable
-from rich.text import Text
 
+from src_core.console import as_cell
 from src_eval.compare import ALPHA, BETTER, WORSE, Cell, Line, Table
 from src_eval.expected import Published
 from src_eval.records import FEWEST
@@ -145,7 +145,7 @@ def terminal(table: Table) -> TerminalTable:
         shown.add_column(name, justify="left" if at < 2 else "right", no_wrap=at >= 2)
     for at, row in enumerate(rows):
         last = at + 1 == len(rows) or rows[at + 1].cells[0] != row.cells[0]
-        shown.add_row(*map(Text, row.cells), end_section=last, style="" if row.ours else "dim")
+        shown.add_row(*map(as_cell, row.cells), end_section=last, style="" if row.ours else "dim")
     return shown
 
 

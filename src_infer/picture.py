@@ -7,9 +7,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
+from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.rundir import ROWS
 from src_core.types import trajectory_from_json
@@ -26,10 +26,10 @@ def main() -> None:
     lines = rows.read_bytes().splitlines()
     number = int(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2].isdigit() else 1
     if not 1 <= number <= len(lines):
-        raise UserError(f"{rows} has {len(lines)} rows, there is no row {number}")
+        raise UserError(f"{rows} has {len(lines)} rows, there is no row {number}; give a smaller number")
     out = Path(sys.argv[3]) if len(sys.argv) > 3 else Path(sys.argv[1]) / f"trajectory-{number}.svg"
     save_svg(trajectory_from_json(lines[number - 1]), out, title=f"ReaRAG, {rows.parent.name}, row {number}")
-    Console().print(Text(f"written: {out}"))
+    Terminal().print(Text(f"written: {out}"))
 
 
 if __name__ == "__main__":

@@ -98,8 +98,8 @@ class Policy(StepWriter):
         tokenizer = self.tokenizer()
         if tokenizer is None or not isinstance(self.model, TokenModel):
             raise UserError(
-                "scoring continuations needs a server that takes token ids (vLLM, the embedded server) and "
-                "the setting agent.tokenizer, the folder of the model's tokenizer"
+                "scoring continuations needs a server that takes token ids (vLLM, the embedded server); set "
+                "agent.tokenizer to the folder of the model's tokenizer"
             )
         turns = self.protocol.lay_out(self.protocol.turns(node.question, node.steps))
         prompt = [*tokenizer.prompt_ids(turns), *tokenizer.text_ids(written)]

@@ -24,7 +24,7 @@ def prompts_digest() -> str:
     """Hash of all prompt files: a run is not resumed with edited prompts."""
     digest = hashlib.sha256()
     for path in sorted(PROMPTS.glob("*.txt")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        digest.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
     return digest.hexdigest()[:16]
 
 

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump, load_config
+from src_core.console import Terminal
 from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
 from src_core.progress import Begun, StepProgress
 from src_core.rundir import QUESTION_IDS, OnExisting, RunDir, was_used
@@ -40,6 +41,7 @@ from src_infer.show import (
     failure_lines,
     gone_line,
     outcome_lines,
+    outcomes_text,
     report_console,
     results_table,
     totals_table,
@@ -72,7 +74,7 @@ def main() -> int:
     if SERVERS in sys.argv:
         asyncio.run(check_servers(prepared))
         return 0
-    return asyncio.run(run(prepared, Console(stderr=True), report_console()))
+    return asyncio.run(run(prepared, Terminal(stderr=True), report_console()))
 
 
 def prepare(config: InferConfig) -> Prepared:
@@ -158,8 +160,8 @@ async def _connected(
         return servers, await stack.enter_async_context(opened)
     except BoundaryError as error:
         raise UserError(
-            f"a server does not answer: {error}; 'bash deploy/status.sh' shows which servers run, "
-            "and 'bash infer.sh' or the deploy scripts start them"
+            f"a server does not answer: {error}; run 'bash deploy/status.sh' to see which servers run, "
+            "start them with 'bash infer.sh' or the deploy scripts"
         ) from error
 
 
@@ -239,7 +241,7 @@ def _report(trajectories: Sequence[Trajectory], summary: dict[str, Any], *, live
         return
     out.print(results_table(trajectories))
     out.print(totals_table(summary))
-    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(summary["outcomes"].items()))
+    outcomes = outcomes_text(summary["outcomes"])
     share = f"{100 * summary['parse_failure_share']:.1f} % of replies malformed"
     out.print(Text(f"outcomes: {outcomes}; {share}; tokens: {summary['tokens']}"))
     failed = (row for row in trajectories if row.status.retryable)

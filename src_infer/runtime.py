@@ -186,7 +186,7 @@ def make_protocol(config: RuntimeConfig) -> Protocol:
         ("observation_template", style.observation_template, "{observation}"),
     ):
         if template and place not in template:
-            raise UserError(f"prompt.{name} has no place for {place}: {template!r:.80}")
+            raise UserError(f"prompt.{name} has no {place}: {template!r:.80}; add it where the text belongs")
     if config.constrain not in protocol.supports:
         raise UserError(f"the format {protocol.name} has no {config.constrain.value}; set constrain=off")
     if config.trained:

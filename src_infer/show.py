@@ -1,7 +1,7 @@
 """Terminal output: coloured steps, the progress line, the table, and the picture of a trajectory.
 
-Model and corpus text is hostile: it is wrapped in `Text` objects, so that no markup or escape sequence in it
-is interpreted.
+Model and corpus text is hostile: it passes through `src_core.console`, so that no markup or escape sequence
+in it is interpreted.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from src_core.console import Terminal, as_cell
 from src_core.protocols.action_text import render_action
+from src_core.terminal import one_line, plain
 from src_core.text import shorten
-from src_core.types import Question, Step, Trajectory
+from src_core.types import Question, Status, Step, Trajectory
 from src_tasks.scores import score
 
 _TABLE_ROWS = 120
@@ -28,8 +30,7 @@ _ERROR_CHARS = 300
 
 def report_console() -> Console:
     """Standard output; 130 columns wide where it is no terminal (the default is 80)."""
-    console = Console()
-    return console if console.is_terminal else Console(width=130)
+    return Terminal(narrowest=130)
 
 
 class StepPrinter:
@@ -95,7 +96,8 @@ def outcome_lines(trajectory: Trajectory) -> list[Text]:
     lines = [_line("Answer: ", "bold magenta", trajectory.answer or "(none)", "magenta")]
     if gold:
         lines.append(_line("Gold: ", "bold", " | ".join(gold), ""))
-    outcome = f"{trajectory.status.value}, {trajectory.searches} searches, {trajectory.seconds:.1f} s"
+    ending = f"{trajectory.status.value} ({trajectory.status.meaning})"
+    outcome = f"{ending}, {trajectory.searches} searches, {trajectory.seconds:.1f} s"
     lines.append(_line("Status: ", "dim", outcome, "dim"))
     if trajectory.error:
         lines.append(_line("Error: ", "bold red", trajectory.error, "red"))
@@ -104,11 +106,13 @@ def outcome_lines(trajectory: Trajectory) -> list[Text]:
 
 def save_svg(trajectory: Trajectory, path: Path, *, title: str) -> None:
     """A picture of one trajectory, drawn by the code that prints it."""
-    console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True, highlight=False)
+    console = Terminal(record=True, width=110, file=io.StringIO(), force_terminal=True)
     for line in trajectory_lines(trajectory):
         console.print(line)
     # The library's template loads its font from a public server; a picture in a repository must not.
-    picture = re.sub(r"@font-face\s*\{.*?\}\s*", "", console.export_svg(title=title), flags=re.DOTALL)
+    picture = re.sub(
+        r"@font-face\s*\{.*?\}\s*", "", console.export_svg(title=one_line(title)), flags=re.DOTALL
+    )
     path.write_text(picture.replace("Fira Code", "DejaVu Sans Mono"), encoding="utf-8")
 
 
@@ -122,9 +126,9 @@ def results_table(trajectories: Sequence[Trajectory]) -> Table:
     for trajectory in trajectories[:_TABLE_ROWS]:
         figures = score(trajectory)
         table.add_row(
-            Text(shorten(trajectory.question.question, 90)),
-            Text(shorten(trajectory.answer, 80) or f"({trajectory.status.value})"),
-            Text(trajectory.question.answers[0] if trajectory.question.answers else "-"),
+            as_cell(shorten(trajectory.question.question, 90)),
+            as_cell(shorten(trajectory.answer, 80) or f"({trajectory.status.value})"),
+            as_cell(trajectory.question.answers[0] if trajectory.question.answers else "-"),
             number(figures.get("em"), 0),
             number(figures.get("f1"), 2),
             number(figures["searches"], 0),
@@ -156,8 +160,16 @@ def totals_table(totals: dict[str, Any]) -> Table:
     for name in columns:
         table.add_column(name, justify="right")
     for name, row in {**totals["by_group"], "all": whole}.items():
-        table.add_row(Text(name), *(show(row) for show in columns.values()))
+        table.add_row(as_cell(name), *(show(row) for show in columns.values()))
     return table
+
+
+def outcomes_text(outcomes: Mapping[str, int]) -> str:
+    """`8 finished, 1 capped_then_answered (answered at the limit of steps)`: counts of statuses."""
+    return ", ".join(
+        f"{count} {name}" + ("" if name == Status.FINISHED else f" ({Status(name).meaning})")
+        for name, count in sorted(outcomes.items())
+    )
 
 
 def number(value: float | None, digits: int) -> str:
@@ -171,5 +183,4 @@ def percent(value: float | None) -> str:
 
 
 def _line(label: str, label_style: str, body: str, style: str) -> Text:
-    plain = "".join(char if char.isprintable() or char == "\n" else "�" for char in body)
-    return Text.assemble((label, label_style), (plain, style))
+    return Text.assemble((label, label_style), (plain(body), style))

@@ -10,11 +10,10 @@ shape.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 from src_core.errors import UserError, run_main
+from src_core.terminal import CommandLine, answer
 from src_models.gguf_header import GgufHeader, model_mark, read_gguf_header
 from src_models.peft_folder import is_peft_folder, read_peft, require_fit
 from src_models.safetensors_file import open_folder
@@ -38,29 +37,31 @@ def require_gguf_adapter(adapter: Path, model: Path) -> None:
     if not lora.is_adapter:
         raise UserError(f"{adapter} is a whole model, not a LoRA adapter; serve it as the model itself")
     if lora.architecture != base.architecture:
-        raise UserError(_misfit(lora, base, f"is for the architecture {lora.architecture}"))
+        raise _misfit(lora, base, f"is for the architecture {lora.architecture}")
     for name in lora.tensors:
         if name.endswith(".lora_a"):
             _require_pair(name.removesuffix(".lora_a"), lora, base)
     mark = lora.facts.get(MARK_KEY)
     if mark and model_mark(base) and mark != model_mark(base):
-        raise UserError(_misfit(lora, base, "was made for another model of the same shape"))
+        raise _misfit(lora, base, "was made for another model of the same shape")
 
 
 def _require_pair(target: str, lora: GgufHeader, base: GgufHeader) -> None:
     a, b = (lora.tensors.get(f"{target}.lora_{side}") for side in "ab")
     found = base.tensors.get(target)
     if found is None:
-        raise UserError(_misfit(lora, base, f"changes {target}, which the model lacks"))
-    if a is None or b is None or (b.shape[0], a.shape[-1]) != found.shape:
-        raise UserError(_misfit(lora, base, f"changes {target} in another size"))
+        raise _misfit(lora, base, f"changes {target}, which the model lacks")
+    if a is None or b is None or (*b.shape[:1], *a.shape[-1:]) != found.shape:
+        raise _misfit(lora, base, f"changes {target} in another size")
 
 
-def _misfit(lora: GgufHeader, base: GgufHeader, why: str) -> str:
+def _misfit(lora: GgufHeader, base: GgufHeader, why: str) -> UserError:
     made_for = lora.facts.get("general.base_model.0.name")
     hint = f" (it was made for {made_for})" if made_for else ""
     name = base.facts.get("general.name") or base.architecture
-    return f"the adapter {lora.path} does not fit {base.path} ({name}): it {why}{hint}"
+    return UserError(
+        f"the adapter {lora.path} does not fit {base.path} ({name}): it {why}{hint}; serve its own model"
+    )
 
 
 def served_name(model: str, adapter: Path) -> str:
@@ -76,24 +77,26 @@ def vllm_flags(model: str, adapter: Path) -> list[str]:
     `model` is a folder here; for a model of the hub vLLM checks them. Raises `UserError`.
     """
     if adapter.is_file():
-        raise UserError(f"{adapter} is a file; vLLM takes the folder of an adapter that peft saved")
+        raise UserError(f"{adapter} is a file; give the folder of the adapter that peft saved")
     lora = read_peft(adapter)
     if (Path(model) / "config.json").is_file():
         require_fit(lora, open_folder(Path(model)), model=model)
     rank = next((size for size in RANKS if size >= lora.rank), None)
     if rank is None:
-        raise UserError(f"the rank of {adapter} is {lora.rank}, vLLM serves at most {RANKS[-1]}")
+        raise UserError(
+            f"the rank of {adapter} is {lora.rank}; train one of at most {RANKS[-1]}, or merge it"
+        )
     named = f"{served_name(Path(model).name, adapter)}={adapter}"
     return ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", named]
 
 
 def main() -> None:
     """Command line: check and print the flags."""
-    parser = argparse.ArgumentParser(description="check a peft adapter and print vLLM's flags for it")
+    parser = CommandLine(description="check a peft adapter and print vLLM's flags for it")
     parser.add_argument("model", help="hub name or folder that vLLM serves")
     parser.add_argument("adapter", type=Path)
     chosen = parser.parse_args()
-    sys.stdout.write("".join(f"{word}\n" for word in vllm_flags(chosen.model, chosen.adapter)))
+    answer("\n".join(vllm_flags(chosen.model, chosen.adapter)))
 
 
 if __name__ == "__main__":

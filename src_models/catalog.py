@@ -125,9 +125,9 @@ def load_catalog(path: Path = CATALOG_FILE) -> Catalog:
 def _check_file(spec: FileSpec, *, where: str, needs_package: bool) -> None:
     pinned = re.fullmatch(r"[0-9a-f]{64}", spec.sha256) is not None
     if not pinned and (needs_package or spec.sha256):
-        raise UserError(f"{where}: {spec.name} needs a sha256 of 64 hex digits")
+        raise UserError(f"{where}: {spec.name} has no sha256 of 64 hex digits; add it")
     if needs_package and not re.fullmatch(r"[A-Za-z0-9._{}-]+==[A-Za-z0-9._+-]+", spec.package):
-        raise UserError(f"{where}: {spec.name} needs a package pinned as name==version")
+        raise UserError(f"{where}: {spec.name} has no pinned package; write it as name==version")
     if "/" in spec.name or spec.name.startswith("."):
         raise UserError(f"{where}: {spec.name!r} must be a plain file name")
 

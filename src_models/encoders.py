@@ -10,7 +10,6 @@ int8 vectors of a few sentences, measured on this machine (int8 kernels differ b
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from collections.abc import Mapping
@@ -21,7 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src_core.errors import UserError, run_main
+from src_core.json_file import read_object, whole_number
 from src_core.jsonl import write_atomic
+from src_core.terminal import CommandLine
+from src_core.tokenizer_file import open_tokenizer
 from src_models.bert_onnx import Output, write_bert
 from src_models.catalog import SourceError
 from src_models.families import FAMILIES
@@ -71,9 +73,7 @@ def _weights(fetched: Mapping[str, Path], *, scratch: Path) -> Weights:
 
 
 def _int8_cosine(folder: Path) -> float:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = open_tokenizer(folder / "tokenizer.json")
     tokenizer.enable_padding()
     tokenizer.enable_truncation(64)
     batch = tokenizer.encode_batch(list(PROBES))
@@ -120,11 +120,15 @@ def _convert(folder: Path, out: Path, *, family: str) -> None:
         raise UserError(f"{folder} lacks {', '.join(missing)}; give a folder of a BERT model from the hub")
     if out.exists():
         raise UserError(f"{out} exists; remove it or choose another folder")
-    config = json.loads((folder / "config.json").read_bytes())
+    file, advice = folder / "config.json", "fetch the folder again"
+    config = read_object(file, advice=advice)
     if config.get("model_type") != "bert" or config.get("hidden_act", "gelu") != "gelu":
-        raise UserError(f"{folder} is not a plain BERT encoder with GELU; only those can be converted")
+        raise UserError(
+            f"{folder} is not a plain BERT encoder with GELU; give one, others cannot be converted"
+        )
     fetched = {name: folder / name for name in names[:2]}
-    heads, length = int(config["num_attention_heads"]), int(config["max_position_embeddings"])
+    heads = whole_number(config, "num_attention_heads", path=file, advice=advice)
+    length = whole_number(config, "max_position_embeddings", path=file, advice=advice)
     try:
         if family:
             build_encoder(fetched, family=family, heads=heads, max_length=length, out=out)
@@ -137,7 +141,7 @@ def _convert(folder: Path, out: Path, *, family: str) -> None:
 
 def main() -> None:
     """Command line: convert one hub folder."""
-    parser = argparse.ArgumentParser(description="convert a BERT encoder to an ONNX folder")
+    parser = CommandLine(description="convert a BERT encoder to an ONNX folder")
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     kind = parser.add_mutually_exclusive_group(required=True)

@@ -11,21 +11,19 @@ stamp and the file sizes.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.progress import StepProgress, Steps, mebibytes
+from src_core.terminal import CommandLine, answer, say
 from src_models.catalog import Catalog, FileSpec, ModelEntry, Source, SourceError, cache_dir, load_catalog
 from src_models.files import Report, bytes_in, exclusive_lock, require_space
 from src_models.hub import fetch_hub_file, snapshot
@@ -68,7 +66,7 @@ def ensure_model(
     try:
         with exclusive_lock(folder / f"{name}.lock"):
             ready = _stamped(name, entry, folder)
-            return ready or _fetch(name, entry, folder, steps or Steps(Console(stderr=True)))
+            return ready or _fetch(name, entry, folder, steps or Steps(Terminal(stderr=True)))
     except OSError as error:
         raise UserError(
             f"could not store {name} in {folder}: {error.strerror or error}; "
@@ -163,7 +161,7 @@ def _from_source(name: str, entry: ModelEntry, source: Source, *, work: Path, st
 def _download(name: str, source: Source, *, work: Path, total: int, steps: Steps) -> dict[str, Path]:
     """All files of a source into `work`, by name; one step over all of them."""
     if not steps.console.is_terminal:
-        steps.console.print(f"fetching {name} ({total / 1e6:,.0f} MB)", highlight=False)
+        steps.console.print(f"fetching {name} ({total / 1e6:,.0f} MB)")
     fetched: dict[str, Path] = {}
     done = 0
     with steps(f"of {name}", total=total, show=mebibytes) as progress:
@@ -218,21 +216,21 @@ def _table(catalog: Catalog) -> str:
 
 def main() -> None:
     """Command line: fetch each named model and print its path."""
-    parser = argparse.ArgumentParser(description="fetch models into the cache folder")
+    parser = CommandLine(description="fetch models into the cache folder")
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--list", action="store_true", help="list the models of configs/models.yaml")
     chosen = parser.parse_args()
     catalog = load_catalog()
     if chosen.list:
-        sys.stdout.write(_table(catalog) + "\n")
+        answer(_table(catalog))
         return
     if not chosen.names:
         raise UserError(f"name a model to fetch; known: {', '.join(sorted(catalog.models))}")
     for name in chosen.names:
         started = time.monotonic()
         path = ensure_model(name, catalog=catalog)
-        sys.stderr.write(f"{name}: ready ({time.monotonic() - started:.1f} s)\n")
-        sys.stdout.write(f"{path}\n")
+        say(f"{name}: ready ({time.monotonic() - started:.1f} s)")
+        answer(str(path))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 The layout is the one of the GGUF specification, version 2 and 3 (ggml-org/ggml, docs/gguf.md), read with the
 standard library alone and without keeping arrays: a vocabulary of 150,000 words takes 0.1 s instead of
-seconds, so that a server can check its files before it starts.
+seconds, so that a server can check its files before it starts. A header that is cut, contradicts itself or
+has no end is refused, in flat memory and bounded time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 import struct
 from collections.abc import Mapping
@@ -24,6 +26,15 @@ SCALARS = {**dict(enumerate("BbHhIif?")), 10: "Q", 11: "q", 12: "d"}
 ALIGNMENT = 32
 F32 = 0
 NORM = "output_norm.weight"
+MOST_HEADER = 64 << 20
+"""Bytes in which a header must end; the largest vocabularies take about 10 MB."""
+MOST_TEXT = 16 << 20
+MOST_DIMENSIONS = 8
+DEEPEST = 4
+"""Levels of arrays in arrays; llama.cpp reads one."""
+WEIGHTS_PER_BYTE = 8
+"""No type of ggml has fewer than one bit per weight."""
+BLOCK = 1 << 20
 
 Fact = str | int | float | bool
 
@@ -64,16 +75,16 @@ def read_gguf_header(path: Path) -> GgufHeader:
     """Read the head of a GGUF file. Raises `UserError` when it is not a GGUF file, or is truncated."""
     if not path.is_file():
         raise UserError(f"no such file: {path}; check the path")
-    with path.open("rb") as handle:
-        if handle.read(len(MAGIC)) != MAGIC:
-            raise UserError(f"{path} is not a GGUF file")
-        with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            try:
+    try:
+        with path.open("rb") as handle:
+            if handle.read(len(MAGIC)) != MAGIC:
+                raise UserError(f"{path} is not a GGUF file; give one, or a name of configs/models.yaml")
+            with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _read(path, _Cursor(data))
-            except (struct.error, KeyError, ValueError, OverflowError) as error:
-                raise UserError(
-                    f"{path} is damaged or truncated ({error}); download or convert it again"
-                ) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error}); check the file") from error
+    except (struct.error, ValueError, OverflowError) as error:
+        raise UserError(f"{path} is damaged or truncated ({error}); download or convert it again") from error
 
 
 def model_mark(header: GgufHeader) -> str:
@@ -84,9 +95,13 @@ def model_mark(header: GgufHeader) -> str:
     info = header.tensors.get(NORM)
     if info is None or info.kind != F32:
         return ""
+    digest, left = hashlib.sha256(), 4 * math.prod(info.shape)
     with header.path.open("rb") as handle:
         handle.seek(info.offset)
-        return hashlib.sha256(handle.read(4 * info.shape[0])).hexdigest()[:16]
+        while left > 0 and (block := handle.read(min(left, BLOCK))):
+            digest.update(block)
+            left -= len(block)
+    return digest.hexdigest()[:16]
 
 
 class _Cursor:
@@ -95,10 +110,12 @@ class _Cursor:
     def __init__(self, data: mmap.mmap) -> None:
         self.data = data
         self.at = len(MAGIC)
+        self._end = min(len(data), MOST_HEADER)
 
     def scalar(self, form: str) -> int | float | bool:
-        value: int | float | bool = struct.unpack_from("<" + form, self.data, self.at)[0]
-        self.at += struct.calcsize("<" + form)
+        start = self.at
+        self.skip(struct.calcsize("<" + form))
+        value: int | float | bool = struct.unpack_from("<" + form, self.data, start)[0]
         return value
 
     def count(self, form: str = "Q") -> int:
@@ -106,13 +123,15 @@ class _Cursor:
 
     def text(self) -> str:
         size = self.count()
+        if size > MOST_TEXT:
+            raise ValueError(f"one of its texts has {size:,} bytes")
         self.skip(size)
         return self.data[self.at - size : self.at].decode("utf-8", "replace")
 
     def skip(self, size: int) -> None:
         self.at += size
-        if size < 0 or self.at > len(self.data):
-            raise ValueError("it ends in the middle of a value")
+        if self.at > self._end:
+            raise ValueError("its header ends in the middle of a value")
 
 
 def _read(path: Path, cursor: _Cursor) -> GgufHeader:
@@ -129,20 +148,39 @@ def _read(path: Path, cursor: _Cursor) -> GgufHeader:
     found: dict[str, TensorInfo] = {}
     for _ in range(n_tensors):
         name = cursor.text()
-        shape = tuple(reversed([cursor.count() for _ in range(cursor.count("I"))]))
+        dimensions = cursor.count("I")
+        if dimensions > MOST_DIMENSIONS:
+            raise ValueError(f"the tensor {name} has {dimensions} dimensions")
+        shape = tuple(reversed([cursor.count() for _ in range(dimensions)]))
         found[name] = TensorInfo(cursor.count("I"), shape, cursor.count())
-    alignment = int(facts.get("general.alignment", ALIGNMENT))
+    alignment = facts.get("general.alignment", ALIGNMENT)
+    if not isinstance(alignment, int) or alignment < 1:
+        raise ValueError(f"its alignment is {alignment!r:.40}")
     start = -(-cursor.at // alignment) * alignment
     placed = {name: info._replace(offset=start + info.offset) for name, info in found.items()}
+    for name, info in placed.items():
+        _require_inside(name, info, size=len(cursor.data))
     return GgufHeader(path, facts, placed)
 
 
-def _value(cursor: _Cursor, kind: int) -> Fact | None:
+def _require_inside(name: str, info: TensorInfo, *, size: int) -> None:
+    """Raises `ValueError` for a tensor that cannot be within a file of `size` bytes."""
+    room = size - info.offset
+    weights = math.prod(info.shape)
+    if room < 0 or (4 * weights > room if info.kind == F32 else weights > room * WEIGHTS_PER_BYTE):
+        raise ValueError(f"the tensor {name} is outside the file")
+
+
+def _value(cursor: _Cursor, kind: int, *, depth: int = 0) -> Fact | None:
     """The next value, None for an array (which is skipped)."""
     if kind == STRING:
         return cursor.text()
-    if kind != ARRAY:
+    if kind in SCALARS:
         return cursor.scalar(SCALARS[kind])
+    if kind != ARRAY:
+        raise ValueError(f"one of its values has the unknown type {kind}")
+    if depth == DEEPEST:
+        raise ValueError(f"arrays are nested more than {DEEPEST} deep")
     inner, length = cursor.count("I"), cursor.count()
     if inner in SCALARS:
         cursor.skip(length * struct.calcsize("<" + SCALARS[inner]))
@@ -151,5 +189,5 @@ def _value(cursor: _Cursor, kind: int) -> Fact | None:
             if inner == STRING:
                 cursor.skip(cursor.count())
             else:
-                _value(cursor, inner)
+                _value(cursor, inner, depth=depth + 1)
     return None

@@ -9,7 +9,6 @@ are respected. Before a large download the announced sha256 is compared with the
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.util
 import json
@@ -22,16 +21,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.progress import Steps
+from src_core.terminal import CommandLine, answer
 from src_models.catalog import REPO_ROOT, FileSpec, SourceError
 from src_models.files import Report, sha256_of
 
 META_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
 POLL_SECONDS = 0.2
+UNPINNED = 2
+"""A file without a pinned hash may have this many times the size in the catalogue."""
 SNAPSHOT_FILES = ("*.json", "*.txt", "*.jinja", "*.safetensors", "*.model", "1_Pooling/*")
 
 Watch = Callable[[], None]
@@ -52,7 +53,9 @@ def fetch_hub_file(repo: str, spec: FileSpec, *, work: Path, report: Report) -> 
         raise SourceError(f"{repo}/{spec.source} there is another file than the pinned one")
     found = known
     if "path" not in known:
-        found = _child(["get", repo, spec.source], seconds=None, watch=_watch(known, report))
+        found = _child(
+            ["get", repo, spec.source], seconds=None, watch=_watch(known, report, most=_most(spec, known))
+        )
     return _take(Path(str(found["path"])), spec, target=target)
 
 
@@ -78,7 +81,7 @@ def snapshot(repo: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        with Steps(Console(stderr=True))(f"fetching {repo}"):
+        with Steps(Terminal(stderr=True))(f"fetching {repo}"):
             return Path(snapshot_download(repo, allow_patterns=list(SNAPSHOT_FILES)))
     except RepositoryNotFoundError as error:
         raise UserError(f"the hub has no model {repo!r}; check the name or give a folder") from error
@@ -88,8 +91,19 @@ def snapshot(repo: str) -> Path:
         ) from error
 
 
-def _watch(known: dict[str, Any], report: Report) -> Watch:
-    """Reports the size of the file that the package is writing."""
+def _most(spec: FileSpec, known: dict[str, Any]) -> int:
+    """The bytes that a download may have. Raises `SourceError` where more are announced."""
+    most = spec.size if spec.sha256 else UNPINNED * spec.size
+    announced = known.get("size")
+    if isinstance(announced, int) and announced > most:
+        raise SourceError(f"{spec.source} there has {announced:,} bytes, at most {most:,} are expected")
+    return most
+
+
+def _watch(known: dict[str, Any], report: Report, *, most: int) -> Watch:
+    """Reports the size of the file that the package is writing, and ends a download of more than `most`
+    bytes.
+    """
     folder, etag = Path(str(known.get("blobs", ""))), str(known.get("etag") or "")
 
     def look() -> None:
@@ -97,6 +111,8 @@ def _watch(known: dict[str, Any], report: Report) -> Watch:
         for path in folder.glob(f"{etag}*.incomplete") if etag else ():
             with contextlib.suppress(FileNotFoundError):  # renamed once it is complete
                 sizes.append(path.stat().st_size)
+        if max(sizes) > most:
+            raise SourceError(f"more than the expected {most:,} bytes arrived")
         report(max(sizes))
 
     return look
@@ -120,8 +136,8 @@ def _child(arguments: list[str], *, seconds: float | None, watch: Watch = lambda
     if process.returncode:
         lines = output[1].decode(errors="replace").strip().splitlines()
         raise SourceError(lines[-1][:200] if lines else "the download ended without a message")
-    answer: dict[str, Any] = json.loads(output[0])
-    return answer
+    reply: dict[str, Any] = json.loads(output[0])
+    return reply
 
 
 def _output_of(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | None:
@@ -140,7 +156,7 @@ def _meta(repo: str, file: str) -> dict[str, Any]:
     if isinstance(cached, str):
         return {"path": cached}
     if constants.HF_HUB_OFFLINE:
-        raise UserError("HF_HUB_OFFLINE is set and the file is not in the hub cache")
+        raise UserError("HF_HUB_OFFLINE is set and the file is not in the hub cache; unset it to download")
     url = huggingface_hub.hf_hub_url(repo, file)
     found = huggingface_hub.get_hf_file_metadata(url, timeout=CONNECT_SECONDS)
     cache = Path(constants.HF_HUB_CACHE) / constants.REPO_ID_SEPARATOR.join(["models", *repo.split("/")])
@@ -155,13 +171,13 @@ def _get(repo: str, file: str) -> dict[str, Any]:
 
 def main() -> None:
     """Command line of the child: `meta` or `get`, a repository and a file; answers with one JSON object."""
-    parser = argparse.ArgumentParser(description="one step of a hub download")
+    parser = CommandLine(description="one step of a hub download")
     parser.add_argument("step", choices=["meta", "get"])
     parser.add_argument("repo")
     parser.add_argument("file")
     chosen = parser.parse_args()
-    answer = _meta(chosen.repo, chosen.file) if chosen.step == "meta" else _get(chosen.repo, chosen.file)
-    sys.stdout.write(json.dumps(answer) + "\n")
+    found = _meta(chosen.repo, chosen.file) if chosen.step == "meta" else _get(chosen.repo, chosen.file)
+    answer(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class Front:
 
     async def _pass(self, scope: Message, body: bytes, send: Send) -> None:
         if not scope["raw_path"].startswith(b"/"):
-            raise RequestError(400, "bad request", "the target of a request is a path")
+            raise RequestError(400, "bad request", "the target of a request must be a path")
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
         url = URL("http://localhost" + (scope["raw_path"] + query).decode("latin-1"), encoded=True)
         headers = [

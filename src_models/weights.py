@@ -8,6 +8,7 @@ Names are those of a plain `BertModel` ("encoder.layer.0.attention.self.query.we
 from __future__ import annotations
 
 import tarfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from src_models.safetensors_file import open_safetensors
 
 Weights = Mapping[str, NDArray[np.float32]]
 
+UNPACKED = 8
+BLOCK = 1 << 20
 WRAPPERS = ("bert.", "model.", "0.auto_model.")
 
 
@@ -44,7 +47,10 @@ def read_onnx(path: Path) -> Weights:
     import onnx
     from onnx import numpy_helper
 
-    model = onnx.load(str(path))
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # the package's errors share no base class
+        raise SourceError(f"{path.name} is not a usable ONNX model ({str(error)[:200]})") from error
     raw = {tensor.name: tensor for tensor in model.graph.initializer}
     matrix_of = {
         node.output[0]: name
@@ -68,12 +74,19 @@ def read_onnx(path: Path) -> Weights:
 
 def unpack_onnx(archive: Path, folder: Path) -> Path:
     """Unpack a tar.gz that holds one ONNX file (perhaps with external data) and return that file's path.
-    Members that would leave `folder`, links and devices are refused."""
+    Members that would leave `folder`, links and devices are refused, and so is an archive that unpacks to
+    more than `UNPACKED` times its size: weights hardly compress."""
     folder.mkdir(parents=True, exist_ok=True)
+    most = max(UNPACKED * archive.stat().st_size, BLOCK)
     try:
         with tarfile.open(archive, "r:gz") as tar:
+            size = 0
+            for member in tar:  # one header at a time: an archive may announce more than any disk holds
+                size += member.size + tarfile.BLOCKSIZE
+                if size > most:
+                    raise SourceError(f"{archive.name} unpacks to more than {most:,} bytes")
             tar.extractall(folder, filter="data")
-    except tarfile.TarError as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{archive.name} could not be unpacked ({error})") from error
     found = sorted(folder.rglob("*.onnx"))
     if len(found) != 1:

@@ -118,7 +118,8 @@ class Documents:
         """The passage with this id. Raises `RequestError` (404) for an id that the corpus lacks."""
         row = self._corpus.row_of(row_id)
         if row is None:
-            raise RequestError(404, "unknown id", f"the corpus has no passage with the id {row_id[:200]!r}")
+            detail = f"the corpus has no passage with the id {row_id[:200]!r}; use one that /search returned"
+            raise RequestError(404, "unknown id", detail)
         return self.row(row)
 
 

@@ -25,14 +25,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
-from rich.console import Console
 
 from src_core.config import load_config
+from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.progress import Steps, mebibytes
 from src_retrieval.build_plan import BuildConfig, Plan, check_space, make_plan
-from src_retrieval.corpus import Corpus, CorpusInfo, cached_info, open_corpus
+from src_retrieval.corpus import Corpus, CorpusInfo, cached_info, open_corpus, require_corpus
 from src_retrieval.disk import writing_into
 from src_retrieval.encoders.base import Encoder
 from src_retrieval.index_files import complete, publish
@@ -46,6 +46,7 @@ from src_retrieval.vector.base import map_vectors
 def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
     """Build the index, resume its build, or report that it is up to date. Raises `UserError`."""
     started = time.monotonic()
+    require_corpus(Path(config.corpus))  # before a model is loaded, or a folder made
     plan = make_plan(config)
     layout = plan.layout
     with writing_into(layout.root):
@@ -253,7 +254,7 @@ def main() -> None:
     """`python -m src_retrieval.build [FILE.yaml] [key=value ...]`."""
     arguments = sys.argv[1:]
     path = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] else None
-    build_index(load_config(BuildConfig, path, arguments), steps=Steps(Console(stderr=True)))
+    build_index(load_config(BuildConfig, path, arguments), steps=Steps(Terminal(stderr=True)))
 
 
 if __name__ == "__main__":

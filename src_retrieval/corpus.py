@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
@@ -45,6 +46,7 @@ from src_retrieval.rows import (
 from src_retrieval.unpack import TSV, PlainFile, plain_file, present_file
 from src_retrieval.watch_files import FilesChangedError, OpenFile
 
+LOG = logging.getLogger("src_retrieval")
 REPORT_EVERY = 1 << 24
 
 
@@ -182,13 +184,18 @@ class Corpus:
         return [row.partition(b"\n")[0].rstrip(b"\r") for row in rows]
 
 
+def require_corpus(path: Path) -> None:
+    """Raises `UserError` where no corpus is."""
+    if not path.exists():
+        raise UserError(f"no corpus at {path}; set the corpus path to a .jsonl or .tsv file")
+
+
 def open_corpus(path: Path, cache_dir: Path, *, advance: Advance | None = None) -> Corpus:
     """Open `path`, reusing the offsets in `cache_dir` when size and mtime (or, failing that, the hash)
     still agree. `advance` receives bytes read while scanning. Raises `UserError` (file and line) for a
     malformed row.
     """
-    if not path.exists():
-        raise UserError(f"no corpus at {path}; set the corpus path to a .jsonl or .tsv file")
+    require_corpus(path)
     file = plain_file(path, cache_dir, advance)
     cache = CorpusCache(cache_dir)
     info = cached_info(path, cache_dir)
@@ -258,6 +265,8 @@ def _scan(file: PlainFile, cache: CorpusCache) -> CorpusInfo:
             rows, plain = rows + 1, plain and row.plain
     if rows == 0:
         raise UserError(f"{file.source} holds no passage; give a file with at least one row")
+    if not key:
+        LOG.warning("the rows of %s have no ids: their numbers from 0 are used", file.source)
     _sort_ids(partial, cache)
     info = CorpusInfo(fmt, columns, rows, digest.hexdigest(), stat.st_size, stat.st_mtime_ns, plain)
     with closing(Corpus(path, info, cache)) as corpus:

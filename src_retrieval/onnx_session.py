@@ -18,10 +18,7 @@ def open_session(path: Path, threads: int) -> Any:
     that is not a model.
     """
     import onnxruntime as ort
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-    # ONNX Runtime's errors share no base class of their own.
-    unusable = (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.NotImplemented)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or physical_cores()
     options.inter_op_num_threads = 1
@@ -31,5 +28,6 @@ def open_session(path: Path, threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except unusable as error:
-        raise UserError(f"{path} is not a usable ONNX model ({error}); fetch the model again") from error
+    except Exception as error:  # ONNX Runtime's errors share no base class of their own
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is not a usable ONNX model ({reason}); fetch the model again") from error

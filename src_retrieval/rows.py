@@ -54,7 +54,7 @@ _LONE_ID = re.compile(
     r"|key|index|identifier|guid|uuid|#"
 )
 # A field of a TSV line with its end: quoted, with doubled quotes inside, or bare.
-_FIELD = re.compile(r'(?:"((?:[^"]|"")*+)"|((?!")[^\t]*+))(?=\t|\Z)')
+_FIELD = re.compile(r'(?:"((?:[^"]++|"")*+)"|((?!")[^\t]*+))(?=\t|\Z)')
 
 
 def parse_jsonl(line: bytes, row: int) -> Row:
@@ -64,6 +64,9 @@ def parse_jsonl(line: bytes, row: int) -> Row:
         raise RowError(problem)
     if not isinstance(value, dict):
         raise RowError(f"expected a JSON object, found {type(value).__name__}")
+    key, contents = value.get("id"), value.get("contents")
+    if len(value) == 2 and isinstance(key, str) and key and isinstance(contents, str) and contents.strip():
+        return Row(key, contents, plain=True, key="id")
     return parse_row(value, row)
 
 
@@ -73,9 +76,6 @@ def parse_row(value: dict[str, Any], row: int) -> Row:
     given = value[key] if key else row
     if isinstance(given, bool) or not isinstance(given, str | int) or given == "":
         raise RowError(f"the id under {key!r} must be a text or a whole number, found {given!r:.60}")
-    contents = value.get("contents")
-    if len(value) == 2 and isinstance(contents, str) and contents.strip() and key == "id":
-        return Row(str(given), contents, plain=isinstance(given, str), key=key)
     text_key = next((name for name in TEXT_KEYS if value.get(name) is not None), "")
     title = _title(next((value[name] for name in TITLE_KEYS if value.get(name) is not None), ""))
     if not text_key:

@@ -24,6 +24,7 @@ from src_core.http_app import App, GuardedApp
 from src_core.http_guard import Guard
 from src_core.http_server import RequestError, bind, require_token, start_listening
 from src_core.http_serving import serve_app
+from src_core.terminal import log_to_stderr
 from src_retrieval.app import AppOptions, SearchService, make_app
 from src_retrieval.engine import EngineConfig, open_engine
 from src_retrieval.identity import describe
@@ -107,9 +108,7 @@ def guarded_app(
 
 def main() -> None:
     """`python -m src_retrieval.server [FILE.yaml] [key=value ...]`."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    log_to_stderr()
     # The kernel ends a process whose mapped files are cut (SIGBUS); the log then says where.
     faulthandler.enable()
     arguments = sys.argv[1:]

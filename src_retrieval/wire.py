@@ -87,11 +87,11 @@ def _object(body: bytes, known: tuple[str, ...]) -> dict[str, Any]:
     try:
         values = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise RequestError(400, "bad JSON", f"the body is not valid JSON: {error}") from error
-    if not isinstance(values, dict):
         raise RequestError(
-            422, "validation error", f"the body must be a JSON object, not {type(values).__name__}"
-        )
+            400, "bad JSON", f"the body is not valid JSON: {error}; send a JSON object"
+        ) from error
+    if not isinstance(values, dict):
+        raise RequestError(422, "validation error", f"the body must be a JSON object, not {values!r:.60}")
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise RequestError(422, "validation error", f"unknown key {unknown[0]!r}; known: {', '.join(known)}")

@@ -139,7 +139,9 @@ def load_template(rubric: Rubric) -> str:
     text = path.read_text(encoding="utf-8").rstrip("\n")
     missing = {"question", "golds", "prediction", "fence"} - set(_SLOT.findall(text))
     if missing:
-        raise UserError(f"{path} has no slot {{{sorted(missing)[0]}}}; the judge would not see its value")
+        raise UserError(
+            f"{path} has no slot {{{sorted(missing)[0]}}}, so the judge would not see its value; add it"
+        )
     return text
 
 

@@ -4,11 +4,11 @@ in colour.
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from src_core.chat_tokenizer import ChatTokenizer, Encoded
+from src_core.console import Terminal
 from src_train.config import TrainConfig
 from src_train.rows import Rows, dropped_note, length_report
 
@@ -18,7 +18,7 @@ _SHOWN_TOKENS = 700
 
 def print_check(made: Rows, encoder: ChatTokenizer, config: TrainConfig) -> None:
     """Counts, lengths, packing, and the first row or pair."""
-    console = Console()
+    console = Terminal()
     report = length_report(made)
     table = Table(
         "rows", "tokens", "trained", "shortest", "median", "longest", "left out", "sequences", "filled"
@@ -34,10 +34,10 @@ def print_check(made: Rows, encoder: ChatTokenizer, config: TrainConfig) -> None
     )
     console.print(table)
     if note := dropped_note(made, config.max_length):
-        console.print(note, markup=False)
+        console.print(note)
     names = ("the first pair, chosen", "rejected") if made.together > 1 else ("the first row",)
     for name, row in zip(names, made.rows, strict=False):
-        console.print(f"{name}, {row.place}; trained tokens are green:", markup=False)
+        console.print(f"{name}, {row.place}; trained tokens are green:")
         console.print(coloured(row.encoded, encoder))
 
 

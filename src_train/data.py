@@ -72,18 +72,21 @@ def check_config(config: TrainConfig) -> None:
     if config.pack_length and config.pack_length < together * config.max_length:
         raise UserError(
             f"pack_length={config.pack_length} is below max_length={config.max_length}"
-            + (" times two, the sides of a pair, which are packed together" if together > 1 else "")
+            + (" times two (the sides of a pair are packed together)" if together > 1 else "")
+            + "; raise it or lower max_length"
         )
     if config.objective == "dpo" and config.loss == "sequence":
         raise UserError("loss=sequence has no meaning for dpo, where each pair counts once; remove it")
     if config.objective != "sft" and any(file.min_searches for file in (*config.train, *config.validation)):
-        raise UserError(f"min_searches is for conversation files, not for objective={config.objective}")
+        raise UserError(
+            f"min_searches is not for objective={config.objective}, only for conversations; remove it"
+        )
     if config.reference == "base" and config.lora is None:
         raise UserError("reference=base disables adapters, and this run has none; set reference=start")
     if config.validation and config.save_steps % config.eval_steps:
         raise UserError("save_steps must be a multiple of eval_steps, so that the best checkpoint is on disk")
     if config.patience and not config.validation:
-        raise UserError("patience needs validation files")
+        raise UserError("patience needs validation files; name some under validation, or remove patience")
     if (
         config.precision == "bf16_weights"
         and config.lora is None

@@ -48,7 +48,8 @@ def return_logprobs(model: Any, *, chunk: int) -> None:
     changed = [name for name in _OTHER_HEADS if getattr(model.config, name, None) not in (None, 1.0)]
     if changed:
         raise UserError(
-            f"{type(model).__name__} changes its logits ({', '.join(changed)}); that is not supported"
+            f"this model changes its logits ({', '.join(changed)}), which is not supported; take "
+            "another model"
         )
     body, head = model.base_model, model.get_output_embeddings()
 

@@ -46,7 +46,8 @@ def load_model(folder: Path, config: TrainConfig) -> Any:
             folder, dtype=dtype, attn_implementation=config.attention
         )
     except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"cannot load {folder}: {' '.join(str(error).split())[:300]}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"cannot load {folder}: {reason}; check that its files are whole") from error
     model.config.use_cache = False
     return_logprobs(model, chunk=config.loss_chunk)
     if config.lora is not None:
@@ -82,7 +83,7 @@ def _with_adapters(model: Any, lora: LoraConfig) -> Any:
         adapted = get_peft_model(model, settings)
     except ValueError as error:
         raise UserError(
-            f"lora.targets={lora.targets!r} does not fit {type(model).__name__}: {error}"
+            f"lora.targets={lora.targets!r} does not fit this model: {error}; name layers that it has"
         ) from error
     if lora.start_from:
         _load_adapter(adapted, Path(lora.start_from))
@@ -104,7 +105,14 @@ def _load_adapter(model: Any, folder: Path) -> None:
     try:
         loaded = set_peft_model_state_dict(model, load_file(file))
     except RuntimeError as error:  # shapes
-        raise UserError(f"{folder} does not fit this model and rank: {str(error)[:200]}") from error
+        raise UserError(
+            f"{folder} does not fit this model and rank: {str(error)[:200]}; set model and "
+            "lora.rank to its own"
+        ) from error
     missing = [key for key in loaded.missing_keys if "lora_" in key]
     if missing or loaded.unexpected_keys:
-        raise UserError(f"{folder} was trained on other layers: {[*missing, *loaded.unexpected_keys][:2]}")
+        raise UserError(
+            f"{folder} was trained on other layers: {[*missing, *loaded.unexpected_keys][:2]}; "
+            "set lora.targets to "
+            "its own"
+        )

@@ -70,7 +70,7 @@ def read_pairs(
     for place, raw in _drawn(files, seed):
         found = parse_pair(raw)
         if isinstance(found, str):
-            raise UserError(f"{place} cannot be trained on: {found}")
+            raise UserError(f"{place} cannot be trained on: {found}; correct or remove that row")
         sides = encode_pair(place, found, encoder, style)
         if all(limit.keeps(side, too_long) for side in sides):
             rows.extend(sides)
@@ -139,20 +139,23 @@ def encode_pair(
         protocol = protocol_of(row_protocol(pair.format).name, style)
         prompt = np.asarray(encoder.prompt_ids(protocol.lay_out(pair.prompt)), dtype=np.int32)
     except (UserError, ValueError) as error:
-        raise UserError(f"{place} cannot be trained on: {error}") from error
+        raise UserError(f"{place} cannot be trained on: {error}; correct or remove that row") from error
     sides = []
     for name, side in zip(SIDES, (pair.chosen, pair.rejected), strict=True):
         encoded = encode_at(place, _behind_prompt(place, protocol, pair.prompt, side), encoder)
         if not np.array_equal(encoded.ids[: len(prompt)], prompt):
             raise UserError(
-                f"{place}: {name} does not share the prompt's prefix: the chat template writes the prompt"
-                " differently once the side follows"
+                f"{place}: {name} does not share the prompt's prefix, since the chat template "
+                "writes the prompt"
+                " differently once the side follows; use another chat template"
             )
         trainable = encoded.trainable.copy()
         trainable[: len(prompt)] = False
         sides.append(TrainRow(place, Encoded(encoded.ids, trainable), format=pair.format))
     if np.array_equal(sides[0].encoded.ids, sides[1].encoded.ids):
-        raise UserError(f"{place} cannot be trained on: chosen and rejected are the same tokens")
+        raise UserError(
+            f"{place} cannot be trained on: chosen and rejected are the same tokens; remove that row"
+        )
     return sides[0], sides[1]
 
 
@@ -163,6 +166,6 @@ def _behind_prompt(place: str, protocol: Protocol, prompt: Turns, side: Turns) -
     if len(side) > 1:
         raise UserError(
             f"{place} cannot be trained on: the format {protocol.name} has one prompt per step, so a side is"
-            f" one turn of the assistant, not {len(side)} turns"
+            f" one turn of the assistant, not {len(side)} turns; correct or remove that row"
         )
     return [*protocol.lay_out(prompt), ChatTurn.of("assistant", side[0]["reasoning"], trained=True)]

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 
 from src_core.config import dump
 from src_core.protocols.chat import Chat
+from src_core.terminal import answer
 from src_core.trained_prompt import TRAINING
 from src_train.config import TrainConfig
 from src_train.data import Data
@@ -39,7 +40,7 @@ def write_result(trainer: PackedTrainer, config: TrainConfig, folder: Path, path
         record = json.dumps(training_record(config, data), indent=2, ensure_ascii=False)
         (partial / TRAINING).write_text(record + "\n", "utf-8")
         partial.replace(result)
-        print(f"written: {result}")  # noqa: T201
+        answer(f"written: {result}")
 
 
 def training_record(config: TrainConfig, data: Data) -> dict[str, Any]:

@@ -62,7 +62,8 @@ def read_rollouts(
 def _samples(raw: RawRow, place: str) -> list[Any]:
     samples = raw.value.get("samples") if isinstance(raw.value, dict) else None
     if not isinstance(samples, list) or not samples:
-        raise UserError(f"{place} cannot be trained on: {raw.problem or 'it has no list of samples'}")
+        problem = raw.problem or "it has no list of samples"
+        raise UserError(f"{place} cannot be trained on: {problem}; correct or remove that row")
     return samples
 
 
@@ -70,7 +71,7 @@ def _row(sample: Any, place: str, vocabulary: int) -> TrainRow:
     try:
         encoded, values = _parsed(sample, vocabulary)
     except ValueError as error:
-        raise UserError(f"{place} cannot be trained on: {error}") from error
+        raise UserError(f"{place} cannot be trained on: {error}; correct or remove that row") from error
     return TrainRow(place, encoded, values, policy_version=sample["policy_version"])
 
 

@@ -171,8 +171,7 @@ def _sampled(file: DataFile, style: PromptStyle, seed: int) -> Iterator[_Sample]
         if conversation.problem:
             raise UserError(
                 f"{place} cannot be trained on: no conversation of the format {conversation.format}: "
-                f"{conversation.problem}"
-                f"{_hint(conversation)}"
+                f"{conversation.problem}{_hint(conversation)}; correct or remove that row"
             )
         protocol = protocol_of(conversation.format, style)
         for number, sample in enumerate(protocol.samples(conversation.messages), start=1):
@@ -204,7 +203,7 @@ def encode_at(place: str, turns: Sequence[ChatTurn], tokenizer: ChatTokenizer) -
     try:
         return tokenizer.encode(turns)
     except (EncodeError, ValueError) as error:
-        raise UserError(f"{place}: {error}") from error
+        raise UserError(f"{place}: {error}; correct or remove that row") from error
 
 
 class LengthReport(NamedTuple):

@@ -25,9 +25,11 @@ from transformers.utils.logging import disable_progress_bar
 
 from src_core.chat_tokenizer import ChatTokenizer
 from src_core.config import dump, load_config
+from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
 from src_core.runfolder import run_folder
+from src_core.terminal import answer
 from src_models.machine import physical_cores
 from src_train.checks import print_check
 from src_train.config import TrainConfig
@@ -83,7 +85,7 @@ def processes() -> PartialState:
 
 def console_of(state: PartialState) -> Console:
     """The console of the progress: stderr of the first process."""
-    return Console(stderr=True, quiet=not state.is_main_process)
+    return Terminal(stderr=True, quiet=not state.is_main_process)
 
 
 def train(config: TrainConfig, folder: Path, encoder: ChatTokenizer, data: Data) -> None:
@@ -99,7 +101,7 @@ def train(config: TrainConfig, folder: Path, encoder: ChatTokenizer, data: Data)
     try:
         state.wait_for_everyone()
         if (path / result_name(config)).is_dir():
-            print(f"{path / result_name(config)} exists already; nothing to do")  # noqa: T201
+            answer(f"{path / result_name(config)} exists already; nothing to do")
             return
         set_seed(config.seed)
         model = load_model(folder, config)
@@ -108,7 +110,7 @@ def train(config: TrainConfig, folder: Path, encoder: ChatTokenizer, data: Data)
         trainer, log = make_trainer(config, model, encoder, data, path)
         run_steps(trainer, log, path, console=console_of(state))
         if log.out_of_time:
-            print("the time limit is reached; run the same command again to resume")  # noqa: T201
+            answer("the time limit is reached; run the same command again to resume")
         else:
             write_result(trainer, config, folder, path, data)
         if run_dir is not None:

@@ -99,7 +99,7 @@ def test_a_wrong_override_is_one_sentence(overrides: list[str], words: list[str]
         (b"count: {a: 1}\n", ["'count'"]),
         (b"a: [1\n", ["not valid YAML", "line"]),
         (b"\xff\xfe\x00", ["not valid YAML"]),
-        (b"- 1\n", ["expected a mapping of settings, found list"]),
+        (b"- 1\n", ["expected lines of key: value, found [1]"]),
         (b"3: 4\n", ["unknown setting 3"]),
         (b"!!python/object/apply:os.system ['true']\n", ["not valid YAML"]),
     ],

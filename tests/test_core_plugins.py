@@ -13,7 +13,7 @@ BROKEN = {
     "import nothing_of_this_name\n": r"broken\.py, line 1: the format cannot be loaded \(ModuleNotFoundError",
     "x = 1\nraise OSError('no disk')\n": r"broken\.py, line 2: .*OSError: no disk",
     "def (\n": r"broken\.py: the format cannot be loaded \(SyntaxError: .*line 1",
-    "x = 1\n": "names no class FORMAT",
+    "x = 1\n": "has no FORMAT",
     "from src_core.protocols.rearag import ReaRag\nFORMAT = ReaRag\n": "a `name` that no other format has",
     "from src_core.protocols.base import Protocol\nFORMAT = Protocol\n": "a `name` that no other format has",
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import time
 
+import pytest
 from helpers_wait import until
 from rich.console import Console
 
-from src_core.progress import StepProgress, Steps, mebibytes
+from src_core.progress import Begun, StepProgress, Steps, mebibytes
 
 
 def console() -> tuple[Console, io.StringIO]:
@@ -57,3 +58,12 @@ def test_bytes_and_notes() -> None:
         progress.update(2**20, total=2**20, note="loss 1.5")
     assert sink.getvalue().startswith("1 MiB/1 MiB [bold]file[/bold], ")
     assert "loss 1.5" in sink.getvalue()
+
+
+def test_a_clock_that_is_set_back_changes_no_duration(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = Begun.now()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 7200)
+    facts = begun.facts()
+    assert 0 <= float(facts["wall_seconds"]) < 3600
+    assert facts["started"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun.day))

@@ -52,7 +52,7 @@ def test_a_bad_line_is_named(tmp_path: Path, bad: bytes) -> None:
 def test_a_line_that_is_no_object_and_a_missing_file_are_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"[1]\n")
-    with pytest.raises(UserError, match="line 1: expected a JSON object, found list"):
+    with pytest.raises(UserError, match=r"line 1: expected a JSON object, found \[1\]; correct"):
         list(read_jsonl(path))
     with pytest.raises(UserError, match="no such file"):
         list(read_jsonl(tmp_path / "absent.jsonl"))

@@ -88,8 +88,8 @@ def test_a_folder_that_is_not_there_is_no_folder_without_a_record(tmp_path: Path
     [
         (["protocol=chat"], "the format chat has no steps"),
         (["protocol=react", "constrain=grammar"], "the format react has no grammar; set constrain=off"),
-        (["prompt.user_template=Well?"], r"prompt\.user_template has no place for \{question\}"),
-        (["prompt.observation_template=x"], r"observation_template has no place for \{observation\}"),
+        (["prompt.user_template=Well?"], r"prompt\.user_template has no \{question\}"),
+        (["prompt.observation_template=x"], r"observation_template has no \{observation\}"),
         (["protocol=search_r1", "constrain=json_schema"], "the format search_r1 has no json_schema"),
     ],
 )

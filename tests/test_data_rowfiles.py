@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow
 import pytest
 from helpers_data_rows import HOTPOTQA, HOTPOTQA_HUB, POPQA, Row, read, read_skipping, written
+from pyarrow import parquet
 
 from src_core.errors import UserError
 from src_tasks.readers.sources import SourceConfig, read_source
@@ -140,7 +142,7 @@ def test_a_quote_that_is_never_closed_is_told(tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({"path": "a", "format": "hotpot"}, "unknown format"),
-        ({"path": "a", "n": -2}, "n must be -1"),
+        ({"path": "a", "n": -2}, "greater than or equal to -1"),
         ({"path": "hub:owner/name"}, "needs a split"),
     ],
 )
@@ -188,11 +190,7 @@ def test_parquet_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read(str(tmp_path / "a.parquet"))
 
 
-@pytest.mark.training
 def test_parquet(tmp_path: Path) -> None:
-    import pyarrow
-    from pyarrow import parquet
-
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.Table.from_pylist([HOTPOTQA_HUB] * 300), path)
     made = read(str(path))

@@ -271,4 +271,7 @@ def test_the_script_prints_and_writes(tmp_path: Path) -> None:
     assert (nothing.returncode, nothing.stderr.count("\n")) == (2, 1)
     assert "usage:" in finished("src_data.view").stderr
     assert "view_data.sh runs/data" in view("-h", cwd=tmp_path, venv=venv).stdout
-    assert "run bash scripts/setup.sh first" in view("run", cwd=tmp_path, venv="/nowhere").stderr
+    assert (
+        "run bash scripts/setup.sh requirements-local.txt first"
+        in view("run", cwd=tmp_path, venv="/nowhere").stderr
+    )

@@ -139,7 +139,7 @@ def test_a_stop_ends_the_run_and_its_requests(tmp_path: Path) -> None:
             assert await visitor.post(f"/api/runs/{run_id}/stop", {}) == (200, {"stopped": True})
             assert kinds([event async for event in events]) == ["stopped"]
             status, refusal = await visitor.post(f"/api/runs/{run_id}/stop", {})
-            assert (status, refusal["detail"]) == (404, "that run has ended already")
+            assert (status, refusal["detail"]) == (404, "that run has ended already; start another")
             await stays_quiet(visitor, gate, llm)
 
     asyncio.run(play())
@@ -196,9 +196,9 @@ def test_a_run_ends_at_its_deadline(tmp_path: Path) -> None:
     [
         (b"{", 400, "not valid JSON"),
         (b'"x"', 422, "must be a JSON object"),
-        ({}, 422, "type a question first"),
-        ({"question": " \n"}, 422, "type a question first"),
-        ({"question": ["x"]}, 422, "type a question first"),
+        ({}, 422, "there is no question"),
+        ({"question": " \n"}, 422, "there is no question"),
+        ({"question": ["x"]}, 422, "there is no question"),
         ({"question": "x" * 2001}, 422, "2001 characters, at most 2000"),
         ({"question": "x" * 20_000}, 413, "more than 16384 bytes"),
         ({"question": "x", "method": "../../etc"}, 422, "no method '../../etc'; there are: "),

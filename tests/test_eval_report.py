@@ -254,6 +254,6 @@ def test_the_script_writes_where_the_caller_stands(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "written: page.html (0.1 MB)\n"), done.stderr
     assert "<title>run</title>" in (tmp_path / "page.html").read_text()
     assert "runs/A runs/B" in report("-h", venv=venv).stdout
-    assert "run bash scripts/setup.sh first" in report("run", venv="/nowhere").stderr
+    assert "bash scripts/setup.sh requirements-local.txt first" in report("run", venv="/nowhere").stderr
     failed = finished("src_eval.report.__main__", str(tmp_path / "nowhere"))
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)

@@ -134,7 +134,7 @@ def test_the_one_line_about_it(made: Made) -> None:
         ({"config": {"peft_type": "IA3"}}, "does not describe a LoRA adapter"),
         (
             {"add": "base_model.model.model.embed_tokens.lora_embedding_A"},
-            "which is not supported: only lora_A",
+            "only lora_A and lora_B are supported",
         ),
         ({"drop": "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"}, "do not belong together"),
     ],
@@ -185,7 +185,7 @@ def test_an_adapter_of_another_model_is_refused_by_the_conversion(made: Made) ->
         with pytest.raises(UserError, match="does not fit"):
             vllm_flags(str(made.hub), other)
     write_adapter(made.peft, made.base, made.gguf, kind="f16")
-    with pytest.raises(UserError, match="is an adapter; --like wants the model"):
+    with pytest.raises(UserError, match="is an adapter; name the model"):
         write_adapter(made.peft, made.gguf, made.tmp / "x.gguf", kind="f16")
 
 
@@ -223,9 +223,9 @@ def test_flags_for_vllm(made: Made) -> None:
     assert found == ["--enable-lora", "--max-lora-rank", "8", "--lora-modules", named]
     assert vllm_flags("some/hub-name", made.peft)[-1] == f"hub-name+run/adapter={made.peft}"
     assert served_name("m", made.gguf) == "m+run/adapter"
-    with pytest.raises(UserError, match="is a file; vLLM takes the folder"):
+    with pytest.raises(UserError, match="is a file; give the folder"):
         vllm_flags("some/hub-name", made.base)
-    with pytest.raises(UserError, match=r"rank of .* is 600, vLLM serves at most 512"):
+    with pytest.raises(UserError, match=r"rank of .* is 600; train one of at most 512"):
         vllm_flags("some/hub-name", write_lora(made.tmp / "wide", "llama", rank=600, layers=1))
 
 

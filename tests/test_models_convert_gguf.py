@@ -182,7 +182,7 @@ def test_shards_are_one_model(tmp_path: Path, folders: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"drop": "model.layers.1.mlp.up_proj.weight"}, r"lacks blk\.1\.ffn_up\.weight; --like"),
+        ({"drop": "model.layers.1.mlp.up_proj.weight"}, r"lacks blk\.1\.ffn_up\.weight; name the file"),
         ({"drop": "model.embed_tokens.weight"}, r"lacks token_embd\.weight"),
         ({"add": "model.layers.0.mlp.new.weight"}, r"has, unlike the base, model\.layers\.0\.mlp\.new"),
         ({"add": "model.layers.7.mlp.up_proj.weight"}, r"has, unlike the base, .*layers\.7"),
@@ -207,7 +207,7 @@ def test_mistakes_are_one_sentence(
     tmp_path: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base, out = write_base(tmp_path / "base.gguf", "llama"), tmp_path / "out.gguf"
-    with pytest.raises(UserError, match=r"of the type qwen2, .*; --like wants"):
+    with pytest.raises(UserError, match=r"of the type qwen2, .*; name the file of the model"):
         write_model(folders["qwen2"], base, out, kind="f16")
     with pytest.raises(UserError, match=r"has no config\.json"):
         write_model(tmp_path, base, out, kind="f16")

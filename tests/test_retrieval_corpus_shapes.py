@@ -110,6 +110,7 @@ READ: dict[str, tuple[str, bytes, Expected]] = {
     "tsv, fields over 131,072": ("p.tsv", f"id\ttext\ttitle\na\t{LONG}\tOost\n".encode(), [("a", "Oost", LONG)]),
     "tsv, quoted field over 131,072": ("p.tsv", f'id\ttext\ttitle\na\t"{LONG}"\tOost\n'.encode(), [("a", "Oost", LONG)]),
     "tsv, no title": ("p.tsv", b"docid\ttext\nb\tA lake.\n", [B]),
+    "tsv, id and contents": ("p.tsv", b"id\tcontents\nb\tA lake.\n", [B]),
     "csv": ("c.csv", b'id,title,text\na,Oost,A town by the sea.\nb,,"A lake."\n', [A, B]),
     "csv, lines in a cell": ("c.csv", b'id,text\nb,"A\nlake."\n', [("b", "A", "lake.")]),
     "json array": ("c.json", json.dumps([contents(A), contents(B)], indent=1).encode(), [A, B]),

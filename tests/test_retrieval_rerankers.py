@@ -79,7 +79,8 @@ def test_no_pair_is_longer_than_the_model_has_positions(hub: Path) -> None:
     tokens = PairTokenizer(hub, RerankOptions(model="", max_length=512))
     assert tokens.max_length == LENGTH
     assert len(tokens.encode([Pair("thing1", "word1 " * 99)])[0].ids) == LENGTH
-    assert positions({"max_position_embeddings": 514, "pad_token_id": 1, "model_type": "xlm-roberta"}) == 512
+    config = {"max_position_embeddings": 514, "pad_token_id": 1, "model_type": "xlm-roberta"}
+    assert positions(config, hub) == 512
 
 
 @pytest.mark.training
@@ -202,7 +203,7 @@ def test_a_bi_encoder_scores_by_inner_product() -> None:
     )
     assert scores.argmin() == 0
     assert scores[1] == pytest.approx(2 / 6**0.5, abs=1e-6)
-    with pytest.raises(UserError, match="a bi-encoder takes int8 or fp32"):
+    with pytest.raises(UserError, match="set it to int8 or fp32"):
         load_reranker(RerankOptions(type="bi_encoder", model="toy", precision=RerankPrecision.TORCH))
 
 

@@ -100,6 +100,8 @@ def test_mistakes_are_one_sentence(infer: Infer, argument: str, words: str) -> N
         (["top_k=three"], "setting 'top_k' is wrong"),
         (["N_QUESTIONS=ten"], "setting 'n_questions' is wrong"),
         (["on_existing=fail", "RUN_NAME=r"], "is already used"),
+        (["RUN_NAME=../r"], "run_name '../r' leads to another folder"),
+        (["top_k=-3"], "setting 'top_k' is wrong: it must be at least 1 (got -3)"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -108,6 +110,7 @@ def test_wrong_settings_are_told_before_anything_is_fetched_or_started(
 ) -> None:
     (tmp_path / "runs/r").mkdir(parents=True)
     (tmp_path / "runs/r/config.yaml").touch()
+    (tmp_path / "runs/r/.rearag-run").touch()
     failed = infer.run("infer.sh", *arguments, f"runs_dir={tmp_path}/runs", REAL_CHECK="1")
     assert failed.returncode == 2
     assert (failed.stdout, len(failed.stderr.splitlines())) == ("", 1)
@@ -116,6 +119,61 @@ def test_wrong_settings_are_told_before_anything_is_fetched_or_started(
     assert infer.fetched() == []
     assert not infer.state.exists()
     assert not infer.arguments.exists()
+
+
+@pytest.mark.parametrize("script", ["infer.sh", "data_construct.sh"])
+def test_a_corpus_that_is_not_there_is_reported_first(infer: Infer, tmp_path: Path, script: str) -> None:
+    failed = infer.run(script, "CORPUS=typo.jsonl", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert (
+        failed.stderr == f"error: no such corpus: typo.jsonl; CORPUS names a file, as seen from {tmp_path}\n"
+    )
+    assert infer.fetched() == []
+
+
+def test_paths_start_in_the_callers_folder(infer: Infer, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "sub").mkdir(parents=True)
+    for name in ("corpus.jsonl", "q.jsonl", "sub/other.jsonl", "5", "reader"):
+        (home / name).write_text("{}\n")
+    said = "echo CORPUS=$CORPUS; echo OWNER=$REARAG_OWNER"
+    arguments = [
+        "questions=q.jsonl",
+        "top_k=5",
+        "answer_from=reader",
+        "trained=sub/other.jsonl",
+        "runs_dir=runs",
+    ]
+    done = infer.run(
+        "infer.sh",
+        "CORPUS=corpus.jsonl",
+        "question=what is q.jsonl",
+        *arguments,
+        cwd=home,
+        FAKE_RUN=said,
+        PROFILE="gpu",
+    )
+    assert done.returncode == 0, done.stderr
+    settings = infer.settings()
+    assert settings["questions"] == f"{home}/q.jsonl"
+    assert settings["trained"] == f"{home}/sub/other.jsonl"
+    assert settings["runs_dir"] == f"{home}/runs"
+    assert (settings["top_k"], settings["answer_from"], settings["question"]) == (
+        "5",
+        "reader",
+        "what is q.jsonl",
+    )
+    assert f"CORPUS={home}/corpus.jsonl" in done.stdout
+    assert "OWNER=" in done.stdout
+    assert "OWNER=\n" not in done.stdout
+
+
+def test_runs_that_start_in_the_same_second_have_names_of_their_own(infer: Infer) -> None:
+    names = set()
+    for _ in range(2):
+        assert infer.run("infer.sh", PROFILE="gpu").returncode == 0
+        names.add(infer.settings()["run_name"].rpartition("-")[2])
+    assert len(names) == 2
 
 
 def test_the_check_writes_nothing_and_lets_right_settings_pass(infer: Infer, tmp_path: Path) -> None:

@@ -117,4 +117,5 @@ def test_a_state_folder_that_cannot_be_written_is_one_sentence(shell: Shell, tmp
     broken.chmod(0o755)
     failed = shell.run("deploy/deploy.sh", PATH=f"{broken.parent}:{shell.env['PATH']}")
     assert failed.returncode == 1
-    assert failed.stderr == f"error: could not record rearag in {shell.state}: full disk\n"
+    assert failed.stderr.startswith(f"error: could not record rearag in {shell.state}; see ")
+    assert failed.stderr.endswith(".log: full disk\n")

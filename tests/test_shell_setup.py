@@ -20,8 +20,9 @@ class Setup:
 
     def __init__(self, tmp: Path) -> None:
         self.tree, self.bin, self.notes = tmp / "tree", tmp / "bin", tmp / "notes"
-        (self.tree / "scripts").mkdir(parents=True)
-        (self.tree / "scripts/setup.sh").write_bytes((ROOT / "scripts/setup.sh").read_bytes())
+        for script in ("scripts/setup.sh", "deploy/say.sh"):
+            (self.tree / script).parent.mkdir(parents=True, exist_ok=True)
+            (self.tree / script).write_bytes((ROOT / script).read_bytes())
         (self.tree / "base.txt").write_text("one==1\n")
         (self.tree / "dev.txt").write_text("# comment\n-r base.txt\ntwo==2\n")
         self.bin.mkdir()
@@ -82,7 +83,7 @@ def test_a_change_is_noticed_also_in_an_included_file(setup: Setup, changed: str
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "which requirements file?"),
+        ([], "no requirements file is named"),
         (["nothing.txt"], "no such requirements file: nothing.txt"),
         (["broken.txt"], "no such requirements file: ./gone.txt"),
     ],

@@ -137,7 +137,7 @@ def test_2wiki_and_its_alias_file(tmp_path: Path) -> None:
         "Marrow",
         "Marrovian",
     )
-    with pytest.raises(UserError, match="aliases belong to 2wikimultihopqa"):
+    with pytest.raises(UserError, match="aliases are for 2wikimultihopqa"):
         question(tmp_path, HOTPOTQA, aliases=str(aliases))
 
 

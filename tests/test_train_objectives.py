@@ -213,7 +213,7 @@ def test_settings_that_do_not_belong_together_are_named(tmp_path: Path, folder: 
     for changes, words in (
         (["pack_length=1100"], "below max_length=600 times two"),
         (["loss=sequence"], "loss=sequence has no meaning for dpo"),
-        (["train=[{path: a, min_searches: 2}]"], "min_searches is for conversation files"),
+        (["train=[{path: a, min_searches: 2}]"], "min_searches is not for objective"),
         (["reference=base"], "set reference=start"),
     ):
         with pytest.raises(UserError, match=words):

@@ -33,12 +33,15 @@ def protocol_class(name: str) -> type[Protocol]:
     module = load_plugin(__name__, _DIALECTS.get(name, name), known=known, what="format")
     found = module.DIALECTS[name] if name in _DIALECTS else getattr(module, "FORMAT", None)
     if not (isinstance(found, type) and issubclass(found, Protocol)):
-        raise UserError(f"the module of the format {name!r} names no class FORMAT that is a Protocol")
+        raise UserError(
+            f"the module of the format {name!r} has no FORMAT; set FORMAT there to its subclass of Protocol"
+        )
     if is_file(name):
         own = getattr(found, "name", None)
         if not isinstance(own, str) or not own or own in known or _FROM_FILES.get(own, found) is not found:
             raise UserError(
-                f"the class FORMAT in {name} needs a `name` that no other format has, not {own!r:.60}"
+                f"the class FORMAT in {name} has the name {own!r:.60}; give it a `name` that no "
+                "other format has"
             )
         _FROM_FILES[own] = found
     return found

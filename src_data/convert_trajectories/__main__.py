@@ -15,10 +15,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump, load_config, read_yaml
+from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.jsonl import LineSpool, rewrite_jsonl
 from src_core.protocols import load_protocol
@@ -36,7 +36,7 @@ def main() -> None:
         raise UserError("usage: python -m src_data.convert_trajectories FILE [key=value ...]")
     source = Path(sys.argv[1])
     config = load_config(ImportConfig, None, sys.argv[2:])
-    console, err = report_console(), Console(stderr=True)
+    console, err = report_console(), Terminal(stderr=True)
     folder = run_folder(config.runs_dir, config.run_name or f"import-{source.stem}")
     settings = {"file": str(source), **dump(config)}
     if was_used(folder, config=settings, on_existing=config.on_existing):

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 from rich.table import Table
-from rich.text import Text
 
+from src_core.console import as_cell
 from src_core.jsonl import write_atomic
 from src_core.types import NO_USAGE, Trajectory, Usage
 from src_data.filters.filter_run import FilteredRow, read_filtered
@@ -147,7 +147,7 @@ def report_table(report: FilterReport) -> Table:
     table = Table(header_style="bold")
     table.add_column("outcome", no_wrap=True)
     for name, _ in columns:
-        table.add_column(Text(name), justify="right")
+        table.add_column(as_cell(name), justify="right")
     for row in _rows([tally for _, tally in columns]):
         table.add_row(*row, style="bold" if row[0] in ("chains", "kept") else "")
     return table

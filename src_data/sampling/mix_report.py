@@ -77,6 +77,14 @@ class MixReport:
         """The report as one indented JSON object."""
         return orjson.dumps(dataclasses.asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
+    def sentence(self) -> str:
+        """Per source its rows and those left out by reason, for an error."""
+        return "; ".join(
+            f"{source.name or source.path}: {source.rows} rows"
+            + "".join(f", {n} {REASONS[reason]}" for reason, n in source.dropped.items() if n)
+            for source in self.sources
+        )
+
     def markdown(self) -> str:
         """One table, a line per source and one for the sum; reasons that do not occur have no column."""
         reasons = [reason for reason in REASONS if any(source.dropped[reason] for source in self.sources)]

@@ -101,7 +101,7 @@ def mix(config: MixConfig, *, report: Report) -> Mixture:
         kept += part
         taken.update(item.key for item in part)
     if not kept:
-        raise UserError(f"no question is left in the mixture:\n{result.markdown()}")
+        raise UserError(f"no question is left in the mixture ({result.sentence()}); add question sets")
     if config.shuffle:
         kept.sort()
     return Mixture(tuple(item.line for item in kept), result)

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.text import Text
 
+from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_eval.report.report_page import REPORT, write_report
 from src_eval.report.run_files import read_scored_run
@@ -34,7 +34,7 @@ def main() -> None:
     """Read the command line, write the page, print its path."""
     request = parse(sys.argv[1:])
     size = write_report(request.out, [read_scored_run(path) for path in request.runs])
-    Console().print(Text(f"written: {request.out} ({size / 1e6:.1f} MB)"), soft_wrap=True)
+    Terminal().print(Text(f"written: {request.out} ({size / 1e6:.1f} MB)"), soft_wrap=True)
 
 
 def parse(arguments: Sequence[str]) -> Request:

@@ -37,7 +37,7 @@ def load_method(name: str, settings: dict[str, Any] | None = None) -> Method:
     module = load_plugin(__name__, name, known=method_names(), what="method")
     run = getattr(module, "run", None)
     if run is None:
-        raise UserError(f"the method {name} has no 'async def run(question, runtime)'")
+        raise UserError(f"the method {name} has no 'async def run(question, runtime)'; add it to its module")
     declared = getattr(module, "Settings", None)
     if declared is None and settings:
         raise UserError(f"the method {name} has no settings; remove method_settings ({', '.join(settings)})")

@@ -61,12 +61,14 @@ def _tensors(
         found = base.tensors.get(name or "")
         if name is None or found is None or name.startswith("token_embd"):
             raise UserError(
-                f"{adapter.folder} changes {module}, which llama.cpp cannot change in {base.path}"
+                f"{adapter.folder} changes {module}, which llama.cpp cannot change in {base.path}; train "
+                "an adapter without it, or merge the adapter"
             )
         if found.shape != (pair.b.shape[0], pair.a.shape[1]):
             raise UserError(
                 f"{adapter.folder} changes {module} of {pair.b.shape[0]} x {pair.a.shape[1]}, {base.path} "
-                f"has it with {found.shape[0]} x {found.shape[1]}; the base is the model that was trained"
+                f"has it with {found.shape[0]} x {found.shape[1]}; name the model that was "
+                "trained with --like"
             )
         factor = pair.scale * pair.rank / adapter.alpha if adapter.alpha else 0.0
         b = partial(_load_b, pair, layout, name, factor)

@@ -8,7 +8,7 @@ is the one of training.
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,13 @@ import numpy as np
 
 from src_core.chat_template import template_text
 from src_core.errors import UserError
+from src_core.json_file import read_object
 from src_models.convert.gguf_names import Array, Layout, layout_of
 from src_models.convert.gguf_write import QUANTISABLE, Entry, Tensor, fitting, write_gguf
 from src_models.gguf_header import F32, GgufHeader, read_gguf_header
 from src_models.safetensors_file import Stored, StoredTensor, open_folder
 
+ADVICE = "copy the folder again"
 FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "bf16": 32}
 """llama.cpp's numbers for the main tensor type of a file (gguf.LlamaFileType)."""
 EMBEDDINGS, OUTPUT = "token_embd.weight", "output.weight"
@@ -74,26 +76,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
         raise UserError(f"{folder} has no config.json; give the folder of a trained model or adapter")
-    try:
-        config: dict[str, Any] = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{file} is not valid JSON ({error})") from error
-    return config
+    return read_object(file, advice=ADVICE)
 
 
 def require_same_model(config: Mapping[str, Any], base: GgufHeader, *, layout: Layout) -> None:
     """Raise a `UserError` when the hub configuration is not that of the GGUF file."""
-    wants = "--like wants the file of the model that was trained"
-    if config.get("model_type") not in layout.architecture.model_types:
+    wants = "name the file of the model that was trained with --like"
+    if str(config.get("model_type")) not in layout.architecture.model_types:
         raise UserError(
             f"the trained model is of the type {config.get('model_type')}, {base.path} is of the "
             f"architecture {base.architecture}; {wants}"
         )
-    rope = config.get("rope_parameters") or {}  # where transformers 5 keeps rope_theta
+    found = config.get("rope_parameters")  # where transformers 5 keeps rope_theta
+    rope = found if isinstance(found, dict) else {}
     for key, theirs in SAME_FACTS.items():
         ours, wanted = config.get(key, rope.get(key)), base.number(theirs)
-        if ours is not None and wanted is not None and not np.isclose(ours, wanted, rtol=1e-4, atol=0):
+        if ours is not None and wanted is not None and not _equal(ours, wanted):
             raise UserError(f"the trained model has {key} {ours}, {base.path} has {wanted}; {wants}")
+
+
+def _equal(ours: Any, wanted: float) -> bool:
+    return isinstance(ours, int | float) and math.isclose(ours, wanted, rel_tol=1e-4)
 
 
 def match_tensors(stored: Stored, base: GgufHeader, *, layout: Layout, tied: bool) -> dict[str, StoredTensor]:
@@ -124,7 +127,7 @@ def _require_same_names(wanted: list[str], unknown: list[str], named: Stored) ->
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise UserError(
                 f"the trained folder {words} {', '.join(names[:3])}{more}; "
-                "--like wants the file of the model that was trained"
+                "name the file of the model that was trained with --like"
             )
 
 
@@ -182,7 +185,7 @@ def _changes(folder: Path, *, kind: str) -> dict[str, Entry]:
     if kind in FILE_TYPES:
         found.append(Entry("general.file_type", FILE_TYPES[kind], GGUFValueType.UINT32))
     config = folder / "tokenizer_config.json"
-    template = template_text(folder, json.loads(config.read_bytes()) if config.is_file() else {})
+    template = template_text(folder, read_object(config, advice=ADVICE) if config.is_file() else {})
     if template:
         found.append(Entry("tokenizer.chat_template", template, GGUFValueType.STRING))
     return {entry.key: entry for entry in found}

@@ -18,6 +18,8 @@ from src_core.errors import UserError
 from src_models.gguf_header import GgufHeader
 
 Array = NDArray[np.float32]
+MOST_PARTS = 10_000
+"""Above the number of layers and of heads of every model."""
 
 
 class Architecture(NamedTuple):
@@ -64,20 +66,26 @@ def layout_of(base: GgufHeader) -> Layout:
     import gguf
 
     if base.is_adapter:
-        raise UserError(f"{base.path} is an adapter; --like wants the model that was trained")
+        raise UserError(f"{base.path} is an adapter; name the model that was trained with --like")
     if base.architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise UserError(f"{base.path} is of the architecture {base.architecture!r}; supported are: {known}")
     number = {name: key for key, name in gguf.MODEL_ARCH_NAMES.items()}[base.architecture]
-    names = gguf.get_tensor_name_map(number, int(fact(base, "block_count")))
-    heads = int(fact(base, "attention.head_count"))
-    kv_heads = int(base.number("attention.head_count_kv") or heads)
+    names = gguf.get_tensor_name_map(number, fact(base, "block_count"))
+    heads = fact(base, "attention.head_count")
+    kv_heads = fact(base, "attention.head_count_kv", default=heads)
     return Layout(ARCHITECTURES[base.architecture], names, heads, kv_heads)
 
 
-def fact(base: GgufHeader, key: str) -> int | float:
-    """A required number of the model's metadata. Raises `UserError` where it is missing."""
+def fact(base: GgufHeader, key: str, *, default: int | None = None) -> int:
+    """A count in the model's metadata. Raises `UserError` where it is missing (without a `default`) or is no
+    count.
+    """
     value = base.number(key)
-    if value is None:
-        raise UserError(f"{base.path} does not give {base.architecture}.{key}; it cannot be the template")
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, int) or not 0 < value <= MOST_PARTS:
+        raise UserError(
+            f"{base.path} gives {base.architecture}.{key} as {value!r:.40}; name another model with --like"
+        )
     return value

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import track
 
+from src_core.console import Terminal
 from src_core.errors import UserError
 from src_models.files import require_space
 
@@ -77,7 +77,9 @@ def write_gguf(
         writer.close()
         part.replace(out)
     except OSError as error:
-        raise UserError(f"could not write {out}: {error.strerror or error}") from error
+        raise UserError(
+            f"could not write {out}: {error.strerror or error}; free some space or choose another file"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -88,7 +90,7 @@ def _write_all(writer: Any, tensors: Mapping[str, Tensor]) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     bar = track(tensors.values(), "writing tensors", console=console, disable=not console.is_terminal)
     for tensor in bar:
         values = np.ascontiguousarray(tensor.load(), dtype=np.float32)

@@ -9,14 +9,13 @@ float32.
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from src_core.errors import UserError, run_main
+from src_core.terminal import CommandLine, say
 from src_core.trained_prompt import TRAINING
 from src_models.convert.packages import require_packages
 from src_models.files import bytes_in, require_space
@@ -83,12 +82,14 @@ def _merged(adapter: PeftAdapter, base: Path) -> Any:
         # one matrix has two uses, and the adapter was trained for one of them
         raise UserError(
             f"{adapter.folder} changes {EMBEDDINGS} or {OUTPUT}, which are one matrix in {base}; "
-            "such an adapter can be served beside the base, but not merged"
+            "serve the adapter beside its base instead"
         )
     loaded = PeftModel.from_pretrained(model, adapter.folder)
     merged = loaded.merge_and_unload(safe_merge=True)
     if _is_tied(merged) != tied:
-        raise UserError(f"the embeddings of {base} were untied by the merge; nothing was written")
+        raise UserError(
+            f"the merge would untie the embeddings of {base}; serve the adapter beside its base instead"
+        )
     return merged.to(dtype)
 
 
@@ -99,14 +100,14 @@ def _is_tied(model: Any) -> bool:
 
 def main() -> None:
     """Command line: merge one adapter."""
-    parser = argparse.ArgumentParser(description="merge a LoRA adapter into its base model")
+    parser = CommandLine(description="merge a LoRA adapter into its base model")
     parser.add_argument("adapter", type=Path, help="folder that peft saved")
     parser.add_argument("base", type=Path, help="hub folder of the model that was trained")
     parser.add_argument("out", type=Path)
     chosen = parser.parse_args()
     begun = time.monotonic()
     merge(chosen.adapter, chosen.base, chosen.out)
-    sys.stderr.write(f"{chosen.out}: merged, {time.monotonic() - begun:.1f} s\n")
+    say(f"{chosen.out}: merged, {time.monotonic() - begun:.1f} s")
 
 
 if __name__ == "__main__":

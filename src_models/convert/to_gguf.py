@@ -12,12 +12,11 @@ automatically.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from pathlib import Path
 
 from src_core.errors import UserError, run_main
+from src_core.terminal import CommandLine, say
 from src_models.catalog import cache_dir, load_catalog
 from src_models.convert.gguf_adapter import require_base, write_adapter
 from src_models.convert.gguf_model import FILE_TYPES, require_template, write_model
@@ -71,7 +70,7 @@ def _fits(folder: Path, base: Path, *, is_adapter: bool) -> bool:
 
 def main() -> None:
     """Command line: convert one folder."""
-    parser = argparse.ArgumentParser(description="hub folder or peft adapter to GGUF")
+    parser = CommandLine(description="hub folder or peft adapter to GGUF")
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--like", default="", metavar="BASE", help="model that was trained: name or .gguf")
@@ -81,7 +80,7 @@ def main() -> None:
         raise UserError(f"{chosen.out} exists; remove it or choose another name")
     base = find_model(chosen.like) if chosen.like else find_base(chosen.folder, cache=cache_dir())
     line = to_gguf(chosen.folder, base, chosen.out, kind=chosen.type)
-    sys.stderr.write(f"{line}\n")
+    say(line)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ like the GGUF, not like the original model.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 from src_core.errors import UserError, run_main
+from src_core.terminal import CommandLine, say
 from src_models.convert.packages import require_packages
 from src_models.files import require_space
 from src_models.llama_server import find_model
@@ -74,8 +73,8 @@ def _plain_config(config: Any, weights: dict[str, Any]) -> Any:
     config.tie_word_embeddings = distance < ROUNDING
     if config.tie_word_embeddings and output is not None:
         weights["model.embed_tokens.weight"] = output
-    sys.stderr.write(f"input and output embeddings differ by {distance:.3f} of their norm, ")
-    sys.stderr.write("tied\n" if config.tie_word_embeddings else "kept apart\n")
+    kept = "tied" if config.tie_word_embeddings else "kept apart"
+    say(f"input and output embeddings differ by {distance:.3f} of their norm, {kept}")
     return config
 
 
@@ -90,7 +89,7 @@ def _fix_end_tokens(out: Path, tokenizer: Any) -> None:
 
 def main() -> None:
     """Command line: convert one model."""
-    parser = argparse.ArgumentParser(description="GGUF to a plain hub folder in bf16")
+    parser = CommandLine(description="GGUF to a plain hub folder in bf16")
     parser.add_argument("model", help="name in configs/models.yaml, or a GGUF file")
     parser.add_argument("out", type=Path)
     chosen = parser.parse_args()

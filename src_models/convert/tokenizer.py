@@ -9,9 +9,7 @@ in `tokenizer.ggml.pre`.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +17,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
+from src_core.terminal import CommandLine, say
+from src_models.gguf_header import read_gguf_header
 from src_models.llama_server import find_model
 
 _CONTROL, _USER_DEFINED = 3, 4  # llama.cpp's kinds of tokens
@@ -54,13 +54,22 @@ def write_tokenizer(gguf: Path, folder: Path) -> None:
 def _read(path: Path) -> _Facts:
     from gguf import GGUFReader  # reads the offsets of all tensors: 0.5 s
 
+    read_gguf_header(path)  # bounds what the package reads
     try:
         fields = GGUFReader(str(path)).fields
-    except (ValueError, IndexError, OSError) as error:
+    except (ValueError, IndexError, KeyError, OSError) as error:
         raise UserError(f"{path} cannot be read ({error}); download or convert it again") from error
 
     def value(key: str, default: Any = None) -> Any:
         return fields[key].contents() if key in fields else default
+
+    def array(key: str, kind: type) -> list[Any]:
+        found = value(f"tokenizer.ggml.{key}")
+        if not isinstance(found, list) or not all(isinstance(each, kind) for each in found):
+            raise UserError(
+                f"{path} has no usable tokenizer.ggml.{key}; give the folder of its own tokenizer"
+            )
+        return found
 
     if value("tokenizer.ggml.model") != "gpt2":
         raise UserError(f"{path} has no byte-level BPE tokenizer; give the folder of its own tokenizer")
@@ -68,11 +77,15 @@ def _read(path: Path) -> _Facts:
         f"{name}_token": value(f"tokenizer.ggml.{key}_token_id")
         for name, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"), ("unk", "unknown"))
     }
+    tokens, kinds = array("tokens", str), array("token_type", int)
+    known = [number for number in ids.values() if number is not None]
+    if len(kinds) != len(tokens) or not all(isinstance(n, int) and 0 <= n < len(tokens) for n in known):
+        raise UserError(f"the tokenizer in {path} contradicts itself; give the folder of its own tokenizer")
     return _Facts(
         pre=str(value("tokenizer.ggml.pre", "")),
-        tokens=list(value("tokenizer.ggml.tokens")),
-        kinds=list(value("tokenizer.ggml.token_type")),
-        merges=list(value("tokenizer.ggml.merges")),
+        tokens=tokens,
+        kinds=kinds,
+        merges=array("merges", str),
         template=str(value("tokenizer.chat_template", "")),
         special={name: int(number) for name, number in ids.items() if number is not None},
     )
@@ -109,12 +122,12 @@ def _pre_tokenizer(path: Path, pre: str) -> Any:
 
 def main() -> None:
     """Read the command line, write the folder."""
-    parser = argparse.ArgumentParser(description="the tokenizer of a GGUF model as a folder")
+    parser = CommandLine(description="the tokenizer of a GGUF model as a folder")
     parser.add_argument("model", help="name in configs/models.yaml, or a GGUF file")
     parser.add_argument("out", type=Path, help="folder to write")
     chosen = parser.parse_args()
     write_tokenizer(find_model(chosen.model), chosen.out)
-    sys.stderr.write(f"written: {chosen.out}\n")
+    say(f"written: {chosen.out}")
 
 
 if __name__ == "__main__":

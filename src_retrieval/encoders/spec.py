@@ -10,13 +10,15 @@ import dataclasses
 import hashlib
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from src_core.errors import UserError
+from src_core.json_file import read_object, whole_number
 from src_models.families import FAMILIES
+
+ADVICE = "fetch the model again"
 
 
 class Pooling(StrEnum):
@@ -33,12 +35,12 @@ class EncoderSpec:
     """
 
     family: str
-    dim: int
+    dim: Annotated[int, Field(ge=1, le=1 << 16)]
     pooling: Pooling
     normalize: bool
     query_prefix: str
     passage_prefix: str
-    max_length: int
+    max_length: Annotated[int, Field(ge=1, le=1 << 20)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ def fingerprint(folder: Path, files: list[str]) -> str:
 
 def _spec_from_folder(folder: Path, family: str) -> EncoderSpec:
     """From `config.json` and the sentence-transformers files, with prefixes by family."""
-    config = _json(folder / "config.json")
+    path = folder / "config.json"
+    config = _json(path)
     if "hidden_size" not in config:
         raise UserError(
             f"{folder} holds neither encoder.json nor a model's config.json; point at an encoder folder"
@@ -96,18 +99,21 @@ def _spec_from_folder(folder: Path, family: str) -> EncoderSpec:
         )
     defaults = FAMILIES[family]
     pooling = _json(folder / "1_Pooling" / "config.json")
-    prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
+    found = _json(folder / "config_sentence_transformers.json").get("prompts")
+    prompts = found if isinstance(found, dict) else {}
     mode = Pooling(defaults.pooling)
     if pooling:
         mode = Pooling.CLS if pooling.get("pooling_mode_cls_token") else Pooling.MEAN
     return EncoderSpec(
         family=family,
-        dim=int(config["hidden_size"]),
+        dim=whole_number(config, "hidden_size", path=path, advice=ADVICE),
         pooling=mode,
         normalize=True,
         query_prefix=str(prompts.get("query", defaults.query_prefix)),
         passage_prefix=str(prompts.get("passage", defaults.passage_prefix)),
-        max_length=min(512, int(config.get("max_position_embeddings", 512))),
+        max_length=min(
+            512, whole_number(config, "max_position_embeddings", path=path, advice=ADVICE, default=512)
+        ),
     )
 
 
@@ -115,8 +121,4 @@ def _json(path: Path) -> dict[str, Any]:
     """A JSON object, or {} when the file is absent."""
     if not path.is_file():
         return {}
-    try:
-        value = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); fetch the model again") from error
-    return value if isinstance(value, dict) else {}
+    return read_object(path, advice=ADVICE)

@@ -61,7 +61,9 @@ class BiEncoderBackend(RerankerBackend):
     def load(self, options: RerankOptions) -> Reranker:
         """See `RerankerBackend.load`."""
         if options.precision is RerankPrecision.TORCH:
-            raise UserError("rerank.precision=torch is for cross-encoders; a bi-encoder takes int8 or fp32")
+            raise UserError(
+                "rerank.precision=torch is for cross-encoders; set it to int8 or fp32 for a bi-encoder"
+            )
         fp32 = options.precision is RerankPrecision.FP32
         encoding = EncoderOptions(
             family=options.family,

@@ -100,7 +100,10 @@ def _load(auto: Any, folder: Path, dtype: Any) -> Any:
         )
     except (OSError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{folder} is not a sequence classifier that transformers reads: {reason}") from error
+        raise UserError(
+            f"{folder} is not a sequence classifier that transformers reads: {reason:.200}; give "
+            "a cross-encoder"
+        ) from error
     if loaded["missing_keys"]:
         lacking = sorted(loaded["missing_keys"])[0]
         raise UserError(f"{folder} lacks the weights {lacking}; give a cross-encoder")

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from src_core.errors import UserError
+from src_core.json_file import read_object, whole_number
 from src_core.tokenizer_file import open_tokenizer
 from src_retrieval.rerankers.base import Pair, RerankOptions
 
 TOKENIZER, CONFIG = "tokenizer.json", "config.json"
 NO_LIMIT = 1 << 30
+ADVICE = "give the folder of a reranker in hub layout"
 
 
 class TokenPair(NamedTuple):
@@ -45,10 +46,12 @@ class PairTokenizer:
         self._tokenizer = open_tokenizer(path)
         self._tokenizer.no_padding()
         config = model_config(folder)
-        self.max_length = min(options.max_length, positions(config))
+        self.max_length = min(options.max_length, positions(config, folder / CONFIG))
         self._room = self.max_length - self._tokenizer.num_special_tokens_to_add(is_pair=True)
+        if self._room < 2:
+            raise UserError(f"the model in {folder} has {self.max_length} positions, no pair fits; {ADVICE}")
         self._query_length = min(options.query_max_length, self._room // 2)
-        self._pad = int(config.get("pad_token_id") or 0)
+        self._pad = _padding(config, folder / CONFIG)
 
     def encode(self, pairs: Sequence[Pair]) -> list[TokenPair]:
         """Each query is tokenised once for all its passages."""
@@ -82,18 +85,17 @@ class PairTokenizer:
         return found
 
 
-def positions(config: dict[str, Any]) -> int:
-    """The number of positions of a model in tokens; RoBERTa's begin after its padding index."""
-    known = int(config.get("max_position_embeddings") or NO_LIMIT)
+def positions(config: dict[str, Any], path: Path) -> int:
+    """The number of positions of the model in tokens; RoBERTa's begin after its padding index."""
+    known = whole_number(config, "max_position_embeddings", path=path, advice=ADVICE, default=NO_LIMIT)
     shifted = "roberta" in str(config.get("model_type"))
-    return known - int(config.get("pad_token_id") or 0) - 1 if shifted else known
+    return known - _padding(config, path) - 1 if shifted else known
+
+
+def _padding(config: dict[str, Any], path: Path) -> int:
+    return whole_number(config, "pad_token_id", path=path, advice=ADVICE, default=0, least=0)
 
 
 def model_config(folder: Path) -> dict[str, Any]:
     """The `config.json` of a model folder. Raises `UserError` when there is none."""
-    path = folder / CONFIG
-    try:
-        values = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise UserError(f"{path} cannot be read; give a reranker's folder in hub layout") from error
-    return values if isinstance(values, dict) else {}
+    return read_object(folder / CONFIG, advice=ADVICE)

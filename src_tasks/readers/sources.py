@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from enum import StrEnum
@@ -24,6 +23,7 @@ from src_core.config import AllOrCount, config_class
 from src_core.errors import UserError
 from src_core.json_rows import shown_keys
 from src_core.rowfiles import RawRow, file_rows, first_cells
+from src_core.terminal import say
 from src_core.types import Question
 from src_tasks.readers.base import JsonRow, RowError, text_at
 from src_tasks.readers.formats import FORMATS, detect
@@ -127,7 +127,7 @@ def read_questions(
         repeated += found.setdefault(question.id, question) is not question
     if repeated:
         rows = "1 row" if repeated == 1 else f"{repeated} rows"
-        sys.stderr.write(f"note: {source.path} holds {rows} with a question that it had before; left out\n")
+        say(f"note: {source.path} holds {rows} with a question that it had before; left out")
     return list(found.values())
 
 
@@ -145,7 +145,7 @@ def _checked(path: str) -> SourceConfig:
     try:
         return SourceConfig(path=path)
     except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        raise UserError(f"{path} cannot be read: {error}; correct the file") from error
 
 
 def _rows(
@@ -159,7 +159,9 @@ def _rows(
             parse = FORMATS[name].parse
             if aliases is not None:
                 if name != "2wikimultihopqa":
-                    raise UserError(f"{file.path} is read as {name}; aliases belong to 2wikimultihopqa")
+                    raise UserError(
+                        f"{file.path} is read as {name}, aliases are for 2wikimultihopqa; remove aliases"
+                    )
                 parse = partial(parse_2wiki, aliases=aliases)
             try:
                 parsed = parse(row)
@@ -227,7 +229,9 @@ def _unfolded(
     rows = _raw_rows(source)
     head = list(itertools.islice(rows, _LOOK_AT))
     if not head:
-        raise UserError(f"{source.path} holds no row; expected rows like {{'question': …, 'answers': […]}}")
+        raise UserError(
+            f"{source.path} holds no row; write rows like {{'question': …, 'answers': […]}} into it"
+        )
     common = _common_format(source, head)
     for place, value, problem in itertools.chain(head, rows):
         try:

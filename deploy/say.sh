@@ -1,0 +1,19 @@
+# shellcheck shell=bash
+# What a script says to the terminal. Sourced, never run.
+
+# plain TEXT...: knobs, paths and log lines are written by others. Control characters, C1 controls and bidirectional
+# overrides in them become a question mark; line ends and tabs stay. In bytes, so that no locale is needed.
+plain() {
+  local LC_ALL=C text=$*
+  text=${text//[$'\x01'-$'\x08'$'\x0b'-$'\x1f'$'\x7f']/?}
+  text=${text//$'\xc2'[$'\x80'-$'\x9f']/?}
+  text=${text//$'\xe2\x80'[$'\xaa'-$'\xae']/?}
+  text=${text//$'\xe2\x81'[$'\xa6'-$'\xa9']/?}
+  printf '%s\n' "$text"
+}
+
+say() { plain "$@"; }
+die() { plain "error: $*" >&2; exit 1; }
+
+# last_lines FILE: the end of a log, for a person.
+last_lines() { plain "$(tail -n 20 "$1" | tr -d '\000')"; }
