@@ -4,6 +4,7 @@
 #   N_QUESTIONS=-1 METHOD=naive_rag bash infer.sh  all of them with another method
 #   QUESTION="Who …?" bash infer.sh                one question, every step printed as it happens
 #   CORPUS=my_corpus.jsonl bash infer.sh questions=my.jsonl   another corpus; its index is built first
+#   CORPUS=my_folder QUESTION="…?" bash infer.sh   your documents (Markdown, text, HTML, DOCX, PDF)
 #   MODEL=qwen2.5-coder-1.5b bash infer.sh         an untrained model, with prompt, example and grammar
 #   ADAPTER=runs/x/adapter bash infer.sh           what training wrote: an adapter, or MODEL=runs/x/model
 #   bash infer.sh limits.t_max=8                              any setting of configs/infer/*.yaml as key=value

@@ -43,6 +43,17 @@ served_adapter() {
   printf '%s' "$name"
 }
 
+# documents_corpus: the folder of documents in CORPUS becomes a corpus file, which CORPUS then names. A folder that was
+# not edited gives the same file, and so the same index.
+documents_corpus() {
+  local folder=$CORPUS name file given=$INDEX_DIR
+  name=$(basename "$(cd "$folder" && pwd)")
+  file=indexes/documents/$name-$(printf '%s' "$(cd "$folder" && pwd)" | cksum | cut -d' ' -f1).jsonl
+  "$VENV/bin/python" -m src_data.documents.corpus documents="$folder" corpus="$file"
+  [[ $given != "$(index_folder "$folder")" ]] || INDEX_DIR=$(index_folder "$file")
+  export CORPUS=$file INDEX_DIR
+}
+
 # start_embedded SEARCH [LLM]: fetch the weights and start the servers of the cpu profile, without the retriever where
 # SEARCH is 0, without the model where LLM is 0. They stop with the script.
 start_embedded() {
@@ -54,7 +65,8 @@ start_embedded() {
   (( ${#models[@]} == 0 )) || "$VENV/bin/python" -m src_models.fetch "${models[@]}" > /dev/null # progress: stderr
   trap 'release_all $$' EXIT
   if (( $1 )); then
-    bash scripts/build_index.sh ${CORPUS:+corpus="$CORPUS"} ${INDEX_DIR:+index_dir="$INDEX_DIR"}
+    if [[ -d $CORPUS ]]; then documents_corpus; fi
+    bash scripts/build_index.sh follow_edits=true ${CORPUS:+corpus="$CORPUS"} ${INDEX_DIR:+index_dir="$INDEX_DIR"}
     bash deploy/deploy_rag_engine.sh
   fi
   (( ${2:-1} == 0 )) || bash deploy/deploy.sh

@@ -92,6 +92,8 @@ def _present(plan: Plan, steps: Steps) -> Manifest | None:
         return publish(layout, partial(_remove_old, plan))
     if there is None or config.overwrite:
         return None
+    if config.follow_edits and _other(there, wanted) == "corpus_sha256":
+        return None
     if not begun:
         shutil.rmtree(layout.unfinished.root, ignore_errors=True)
     raise UserError(
@@ -191,7 +193,7 @@ def _rows_done(plan: Plan, fingerprint: dict[str, Any], row_bytes: int) -> int:
         hashed = layout.content_hashes.stat().st_size if layout.content_hashes.is_file() else 0
         whole = layout.vectors.stat().st_size >= done * row_bytes and hashed >= done * HASH_BYTES
         return done if whole else 0
-    if plan.config.overwrite:
+    if plan.config.overwrite or plan.config.follow_edits:
         return 0
     raise UserError(
         f"{plan.layout.root} holds an unfinished build of another corpus or encoder; add overwrite=true to "

@@ -31,6 +31,7 @@ MARGIN_BYTES = 1 << 18
 class BuildConfig:
     """The settings of a build. `type` is a kind of vector index, a kind of word index, or `hybrid`, whose
     halves are `dense` and `sparse`. `shape` and `sparse_options` hold the settings of the two backends.
+    `follow_edits` replaces the index of an earlier version of the corpus, where it would be refused.
     `keep_vectors` keeps the float32 vectors of an index that does not search them. `chunk_rows` passages are
     encoded between two saves.
     """
@@ -42,6 +43,7 @@ class BuildConfig:
     sparse: str = "bm25"
     encoder: str = "e5-small"
     overwrite: bool = False
+    follow_edits: bool = False
     keep_vectors: bool = False
     chunk_rows: Positive = 2_000
     encoding: EncoderOptions = EncoderOptions()

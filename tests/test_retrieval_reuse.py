@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from src_core.config import load_config
+from src_core.errors import UserError
 from src_core.progress import Steps
 from src_retrieval.build import build_index
 from src_retrieval.build_plan import BuildConfig
@@ -65,6 +66,20 @@ def test_only_new_passages_are_encoded(second: str, tmp_path: Path, encoded: lis
     assert "49 of 51 passages keep the vectors of an earlier index" in printed
     vectors = np.fromfile(IndexLayout(tmp_path / second).vectors, dtype=np.float32).reshape(51, 64)
     assert np.array_equal(vectors, ToyEncoder().encode_passages(EDITED))
+
+
+def test_an_edited_corpus_is_followed_where_the_build_says_so(tmp_path: Path, encoded: list[str]) -> None:
+    write(tmp_path / "c.jsonl", TEXTS)
+    build(tmp_path, "world", follow_edits=True)
+    encoded.clear()
+    write(tmp_path / "c.jsonl", EDITED)
+    with pytest.raises(UserError, match="another corpus"):
+        build(tmp_path, "world")
+    build(tmp_path, "world", follow_edits=True)
+    assert encoded == ["A new passage.", "Another one."]
+    assert "up to date (51 passages)" in build(tmp_path, "world", follow_edits=True)
+    with pytest.raises(UserError, match="another encoder"):
+        build(tmp_path, "world", follow_edits=True, encoder="toy:32")
 
 
 @pytest.mark.parametrize(
