@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,19 @@ from src_core.access_token import read_token
 from src_core.endpoints import make_model, make_tokenizer
 from src_core.errors import UserError
 from src_core.http_json import RetryPolicy
-from src_core.llm import ChatModel, Endpoint, Sampling
+from src_core.llm import ChatModel, Endpoint, HttpChatModel, Sampling
 from src_core.open_files import allow_connections
 from src_core.passage_view import PassageView
 from src_core.protocols import protocol_class
 from src_core.protocols.base import Protocol
 from src_core.protocols.rearag import ReaRag
-from src_core.protocols.records import PromptStyle
+from src_core.protocols.records import Constrain, PromptStyle
 from src_core.served import Servers, index_facts
 from src_core.server_news import ServerNews
 from src_core.trained_prompt import require_trained_prompt
 from src_core.types import Passage, Question, Step
 from src_infer.config import RuntimeConfig
+from src_infer.constraint_probe import usable_constraint
 from src_infer.episode import Limits
 from src_infer.policy import Policy
 from src_infer.prompts import load_prompt
@@ -140,6 +141,8 @@ async def open_runtime(
         )  # a placeholder for a model that is not used
         opened.push_async_callback(idle.close)
         agent, reader = models.get(config.agent, idle), models.get(config.reader, idle)
+        if config.constrain is Constrain.AUTO:
+            config = replace(config, constrain=await _obeyed(config, agent, news))
         yield Runtime(
             policy=make_policy(config, agent),
             reader=reader,
@@ -157,6 +160,16 @@ async def open_runtime(
             on_step=on_step,
             on_draft=on_draft,
         )
+
+
+async def _obeyed(config: RuntimeConfig, agent: ChatModel, news: ServerNews) -> Constrain:
+    """The constraint that the agent's server obeys."""
+    if not isinstance(agent, HttpChatModel) or not agent.name:
+        return Constrain.OFF
+    found = await usable_constraint(agent, make_protocol(config), sampling=config.sampling("agent"))
+    how = "not constrained" if found is Constrain.OFF else f"constrained by a {found.value.replace('_', ' ')}"
+    news.note(f"{config.agent.url} was tried: replies are {how}")
+    return found
 
 
 def _connections(config: RuntimeConfig) -> int:
@@ -187,7 +200,7 @@ def make_protocol(config: RuntimeConfig) -> Protocol:
     ):
         if template and place not in template:
             raise UserError(f"prompt.{name} has no {place}: {template!r:.80}; add it where the text belongs")
-    if config.constrain not in protocol.supports:
+    if config.constrain not in (*protocol.supports, Constrain.AUTO):
         raise UserError(f"the format {protocol.name} has no {config.constrain.value}; set constrain=off")
     if config.trained:
         require_trained_prompt(Path(config.trained), protocol)
