@@ -84,7 +84,7 @@ def guarded_app(
 
     def health() -> bytes:
         try:
-            service.files.check()
+            service.files.look()
         except FilesChangedError as error:
             raise RequestError(503, "files changed", str(error)) from error
         return healthy
