@@ -6,6 +6,7 @@
 #   CORPUS=my_corpus.jsonl bash infer.sh questions=my.jsonl   another corpus; its index is built first
 #   CORPUS=my_folder QUESTION="…?" bash infer.sh   your documents (Markdown, text, HTML, DOCX, PDF)
 #   MODEL=qwen2.5-coder-1.5b bash infer.sh         an untrained model, with prompt, example and grammar
+#   BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b API_KEY=… bash infer.sh    a model server of yours
 #   ADAPTER=runs/x/adapter bash infer.sh           what training wrote: an adapter, or MODEL=runs/x/model
 #   bash infer.sh limits.t_max=8                              any setting of configs/infer/*.yaml as key=value
 # Knobs may be written before or after the script's name: METHOD N_QUESTIONS QUESTION RUN_NAME PROFILE MODEL ADAPTER, and
@@ -28,12 +29,12 @@ lora=$(served_adapter)
 trained=$(trained_folder)
 run=("$VENV/bin/python" -m src_infer.run "configs/infer/$PROFILE.yaml" method="$METHOD" run_name="$RUN_NAME"
   n_questions="$N_QUESTIONS" question="$QUESTION" retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
-  agent.url="http://$REARAG_HOST:$REARAG_PORT/v1" reader.url="http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
+  "${AGENT[@]/#/agent.}" "${READER[@]/#/reader.}"
   ${lora:+agent.model="$lora"} ${trained:+trained="$trained"} "${settings[@]}")
 if (( EMBEDDED )); then
   bash scripts/setup.sh requirements-local.txt
   "${run[@]}" --check # a mistake is reported before any download or server start
-  start_embedded "$([[ $METHOD == closed_book ]]; echo $?)"
+  start_embedded "$([[ $METHOD == closed_book ]]; echo $?)" "$LLM"
 fi
 need_python
 "${run[@]}"

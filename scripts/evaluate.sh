@@ -19,7 +19,7 @@ choose_profile
 
 lora=$(served_adapter)
 servers="retriever=http://$RETRIEVER_HOST:$RETRIEVER_PORT"
-servers+=", agent.url=http://$REARAG_HOST:$REARAG_PORT/v1, reader.url=http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
+servers+=$(printf ', %s' "${AGENT[@]/#/agent.}" "${READER[@]/#/reader.}")
 run=("$VENV/bin/python" -m src_eval.run "$CONFIG" infer="configs/infer/$PROFILE.yaml" profile="$PROFILE"
   servers="[$servers${lora:+, agent.model=$lora}]" "${settings[@]}")
 (( EMBEDDED == 0 )) || bash scripts/setup.sh requirements-local.txt
@@ -29,6 +29,6 @@ mapfile -t served <<< "$served"
 if (( EMBEDDED )); then
   export CORPUS=${CORPUS:-${served[0]:-}}
   export INDEX_DIR=${INDEX_DIR:-${served[1]:-$(index_folder "$CORPUS")}}
-  start_embedded 1
+  start_embedded 1 "$LLM"
 fi
 "${run[@]}"

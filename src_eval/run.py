@@ -50,7 +50,7 @@ from src_tasks.readers.sources import read_questions
 CHECK = "--check"
 SERVERS = "--servers"
 """The flag of `src_infer.run` that only compares the servers with those that made the run."""
-EMBEDDED = ("cpu", "small")
+EMBEDDED = ("cpu", "small", "server")
 """The profiles whose servers scripts/evaluate.sh starts, with an index of `corpus`."""
 _REFUSED = 2
 
