@@ -23,6 +23,10 @@ from src_core.errors import UserError
 
 T = TypeVar("T")
 
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""What the loader raises: also for bytes that are no text, for dates such as 2024-99-99, and where values are
+nested too deeply.
+"""
 _LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _OUT_OF_RANGE = ("greater_than_equal", "greater_than", "less_than_equal", "less_than", "finite_number")
 
@@ -87,10 +91,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"no such config file: {path}; check the path (the shipped files are under configs/)")
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} is not valid YAML: {' '.join(str(error).split())}; correct the file"
-        ) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); check the file and its rights") from error
+    except _NOT_YAML as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is not valid YAML: {reason}; correct the file") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
@@ -150,8 +155,8 @@ def _is_text(cls: Any, keys: Sequence[str]) -> bool:
 def _scalar(item: str, text: str) -> Any:
     try:
         return yaml.safe_load(text) if text else ""
-    except yaml.YAMLError as error:
-        raise UserError(f"cannot read the value of the override {item!r}; quote it") from error
+    except _NOT_YAML as error:
+        raise UserError(f"cannot read the value of the override {item!r:.80}; quote it") from error
 
 
 def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -162,3 +162,14 @@ def test_entry_points_pass_exit_codes_on_and_hide_no_bug() -> None:
 
         with pytest.raises(type(bug)):
             run_main(main)
+
+
+@pytest.mark.parametrize("value", ["[" * 3000, "{a: " * 3000, "2024-99-99", "1" * 5000, "&a [*b]", "\x00"])
+def test_a_value_that_yaml_cannot_take_is_one_sentence(tmp_path: Path, value: str) -> None:
+    with pytest.raises(UserError, match=r"quote it|correct"):
+        load_config(Outer, None, [f"count={value}"])
+    file = tmp_path / "c.yaml"
+    file.write_text(f"count: {value}\n", encoding="utf-8")
+    with pytest.raises(UserError) as wrong:
+        load_config(Outer, file)
+    assert len(str(wrong.value)) < 600
