@@ -91,11 +91,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"no such config file: {path}; check the path (the shipped files are under configs/)")
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); check the file and its rights") from error
-    except _NOT_YAML as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is not valid YAML: {reason}; correct the file") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not valid YAML: {' '.join(str(error).split())}; correct the file"
+        ) from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
@@ -155,8 +154,9 @@ def _is_text(cls: Any, keys: Sequence[str]) -> bool:
 def _scalar(item: str, text: str) -> Any:
     try:
         return yaml.safe_load(text) if text else ""
-    except _NOT_YAML as error:
-        raise UserError(f"cannot read the value of the override {item!r:.80}; quote it") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        shown = item if len(item) <= 100 else f"{item[:99]}…"
+        raise UserError(f"cannot read the value of the override {shown!r}; quote it") from error
 
 
 def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -121,7 +121,6 @@ class JsonHttp:
         result of the reply; its `ReplyError` is retried as a 502 is. Raises `ServerGoneError` where the
         server answered before and refused the last connections.
         """
-        tries = attempts or self._retry.attempts
         call = _Call(
             method,
             path if "://" in path else self.url + path,
@@ -142,11 +141,10 @@ class JsonHttp:
             return await self._patiently(call)
 
         try:
-            return await self._retrying(tries)(attempt)
+            return await self._retrying(attempts or self._retry.attempts)(attempt)
         except BoundaryError as error:
             refused = error.__cause__ if isinstance(error.__cause__, _RefusedError) else None
-            # One less than the attempts: the first one may have met the server while it died.
-            if refused and self._answered and self._refused >= max(1, tries - 1):
+            if refused and self._answered:
                 raise gone(self.url, refused=self._refused, reason=str(refused)) from error
             raise
 

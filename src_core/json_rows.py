@@ -18,7 +18,10 @@ MAX_DEPTH = 100
 """Levels of lists and objects in a row: published layouts have up to 20, orjson writes at most 254."""
 MAX_ROW = 1 << 26
 """Bytes of a row (64 MiB)."""
+MAX_BRACKETS = 1_000_000
+"""Opening brackets of a row: two bytes of an empty object take 64 in memory."""
 _CHUNK = 1 << 18
+_NO_ROWS = "it holds neither a JSON array of rows nor one row per line"
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _SCALAR = re.compile(rb'[^,:\[\]{}" \t\r\n]++')
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
@@ -42,11 +45,14 @@ def parsed(text: bytes) -> Parsed:
     """The JSON value of `text`."""
     if len(text) > MAX_ROW:
         return Parsed(None, f"longer than {MAX_ROW >> 20} MiB")
+    brackets = text.count(b"[") + text.count(b"{")
+    if brackets > MAX_BRACKETS:
+        return Parsed(None, f"more than {MAX_BRACKETS:,} brackets in one row")
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         return Parsed(None, f"not valid JSON ({error})")
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and is_too_deep(value):
+    if brackets > MAX_DEPTH and is_too_deep(value):
         return Parsed(None, f"nested deeper than {MAX_DEPTH} levels")
     return Parsed(value)
 
@@ -84,31 +90,43 @@ def lines(handle: BinaryIO) -> Iterator[bytes]:
 
 
 def items(handle: BinaryIO) -> Iterator[Parsed]:
-    """The items of a JSON array, or of the first array directly inside a JSON object, whose other values are
-    skipped. Raises `JsonError` for anything else, and where the file ends too early.
+    """The items of a JSON array, or of the first array of objects directly inside a JSON object, whose other
+    values are skipped. Raises `JsonError` for anything else, and where the file ends too early.
     """
     text = _Text(handle)
-    outer = text.peek()
-    found = outer == b"["
-    if found:
+    if text.peek() == b"[":
         yield from _array(text)
-    elif outer == b"{":
-        text.take(b"{")
-        while text.peek() != b"}":
-            _skip(text)
-            text.take(b":")
-            if not found and text.peek() == b"[":
-                found = True
-                yield from _array(text)
-            else:
-                _skip(text)
-            if text.peek() != b"}":
-                text.take(b",")
-        text.take(b"}")
-    if not found:
-        raise JsonError("it holds neither a JSON array of rows nor one row per line")
+    elif text.peek() == b"{":
+        yield from _array_inside(text)
+    else:
+        raise JsonError(_NO_ROWS)
     if text.peek():
         raise JsonError("something follows the end of the array")
+
+
+def _array_inside(text: _Text) -> Iterator[Parsed]:
+    found = empty = False
+    text.take(b"{")
+    while text.peek() != b"}":
+        _skip(text)
+        text.take(b":")
+        if found or text.peek() != b"[":
+            _skip(text)
+        else:
+            values = _array(text)
+            first = next(values, None)
+            found = first is not None and (first.problem != "" or isinstance(first.value, dict))
+            empty = empty or first is None
+            if first is not None and found:
+                yield first
+            for value in values:
+                if found:
+                    yield value
+        if text.peek() != b"}":
+            text.take(b",")
+    text.take(b"}")
+    if not found and not empty:
+        raise JsonError(_NO_ROWS)
 
 
 def _skip(text: _Text) -> None:

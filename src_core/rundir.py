@@ -20,6 +20,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -57,6 +58,7 @@ _PACKAGES: tuple[str, ...] = (
 )
 _PACKAGES += ("transformers", "uvicorn", "flask", "xllamacpp")
 _ROWS_PER_SYNC = 64
+_LOCK_SECONDS = 3.0
 
 Row = dict[str, Any]
 RowKey = Callable[[Row], str]
@@ -281,12 +283,18 @@ def _ways_out(resume: OnExisting) -> str:
 
 
 def _lock(path: Path) -> int:
+    """Waits a moment: a run whose starter was killed takes one to end."""
     handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise UserError(
-            f"{path} is in use by another process; wait for it or take another RUN_NAME"
-        ) from error
-    return handle
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except OSError as error:
+            if time.monotonic() < deadline:
+                time.sleep(0.05)
+                continue
+            os.close(handle)
+            raise UserError(
+                f"{path} is in use by another process; wait for it or take another RUN_NAME"
+            ) from error

@@ -80,7 +80,7 @@ def parse_row(value: dict[str, Any], row: int) -> Row:
     title = _title(next((value[name] for name in TITLE_KEYS if value.get(name) is not None), ""))
     if not text_key:
         raise RowError(f"no 'contents' and no 'text'; its keys are {shown_keys(value)}")
-    return Row(str(given), _joined(title, _text(value[text_key], text_key)), plain=False, key=key)
+    return Row(str(given), _joined(title, _text(value[text_key], text_key, title)), plain=False, key=key)
 
 
 def parse_tsv(line: bytes, columns: Sequence[str]) -> Row:
@@ -138,10 +138,13 @@ def _title(given: Any) -> str:
     return " ".join(str(given).split())
 
 
-def _text(given: Any, key: str) -> str:
-    """The text of a row; a list of sentences or paragraphs (HotpotQA's abstracts, KILT) is joined."""
+def _text(given: Any, key: str, title: str) -> str:
+    """The text of a row; a list of sentences or paragraphs is joined (HotpotQA's abstracts, and KILT, where
+    the title is the first of them).
+    """
     if isinstance(given, list) and all(isinstance(part, str) for part in given):
-        return " ".join(part.strip() for part in given if part.strip())
+        parts = [part.strip() for part in given if part.strip()]
+        return " ".join(parts[1:] if parts[:1] == [title] else parts)
     if not isinstance(given, str):
         raise RowError(f"{key!r} must be text, found {type(given).__name__}")
     return given

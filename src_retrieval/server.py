@@ -24,6 +24,7 @@ from src_core.http_app import App, GuardedApp
 from src_core.http_guard import Guard
 from src_core.http_server import RequestError, bind, require_token, start_listening
 from src_core.http_serving import serve_app
+from src_core.served import INDEX_HEADER
 from src_core.terminal import log_to_stderr
 from src_retrieval.app import AppOptions, SearchService, make_app
 from src_retrieval.engine import EngineConfig, open_engine
@@ -83,7 +84,7 @@ def guarded_app(
 
     def health() -> bytes:
         try:
-            service.files.check()
+            service.files.look()
         except FilesChangedError as error:
             raise RequestError(503, "files changed", str(error)) from error
         return healthy
@@ -101,7 +102,7 @@ def guarded_app(
         options=config.serving,
         max_body_bytes=config.serving.max_body_bytes,
         health=health,
-        headers=HEADERS,
+        headers={**HEADERS, INDEX_HEADER: service.identity},
         whole=True,
     )
 

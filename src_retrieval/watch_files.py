@@ -73,6 +73,11 @@ class OpenFile:
         if now != self._stat or self._changed:
             self._look_closer(now)
 
+    def look(self) -> None:
+        """`check` without reading the file, for where nothing may take long."""
+        if self._changed or not self._sha256 or os.fstat(self._fd).st_size != self._stat.size:
+            self.check()
+
     def replaced(self) -> bool:
         """Whether the path leads to another file by now."""
         try:
@@ -138,6 +143,11 @@ class FileWatch:
         if not self._told and time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_SECONDS
             self._tell()
+
+    def look(self) -> None:
+        """`check` as far as the sizes show it, without reading a file."""
+        for file in self._files:
+            file.look()
 
     def _tell(self) -> None:
         newer = next((file.path for file in self._files if file.replaced()), None)

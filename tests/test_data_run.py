@@ -65,15 +65,17 @@ async def read_and_think(body: dict[str, Any]) -> str:
     return f"<think>\nObservation 1: I could invent one.\n</think>\n\n{text}" if "Thought" in text else text
 
 
-def test_killed_again_and_again_every_chain_is_there_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(34, marks=pytest.mark.slow)])
+def test_killed_again_and_again_every_chain_is_there_once(kills: int, tmp_path: Path) -> None:
     draw = random.Random(4)
+    items = ITEMS * kills // KILLS
 
     async def run() -> list[int]:
         seen = []
         async with FakeLLM(read_and_think) as server:
             more = {"build_conv__n_chains": 2, "build_conv__runtime__thinks": "true"}
-            settings = settings_for(tmp_path, server.url, count=ITEMS, **more)
-            for _ in range(KILLS):
+            settings = settings_for(tmp_path, server.url, count=items, **more)
+            for _ in range(kills):
                 process = start(settings)
                 await server.requests(draw.randrange(1, MOST_REQUESTS))
                 assert process.returncode is None
@@ -89,22 +91,22 @@ def test_killed_again_and_again_every_chain_is_there_once(tmp_path: Path) -> Non
 
     seen = asyncio.run(run())
     assert seen == sorted(seen)
-    assert 0 < seen[-1] < 2 * ITEMS
+    assert 0 < seen[-1] < 2 * items
     made = rows(tmp_path)
     keys = {(row["question"]["id"], row["provenance"]["chain"]) for row in made}
-    assert len(keys) == len(made) == 2 * ITEMS
+    assert len(keys) == len(made) == 2 * items
     assert {row["status"] for row in made} == {"finished"}
     assert all("invent" in row["steps"][0]["think"] for row in made)
     conversations = json.loads((tmp_path / "runs/r/conversations.json").read_text())
-    assert len(conversations) == ITEMS  # the best of two chains each
+    assert len(conversations) == items  # the best of two chains each
     assert all(set(row) == {"format", "messages"} for row in conversations)
     assert "invent" not in json.dumps(conversations)
     provenance = rows(tmp_path, "provenance.jsonl")
-    assert len(provenance) == ITEMS
+    assert len(provenance) == items
     assert provenance[0]["teacher"] == "llm:fake"
     assert isinstance(provenance[0]["made_by"]["seed"], int)
     manifest = json.loads((tmp_path / "runs/r/manifest.json").read_text())
-    assert manifest["yield"]["all"]["chains"] == 2 * ITEMS
+    assert manifest["yield"]["all"]["chains"] == 2 * items
 
 
 def test_a_full_disk_and_a_teacher_that_is_restarted(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def test_a_model_server_that_dies_ends_the_run_in_one_sentence_and_the_same_comm
     async def run() -> None:
         async with FakeLLM(slow_step) as server:
             settings = settings_for(tmp_path, server.url, count=60, in_flight=4)
+            settings += [f"{role}.retry.first_wait=0.1" for role in ("agent", "reader")]
             first = start(settings)
             await server.requests(60)
         _, err = await first.communicate()

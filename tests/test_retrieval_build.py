@@ -24,6 +24,7 @@ from src_retrieval.build import build_index
 from src_retrieval.build_plan import BuildConfig
 from src_retrieval.encoders.toy import ToyEncoder
 from src_retrieval.engine import EngineConfig, open_engine
+from src_retrieval.identity import describe
 from src_retrieval.layout import HYBRID, IndexLayout, read_manifest
 from src_retrieval.sparse import sparse_kinds
 from src_retrieval.vector import vector_kinds
@@ -156,6 +157,8 @@ def test_a_bare_faiss_file_is_checked_by_its_sizes(tmp_path: Path) -> None:
     path = tmp_path / "published.index"
     engine = open_engine(engine_config(tmp_path, index_path=path)).engine
     assert engine.search([texts[3]], [1])[0][0].row == 3
+    here = describe(open_engine(engine_config(tmp_path, index_path=path)))
+    assert here["corpus_sha256"] == engine.corpus.info.sha256
     with pytest.raises(UserError, match="64 dimensions, toy:32 makes 32"):
         open_engine(engine_config(tmp_path, index_path=path, retrieval_method="toy:32"))
     make_corpus(tmp_path / "corpus.jsonl", 39)

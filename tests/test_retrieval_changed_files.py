@@ -147,6 +147,8 @@ def test_a_corpus_that_is_rewritten_in_place_is_503_and_never_another_passage(
         answer = server.ask(query)
         assert answer.status == 503
         assert "corpus.jsonl was changed while it was in use" in answer.detail
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/health", timeout=20)
     assert server.log.count("was changed while it was in use") == 1
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import os
+import resource
+import shutil
+import signal
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +153,93 @@ def test_an_appended_npy_file_loads_like_any_other(tmp_path: Path) -> None:
         for value in range(70_000):
             out.append(value)
     assert np.array_equal(np.load(tmp_path / "a.npy", mmap_mode="r"), np.arange(70_000))
+
+
+# --- copies of packed corpora ---
+
+PACKED = gzip.compress(b'{"id": "a", "contents": "one"}\n')
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.jsonl.gz"
+    path.write_bytes(PACKED)
+    return path
+
+
+def opened_text(path: Path, cache: Path) -> str:
+    with closing(open_corpus(path, cache)) as corpus:
+        return corpus.row(0).contents
+
+
+def test_a_packed_corpus_is_unpacked_once(packed: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "c"
+    assert opened_text(packed, cache) == "one"
+    copy = cache / "corpus.unpacked.jsonl"
+    stamp = copy.stat().st_mtime_ns
+    os.utime(packed, ns=(1, 1))
+    assert opened_text(packed, cache) == "one"
+    assert copy.stat().st_mtime_ns == stamp, "the time changed, the bytes did not"
+    packed.write_bytes(gzip.compress(b'{"id": "a", "contents": "two"}\n'))
+    assert opened_text(packed, cache) == "two"
+
+
+@pytest.mark.parametrize("spoil", ["copy", "note"])
+def test_a_copy_that_is_not_whole_is_made_again(packed: Path, tmp_path: Path, spoil: str) -> None:
+    cache = tmp_path / "c"
+    opened_text(packed, cache)
+    name = {"copy": "corpus.unpacked.jsonl", "note": "corpus.source.json"}[spoil]
+    (cache / name).write_bytes((cache / name).read_bytes()[:-5])
+    assert opened_text(packed, cache) == "one"
+
+
+def test_a_packed_corpus_has_the_digest_of_its_text(packed: Path, tmp_path: Path) -> None:
+    plain = written(tmp_path, [b'{"id": "a", "contents": "one"}', b""])
+    first, second = open_corpus(packed, tmp_path / "c").info, open_corpus(plain, tmp_path / "d").info
+    assert first.sha256 == second.sha256
+
+
+def test_a_disk_without_room_for_the_copy_is_one_sentence(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
+    with pytest.raises(UserError, match=r"the unpacked copy of .* needs more than the 0.0 GB"):
+        open_corpus(packed, tmp_path / "c")
+    assert not list((tmp_path / "c").glob("corpus.unpacked*"))
+
+
+def test_a_full_disk_while_unpacking_is_one_sentence_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "big.jsonl.gz"
+    rows = b"".join(orjson.dumps({"id": str(n), "contents": "x" * 1000}) + b"\n" for n in range(3000))
+    path.write_bytes(gzip.compress(rows))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(UserError, match=r"could not write the unpacked copy of .* free some space"):
+            open_corpus(path, tmp_path / "c")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert len(open_corpus(path, tmp_path / "c")) == 3000
+
+
+def test_unpacking_reports_the_bytes_of_the_source(tmp_path: Path) -> None:
+    path = tmp_path / "big.jsonl.gz"
+    path.write_bytes(gzip.compress(b"".join(b'{"id": "%d", "contents": "x"}\n' % n for n in range(20_000))))
+    seen: list[int] = []
+    for _ in range(2):
+        seen.clear()
+        open_corpus(path, tmp_path / "c", advance=seen.append).close()
+        (tmp_path / "c" / "corpus.json").unlink()
+        assert abs(sum(seen) - path.stat().st_size) < 3
+
+
+def test_rows_without_ids_are_numbered_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    open_corpus(written(tmp_path, [b'{"contents": "one"}']), tmp_path / "c")
+    assert "have no ids: their numbers from 0 are used" in caplog.text
+
+
+def test_a_folder_is_no_corpus(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder; name a file in it"):
+        open_corpus(tmp_path, tmp_path / "c")

@@ -93,7 +93,7 @@ READ: dict[str, tuple[str, bytes, Expected]] = {
     "trec": ("c.jsonl", lines({"docno": "b", "text": B[2]}), [B]),
     "kilt": (
         "c.jsonl",
-        lines({"_id": "a", "wikipedia_id": "9", "wikipedia_title": "Oost", "text": ["A town ", "by the sea.\n"]}),
+        lines({"_id": "a", "wikipedia_id": "9", "wikipedia_title": "Oost", "text": ["Oost\n", "A town ", "by the sea.\n"]}),
         [A],
     ),
     "hotpotqa abstracts": (
@@ -116,6 +116,7 @@ READ: dict[str, tuple[str, bytes, Expected]] = {
     "json array": ("c.json", json.dumps([contents(A), contents(B)], indent=1).encode(), [A, B]),
     "json array named jsonl": ("c.jsonl", json.dumps([contents(A), contents(B)]).encode(), [A, B]),
     "json array in an object": ("c.json", json.dumps({"version": 1, "data": [contents(A)]}).encode(), [A]),
+    "json array behind others": ("c.json", json.dumps({"authors": ["x"], "notes": [], "data": [contents(A)], "z": [{}]}).encode(), [A]),
     "jsonl named json": ("c.json", PLAIN, [A, B]),
     "jsonl without suffix": ("corpus", PLAIN, [A, B]),
     "parquet": ("c.parquet", table(contents(A), contents(B)), [A, B]),

@@ -125,7 +125,9 @@ def server(world: World) -> Iterator[Server]:
 
 
 def test_health_says_what_is_served(server: Server) -> None:
-    body = server.call("/health").body
+    with urllib.request.urlopen(server.url + "/health") as reply:
+        body, named = json.loads(reply.read()), reply.headers["X-Index"]
+    assert named == body["index"]["identity"]
     assert body["status"] == "healthy"
     assert body["retrievers"] == {"total": 1, "available": 1}
     assert (body["index"]["rows"], body["index"]["type"]) == (ROWS, "hybrid")

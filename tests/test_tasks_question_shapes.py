@@ -263,6 +263,8 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "latin-1, table": ("q.csv", b"question,answer\nWho?,caf\xe9\n", "line 2: not valid UTF-8"),
     "torn last line": ("q.jsonl", TEXT[:-9], "line 2: not valid JSON"),
     "no object": ("q.jsonl", HEAD + b"[1]\n", "line 2: expected an object, found list"),
+    "many brackets": ("q.jsonl", b'{"question": "Who?", "x": [' + b"{}," * 1_000_000 + b"{}]}", "line 1: more than 1,000,000 brackets"),
+    "dpr, no list": ("nq-test.qa.csv", DPR + b"who\t['Ilse', x]\n", "line 3: the answers are no list"),
     "nested deep": ("q.jsonl", HEAD + b'{"question": "Who?", "x": ' + DEEP + b"}\n", "line 2: not valid JSON .depth"),
     "nested deep, array": ("q.json", b'[{"question": "a", "answer": "b"}, {"question": "Who?", "x": ' + DEEP + b"}]", "row 2: not valid JSON .depth"),
     "nested over the limit": ("q.jsonl", asked(x=json.loads("[" * 100 + "]" * 100)), f"line 1: nested deeper than {MAX_DEPTH}"),

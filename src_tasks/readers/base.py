@@ -73,10 +73,11 @@ def gold_texts(*values: Any) -> tuple[str, ...]:
     """`alias_texts` where a list may also be written as text, as JSON or as Python prints it (tables and some
     copies have such cells); any other text is an answer, brackets included.
     """
-    return alias_texts(*map(_listed, values))
+    return alias_texts(*map(written_list, values))
 
 
-def _listed(value: Any) -> Any:
+def written_list(value: Any) -> Any:
+    """The list that a text is when it is one, as JSON or as Python prints it; else `value`."""
     if not isinstance(value, str) or not (text := value.strip()).startswith("["):
         return value
     try:

@@ -8,6 +8,7 @@ import re
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from src_core.rowfiles import RawRow
 from src_tasks.readers.base import (
     JsonRow,
     RowError,
@@ -18,6 +19,7 @@ from src_tasks.readers.base import (
     optional_text,
     text_at,
     unique,
+    written_list,
 )
 from src_tasks.readers.rows import SourceRow
 
@@ -35,6 +37,16 @@ def is_dpr_table(first: list[str]) -> bool:
     a question and a Python list of answers.
     """
     return len(first) == len(DPR_COLUMNS) and first[1].startswith("[") and first[1].endswith("]")
+
+
+def dpr_row(row: RawRow) -> RawRow:
+    """A row of such a table with its answers as a list; one whose answers are none has a problem."""
+    if row.problem:
+        return row
+    answers = written_list(row.value["answers"])
+    if not isinstance(answers, list):
+        return row._replace(value=None, problem="the answers are no list as Python prints it")
+    return row._replace(value={**row.value, "answers": answers})
 
 
 def parse_nq(row: JsonRow) -> SourceRow:

@@ -32,7 +32,7 @@ from src_tasks.readers.hub import HUB, hub_rows
 from src_tasks.readers.multiple_choice import MMLU_COLUMNS, is_mmlu_table, subject_of
 from src_tasks.readers.publishers import missing_file
 from src_tasks.readers.rows import SourceRow
-from src_tasks.readers.single_hop import DPR_COLUMNS, DPR_DELIMITER, is_dpr_table
+from src_tasks.readers.single_hop import DPR_COLUMNS, DPR_DELIMITER, dpr_row, is_dpr_table
 
 AUTO = "auto"
 _LOOK_AT = 20
@@ -196,7 +196,7 @@ def _raw_rows(source: SourceConfig) -> Iterator[RawRow]:
         subject = subject_of(path.name.partition(".")[0])
         return _with_subject(file_rows(path, columns=MMLU_COLUMNS), subject)
     if is_dpr_table(first_cells(path, DPR_DELIMITER)):
-        return file_rows(path, columns=DPR_COLUMNS, delimiter=DPR_DELIMITER)
+        return map(dpr_row, file_rows(path, columns=DPR_COLUMNS, delimiter=DPR_DELIMITER))
     return file_rows(path)
 
 
