@@ -43,7 +43,7 @@ knobs_from_caller() {
   if [[ -n ${CORPUS:-} ]]; then
     CORPUS=$(from_caller "$CORPUS")
     export CORPUS
-    [[ -f $CORPUS ]] || die "no such corpus: $CORPUS; CORPUS names a file, as seen from $CALLER"
+    [[ -f $CORPUS ]] || die "no such corpus: $CORPUS; name a file with CORPUS=, as seen from $CALLER"
   fi
   if [[ -n ${INDEX_DIR:-} ]]; then
     INDEX_DIR=$(into_caller "$INDEX_DIR")

@@ -126,7 +126,8 @@ def test_a_corpus_that_is_not_there_is_reported_first(infer: Infer, tmp_path: Pa
     failed = infer.run(script, "CORPUS=typo.jsonl", cwd=tmp_path)
     assert failed.returncode == 1
     assert (
-        failed.stderr == f"error: no such corpus: typo.jsonl; CORPUS names a file, as seen from {tmp_path}\n"
+        failed.stderr
+        == f"error: no such corpus: typo.jsonl; name a file with CORPUS=, as seen from {tmp_path}\n"
     )
     assert infer.fetched() == []
 
