@@ -1,4 +1,4 @@
-"""An evaluation that is killed again and again: the same command finishes it, and nothing is lost or doubled."""
+"""An evaluation that is killed again and again: the same command ends it; nothing is lost or doubled."""
 
 from __future__ import annotations
 
