@@ -20,7 +20,11 @@ def describe(opened: OpenedIndex) -> dict[str, Any]:
     `identity` covers everything that determines an answer: index, encoder, search settings and reranker.
     """
     engine, manifest = opened
-    built: dict[str, Any] = manifest.identity() if manifest else {"rows": len(engine.corpus)}
+    built: dict[str, Any] = (
+        manifest.identity()
+        if manifest
+        else {"rows": len(engine.corpus), "corpus_sha256": engine.corpus.info.sha256}
+    )
     if engine.encoder is not None:
         built["encoder"] = dataclasses.asdict(engine.encoder.identity)
     if manifest is None and engine.dense is not None:
