@@ -44,7 +44,7 @@ knobs_from_caller() {
     CORPUS=$(from_caller "$CORPUS")
     export CORPUS
     [[ -f $CORPUS || -d $CORPUS ]] \
-      || die "no such corpus: $CORPUS; CORPUS names a file, or a folder of documents, as seen from $CALLER"
+      || die "no such corpus: $CORPUS; name a file or a folder of documents with CORPUS=, as seen from $CALLER"
   fi
   if [[ -n ${INDEX_DIR:-} ]]; then
     INDEX_DIR=$(into_caller "$INDEX_DIR")

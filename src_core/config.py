@@ -23,6 +23,10 @@ from src_core.errors import UserError
 
 T = TypeVar("T")
 
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""What the loader raises: also for bytes that are no text, for dates such as 2024-99-99, and where values are
+nested too deeply.
+"""
 _LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _OUT_OF_RANGE = ("greater_than_equal", "greater_than", "less_than_equal", "less_than", "finite_number")
 
@@ -87,7 +91,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"no such config file: {path}; check the path (the shipped files are under configs/)")
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except _NOT_YAML as error:
         raise UserError(
             f"{path} is not valid YAML: {' '.join(str(error).split())}; correct the file"
         ) from error
@@ -150,7 +154,7 @@ def _is_text(cls: Any, keys: Sequence[str]) -> bool:
 def _scalar(item: str, text: str) -> Any:
     try:
         return yaml.safe_load(text) if text else ""
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except _NOT_YAML as error:
         shown = item if len(item) <= 100 else f"{item[:99]}…"
         raise UserError(f"cannot read the value of the override {shown!r}; quote it") from error
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,8 @@ class JsonHttp:
         self._refused = 0  # connections in a row, over all callers
         self.on_headers: Callable[[Mapping[str, str]], None] | None = None
         """Called with the headers of each reply with status 200."""
+        self.on_recovery: Callable[[], Awaitable[None]] | None = None
+        """Awaited when a call succeeds after it had failed: another server may have taken the place."""
 
     async def request(
         self,
@@ -141,12 +143,15 @@ class JsonHttp:
             return await self._patiently(call)
 
         try:
-            return await self._retrying(attempts or self._retry.attempts)(attempt)
+            reply: Any = await self._retrying(attempts or self._retry.attempts)(attempt)
         except BoundaryError as error:
             refused = error.__cause__ if isinstance(error.__cause__, _RefusedError) else None
             if refused and self._answered:
                 raise gone(self.url, refused=self._refused, reason=str(refused)) from error
             raise
+        if self.on_recovery is not None:
+            await self.on_recovery()
+        return reply
 
     def _retrying(self, attempts: int) -> AsyncRetrying:
         """Built only after a call has failed: building it for every call took 40 % of the client's CPU

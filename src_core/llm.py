@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from src_core.chat_template import ChatTemplate
 from src_core.config import Positive, Seconds, Seed, Temperature, TopP, config_class
-from src_core.errors import ModelError, UserError
+from src_core.errors import BoundaryError, ModelError, UserError
 from src_core.http_json import JsonHttp, RetryPolicy
 from src_core.llm_tokens import LlamaCppTokens, TokenCompletion, TokenSampling, VllmTokens
 from src_core.model_list import choose_model, read_models
@@ -118,8 +119,10 @@ class ChatModel(Protocol):
         """What the server reports of its model; empty before `ready`."""
         ...
 
-    def watch(self, on_reply: Callable[[str], None]) -> None:
-        """Call `on_reply` with the model that each reply names."""
+    def watch(self, on_reply: Callable[[str], None], on_facts: Callable[[Facts], None]) -> None:
+        """Call `on_reply` with the model that each reply names, `on_facts` with the facts of a server that
+        answers again after a failure.
+        """
         ...
 
     async def ready(self) -> None:
@@ -164,6 +167,7 @@ class HttpChatModel:
             news=self._news,
         )
         self._facts: Facts = {}
+        self._was_listed = False
         self._on_reply: Callable[[str], None] | None = None
         self._tokens = VllmTokens(self._http) if self.engine == "vllm" else LlamaCppTokens(self._http)
 
@@ -238,9 +242,18 @@ class HttpChatModel:
         """See `ChatModel.facts`."""
         return self._facts
 
-    def watch(self, on_reply: Callable[[str], None]) -> None:
+    def watch(self, on_reply: Callable[[str], None], on_facts: Callable[[Facts], None]) -> None:
         """See `ChatModel.watch`."""
         self._on_reply = on_reply
+
+        async def ask_again() -> None:
+            with suppress(BoundaryError):  # nothing is known then, and the next failure asks again
+                listed = await self._listed()
+                names = [model.name for model in read_models(listed)]
+                gone = self._was_listed and names and self._model not in names
+                on_facts(model_facts(listed, ", ".join(names) if gone else self._model))
+
+        self._http.on_recovery = ask_again
 
     async def ready(self) -> None:
         """Choose the model by the server's list. A configured name needs no list. Raises `UserError` where
@@ -252,6 +265,7 @@ class HttpChatModel:
         )
         self._model = choice.name
         self._facts = model_facts(listed, choice.name)
+        self._was_listed = choice.name in (model.name for model in read_models(listed))
         if choice.note:
             self._news.note(choice.note)
 

@@ -40,6 +40,8 @@ from src_core.types import RETRIED
 MANIFEST = "manifest.json"
 ROWS = "trajectories.jsonl"
 FAILED = "failed.jsonl"
+QUESTIONS = "question_ids.json"
+"""The ids of the questions of a construction run, written when it starts or goes on."""
 QUESTION_IDS = "question_ids"
 """The key of the manifest under which the ids of the run's questions are listed, in their order."""
 OnExisting = Literal["resume", "resume_anyway", "clean", "fail"]

@@ -21,7 +21,16 @@ _KEPT = (".lock", MARKER, "logs")
 MADE = (
     *("config.yaml", "manifest.json", "servers.json", "trajectories.jsonl", "failed.jsonl", "*.tmp"),
     *("scores.jsonl", "scores.json", "verdicts.jsonl", "judge.json", "report.html"),
-    *("mixture.json", "shards", "kept.jsonl", "rejected.jsonl", "provenance.jsonl", "yield.json", "yield.md"),
+    *(
+        "mixture.json",
+        "question_ids.json",
+        "shards",
+        "kept.jsonl",
+        "rejected.jsonl",
+        "provenance.jsonl",
+        "yield.json",
+        "yield.md",
+    ),
     *("conversations*.json", "conversations*.jsonl", "chains.html"),
     *("checkpoint-*", "log.jsonl", "loss.png", "reference.*.safetensors", "runs"),
     *("model", "model.gguf", "adapter", "adapter.gguf", "merged", "merged.gguf"),

@@ -130,8 +130,8 @@ class ScriptedModel:
         """The script's name and the digest of its content."""
         return self._facts
 
-    def watch(self, on_reply: Callable[[str], None]) -> None:
-        """A script names no model in its replies."""
+    def watch(self, on_reply: Callable[[str], None], on_facts: Callable[[Facts], None]) -> None:
+        """A script names no model in its replies, and does not change."""
 
     async def ready(self) -> None:
         """A script is always ready."""

@@ -85,6 +85,11 @@ class Servers:
         elif model != known:
             self._changed(role, REPLIES_AS, model)
 
+    def answers_again(self, role: str, facts: Facts) -> None:
+        """Note what a server reports after a failure. Raises `UserError` where it differs from the start."""
+        for key in differing(self.now.get(role, {}), facts)[:1]:
+            self._changed(role, key, facts[key])
+
     def searched(self, identity: str | None) -> None:
         """Note the identity of the index that a reply of the retriever names. Raises `UserError` where it is
         not that of the start.
@@ -95,7 +100,7 @@ class Servers:
         elif identity or self._names_index:
             self._changed("retriever", "identity", identity or "not reported")
 
-    def _changed(self, role: str, key: str, value: str) -> None:
+    def _changed(self, role: str, key: str, value: Any) -> None:
         before = self.now[role]
         after = {**before, key: value}
         if self._strict:

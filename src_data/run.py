@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import orjson
 from rich.console import Console
 from rich.text import Text
 
@@ -23,7 +24,7 @@ from src_core.console import Terminal
 from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
 from src_core.jsonl import read_jsonl, write_atomic
 from src_core.progress import Begun, StepProgress
-from src_core.rundir import RunDir, failure_counts, was_used
+from src_core.rundir import QUESTIONS, RunDir, failure_counts, was_used
 from src_core.runfolder import run_folder
 from src_core.served import Servers
 from src_core.terminal import answer
@@ -158,6 +159,7 @@ async def run(prepared: Prepared, err: Console, out: Console, *, maker: Maker = 
         try:
             begun = Begun.now()
             write_atomic(rundir.path / "mixture.json", mixture.report.json())
+            write_atomic(rundir.path / QUESTIONS, orjson.dumps([question.id for question in mixture]))
             merge_shards(rundir)  # from an interrupted Ray job (`ray_job`)
             construction = await maker(config, mixture, rundir, teacher=teacher, runtime=runtime, err=err)
             done = finish_run(

@@ -122,7 +122,7 @@ async def open_runtime(
                 models[endpoint] = model
                 if servers is not None:
                     servers.connected(role, model.facts)
-                    model.watch(partial(servers.replied, role))
+                    model.watch(partial(servers.replied, role), partial(servers.answers_again, role))
         retriever = make_retriever(
             config.retriever,
             connections=config.in_flight,

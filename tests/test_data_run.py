@@ -17,6 +17,7 @@ from helpers_runs import Run
 
 from src_core.endpoints import make_model
 from src_core.errors import UserError
+from src_core.runfolder import require_cleanable
 from src_core.types import Question
 from src_data.config import load_data_config
 from src_data.original_keys import SUPERSEDED
@@ -286,3 +287,24 @@ def test_questions_survive_as_they_were(tmp_path: Path) -> None:
     questions = list(mixed_questions(config.build_conv))
     assert isinstance(questions[0], Question)
     assert questions[0].meta["evidences"] == [["s", "director", "a"]]
+
+
+def test_chains_of_a_corrected_question_are_not_exported(tmp_path: Path) -> None:
+    async def build(golds: str) -> None:
+        async with FakeLLM(read_and_think) as server:
+            settings = settings_for(tmp_path, server.url, count=2)
+            questions = tmp_path / "questions.jsonl"
+            questions.write_text(questions.read_text().replace('["item-1"]', golds))
+            url = f"build_conv.runtime.agent.url={server.url}"
+            process = start([*settings, url, "on_existing=resume_anyway"])
+            _, err = await process.communicate()
+            assert process.returncode == 0, err.decode()
+
+    asyncio.run(build('["item-1"]'))
+    asyncio.run(build('["item-1", "the item"]'))
+    assert len(rows(tmp_path)) == 3  # nothing is thrown away
+    counted = json.loads((tmp_path / "runs/r/yield.json").read_text())["all"]
+    assert counted["rejected"]["not_in_mixture"]["chains"] == 1
+    conversations = json.loads((tmp_path / "runs/r/conversations.json").read_text())
+    assert len(conversations) == 2
+    require_cleanable(tmp_path / "runs/r")  # all files there have names that are known as ours

@@ -13,9 +13,11 @@ from helpers_llm import settings_for, write_script
 from rich.console import Console
 
 from src_core.config import load_config
+from src_core.runfolder import require_cleanable
 from src_eval.compare import Entry, build_table
 from src_eval.expected import Expected
 from src_eval.judge_run import judge_folders
+from src_eval.report.report_page import write_report
 from src_eval.report.run_files import read_scored_run
 from src_eval.scoring import score_run
 from src_eval.tables import notes_of
@@ -63,6 +65,8 @@ def test_scores_count_the_present_questions_everywhere(tmp_path: Path) -> None:
     assert score_run(folder).run.metrics["acc_l"].n == 2
     entries = [Entry("set", "closed_book", "closed_book", score_run(folder))]
     table = build_table(entries, baseline="closed_book", metrics_of=lambda _: ("em",), expected=Expected())
+    write_report(folder / "report.html", [read_scored_run(folder)])
+    require_cleanable(folder)  # all files there have names that are known as ours
     assert any("1 rows are left out" in note for note in notes_of(table))
 
 

@@ -32,7 +32,8 @@ class Services:
         self.index: dict[str, Any] = {"identity": "index-1", "corpus_sha256": "corpus-1", "rows": 9}
         self.replies_as: list[str] = []
         self.header = True
-        self.searches = 0
+        self.searches = self.chats = self.fail_at = 0
+        self.model_then: dict[str, Any] = {}
         self.change_after = 10**9
 
     async def start(self) -> None:
@@ -54,6 +55,10 @@ class Services:
         return web.json_response({"data": [self.model]})
 
     async def _chat(self, request: web.Request) -> web.Response:
+        self.chats += 1
+        if self.chats == self.fail_at:  # as of a server that is restarted
+            self.model = {**self.model, **self.model_then}
+            return web.Response(status=503, text="loading")
         reply = completion(step_for(await request.json()))
         if self.replies_as:
             reply["model"] = self.replies_as.pop(0) if len(self.replies_as) > 1 else self.replies_as[0]
@@ -172,6 +177,24 @@ def test_a_reply_of_another_model_ends_the_run_unless_both_are_accepted(tmp_path
     services.replies_as = ["model-A-0506", "model-A-0813"]
     both = go(tmp_path, services, "on_existing=resume_anyway")
     assert [record["agent"]["replies_as"] for record in both["servers"]] == ["model-A-0506", "model-A-0813"]
+
+
+@pytest.mark.parametrize("then", [{"tags": ["weights-2"]}, {"id": "model-B"}, {"created": 7}])
+def test_a_model_server_that_is_restarted_in_mid_run_is_asked_again(
+    then: dict[str, Any], tmp_path: Path
+) -> None:
+    services = Services()
+    services.model = {"id": "model-A", "tags": ["weights-1"]}
+    services.fail_at, services.model_then = 5, then
+    if "created" not in then:
+        with pytest.raises(
+            UserError, match=r"the agent was model-A.* and now model-(A .tags.*weights-2|B).* answers"
+        ):
+            go(tmp_path, services)
+        rows = (tmp_path / "runs/r/trajectories.jsonl").read_text()
+        assert rows.count('"status":"finished"') == rows.count('"status"') > 0
+    else:  # what differs between two starts of one model says nothing
+        go(tmp_path, services)
 
 
 def test_another_reply_model_is_noticed_on_resume_too(tmp_path: Path) -> None:

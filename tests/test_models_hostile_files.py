@@ -110,7 +110,6 @@ def test_a_norm_without_dimensions_has_a_mark(tmp_path: Path) -> None:
 
 
 def test_mutated_gguf_files_are_a_header_or_one_sentence(tmp_path: Path) -> None:
-    pytest.importorskip("gguf")
     whole = write_base(tmp_path / "base.gguf", "llama").read_bytes()
     begin = whole.index(b"token_embd.weight") + 2000
     file, outcomes = tmp_path / "mutated.gguf", set()
@@ -289,7 +288,6 @@ def test_an_adapter_of_rank_0_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_cut_gguf_adapter_or_model_is_named_before_a_server_starts(tmp_path: Path) -> None:
-    pytest.importorskip("gguf")
     model = write_base(tmp_path / "base.gguf", "llama")
     cut = tmp_path / "cut.gguf"
     cut.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
@@ -298,7 +296,8 @@ def test_a_cut_gguf_adapter_or_model_is_named_before_a_server_starts(tmp_path: P
 
 
 def test_a_cut_onnx_file_is_one_sentence(tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
     graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", [value], [
         onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
@@ -316,7 +315,8 @@ def test_a_cut_onnx_file_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_mutated_tokenizers_are_usable_or_refused(tmp_path: Path) -> None:
-    tokenizers = pytest.importorskip("tokenizers")
+    import tokenizers
+
     made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
     made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel()
     made.add_special_tokens(["<|end|>"])

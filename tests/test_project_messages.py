@@ -85,6 +85,7 @@ VERBS = [
     "take",
     "train",
     "try",
+    "unpack",
     "unset",
     "use",
     "wait",

@@ -125,7 +125,7 @@ def test_wrong_settings_are_told_before_anything_is_fetched_or_started(
 def test_a_corpus_that_is_not_there_is_reported_first(infer: Infer, tmp_path: Path, script: str) -> None:
     failed = infer.run(script, "CORPUS=typo.jsonl", cwd=tmp_path)
     assert failed.returncode == 1
-    advice = f"CORPUS names a file, or a folder of documents, as seen from {tmp_path}"
+    advice = f"name a file or a folder of documents with CORPUS=, as seen from {tmp_path}"
     assert failed.stderr == f"error: no such corpus: typo.jsonl; {advice}\n"
     assert infer.fetched() == []
 

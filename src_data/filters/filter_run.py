@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from src_core.errors import UserError
 from src_core.jsonl import read_jsonl, rewrite_jsonl, write_json_array
 from src_core.protocols.base import Protocol
-from src_core.rundir import ROWS
+from src_core.rundir import QUESTIONS, ROWS
 from src_core.types import Trajectory, trajectory_from_json
 from src_data.filters.filter_trajectory import FilterConfig, FilterResult, filter_trajectory
 
@@ -87,7 +87,8 @@ def filter_run(run_dir: Path, config: FilterConfig, protocol: Protocol) -> Filte
         raise UserError(f"there are no trajectories to filter: {paths.rows} does not exist; build some first")
     with paths.rows.open("rb") as handle:
         best: dict[str, list[_Candidate]] = {}
-        rewrite_jsonl(paths.rejected, _rejected(handle, config, protocol, best))
+        present = _present(paths.rows)
+        rewrite_jsonl(paths.rejected, _rejected(handle, config, protocol, best, present=present))
         chosen = sorted((c for group in best.values() for c in group), key=lambda c: c.offset)
         rewrite_jsonl(paths.kept, (_line(c.result, c.line, _at(handle, c.offset)) for c in chosen))
     write_json_array(paths.validity, _validity(paths, protocol))
@@ -104,11 +105,23 @@ def read_filtered(path: Path) -> Iterator[FilteredRow]:
             yield FilteredRow(result, trajectory_from_json(orjson.dumps(row["trajectory"])), "", row["line"])
 
 
+def _present(rows: Path) -> frozenset[str] | None:
+    """The ids of the questions of a construction run, which lie beside its rows; None for other rows."""
+    file = rows.with_name(QUESTIONS)
+    return frozenset(orjson.loads(file.read_bytes())) if file.is_file() else None
+
+
 def _rejected(
-    handle: BinaryIO, config: FilterConfig, protocol: Protocol, best: dict[str, list[_Candidate]]
+    handle: BinaryIO,
+    config: FilterConfig,
+    protocol: Protocol,
+    best: dict[str, list[_Candidate]],
+    *,
+    present: frozenset[str] | None,
 ) -> Iterator[bytes]:
-    """The lines of `rejected.jsonl`: first the rows that a rule rejects, then the trajectories that are not
-    among the best of their question. Fills `best` as a side effect.
+    """The lines of `rejected.jsonl`: first the rows that a rule rejects, or whose question is not `present`
+    (None: all are), then the trajectories that are not among the best of their question. Fills `best` as a
+    side effect.
     """
     surplus: list[_Candidate] = []
     offset = 0
@@ -121,6 +134,8 @@ def _rejected(
             yield _line(FilterResult(False, "unreadable", read, 0.0), number, None, raw=raw)
             continue
         result = filter_trajectory(read, config, protocol)
+        if present is not None and read.question.id not in present:  # corrected since, or taken out
+            result = FilterResult(False, "not_in_mixture", "the question files hold it no longer", 0.0)
         if not result.kept:
             yield _line(result, number, raw)
             continue

@@ -26,9 +26,10 @@ from src_data.filters.leaks import find_leak
 from src_data.filters.support import query_key, supported
 
 # Every reason for a rejection, in the order in which the rules are tried; statuses other than `finished` are
-# reasons by their own name, before all rules but the first.
+# reasons by their own name, before all rules but the first two.
 REASONS: tuple[str, ...] = (
     "unreadable",
+    "not_in_mixture",
     *(status.value for status in Status if status is not Status.FINISHED),
     "structure",
     "leaked_tokens",
