@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from rich.console import Console
-from rich.text import Text
 
 from src_core.config import config_class, load_config
 from src_core.errors import UserError, run_main
 from src_core.jsonl import rewrite_jsonl
+from src_core.terminal import say
 from src_data.documents.blocks import BlockKind
 from src_data.documents.chunking import PATH_MARK, Chunk, Chunking, chunks
 from src_data.documents.reading import READERS, DocumentError, read_document
@@ -130,9 +129,8 @@ def _row(chunk: Chunk, *, source: str, title: str) -> dict[str, Any]:
 def main() -> None:
     """Read the command line, write the corpus, print the counts."""
     config = load_config(DocumentsConfig, None, sys.argv[1:])
-    console = Console(stderr=True)
     for line in documents_corpus(config).lines():
-        console.print(Text(line), soft_wrap=True)
+        say(line)
 
 
 if __name__ == "__main__":
