@@ -6,6 +6,7 @@
 #   CORPUS=my_corpus.jsonl bash infer.sh questions=my.jsonl   another corpus; its index is built first
 #   CORPUS=my_folder QUESTION="…?" bash infer.sh   your documents (Markdown, text, HTML, DOCX, PDF)
 #   MODEL=qwen2.5-coder-1.5b bash infer.sh         an untrained model, with prompt, example and grammar
+#   METHOD=my_method.py bash infer.sh              a method of yours (docs/your_method.md)
 #   BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b API_KEY=… bash infer.sh    a model server of yours
 #   ADAPTER=runs/x/adapter bash infer.sh           what training wrote: an adapter, or MODEL=runs/x/model
 #   bash infer.sh limits.t_max=8                              any setting of configs/infer/*.yaml as key=value
@@ -21,9 +22,9 @@ read_arguments infer.sh "$@"
 METHOD=${METHOD:-rearag}
 N_QUESTIONS=${N_QUESTIONS:-10}
 QUESTION=${QUESTION:-}
-RUN_NAME=${RUN_NAME:-$(fresh_name "$METHOD")}
+RUN_NAME=${RUN_NAME:-$(fresh_name "$(basename "$METHOD" .py)")}
 choose_profile "$(laptop_profile)"
-[[ -f src_infer/methods/$METHOD.py ]] || die "there is no method '$METHOD'; choose one of src_infer/methods"
+[[ $METHOD != *.py ]] || METHOD=$(from_caller "$METHOD") # a method of yours: docs/your_method.md
 
 lora=$(served_adapter)
 trained=$(trained_folder)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -32,6 +33,7 @@ from src_core.served import Servers
 from src_core.types import RETRIED, Question, Trajectory, question_id, to_json, trajectory_from_json
 from src_infer.config import InferConfig
 from src_infer.episode import failure_status
+from src_infer.metering import metered
 from src_infer.methods import Method, load_method
 from src_infer.prompts import pinned_digest
 from src_infer.runner import run_all
@@ -191,11 +193,14 @@ async def _answer_all(
     )
 
     async def answer(question: Question) -> Trajectory:
-        try:
-            row = await method.run(replace(question, question=asked_text(question)), runtime)
-            return replace(row, question=question)
-        except BoundaryError as error:
-            return Trajectory(question, (), "", failure_status(error), error=str(error))
+        begun = time.monotonic()
+        with metered() as meter:
+            try:
+                row = await method.answer(replace(question, question=asked_text(question)), runtime)
+            except BoundaryError as error:
+                row = Trajectory(question, (), "", failure_status(error), error=str(error))
+        seconds = time.monotonic() - begun
+        return replace(row, question=question, usage=meter.usage, seconds=seconds)
 
     try:
         await run_all(
