@@ -78,7 +78,7 @@ def test_its_settings_are_checked_before_the_run(tmp_path: Path) -> None:
     [
         ("x = 1\n", "has no 'async def run(question, runtime)'"),
         ("def run(question, runtime):\n    return 1\n", "has no 'async def run(question, runtime)'"),
-        ("async def run(question, runtime)\n", "line 1: the method cannot be loaded (SyntaxError"),
+        ("async def run(question, runtime)\n", "the method cannot be loaded (SyntaxError"),
         (HEAD + "    return 'Velby'\n", "run returned str, not a Trajectory"),
         (HEAD + "    return None\n", "run returned NoneType, not a Trajectory"),
         (HEAD + "    return 1 / 0\n", "line 5: the method failed (ZeroDivisionError: division by zero)"),

@@ -35,25 +35,24 @@ class Method:
         if self.file is None:
             return await self.run(question, runtime)
         try:
-            row = await self.run(question, runtime)
+            row: object = await self.run(question, runtime)
         except (UserError, BoundaryError):
             raise
         except Exception as error:
-            at = place_in(self.file, error)
-            raise UserError(
-                f"{self.file}{at}: the method failed ({type(error).__name__}: {error}); correct the file"
-            ) from error
+            at, reason = place_in(self.file, error), f"{type(error).__name__}: {error}"
+            raise UserError(f"{self.file}{at}: the method failed ({reason}); correct the file") from error
         if not isinstance(row, Trajectory):
+            found = type(row).__name__
             raise UserError(
-                f"{self.file}: run returned {type(row).__name__}, not a Trajectory; return "
+                f"{self.file}: run returned {found}, not a Trajectory; return "
                 "Trajectory(question, steps, answer, Status.FINISHED)"
             )
         try:
             trajectory_from_json(to_json(row))
         except Exception as error:
             raise UserError(
-                f"{self.file}: the row of its run is not plain data ({type(error).__name__}: {error:.200}); "
-                "use the types of src_core.types, and JSON values in provenance"
+                f"{self.file}: the row of its run is not plain data; use the types of src_core.types, and "
+                "JSON values in provenance"
             ) from error
         return row
 
