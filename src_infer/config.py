@@ -17,6 +17,9 @@ from src_infer.episode import Limits
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import ObservationMode
 
+ROLES = ("agent", "observe", "final")
+"""The kinds of calls with a sampling of their own."""
+
 
 @config_class
 class PromptSettings:
@@ -80,6 +83,22 @@ class RuntimeConfig:
     def view(self) -> PassageView:
         """What a model is shown of a passage."""
         return PassageView(self.max_passage_chars, self.passage_part)
+
+    def not_reproducible(self) -> str:
+        """Why a second run may give other answers, "" where nothing known does: a model server computes the
+        requests of one batch together, which changes the last bits of each.
+        """
+        urls = {self.agent.url, self.reader.url}
+        if all(url.startswith("scripted:") for url in urls):
+            return ""
+        warm = [role for role in ROLES if self.sampling(role).temperature > 0]
+        if warm:
+            return f"replies are sampled (temperature above 0: {', '.join(warm)})"
+        if self.in_flight > 1:
+            return (
+                f"{self.in_flight} questions are asked at once; in_flight=1 makes the same answers each time"
+            )
+        return ""
 
     def sampling(self, which: str) -> Sampling:
         """`agent`, `observe` or `final` sampling, at temperature 0 when `deterministic`."""

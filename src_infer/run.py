@@ -31,7 +31,7 @@ from src_core.rundir import QUESTION_IDS, OnExisting, RunDir, was_used
 from src_core.runfolder import run_folder
 from src_core.served import Servers
 from src_core.types import RETRIED, Question, Trajectory, question_id, to_json, trajectory_from_json
-from src_infer.config import InferConfig
+from src_infer.config import ROLES, InferConfig
 from src_infer.episode import failure_status
 from src_infer.metering import metered
 from src_infer.methods import Method, load_method
@@ -97,7 +97,13 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
     rundir, trajectories, summary = await _answered(
         config, method, questions, folder, printer=printer, err=err
     )
-    _report(trajectories, summary["totals"], live=bool(config.question), out=out)
+    _report(
+        trajectories,
+        summary["totals"],
+        live=bool(config.question),
+        not_reproducible=summary["not_reproducible"],
+        out=out,
+    )
     out.print(Text(f"written: {rundir.path}/"), soft_wrap=True)
     return int(any(trajectory.status.retryable for trajectory in trajectories))
 
@@ -232,13 +238,23 @@ def _manifest(
         "index": runtime.identity,
         "models": servers.model_names(),
         "servers": servers.records,
+        "sampling": {role: dump(config.sampling(role)) for role in ROLES},
+        "constrain": runtime.policy.constrain.value,
+        "not_reproducible": config.not_reproducible(),
         "cut_queries": runtime.cut_queries(),
         "totals": totals(trajectories),
         **begun.facts(),
     }
 
 
-def _report(trajectories: Sequence[Trajectory], summary: dict[str, Any], *, live: bool, out: Console) -> None:
+def _report(
+    trajectories: Sequence[Trajectory],
+    summary: dict[str, Any],
+    *,
+    live: bool,
+    not_reproducible: str,
+    out: Console,
+) -> None:
     """The table and totals, or the end of the one trajectory whose steps were printed live."""
     if live:
         for line in outcome_lines(trajectories[0]):
@@ -249,6 +265,8 @@ def _report(trajectories: Sequence[Trajectory], summary: dict[str, Any], *, live
     outcomes = outcomes_text(summary["outcomes"])
     share = f"{100 * summary['parse_failure_share']:.1f} % of replies malformed"
     out.print(Text(f"outcomes: {outcomes}; {share}; tokens: {summary['tokens']}"))
+    if not_reproducible:
+        out.print(Text(f"a second run may differ: {not_reproducible}"), soft_wrap=True)
     failed = (row for row in trajectories if row.status.retryable)
     for line in failure_lines(Counter(row.error or row.status.value for row in failed)):
         out.print(line, soft_wrap=True)
