@@ -69,7 +69,9 @@ def cells_of(table: Table) -> Cells:
 
 
 def notes_of(table: Table) -> list[str]:
-    """The meaning of the marks, and the smallest detectable difference of each data set."""
+    """The meaning of the marks, the smallest detectable difference of each data set, and what else a reader
+    of the figures has to know.
+    """
     notes = [
         f"[low, high]: 95 % bootstrap interval over questions; too few: below {FEWEST} questions. "
         f"{BETTER} better and {WORSE} worse than {table.baseline}: paired randomisation test with Holm's "
@@ -93,6 +95,11 @@ def notes_of(table: Table) -> list[str]:
         for line in table.lines
         if line.left_out
     ]
+    reasons: dict[str, list[str]] = {}
+    for line in table.lines:
+        if line.not_reproducible:
+            reasons.setdefault(line.not_reproducible, []).append(f"{line.dataset}, {line.name}")
+    notes += [f"A second run may differ, {reason}: {'; '.join(runs)}." for reason, runs in reasons.items()]
     return notes
 
 
