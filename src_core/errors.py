@@ -57,9 +57,9 @@ def run_main(main: Callable[[], int | None]) -> None:
     Characters that the output cannot show are replaced.
     """
     replace_unknown()
-    end_on_sigterm()
-    watch_owner()
     try:
+        end_on_sigterm()
+        watch_owner()  # whose signal may come at once, if the owner has ended already
         code = main()
     except UserError as error:
         say(f"error: {one_line(str(error))}")

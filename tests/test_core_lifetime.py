@@ -18,8 +18,8 @@ from helpers_runs import Run
 
 from src_core.lifetime import OWNER, birth
 
-SECONDS = 30.0
-CHILD = "import time; from src_core.errors import run_main; run_main(lambda: time.sleep(60))"
+SECONDS = 120.0
+CHILD = "import time; from src_core.errors import run_main; run_main(lambda: time.sleep(3600))"
 
 
 def gone(pid: int, seconds: float = SECONDS) -> bool:
@@ -39,14 +39,15 @@ def main():
     pid = Path(sys.argv[1])
     pid.with_suffix(".tmp").write_text(str(os.getpid()))
     pid.with_suffix(".tmp").rename(pid)
-    time.sleep(60)
+    time.sleep(3600)
 
 run_main(main)
 """
-STARTER_CODE = """import sys
+STARTER_CODE = """import signal, sys
 from src_core.errors import run_main
 from src_core.lifetime import run_child
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, which may have started the suite, ignores it
 run_main(lambda: run_child([sys.executable, *sys.argv[1:]]))
 """
 
