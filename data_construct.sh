@@ -9,6 +9,7 @@
 # src_data/data_config.cpu.yaml (PROFILE=cpu: starts and stops the embedded servers); CONFIG=… takes another file.
 # Knobs may be written before or after the script's name. The same RUN_NAME resumes an interrupted run. For more than
 # one node: scripts/construct_ray.sh.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"

@@ -14,6 +14,7 @@
 # those of deploy/deploy_config.sh. PROFILE=small (a 0.5B that was trained for the loop; the default) and PROFILE=cpu (an
 # untrained model: the default when MODEL names one without ADAPTER) start and stop the embedded servers; PROFILE=gpu
 # talks to those that deploy/*.sh started, and is the default where a GPU and vLLM are there.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"

@@ -5,6 +5,7 @@
 #   PROFILE=small bash deploy/deploy_demo.sh limits.t_max=6      any setting of configs/infer/*.yaml as key=value
 # It speaks to the servers of infer.sh, with the profile and the knobs of infer.sh (PROFILE MODEL ADAPTER CORPUS and
 # those of deploy/deploy_config.sh). All stay until bash deploy/stop.sh.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -7,6 +7,8 @@ source deploy/profile.sh
 source deploy/say.sh
 # shellcheck source=deploy/caller.sh
 source deploy/caller.sh
+# shellcheck source=deploy/knobs.sh
+source deploy/knobs.sh
 has() { command -v "$1" > /dev/null; }
 
 # fresh_name PREFIX: a name for a run that no other one gets, also one that starts in the same second.
@@ -19,7 +21,7 @@ read_arguments() {
   settings=()
   for argument in "$@"; do
     case $argument in
-      -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$script"; exit ;;
+      -h | --help) help_of "$script"; exit ;;
       [A-Z]*=*)
         grep -q "\${${argument%%=*}:-" "$script" deploy/local.sh deploy/profile.sh deploy/deploy_config.sh scripts/setup.sh \
           || die "no knob is called ${argument%%=*}; see the first lines of $script and deploy/deploy_config.sh"
@@ -28,6 +30,7 @@ read_arguments() {
       *) die "cannot read '$argument'; write a setting as key=value, e.g. bash $script top_k=5" ;;
     esac
   done
+  note_near_knobs "$script"
   knobs_from_caller
 }
 

@@ -95,7 +95,11 @@ def run_from(arguments: list[str], *, maker: Maker) -> int:
         return 0
     for note in notes:
         err.print(Text(f"note: {note}"), soft_wrap=True)
-    return asyncio.run(run(prepare(config, err), err, report_console(), maker=maker))
+    prepared = prepare(config, err)
+    try:
+        return asyncio.run(run(prepared, err, report_console(), maker=maker))
+    except KeyboardInterrupt as stopped:
+        raise KeyboardInterrupt(f"RUN_NAME={config.run_name}") from stopped
 
 
 def prepare(config: DataConfig, err: Console | None = None) -> Prepared:

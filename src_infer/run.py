@@ -76,7 +76,10 @@ def main() -> int:
     if SERVERS in sys.argv:
         asyncio.run(check_servers(prepared))
         return 0
-    return asyncio.run(run(prepared, Terminal(stderr=True), report_console()))
+    try:
+        return asyncio.run(run(prepared, Terminal(stderr=True), report_console()))
+    except KeyboardInterrupt as stopped:
+        raise KeyboardInterrupt(f"RUN_NAME={prepared.config.run_name}") from stopped
 
 
 def prepare(config: InferConfig) -> Prepared:
@@ -111,6 +114,8 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
 def _questions(config: InferConfig) -> list[Question]:
     if config.question:
         return [Question(question_id(config.question, ()), config.question)]
+    if config.n_questions == 0:
+        raise UserError("n_questions=0 asks nothing; set it to -1 for all questions, or to at least 1")
     return read_questions(config.questions, limit=config.n_questions)
 
 
