@@ -68,7 +68,7 @@ def main() -> int:
     """Read the command line, run, report. Exit status 1 when a run failed or a question of one did."""
     arguments = [argument for argument in sys.argv[1:] if argument != CHECK]
     if not arguments or "=" in arguments[0]:
-        raise UserError(f"usage: python -m src_eval.run CONFIG.yaml [{CHECK}] [key=value ...]")
+        raise UserError(f"usage: .venv/bin/python -m src_eval.run CONFIG.yaml [{CHECK}] [key=value ...]")
     config = load_config(EvalConfig, Path(arguments[0]), arguments[1:])
     config.baseline_name()
     load_expected(config.expected)

@@ -24,7 +24,7 @@ SHARES += ("recall", "ndcg", "all_found", "step_")
 def main() -> None:
     """Read the command line, score, print."""
     if len(sys.argv) < 2 or any(name.startswith("-") for name in sys.argv[1:]):
-        raise UserError("usage: python -m src_eval.score runs/A runs/B …")
+        raise UserError("usage: .venv/bin/python -m src_eval.score runs/A runs/B …")
     wide = Terminal(narrowest=180)
     runs = [score_run(Path(name)).run for name in sys.argv[1:]]
     wide.print(runs_table(runs))

@@ -30,6 +30,7 @@ from src_core.progress import Begun, StepProgress
 from src_core.rundir import QUESTION_IDS, OnExisting, RunDir, was_used
 from src_core.runfolder import run_folder
 from src_core.served import Servers
+from src_core.trained_prompt import trained_format
 from src_core.types import RETRIED, Question, Trajectory, question_id, to_json, trajectory_from_json
 from src_infer.config import ROLES, InferConfig
 from src_infer.episode import failure_status
@@ -69,7 +70,7 @@ def main() -> int:
     """Read the command line, run, report. Exit status 1 when any question failed at a boundary."""
     arguments = [argument for argument in sys.argv[1:] if argument not in (CHECK, SERVERS)]
     if not arguments or "=" in arguments[0]:
-        raise UserError(f"usage: python -m src_infer.run CONFIG.yaml [{CHECK}] [key=value ...]")
+        raise UserError(f"usage: .venv/bin/python -m src_infer.run CONFIG.yaml [{CHECK}] [key=value ...]")
     prepared = prepare(load_config(InferConfig, Path(arguments[0]), arguments[1:]))
     if CHECK in sys.argv:
         return 0
@@ -92,9 +93,28 @@ def prepare(config: InferConfig) -> Prepared:
     return Prepared(config, method, _questions(config), folder)
 
 
+def mismatch(config: InferConfig, method: Method) -> str:
+    """What to know where method and model do not belong together, "" for nothing."""
+    trained = trained_format(Path(config.trained)) if config.trained else ""
+    asked = method.formats or ((config.protocol,) if config.method == "rearag" else ())
+    if trained and trained not in asked:
+        return (
+            f"the model in {config.trained} was trained for the format {trained}, and the method "
+            f"{config.method} asks it in another way: expect worse answers or malformed replies"
+        )
+    if method.formats and not trained:
+        return (
+            f"the method {config.method} needs a model that was trained for it; "
+            "scripts/ask_checkpoint.sh serves the published ones"
+        )
+    return ""
+
+
 async def run(prepared: Prepared, err: Console, out: Console) -> int:
     """One run: connect, answer the questions that are not yet answered, write the manifest, print."""
     config, method, questions, folder = prepared
+    if note := mismatch(config, method):
+        err.print(Text(f"note: {note}"), soft_wrap=True)
     live = bool(config.question) or config.show_steps
     printer = StepPrinter(out) if live else None
     rundir, trajectories, summary = await _answered(

@@ -356,3 +356,25 @@ def test_the_profile_is_found_out(infer: Infer, tmp_path: Path) -> None:
     assert infer.settings()["config"] == "configs/infer/gpu.yaml"
     assert infer.run("infer.sh", **path, VLLM=str(tmp_path / "none")).returncode == 0
     assert infer.settings()["config"] == "configs/infer/small.yaml"
+
+
+@pytest.mark.parametrize("name", ["search_r1", "r1_searcher", "research", "rearag", "r3rag"])
+def test_a_public_checkpoint_is_asked_in_its_own_format(infer: Infer, name: str) -> None:
+    knobs = {"PROFILE": "", "BASE_URL": "http://127.0.0.1:8000/v1"}
+    done = infer.run("scripts/ask_checkpoint.sh", name, "top_k=4", **knobs)
+    assert done.returncode == 0, done.stderr
+    settings = infer.settings()
+    own = {"rearag": "rearag", "r3rag": "r3rag"}.get(name, "search_r1")
+    assert (settings["method"], settings["top_k"]) == (own, "4")
+    assert settings["agent.model"].count("/") == 1
+    if own == "search_r1":
+        assert settings["method_settings.protocol"] == name
+        assert settings["method_settings.layout"] == "growing_turn"
+    assert settings["prompt.system"] == ("agent_system" if name == "rearag" else "")
+
+
+def test_a_checkpoint_without_a_gpu_or_of_another_name_is_one_sentence(infer: Infer) -> None:
+    failed = infer.run("scripts/ask_checkpoint.sh", "rearag")
+    if failed.returncode:  # a machine without a GPU
+        assert "no GPU is here" in failed.stderr
+    assert "name search_r1" in infer.run("scripts/ask_checkpoint.sh", "gpt").stderr

@@ -19,7 +19,7 @@ from src_core.errors import UserError, run_main
 from src_eval.report.report_page import REPORT, write_report
 from src_eval.report.run_files import read_scored_run
 
-_USAGE = "usage: python -m src_eval.report RUN_DIR [OTHER_RUN_DIR] [--out FILE.html]"
+_USAGE = "usage: .venv/bin/python -m src_eval.report RUN_DIR [OTHER_RUN_DIR] [--out FILE.html]"
 _OUT = "--out"
 
 

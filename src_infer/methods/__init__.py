@@ -18,14 +18,16 @@ from src_infer.runtime import Runtime
 @dataclass(frozen=True, slots=True)
 class Method:
     """A method's coroutine, its settings (None where it has none), its description in one sentence, and
-    whether it needs the retriever (not with `NEEDS_SEARCH = False` in its module). `file` is the user's file
-    that it came from, None for a method of this package.
+    whether it needs the retriever (not with `NEEDS_SEARCH = False` in its module). `formats` are the text
+    formats that a model has to be trained for (`FORMATS` in its module; none: any model). `file` is the
+    user's file that it came from, None for a method of this package.
     """
 
     run: Callable[[Question, Runtime], Awaitable[Trajectory]]
     settings: Any
     summary: str
     needs_search: bool
+    formats: tuple[str, ...] = ()
     file: Path | None = None
 
     async def answer(self, question: Question, runtime: Runtime) -> Trajectory:
@@ -78,4 +80,5 @@ def load_method(name: str, settings: dict[str, Any] | None = None) -> Method:
         built = build_config(declared, dict(settings or {}), (), where=f"method_settings of {name}")
     summary = " ".join((module.__doc__ or "").split("\n\n", 1)[0].split())
     file = Path(name) if is_file(name) else None
-    return Method(run, built, summary, getattr(module, "NEEDS_SEARCH", True), file)
+    formats = tuple(getattr(module, "FORMATS", ()))
+    return Method(run, built, summary, getattr(module, "NEEDS_SEARCH", True), formats, file)

@@ -15,6 +15,8 @@ from src_infer.episode import Observation
 from src_infer.multi_step import Evidence, agent_policy, answer_stepwise
 from src_infer.runtime import Runtime
 
+FORMATS = ("r3rag",)
+
 
 async def run(question: Question, runtime: Runtime) -> Trajectory:
     """Steps until one holds an answer."""

@@ -22,6 +22,8 @@ from src_infer.episode import Observation
 from src_infer.multi_step import Evidence, agent_policy, answer_stepwise
 from src_infer.runtime import Runtime
 
+FORMATS = ("search_r1", "r1_searcher", "research")
+
 
 @config_class
 class Settings:
