@@ -182,7 +182,8 @@ class JsonHttp:
                 if asked.seconds > bound:
                     raise self._error(
                         f"{asked.error}; it asks to wait {asked.seconds:.0f} s, longer than "
-                        f"longest_server_wait ({bound:g} s) in agent.retry, reader.retry, retriever_retry or endpoint.retry",
+                        f"longest_server_wait ({bound:g} s) in agent.retry, reader.retry, retriever_retry or "
+                        "endpoint.retry",
                         status=asked.error.status,
                     ) from None
                 if asked.seconds > call.patience:
