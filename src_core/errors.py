@@ -9,11 +9,14 @@ never caught.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 
 from src_core.lifetime import end_on_sigterm, was_terminated, watch_owner
-from src_core.terminal import one_line, replace_unknown, say
+from src_core.terminal import leave_output, one_line, replace_unknown, say
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserError(Exception):
@@ -53,8 +56,8 @@ class RetrieverError(BoundaryError):
 
 def run_main(main: Callable[[], int | None]) -> None:
     """Run an entry point: exit status 0 on success, 2 with one line on a `UserError`, 130 on Ctrl-C, 143 on
-    SIGTERM or when the process that started it has ended; any other error is raised with its traceback. The
-    text of a `KeyboardInterrupt` is what names the run that can be resumed.
+    SIGTERM or when the process that started it has ended, 2 with one line on a full disk; any other error is
+    raised with its traceback. The text of a `KeyboardInterrupt` names the run that can be resumed.
     Characters that the output cannot show are replaced.
     """
     replace_unknown()
@@ -64,6 +67,17 @@ def run_main(main: Callable[[], int | None]) -> None:
         code = main()
     except UserError as error:
         say(f"error: {one_line(str(error))}")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        where = (
+            f"{error.filename} cannot be written"
+            if error.filename
+            else "a file or the output cannot be written"
+        )
+        say(f"error: {where}: {error.strerror}; free some space and run the same command again")
+        leave_output()
         sys.exit(2)
     except KeyboardInterrupt as stopped:
         named = f" with {stopped}" if str(stopped) else ""

@@ -22,6 +22,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from src_core.config import NotNegative, Positive, config_class
 from src_core.errors import BoundaryError, UserError
 from src_core.server_news import ServerNews, gone
+from src_core.server_url import server_url
 from src_core.types import to_json
 from src_core.wire_json import ReplyError, error_inside, parse_json, seconds_asked, server_words
 
@@ -86,7 +87,7 @@ class JsonHttp:
         retry: RetryPolicy,
         news: ServerNews | None = None,
     ) -> None:
-        self.url = base_url.rstrip("/")
+        self.url = server_url(base_url)
         self._error = error
         self._headers = {"Content-Type": "application/json"}
         if token:
@@ -180,8 +181,9 @@ class JsonHttp:
                 bound = self._retry.longest_server_wait
                 if asked.seconds > bound:
                     raise self._error(
-                        f"{asked.error}; it asks to wait {asked.seconds:.0f} s, which is longer than the "
-                        f"setting retry.longest_server_wait ({bound:g} s)",
+                        f"{asked.error}; it asks to wait {asked.seconds:.0f} s, longer than "
+                        f"longest_server_wait ({bound:g} s) in agent.retry, reader.retry, retriever_retry or "
+                        "endpoint.retry",
                         status=asked.error.status,
                     ) from None
                 if asked.seconds > call.patience:

@@ -90,9 +90,14 @@ class LineSpool:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
+        except OSError as error:
+            raise UserError(
+                f"cannot write in {folder}: {error.strerror}; choose another folder (runs_dir)"
+            ) from error
         self._count = 0
 
     def append(self, line: bytes) -> None:

@@ -3,11 +3,14 @@
 - Han (Chinese, and the kanji of Japanese): the dictionary words of `rjieba`, with which the evaluation
   segments Chinese answers, in its mode for search (long words also give the words inside them), and every
   character. The characters find names, and Japanese words that a Chinese dictionary divides elsewhere.
-- Kana, Thai, Lao, Khmer, Myanmar, Tibetan and their like: pairs of neighbouring letters, each with its marks.
+- Kana, Thai, Lao, Khmer, Myanmar, Tibetan and their like, and Korean, whose particles are written together
+  with the word before them: pairs of neighbouring letters, each with its marks.
   A dictionary for each language would be a package for each; pairs need none and find every word of two
   letters or more.
 - The scripts of India: they have spaces, but their vowel signs are no letters to a regular expression, so a
   run of letters and signs is one word.
+
+A letter and its accent count as one letter, however they are written (NFC).
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ _PAIRED = (
     "\u1950-\u19da\u1a20-\u1a9f\uaa80-\uaadd"  # Tai Le, New Tai Lue, Tai Tham, Tai Viet
     "\u3041-\u3096\u3099\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # kana
     "\u3105-\u312f\u31a0-\u31bf"  # bopomofo
+    "\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7fb"  # Hangul
 )
 _INDIAN = "\u0900-\u0963\u0966-\u096f\u0971-\u0dff"
 _RUN = re.compile(f"([{_HAN}]+)|([{_PAIRED}]+)|([{_INDIAN}]+)")
@@ -51,10 +55,13 @@ class Segmented(NamedTuple):
 
 
 def segment(text: str) -> Segmented:
-    """Take the runs of such scripts out of `text`. Other text comes back as it is, in the time of one
-    search.
+    """Take the runs of such scripts out of `text`. Other text comes back as it is (in NFC), in the time of
+    one search.
     """
-    if text.isascii() or _ANY.search(text) is None:
+    if text.isascii():
+        return Segmented(text, [])
+    text = unicodedata.normalize("NFC", text)
+    if _ANY.search(text) is None:
         return Segmented(text, [])
     words: list[str] = []
 

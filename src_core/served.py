@@ -2,13 +2,14 @@
 run's identity.
 
 `servers.json` in the run directory holds one record per set of servers, the first one written at the first
-connection. A server that reports nothing is recorded without facts and is not compared.
+connection. A server that reports nothing is recorded without facts and is not compared; one that no longer
+reports what it reported before counts as another.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ SERVERS = "servers.json"
 INDEX_HEADER = "X-Index"
 """The header in which a retriever names the identity of its index with every reply."""
 REPLIES_AS = "replies_as"
-_SAME = ("root", "parent", "tags")
+_SAME = ("root", "parent", "tags", "digest", "sha256", "revision")
+_IDENTITY = ("identity", "root", "parent", "tags", "digest", "revision")
+_NOT_REPORTED = "not reported"
+_DEPTH = 4
+_NAMES = ("id", "name", "model")
 _META = ("n_params", "size")
 _SAMPLES, _SAMPLE_BYTES = 64, 65_536
 
@@ -55,7 +60,8 @@ class Servers:
         same = next((record for record in self._earlier if not _changes(record, self.now)), None)
         if self._earlier and same is None and self._strict:
             role = _changes(self._earlier[-1], self.now)[0]
-            before, now = self._earlier[-1][role], self.now[role]
+            before = self._earlier[-1][role]
+            now = _with_lost(before, self.now[role])
             raise UserError(
                 f"{folder} was made with {_name(before, now)}; now {_name(now, before)} answers as the "
                 f"{role}; start the server that it was made with, or {ways_out}"
@@ -98,7 +104,7 @@ class Servers:
         if known is None or identity == known:
             self._names_index = self._names_index or identity == known
         elif identity or self._names_index:
-            self._changed("retriever", "identity", identity or "not reported")
+            self._changed("retriever", "identity", identity or _NOT_REPORTED)
 
     def _changed(self, role: str, key: str, value: Any) -> None:
         before = self.now[role]
@@ -143,10 +149,13 @@ def model_facts(listed: Any, name: str) -> Facts:
     """The facts about the model `name` in a server's reply to `/v1/models`: vLLM's `root` and `parent` (of an
     adapter), llama.cpp's `tags` (ours are digests of the files) and sizes.
     """
-    rows = listed.get("data") if isinstance(listed, dict) else listed
+    rows = (listed.get("data") or listed.get("models")) if isinstance(listed, dict) else listed
     facts: Facts = {"model": name}
     for row in rows if isinstance(rows, list) else ():
-        if isinstance(row, dict) and row.get("id") == name:
+        names = (
+            {row.get(key) for key in _NAMES if isinstance(row.get(key), str)} if isinstance(row, dict) else ()
+        )
+        if name in names or f"{name}:latest" in names:
             facts |= {key: row[key] for key in _SAME if row.get(key)}
             meta = row.get("meta")
             facts |= {key: meta[key] for key in _META if key in meta} if isinstance(meta, dict) else {}
@@ -155,10 +164,23 @@ def model_facts(listed: Any, name: str) -> Facts:
 
 
 def index_facts(index: Any) -> Facts:
-    """The facts about a retriever's index that are plain values, of the `index` in its `/health`."""
-    if not isinstance(index, dict):
-        return {}
-    return {key: value for key, value in index.items() if isinstance(value, str | int | float)}
+    """The facts about a retriever's index, of the `index` in its `/health`: its plain values, those of
+    objects inside it as `corpus.sha256`.
+    """
+    return dict(_plain(index, "", _DEPTH)) if isinstance(index, dict) else {}
+
+
+def identity_of(facts: Facts) -> Facts:
+    """The facts that tell two servers of one name apart."""
+    return {key: facts[key] for key in _IDENTITY if key in facts}
+
+
+def _plain(index: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
+    for key, value in index.items():
+        if isinstance(value, str | int | float):
+            yield f"{prefix}{key}", value
+        elif isinstance(value, dict) and depth:
+            yield from _plain(value, f"{prefix}{key}.", depth - 1)
 
 
 def content_digest(path: Path) -> str:
@@ -182,7 +204,13 @@ def sampled_digest(path: Path) -> str:
 
 def _changes(before: Record, now: Record) -> list[str]:
     """The roles whose servers differ."""
-    return [role for role, facts in now.items() if differing(before.get(role, {}), facts)]
+    known = {role: before.get(role, {}) for role in now}
+    return [role for role, facts in now.items() if differing(known[role], _with_lost(known[role], facts))]
+
+
+def _with_lost(before: Facts, now: Facts) -> Facts:
+    """`now`, with the identity as not reported where only `before` has one."""
+    return now if identity_of(now) else {**dict.fromkeys(identity_of(before), _NOT_REPORTED), **now}
 
 
 def _name(facts: Mapping[str, Any], other: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import os
 import sys
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -56,7 +57,9 @@ def replace_unknown() -> None:
 
 
 def say(text: str) -> None:
-    """One line for the person, to standard error."""
+    """One line for the person, to standard error (nowhere if that is closed)."""
+    if sys.stderr is None:
+        return
     sys.stderr.write(plain(text) + "\n")
     sys.stderr.flush()
 
@@ -66,6 +69,8 @@ def answer(text: str) -> None:
     as it is, such as the name of a file.
     """
     out = sys.stdout
+    if out is None:
+        return
     bytes_out = None if out.isatty() else getattr(out, "buffer", None)
     if bytes_out is None:
         out.write(plain(text) + "\n")
@@ -73,6 +78,14 @@ def answer(text: str) -> None:
         out.flush()
         bytes_out.write((text + "\n").encode("utf-8", "surrogateescape"))
     out.flush()
+
+
+def leave_output() -> None:
+    """Write no more to standard output, which is full: what is left in its buffer would fail once more at
+    the end.
+    """
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def log_to_stderr() -> None:

@@ -2,7 +2,7 @@
 `corpus.py` and `unpack.py`.
 
 Of the known keys the first that a row has is used: `ID_KEYS`, `TEXT_KEYS`, `TITLE_KEYS`. A row without a
-known id key is numbered, unless another of its keys looks like an id.
+known id key is numbered, and one without a title key has no title, unless another of its keys looks like one.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ _LONE_ID = re.compile(
     r"(?:[a-z]|doc|document|psg|passage|chunk|page|article|wiki|para)?(?:id|idx|no)"
     r"|key|index|identifier|guid|uuid|#"
 )
+# Title, doc_title, articleTitle, headline.
+_LIKE_A_TITLE = re.compile(
+    r"(?:(?:doc|document|article|page|wiki|passage|paper)_?)?(?:titles?|heading|headline)"
+)
 # A field of a TSV line with its end: quoted, with doubled quotes inside, or bare.
 _FIELD = re.compile(r'(?:"((?:[^"]++|"")*+)"|((?!")[^\t]*+))(?=\t|\Z)')
 
@@ -77,7 +81,7 @@ def parse_row(value: dict[str, Any], row: int) -> Row:
     if isinstance(given, bool) or not isinstance(given, str | int) or given == "":
         raise RowError(f"the id under {key!r} must be a text or a whole number, found {given!r:.60}")
     text_key = next((name for name in TEXT_KEYS if value.get(name) is not None), "")
-    title = _title(next((value[name] for name in TITLE_KEYS if value.get(name) is not None), ""))
+    title = _title(_given_title(value))
     if not text_key:
         raise RowError(f"no 'contents' and no 'text'; its keys are {shown_keys(value)}")
     return Row(str(given), _joined(title, _text(value[text_key], text_key, title)), plain=False, key=key)
@@ -130,6 +134,17 @@ def _id_key(value: dict[str, Any]) -> str:
     if odd is not None:
         raise RowError(f"no 'id', but {odd!r:.60} looks like one; rename that key to 'id', or remove it")
     return ""
+
+
+def _given_title(value: dict[str, Any]) -> Any:
+    known = [value[name] for name in TITLE_KEYS if name in value]
+    if not known:
+        odd = next((name for name in value if value[name] and _LIKE_A_TITLE.fullmatch(name.lower())), None)
+        if odd is not None:
+            raise RowError(
+                f"no 'title', but {odd!r:.60} looks like one; rename that key to 'title', or remove it"
+            )
+    return next((title for title in known if title is not None), "")
 
 
 def _title(given: Any) -> str:

@@ -22,6 +22,7 @@ from src_core.config import InFlight, config_class, dump
 from src_core.errors import UserError
 from src_core.llm import ChatModel, Completion, Endpoint, Sampling
 from src_core.protocols.records import Message
+from src_core.served import identity_of
 from src_core.types import NO_USAGE, Usage
 
 
@@ -107,8 +108,11 @@ class Judge:
         return self._model.name
 
     def key(self, case: Case) -> str:
-        """Content hash of everything that determines the verdict: prompt, model, decoding and case."""
-        parts = [self._template, self._model.name, dump(self._sampling), *case]
+        """Content hash of everything that determines the verdict: prompt, model (what its server reports of
+        it, too), decoding and case.
+        """
+        known = identity_of(self._model.facts)
+        parts = [self._template, self._model.name, dump(self._sampling), *case, *([known] if known else [])]
         blob = orjson.dumps(_encodable(parts), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(blob).hexdigest()[:24]
 

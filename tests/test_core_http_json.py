@@ -83,7 +83,7 @@ def test_a_wait_is_part_of_the_progress_line() -> None:
 def test_longer_waits_than_the_setting_are_an_error_at_once() -> None:
     begun = time.monotonic()
     with pytest.raises(
-        ModelError, match=r"rate limit.*asks to wait 3600 s.*retry\.longest_server_wait \(120 s\)"
+        ModelError, match=r"rate limit.*asks to wait 3600 s.*longest_server_wait \(120 s\) in agent\.retry"
     ):
         against([3600], once)
     assert time.monotonic() - begun < 2

@@ -218,3 +218,24 @@ def test_no_script_prints_a_variable_past_say(path: Path) -> None:
         assert not re.match(r"\s*(die|say)\(\) \{ (?!plain)", line), line
         if "echo" in line:
             assert not re.search(r"\becho [^;|)]*\$(?!\?)", line), line
+
+
+def ended(code: str, redirection: str) -> tuple[int, str]:
+    """Exit status and standard error of a program of ours under a shell's redirection."""
+    program = f"from src_core.errors import UserError, run_main\ndef main():\n    {code}\nrun_main(main)\n"
+    command = ["bash", "-c", f'"$0" -c "$1" {redirection}', sys.executable, program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    return done.returncode, done.stderr
+
+
+def test_an_output_on_a_full_disk_is_one_sentence() -> None:
+    for code in ("print('x' * 100_000)", "import sys; sys.stdout.write('x'); sys.stdout.flush()"):
+        status, said = ended(code, "> /dev/full")
+        assert (status, said.count("\n")) == (2, 1)
+        assert said.startswith("error: ") and "No space left on device; free some space" in said
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&- <&-"])
+def test_closed_streams_change_no_exit_status(closed: str) -> None:
+    assert ended("raise UserError('no')", closed)[0] == 2
+    assert ended("from src_core.terminal import answer; answer('yes')", closed)[0] == 0

@@ -24,7 +24,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("broken", ["missing", "empty", "folder", "torn", "no rows"])
+@pytest.mark.parametrize("broken", ["missing", "empty", "folder", "torn", "no rows", "no trajectory"])
 def test_a_file_that_cannot_be_read_leaves_the_import_as_it_was(broken: str, tmp_path: Path) -> None:
     good = tmp_path / "good.jsonl"
     good.write_text(json.dumps(GOOD) + "\n")
@@ -35,7 +35,14 @@ def test_a_file_that_cannot_be_read_leaves_the_import_as_it_was(broken: str, tmp
     if broken == "folder":
         bad.mkdir()
     elif broken != "missing":
-        bad.write_text({"empty": "", "torn": f"[{json.dumps(GOOD)}, {{", "no rows": "[]"}[broken])
+        bad.write_text(
+            {
+                "empty": "",
+                "torn": f"[{json.dumps(GOOD)}, {{",
+                "no rows": "[]",
+                "no trajectory": '["x", {"question": "Who?", "output": "none"}]',
+            }[broken]
+        )
     status, said = convert(bad, *where)
     assert status == 2, said
     assert "Traceback" not in said
@@ -68,3 +75,24 @@ def test_rows_of_a_run_may_be_imported_onto_an_earlier_import_of_them(tmp_path: 
     inside.write_text(json.dumps([GOOD, {**GOOD, "question": "Who else?"}]))
     assert convert(inside, *where)[0] == 0
     assert len((tmp_path / "runs/i/trajectories.jsonl").read_text().splitlines()) == 2
+
+
+def test_another_file_of_the_same_name_does_not_replace_an_import(tmp_path: Path) -> None:
+    one, other = tmp_path / "good.jsonl", tmp_path / "b/good.jsonl"
+    other.parent.mkdir()
+    one.write_text(json.dumps(GOOD) + "\n")
+    other.write_text(json.dumps(GOOD | {"question": "Who else?"}) + "\n")
+    where = f"runs_dir={tmp_path}/runs"
+    assert convert(one, where)[0] == 0
+    before = contents(tmp_path / "runs/import-good")
+    status, said = convert(other, where)
+    assert (status, "is the import of another file" in said) == (2, True)
+    assert contents(tmp_path / "runs/import-good") == before
+    assert convert(other, where, "run_name=import-good")[0] == 0  # named: replaced
+
+
+def test_a_runs_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
+    good = tmp_path / "good.jsonl"
+    good.write_text(json.dumps(GOOD) + "\n")
+    status, said = convert(good, f"runs_dir={good}")
+    assert (status, "Traceback" in said, "choose another folder" in said) == (2, False, True)

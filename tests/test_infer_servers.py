@@ -115,12 +115,25 @@ def go(folder: Path, services: Services, *more: str, check: bool = False) -> dic
             {"index": {"identity": "index-2", "corpus_sha256": "corpus-2"}},
             "(corpus_sha256 corpus-1, identity index-1",
         ),
+        ({"index": {}, "header": False}, "identity index-1); now an index (identity not reported)"),
+        ({"model": {"id": "model-A", "was": "root"}}, "(root /models/a); now model-A (root not reported)"),
+        ({"model": {"id": "model-A", "digest": "2"}}, "(digest 1); now model-A (digest 2)"),
+        (
+            {"index": {"corpus": {"sha256": "two"}}, "header": False},
+            "(corpus.sha256 one); now an index (corpus.sha256 two)",
+        ),
     ],
 )
 def test_a_run_is_not_resumed_with_other_servers(change: dict[str, Any], said: str, tmp_path: Path) -> None:
     services = Services()
     if "root" in change.get("model", {}):
         services.model = {"id": "model-A", "root": "/adapters/one", "parent": "base"}
+    if "was" in change.get("model", {}):
+        services.model = {"id": "model-A", "root": "/models/a"}
+    if "digest" in change.get("model", {}):
+        services.model = {"id": "model-A", "digest": "1"}
+    if "corpus" in change.get("index", {}):
+        services.index, services.header = {"corpus": {"sha256": "one"}}, False
     go(tmp_path, services, "n_questions=2")
     rows = (tmp_path / "runs/r/trajectories.jsonl").read_bytes()
     for name, value in change.items():
@@ -142,10 +155,10 @@ def test_a_run_is_not_resumed_with_other_servers(change: dict[str, Any], said: s
 
 def test_the_same_servers_and_servers_that_report_nothing_are_accepted(tmp_path: Path) -> None:
     services = Services()
+    services.index, services.header = {"rows": 3}, False
     go(tmp_path, services, "n_questions=2")
+    services.index = {"identity": "reported only now"}
     services.model = {"id": "model-A", "created": 1, "root": "reported only now"}
-    services.index = {}
-    services.header = False
     manifest = go(tmp_path, services)
     assert manifest["models"] == ["model-A"]
     assert read_servers(tmp_path / "runs/r") == manifest["servers"]

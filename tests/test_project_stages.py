@@ -17,6 +17,7 @@ CALL = re.compile(r"^ *(?:if .*; then )?(?:VENV=\S+ )?tests (\w+) ([^;\n]+)", re
 STAGES = dict(CALL.findall((ROOT / "scripts/test.sh").read_text("utf-8")))
 HERE = "not gpu and not vllm"
 GATES = re.compile(r"importorskip|skipif|pytest\.skip\(|mark\.skip\b|unittest\.skip|mark\.xfail")
+MARK = "pytestmark = pytest.mark.training"  # at the beginning of a line here it would be this file's own
 PROJECT = {
     "pyproject.toml": """[tool.pytest.ini_options]
 markers = ["slow: big models", "training: torch", "ray: Ray", "gpu: a GPU; how to get one", "vllm: vLLM",
@@ -40,9 +41,9 @@ def torn():
     raise ValueError
 def test_clean_up(torn): pass
 """,
-    "test_heavy.py": """import pytest
+    "test_heavy.py": f"""import pytest
 nothing = pytest.importorskip("no_such_package")
-pytestmark = pytest.mark.training
+{MARK}
 def test_of_training(): pass
 """,
 }

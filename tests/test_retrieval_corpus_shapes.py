@@ -149,6 +149,9 @@ GOOD = lines(contents(A))
 DEEP = "[" * 5000 + "]" * 5000
 REFUSED: dict[str, tuple[str, bytes, str]] = {
     "unknown id key": ("c.jsonl", lines({"articleId": "a", "text": "x"}), "line 1: no 'id', but 'articleId' looks"),
+    "title in capitals": ("c.jsonl", lines({"id": "a", "Title": "T", "text": "x"}), "line 1: no 'title', but 'Title' looks like one"),
+    "title under another key": ("c.jsonl", lines({"id": "a", "doc_title": "T", "text": "x"}), "line 1: no 'title', but 'doc_title' looks like one"),
+    "heading": ("c.jsonl", lines({"id": "a", "heading": "T", "text": "x"}), "line 1: no 'title', but 'heading' looks like one"),
     "id in capitals": ("c.jsonl", lines({"ID": "a", "text": "x"}), "line 1: no 'id', but 'ID' looks like one"),
     "index of pandas": ("c.jsonl", lines({"index": 3, "text": "x"}), "line 1: no 'id', but 'index' looks"),
     "unknown text key": ("c.jsonl", lines({"id": "a", "wiki": "x"}), "line 1: no 'contents' and no 'text'; its keys are 'id', 'wiki'"),

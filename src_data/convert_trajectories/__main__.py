@@ -39,15 +39,23 @@ def main() -> None:
     console, err = report_console(), Terminal(stderr=True)
     folder = run_folder(config.runs_dir, config.run_name or f"import-{source.stem}")
     settings = {"file": str(source), **dump(config)}
-    if was_used(folder, config=settings, on_existing=config.on_existing):
-        require_import(folder)
+    used = was_used(folder, config=settings, on_existing=config.on_existing)
+    if used:
+        require_import_of(folder, source, named=bool(config.run_name))
     golds = load_golds(config, report=lambda bad: err.print(Text(f"bad row: {bad}"), soft_wrap=True))
     protocol = load_protocol(config.protocol, config.style)
     with LineSpool(Path(config.runs_dir)) as rows:  # the whole file is read before anything is replaced
+        read = 0
         for row in import_rows(source, config, golds):
             rows.append(to_json(row))
+            read += bool(row.steps)
         if not len(rows):
             raise UserError(f"{source} holds no row; give a file with one trajectory per row")
+        if not read and used:
+            raise UserError(
+                f"no row of {source} holds a readable trajectory, so the earlier import in {folder} is "
+                "kept; give another file, or take another run_name to see the reasons"
+            )
         rundir = RunDir(folder, config=settings, on_existing=config.on_existing)
         try:
             rewrite_jsonl(rundir.rows, rows)
@@ -58,10 +66,15 @@ def main() -> None:
     print_finished(done, console)
 
 
-def require_import(folder: Path) -> None:
-    """Raises `UserError` for the folder of a run that an import did not make: an import replaces its rows."""
-    if "file" not in read_yaml(folder / CONFIG):
+def require_import_of(folder: Path, source: Path, *, named: bool) -> None:
+    """Raises `UserError` for the folder of a run that an import did not make, and, where no run name was
+    given, for that of another file with the same name: an import replaces its rows.
+    """
+    before = read_yaml(folder / CONFIG).get("file")
+    if before is None:
         raise UserError(f"{folder} is a run that an import did not make; take another run_name")
+    if not named and Path(str(before)).absolute() != source.absolute():
+        raise UserError(f"{folder} is the import of another file ({before}); set run_name to another name")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import re
@@ -13,9 +14,20 @@ import orjson
 from src_core.types import Passage, Question, question_id, title_of
 from src_tasks.readers.rows import SourceRow, SubQuestion, group_of_meta
 
-# A list as Python (or numpy, without commas) prints it: ['a', "b's"].
-_ITEM = r"""(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")"""
-_PRINTED_LIST = re.compile(rf"\[\s*(?:{_ITEM}\s*,?\s*)*\]", re.DOTALL)
+# A list as Python (or numpy, without commas) prints it: ['a', "b's", 2, None]; a tuple or a set that begins
+# with a text.
+_TEXT = r"""(?:'((?:[^'\\]|\\.)*+)'|"((?:[^"\\]|\\.)*+)")"""
+_ITEM = rf"(?:{_TEXT}|(None|True|False|nan|-?\d++(?:\.\d*+)?(?:e[+-]?\d++)?))(?=[\s,\])}}])"
+_NEXT = r"\s*+(?:,\s*+)?"
+_ITEMS = re.compile(_ITEM, re.DOTALL)
+_PRINTED_LIST = re.compile(
+    rf"(?:array\()?(\[\s*+(?:{_ITEM}{_NEXT})*+\]|\((?={_TEXT}\s*,)(?:{_ITEM}{_NEXT})++\)"
+    rf"|\{{(?:{_ITEM}{_NEXT})++\}})(?:,\s*dtype=[^()\[\]]*)?\)?",
+    re.DOTALL,
+)
+_CONSTANTS = {"None": None, "True": True, "False": False, "nan": None}
+# The start of a list of texts, lists or objects, and of an object with keys.
+_LIKE_A_LIST = re.compile(r"""(?:array\()?\[\s*(?:[\[{]\s*)?['"]|\{\s*(?:'[^']*'|"[^"]*")\s*:""")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 # From here on a float is not every whole number; JSON's larger integers come as floats.
 _EXACT = 1e15
@@ -65,30 +77,51 @@ def scalar_text(value: Any) -> str:
 
 def alias_texts(*values: Any) -> tuple[str, ...]:
     """The texts of `values`, each a scalar or a list of scalars, in order, without blanks and repetitions."""
-    flat = (item for value in values for item in (value if isinstance(value, list | tuple) else [value]))
+    flat = (item for value in values for item in _flat(value))
     return tuple(dict.fromkeys(text for text in map(scalar_text, flat) if text))
 
 
 def gold_texts(*values: Any) -> tuple[str, ...]:
     """`alias_texts` where a list may also be written as text, as JSON or as Python prints it (tables and some
-    copies have such cells); any other text is an answer, brackets included.
+    copies have such cells), and of a text that ends as GSM8K's do, the part after `####`.
     """
-    return alias_texts(*map(written_list, values))
+    items = [item for value in values for item in _flat(written_list(value))]
+    return alias_texts(*(written_list(_final(item)) if isinstance(item, str) else [item] for item in items))
+
+
+def _final(value: Any) -> Any:
+    return value.rpartition("\n#### ")[2] if isinstance(value, str) else value
+
+
+def _flat(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def written_list(value: Any) -> Any:
-    """The list that a text is when it is one, as JSON or as Python prints it; else `value`."""
-    if not isinstance(value, str) or not (text := value.strip()).startswith("["):
+    """The list that a text is when it is one, as JSON or as Python prints it; else `value`. Raises `RowError`
+    for a text that begins like a list and is none, as one that was cut.
+    """
+    if not isinstance(value, str) or not (text := value.strip()).startswith(("[", "(", "{", "array(")):
         return value
-    try:
-        items = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        items = None
+    items = None
+    if text.startswith("["):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            items = orjson.loads(text)
     if isinstance(items, list) and not any(isinstance(item, list | dict) for item in items):
         return items
-    if not _PRINTED_LIST.fullmatch(text):
-        return value
-    return [_unescaped(one or other) for one, other in re.findall(_ITEM, text, re.DOTALL)]
+    printed = _PRINTED_LIST.fullmatch(text)
+    if printed is not None:
+        return [_printed_item(item) for item in _ITEMS.finditer(printed[1])]
+    if _LIKE_A_LIST.match(text):
+        raise RowError(f"the text {text!r:.60} begins like a list of answers and is none; write a JSON list")
+    return value
+
+
+def _printed_item(item: re.Match[str]) -> Any:
+    single, double, bare = item.groups()
+    if bare is None:
+        return _unescaped(double if single is None else single)
+    return _CONSTANTS[bare] if bare in _CONSTANTS else float(bare) if "." in bare or "e" in bare else bare
 
 
 def _unescaped(text: str) -> str:

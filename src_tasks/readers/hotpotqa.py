@@ -33,6 +33,7 @@ from src_tasks.readers.base import (
     text_at,
     unique,
 )
+from src_tasks.readers.golds import row_golds
 from src_tasks.readers.rows import SourceRow, decomposition_meta
 
 
@@ -46,13 +47,13 @@ class Annotation(NamedTuple):
 
 def parse_hotpotqa(row: JsonRow) -> SourceRow:
     """A HotpotQA row, distractor or fullwiki (where the gold passages may be missing from the context)."""
-    return _multihop(row, alias_texts(row.get("answer")), dataset="hotpotqa")
+    return _multihop(row, row_golds(row, row.get("answer")), dataset="hotpotqa")
 
 
 def parse_2wiki(row: JsonRow, aliases: Mapping[str, Sequence[str]] | None = None) -> SourceRow:
     """A 2WikiMultihopQA row; `aliases` maps a Wikidata id to the further names of that answer."""
     extra = (aliases or {}).get(optional_text(row, "answer_id"), ())
-    answers = alias_texts(row.get("answer"))
+    answers = row_golds(row, row.get("answer"))
     return _multihop(row, alias_texts(answers, extra) if answers else (), dataset="2wikimultihopqa")
 
 

@@ -19,11 +19,13 @@ from src_tasks.choices import MAX_CHOICES
 from src_tasks.readers.base import (
     JsonRow,
     RowError,
+    json_cell,
     make_row,
     optional_text,
     records,
     scalar_text,
     text_at,
+    written_list,
 )
 from src_tasks.readers.rows import SourceRow
 
@@ -31,6 +33,7 @@ MMLU_COLUMNS = ("question", "A", "B", "C", "D", "answer")
 _LETTERS = MMLU_COLUMNS[1:5]
 ARC_QUESTION_KEYS = ("question", "question_stem")
 CHOICE_KEYS = ("choices", "options")
+_DIGITS = re.compile(r"[0-9]+(?:\.0)?")
 _SPLIT = re.compile(r"_(?:dev|val|test|auxiliary_train)$")
 
 
@@ -94,7 +97,7 @@ def choices_of(row: JsonRow) -> Choices:
     key = next((name for name in CHOICE_KEYS if row.get(name) not in (None, [])), None)
     if key is None:
         return Choices()
-    value = row[key]
+    value = _written(row[key])
     if isinstance(value, dict) and not {"text", "label"} <= value.keys():
         value = [{"label": label, "text": text} for label, text in value.items()]
     if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
@@ -110,10 +113,18 @@ def choices_of(row: JsonRow) -> Choices:
     return found
 
 
+def _written(value: Any) -> Any:
+    """Choices in a cell of a table: the list or object that a text is."""
+    if isinstance(value, str) and value.strip().startswith("{"):
+        return json_cell(value, "choices")
+    return written_list(value)
+
+
 def gold_of_choices(value: Any, choices: Choices) -> tuple[str, ...]:
     """The texts of the right choices. A gold is a label, an index from 0, the text of a choice, or a letter.
     Raises `RowError` for a gold that is none of the choices. Without a gold the result is ().
     """
+    value = written_list(value)
     values = value if isinstance(value, list | tuple) else [] if value is None else [value]
     return tuple(dict.fromkeys(_right_choice(gold, choices) for gold in values if gold not in (None, "")))
 
@@ -124,18 +135,20 @@ def _right_choice(gold: Any, choices: Choices) -> str:
         gold = int(gold)
     at: int | None = None
     text = scalar_text(gold)
-    if text in choices.labels:
-        at = choices.labels.index(text)
+    labels = [label.lower() for label in choices.labels]
+    if text.lower() in labels:
+        at = labels.index(text.lower())
     elif isinstance(gold, int) and not isinstance(gold, bool):
         at = gold
     elif text in texts:
         return text
     elif len(text) == 1 and text.upper() in string.ascii_uppercase:
         at = string.ascii_uppercase.index(text.upper())
-    elif text.isdecimal() and text.isascii():
-        at = int(text)
+    elif _DIGITS.fullmatch(text):
+        at = int(float(text))
     else:
-        lower = [choice for choice in texts if choice.lower() == text.lower()]
+        same = {text.lower(), str(gold).lower()}  # true is "yes" or "true"
+        lower = [choice for choice in texts if choice.lower() in same]
         if lower:
             return lower[0]
     if at is None or not 0 <= at < len(texts):

@@ -13,7 +13,6 @@ from src_core.types import Passage
 from src_tasks.readers.base import (
     JsonRow,
     RowError,
-    alias_texts,
     make_passage,
     make_row,
     optional_text,
@@ -22,6 +21,7 @@ from src_tasks.readers.base import (
     text_at,
     unique,
 )
+from src_tasks.readers.golds import row_golds
 from src_tasks.readers.rows import SourceRow, SubQuestion, decomposition_meta
 
 
@@ -48,11 +48,11 @@ def parse_musique(row: JsonRow) -> SourceRow:
     supporting = [passage for at in [*gold, *flagged] if (passage := by_index[at]) is not None]
     return make_row(
         text_at(row, "question"),
-        alias_texts(row.get("answer"), row.get("answer_aliases")),
+        row_golds(row, row.get("answer")),
         dataset="musique",
         passages=list(by_index.values()),
         supporting=[passage.id for passage in supporting],
-        answerable=row.get("answerable") is not False,
+        answerable=scalar_text(row.get("answerable")).lower() not in ("no", "false", "0"),
         meta={
             "source_id": optional_text(row, "id"),
             "type": optional_text(row, "id").partition("__")[0],

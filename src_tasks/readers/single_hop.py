@@ -21,6 +21,7 @@ from src_tasks.readers.base import (
     unique,
     written_list,
 )
+from src_tasks.readers.golds import row_golds
 from src_tasks.readers.rows import SourceRow
 
 _DESCRIPTION = r'\(description (?:"((?:[^"\\]|\\.)*)"|([^()"]+))\)'
@@ -43,7 +44,10 @@ def dpr_row(row: RawRow) -> RawRow:
     """A row of such a table with its answers as a list; one whose answers are none has a problem."""
     if row.problem:
         return row
-    answers = written_list(row.value["answers"])
+    try:
+        answers = written_list(row.value["answers"])
+    except RowError as error:
+        return row._replace(value=None, problem=str(error))
     if not isinstance(answers, list):
         return row._replace(value=None, problem="the answers are no list as Python prints it")
     return row._replace(value={**row.value, "answers": answers})
@@ -51,7 +55,7 @@ def dpr_row(row: RawRow) -> RawRow:
 
 def parse_nq(row: JsonRow) -> SourceRow:
     """NQ-open, `NQ-open.{train,dev}.jsonl`, the hub's `nq_open`: `{"question", "answer": [alias, ...]}`."""
-    return make_row(text_at(row, "question"), alias_texts(row.get("answer")), dataset="nq")
+    return make_row(text_at(row, "question"), row_golds(row, row.get("answer")), dataset="nq")
 
 
 def parse_popqa(row: JsonRow) -> SourceRow:
@@ -78,7 +82,7 @@ def parse_webquestions(row: JsonRow) -> SourceRow:
     ...)"}` and the hub's `{"url", "question", "answers"}`.
     """
     target = row.get("targetValue")
-    answers = alias_texts(row.get("answers")) if target is None else _target_answers(target)
+    answers = row_golds(row, row.get("answers")) if target is None else _target_answers(target)
     meta = {"source_id": optional_text(row, "url")}
     return make_row(text_at(row, "utterance", "question"), answers, dataset="webquestions", meta=meta)
 
@@ -87,7 +91,7 @@ def parse_bamboogle(row: JsonRow) -> SourceRow:
     """Bamboogle (https://github.com/ofirpress/self-ask, and the hub's copies): `Question, Answer` as a table
     or as JSON rows.
     """
-    return make_row(text_at(row, "Question"), alias_texts(row.get("Answer")), dataset="bamboogle")
+    return make_row(text_at(row, "Question"), row_golds(row, row.get("Answer")), dataset="bamboogle")
 
 
 def parse_frames(row: JsonRow) -> SourceRow:
@@ -98,7 +102,7 @@ def parse_frames(row: JsonRow) -> SourceRow:
     titles = [_title_of_url(url) for url in _WIKI_URL.findall(_link_text(row))]
     return make_row(
         text_at(row, "Prompt"),
-        alias_texts(row.get("Answer")),
+        row_golds(row, row.get("Answer")),
         dataset="frames",
         meta={"type": optional_text(row, "reasoning_types"), "supporting_titles": unique(titles)},
     )

@@ -22,11 +22,13 @@ from pydantic import BeforeValidator
 from src_core.config import AllOrCount, config_class
 from src_core.errors import UserError
 from src_core.json_rows import shown_keys
-from src_core.rowfiles import RawRow, file_rows, first_cells
+from src_core.opener import bare_suffix
+from src_core.rowfiles import TABLES, RawRow, file_rows, first_cells
 from src_core.terminal import say
 from src_core.types import Question
 from src_tasks.readers.base import JsonRow, RowError, text_at
 from src_tasks.readers.formats import FORMATS, detect
+from src_tasks.readers.golds import untyped
 from src_tasks.readers.hotpotqa import parse_2wiki
 from src_tasks.readers.hub import HUB, hub_rows
 from src_tasks.readers.multiple_choice import MMLU_COLUMNS, is_mmlu_table, subject_of
@@ -197,7 +199,8 @@ def _raw_rows(source: SourceConfig) -> Iterator[RawRow]:
         return _with_subject(file_rows(path, columns=MMLU_COLUMNS), subject)
     if is_dpr_table(first_cells(path, DPR_DELIMITER)):
         return map(dpr_row, file_rows(path, columns=DPR_COLUMNS, delimiter=DPR_DELIMITER))
-    return file_rows(path)
+    rows = file_rows(path)
+    return map(untyped, rows) if bare_suffix(path) in TABLES else rows
 
 
 def _with_subject(rows: Iterator[RawRow], subject: str) -> Iterator[RawRow]:

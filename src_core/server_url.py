@@ -1,0 +1,27 @@
+"""The address of a server: checked before the first request."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from src_core.errors import UserError
+
+
+def server_url(url: str) -> str:
+    """`url` without white space and slashes at its end. Raises `UserError` for one that cannot be an address,
+    and for one with a user name or a password: a run writes its addresses into its files.
+    """
+    given = url.strip().rstrip("/")
+    try:
+        parts = urlsplit(given)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that are not closed, a port that is no port
+        usable = False
+    if usable and "@" in parts.netloc:
+        raise UserError(
+            f"the address of the server at {parts.hostname} holds a user name or a password, which every run "
+            "would write into its files; remove them and set REARAG_TOKEN"
+        )
+    if not usable or any(char.isspace() for char in given):
+        raise UserError(f"{url!r:.200} is no address of a server; write it like http://127.0.0.1:9892")
+    return given
