@@ -9,6 +9,7 @@
 # src_data/data_config.cpu.yaml (PROFILE=cpu: starts and stops the embedded servers); CONFIG=… takes another file.
 # Knobs may be written before or after the script's name. The same RUN_NAME resumes an interrupted run. For more than
 # one node: scripts/construct_ray.sh.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -20,18 +21,17 @@ RUN_NAME=${RUN_NAME:-$(fresh_name data)}
 choose_profile
 CONFIG=$(from_caller "${CONFIG:-src_data/data_config$([[ $PROFILE == gpu ]] || echo .cpu).yaml}")
 
-if (( EMBEDDED )); then # the embedded server is the teacher
-  TEACHER_HOST=$REARAG_HOST TEACHER_PORT=$REARAG_PORT
-fi
+teacher=${AGENT[0]#url=} agent=("${AGENT[@]:1}") reader=("${READER[@]:1}") # the embedded server is the teacher
+[[ $PROFILE != gpu ]] || teacher=http://$TEACHER_HOST:$TEACHER_PORT/v1
 run=("$VENV/bin/python" -m "${CONSTRUCT_MODULE:-src_data.run}" "$CONFIG" run_name="$RUN_NAME"
-  build_conv.llm_api="http://$TEACHER_HOST:$TEACHER_PORT/v1"
-  build_conv.gen_api="http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
+  build_conv.llm_api="$teacher" build_conv.gen_api="${READER[0]#url=}"
+  "${agent[@]/#/build_conv.runtime.agent.}" "${reader[@]/#/build_conv.runtime.reader.}"
   build_conv.retriever_api="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
-  ${N_SAMPLES:+build_conv.n_sample="$N_SAMPLES"} ${TEACHER:+build_conv.teacher="$TEACHER"} "${settings[@]}")
+  ${BASE_URL:+build_conv.runtime.constrain=auto} ${N_SAMPLES:+build_conv.n_sample="$N_SAMPLES"} ${TEACHER:+build_conv.teacher="$TEACHER"} "${settings[@]}")
 if (( EMBEDDED )); then
   bash scripts/setup.sh requirements-local.txt
   servers=$("${run[@]}" --check) # a mistake is reported before any download or server start
-  start_embedded 1 "$([[ $servers == "servers: retriever" ]]; echo $?)"
+  start_embedded 1 "$(( LLM && $([[ $servers == "servers: retriever" ]]; echo $?) ))"
 fi
 need_python
 "${run[@]}"

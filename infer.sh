@@ -4,13 +4,17 @@
 #   N_QUESTIONS=-1 METHOD=naive_rag bash infer.sh  all of them with another method
 #   QUESTION="Who …?" bash infer.sh                one question, every step printed as it happens
 #   CORPUS=my_corpus.jsonl bash infer.sh questions=my.jsonl   another corpus; its index is built first
+#   CORPUS=my_folder QUESTION="…?" bash infer.sh   your documents (Markdown, text, HTML, DOCX, PDF)
 #   MODEL=qwen2.5-coder-1.5b bash infer.sh         an untrained model, with prompt, example and grammar
+#   METHOD=my_method.py bash infer.sh              a method of yours (docs/your_method.md)
+#   BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b API_KEY=… bash infer.sh    a model server of yours
 #   ADAPTER=runs/x/adapter bash infer.sh           what training wrote: an adapter, or MODEL=runs/x/model
 #   bash infer.sh limits.t_max=8                              any setting of configs/infer/*.yaml as key=value
 # Knobs may be written before or after the script's name: METHOD N_QUESTIONS QUESTION RUN_NAME PROFILE MODEL ADAPTER, and
 # those of deploy/deploy_config.sh. PROFILE=small (a 0.5B that was trained for the loop; the default) and PROFILE=cpu (an
 # untrained model: the default when MODEL names one without ADAPTER) start and stop the embedded servers; PROFILE=gpu
 # talks to those that deploy/*.sh started, and is the default where a GPU and vLLM are there.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -19,20 +23,20 @@ read_arguments infer.sh "$@"
 METHOD=${METHOD:-rearag}
 N_QUESTIONS=${N_QUESTIONS:-10}
 QUESTION=${QUESTION:-}
-RUN_NAME=${RUN_NAME:-$(fresh_name "$METHOD")}
+RUN_NAME=${RUN_NAME:-$(fresh_name "$(basename "$METHOD" .py)")}
 choose_profile "$(laptop_profile)"
-[[ -f src_infer/methods/$METHOD.py ]] || die "there is no method '$METHOD'; choose one of src_infer/methods"
+[[ $METHOD != *.py ]] || METHOD=$(from_caller "$METHOD") # a method of yours: docs/your_method.md
 
 lora=$(served_adapter)
 trained=$(trained_folder)
 run=("$VENV/bin/python" -m src_infer.run "configs/infer/$PROFILE.yaml" method="$METHOD" run_name="$RUN_NAME"
   n_questions="$N_QUESTIONS" question="$QUESTION" retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
-  agent.url="http://$REARAG_HOST:$REARAG_PORT/v1" reader.url="http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
+  "${AGENT[@]/#/agent.}" "${READER[@]/#/reader.}"
   ${lora:+agent.model="$lora"} ${trained:+trained="$trained"} "${settings[@]}")
 if (( EMBEDDED )); then
   bash scripts/setup.sh requirements-local.txt
   "${run[@]}" --check # a mistake is reported before any download or server start
-  start_embedded "$([[ $METHOD == closed_book ]]; echo $?)"
+  start_embedded "$([[ $METHOD == closed_book ]]; echo $?)" "$LLM"
 fi
 need_python
 "${run[@]}"

@@ -43,7 +43,8 @@ knobs_from_caller() {
   if [[ -n ${CORPUS:-} ]]; then
     CORPUS=$(from_caller "$CORPUS")
     export CORPUS
-    [[ -f $CORPUS ]] || die "no such corpus: $CORPUS; name a file with CORPUS=, as seen from $CALLER"
+    [[ -f $CORPUS || -d $CORPUS ]] \
+      || die "no such corpus: $CORPUS; name a file or a folder of documents with CORPUS=, as seen from $CALLER"
   fi
   if [[ -n ${INDEX_DIR:-} ]]; then
     INDEX_DIR=$(into_caller "$INDEX_DIR")

@@ -5,6 +5,7 @@
 #   PROFILE=small bash deploy/deploy_demo.sh limits.t_max=6      any setting of configs/infer/*.yaml as key=value
 # It speaks to the servers of infer.sh, with the profile and the knobs of infer.sh (PROFILE MODEL ADAPTER CORPUS and
 # those of deploy/deploy_config.sh). All stay until bash deploy/stop.sh.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,7 +19,7 @@ unset OWNER_PID # nothing started here ends with this script: it is deployed by 
 lora=$(served_adapter)
 demo=("$VENV/bin/python" -m src_demo.server "configs/infer/$PROFILE.yaml" host="$DEMO_HOST" port="$DEMO_PORT"
   retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
-  agent.url="http://$REARAG_HOST:$REARAG_PORT/v1" reader.url="http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
+  "${AGENT[@]/#/agent.}" "${READER[@]/#/reader.}"
   ${lora:+agent.model="$lora"} "${open[@]}" "${settings[@]}")
 if (( EMBEDDED )); then
   demo+=(serving.start_with="WITH_SERVERS=1 PROFILE=$PROFILE bash deploy/deploy_demo.sh")
@@ -27,7 +28,7 @@ fi
 need_python
 "${demo[@]}" --check # a mistake is reported before any download or server start
 if [[ $WITH_SERVERS == 0 ]]; then :
-elif (( EMBEDDED )); then start_embedded 1
+elif (( EMBEDDED )); then start_embedded 1 "$LLM"
 else
   bash deploy/deploy_rag_engine.sh
   bash deploy/deploy.sh

@@ -2,9 +2,11 @@
 # The RAG engine, retriever on port 9892 and answer LLM on port 9893: bash deploy/deploy_rag_engine.sh
 # RERANKER=FOLDER adds a cross-encoder (see configs/retriever.yaml).
 # An answer LLM on the reasoning model's own address means that one server plays both roles.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/llm.sh
+case ${1:-} in -h | --help) help_of deploy/deploy_rag_engine.sh; exit ;; esac
 need_python
 start_server retriever "$RETRIEVER_HOST" "$RETRIEVER_PORT" env "CUDA_VISIBLE_DEVICES=$GPU_FOR_RETRIEVER" \
   "$VENV/bin/python" -m src_retrieval.server "$RETRIEVER_CONFIG" host="$RETRIEVER_HOST" port="$RETRIEVER_PORT" \

@@ -7,6 +7,8 @@ source deploy/profile.sh
 source deploy/say.sh
 # shellcheck source=deploy/caller.sh
 source deploy/caller.sh
+# shellcheck source=deploy/knobs.sh
+source deploy/knobs.sh
 has() { command -v "$1" > /dev/null; }
 
 # fresh_name PREFIX: a name for a run that no other one gets, also one that starts in the same second.
@@ -19,7 +21,7 @@ read_arguments() {
   settings=()
   for argument in "$@"; do
     case $argument in
-      -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$script"; exit ;;
+      -h | --help) help_of "$script"; exit ;;
       [A-Z]*=*)
         grep -q "\${${argument%%=*}:-" "$script" deploy/local.sh deploy/profile.sh deploy/deploy_config.sh scripts/setup.sh \
           || die "no knob is called ${argument%%=*}; see the first lines of $script and deploy/deploy_config.sh"
@@ -28,6 +30,7 @@ read_arguments() {
       *) die "cannot read '$argument'; write a setting as key=value, e.g. bash $script top_k=5" ;;
     esac
   done
+  note_near_knobs "$script"
   knobs_from_caller
 }
 
@@ -43,6 +46,17 @@ served_adapter() {
   printf '%s' "$name"
 }
 
+# documents_corpus: the folder of documents in CORPUS becomes a corpus file, which CORPUS then names. A folder that was
+# not edited gives the same file, and so the same index.
+documents_corpus() {
+  local folder=$CORPUS name file given=$INDEX_DIR
+  name=$(basename "$(cd "$folder" && pwd)")
+  file=indexes/documents/$name-$(printf '%s' "$(cd "$folder" && pwd)" | cksum | cut -d' ' -f1).jsonl
+  "$VENV/bin/python" -m src_data.documents.corpus documents="$folder" corpus="$file"
+  [[ $given != "$(index_folder "$folder")" ]] || INDEX_DIR=$(index_folder "$file")
+  export CORPUS=$file INDEX_DIR
+}
+
 # start_embedded SEARCH [LLM]: fetch the weights and start the servers of the cpu profile, without the retriever where
 # SEARCH is 0, without the model where LLM is 0. They stop with the script.
 start_embedded() {
@@ -54,7 +68,8 @@ start_embedded() {
   (( ${#models[@]} == 0 )) || "$VENV/bin/python" -m src_models.fetch "${models[@]}" > /dev/null # progress: stderr
   trap 'release_all $$' EXIT
   if (( $1 )); then
-    bash scripts/build_index.sh ${CORPUS:+corpus="$CORPUS"} ${INDEX_DIR:+index_dir="$INDEX_DIR"}
+    if [[ -d $CORPUS ]]; then documents_corpus; fi
+    bash scripts/build_index.sh follow_edits=true ${CORPUS:+corpus="$CORPUS"} ${INDEX_DIR:+index_dir="$INDEX_DIR"}
     bash deploy/deploy_rag_engine.sh
   fi
   (( ${2:-1} == 0 )) || bash deploy/deploy.sh

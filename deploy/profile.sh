@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Which profile runs: the GPU node's servers, or the embedded ones with a model that was trained here or an untrained one.
 # Sourced by deploy/local.sh, never run.
 # trained MODEL: whether it is a folder that scripts/train.sh wrote.
@@ -17,19 +17,31 @@ laptop_profile() {
   if [[ -z $model || -n ${ADAPTER:-${REARAG_ADAPTER:-}} ]] || trained "$model"; then echo small; else echo cpu; fi
 }
 
-# choose_profile [WITHOUT_GPU]: PROFILE is gpu where a GPU and vLLM are there, else WITHOUT_GPU (cpu). In the others one
-# llama.cpp server plays every role, unless ANSWER_LLM_PORT says otherwise; small serves the model that was trained here.
-# Sets EMBEDDED to 1 where the servers are this script's own.
+# own_server: checks the knobs of a model server that is not ours. Keys stay in the environment.
+own_server() {
+  [[ $BASE_URL == http*://* ]] || die "BASE_URL is '$BASE_URL'; give the address of a model server, such as" \
+    "http://127.0.0.1:11434/v1"
+  [[ -z ${MODEL:-}${ADAPTER:-} ]] || die "MODEL and ADAPTER are for the embedded server; name the model of $BASE_URL with MODEL_NAME"
+  export API_KEY=${API_KEY:-${OPENAI_API_KEY:-}} READER_API_KEY=${READER_API_KEY:-}
+}
+
+# choose_profile [WITHOUT_GPU]: PROFILE is server where BASE_URL names a model server, gpu where a GPU and vLLM are there,
+# else WITHOUT_GPU (cpu). In cpu and small one llama.cpp server plays every role, unless ANSWER_LLM_PORT says otherwise;
+# small serves the model that was trained here. Sets EMBEDDED to 1 where servers are this script's own, and LLM to 1 where
+# the model's is one of them; AGENT and READER to the settings of the two model roles.
 choose_profile() {
+  BASE_URL=${BASE_URL:-${OPENAI_BASE_URL:-}} LLM=1
+  if [[ -n $BASE_URL ]]; then PROFILE=${PROFILE:-server}; fi
   if has nvidia-smi && has "${VLLM:-${VENV:-.venv}/bin/vllm}"; then PROFILE=${PROFILE:-gpu}; fi
   PROFILE=${PROFILE:-${1:-cpu}}
   case $PROFILE in
     gpu) EMBEDDED=0 ;;
     cpu) EMBEDDED=1 ;;
+    server) EMBEDDED=1 LLM=0; own_server ;;
     small)
       EMBEDDED=1 MODEL=${MODEL:-${REARAG_MODEL_DIR:-qwen2.5-coder-0.5b}} ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-}}
       [[ $MODEL == */* || $MODEL == *.gguf ]] || ADAPTER=${ADAPTER:-adapters/$MODEL} ;; # a path is a whole model
-    *) die "there is no profile '$PROFILE'; set PROFILE to cpu, small or gpu" ;;
+    *) die "there is no profile '$PROFILE'; set PROFILE to cpu, small, gpu or server" ;;
   esac
   export REARAG_ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-}}
   [[ -z $REARAG_ADAPTER || -e $REARAG_ADAPTER ]] || die "there is no adapter $REARAG_ADAPTER; give the folder that" \
@@ -42,6 +54,14 @@ choose_profile() {
     export RETRIEVER_CONFIG=${RETRIEVER_CONFIG:-configs/retriever.yaml}
   fi
   source deploy/users.sh
+  if [[ $PROFILE == server ]]; then
+    AGENT=(url="$BASE_URL" model="${MODEL_NAME:-}" engine=openai key_env=API_KEY)
+    READER=("${AGENT[@]}")
+    [[ -z ${READER_BASE_URL:-} ]] \
+      || READER=(url="$READER_BASE_URL" model="${READER_MODEL_NAME:-}" engine=openai key_env=READER_API_KEY)
+  else
+    AGENT=(url="http://$REARAG_HOST:$REARAG_PORT/v1") READER=(url="http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1")
+  fi
   REARAG_OWNER="$$ $(birth $$)" # the commands of this script end with it, whatever ends it (src_core/lifetime.py)
   export REARAG_OWNER
 }

@@ -15,5 +15,8 @@ plain() {
 say() { plain "$@"; }
 die() { plain "error: $*" >&2; exit 1; }
 
+# help_of FILE: the comment at the head of a script.
+help_of() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"; }
+
 # last_lines FILE: the end of a log, for a person.
 last_lines() { plain "$(tail -n 20 "$1" | tr -d '\000')"; }

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Which servers run, where, and whether they are healthy: bash deploy/status.sh
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/users.sh
+case ${1:-} in -h | --help) help_of deploy/status.sh; exit ;; esac
 
 row() { # NAME HOST PORT
   local name=$1 host=$2 port=$3 state pid=- users

@@ -5,11 +5,13 @@
 #   bash scripts/build_index.sh configs/index_wiki18.yaml index_dir=/data/wiki18
 # Knobs: VENV. Settings: key=value, see configs/index.yaml.
 # A relative path starts in the caller's folder.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 source deploy/caller.sh
+case ${1:-} in -h | --help) help_of scripts/build_index.sh; exit ;; esac
 
 VENV=${VENV:-.venv}
 config=configs/index.yaml

@@ -8,11 +8,14 @@
 # Knobs and settings are those of data_construct.sh, and ray.address, ray.actors (0: one per node), ray.in_flight (chains
 # at once per actor), ray.chains_per_shard. A node may die: its shard is made elsewhere. After any other interruption
 # the same RUN_NAME resumes the run, here or with data_construct.sh.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+# shellcheck source=deploy/say.sh
+source "$root/deploy/say.sh"
 case " $* " in
-  *" -h "* | *" --help "*) sed -n '2,/^set/s/^# \{0,1\}//p' "$root/scripts/construct_ray.sh"; exit ;;
+  *" -h "* | *" --help "*) help_of "$root/scripts/construct_ray.sh"; exit ;;
 esac
 for argument in "$@"; do [[ $argument != VENV=* ]] || export "${argument?}"; done
 bash "$root/scripts/setup.sh" requirements-ray.txt

@@ -7,10 +7,12 @@
 # Finished runs are not repeated; interrupted runs are resumed. The table is in runs/eval-NAME/ as Markdown, CSV and LaTeX.
 # Knobs: PROFILE MODEL ADAPTER CORPUS INDEX_DIR VENV, and those of deploy/deploy_config.sh. PROFILE=cpu and small start
 # and stop the embedded servers (as infer.sh does), PROFILE=gpu talks to those that deploy/*.sh started.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-case ${1:---help} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/evaluate.sh; exit ;; esac
+source deploy/say.sh
+case ${1:---help} in -h | --help) help_of scripts/evaluate.sh; exit ;; esac
 source deploy/local.sh
 CONFIG=$1; shift
 CONFIG=$(from_caller "$CONFIG")
@@ -19,7 +21,7 @@ choose_profile
 
 lora=$(served_adapter)
 servers="retriever=http://$RETRIEVER_HOST:$RETRIEVER_PORT"
-servers+=", agent.url=http://$REARAG_HOST:$REARAG_PORT/v1, reader.url=http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1"
+servers+=$(printf ', %s' "${AGENT[@]/#/agent.}" "${READER[@]/#/reader.}")
 run=("$VENV/bin/python" -m src_eval.run "$CONFIG" infer="configs/infer/$PROFILE.yaml" profile="$PROFILE"
   servers="[$servers${lora:+, agent.model=$lora}]" "${settings[@]}")
 (( EMBEDDED == 0 )) || bash scripts/setup.sh requirements-local.txt
@@ -29,6 +31,6 @@ mapfile -t served <<< "$served"
 if (( EMBEDDED )); then
   export CORPUS=${CORPUS:-${served[0]:-}}
   export INDEX_DIR=${INDEX_DIR:-${served[1]:-$(index_folder "$CORPUS")}}
-  start_embedded 1
+  start_embedded 1 "$LLM"
 fi
 "${run[@]}"

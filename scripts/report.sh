@@ -4,19 +4,15 @@
 #   bash scripts/report.sh runs/A runs/B --out ab.html   two runs side by side, question by question
 # A link to one question is the page with #ID at its end. On the page, j and k go to the next and previous question, / searches.
 # The run must be scored: python -m src_eval.score runs/A. Knobs: VENV.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 
-usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
-if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-  usage
-  exit 0
-fi
-(($# > 0)) || { usage >&2; exit 2; }
 
 HOME_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${VENV:-$HOME_DIR/.venv}
 # shellcheck source=deploy/say.sh
 source "$HOME_DIR/deploy/say.sh"
+case ${1:-} in -h | --help) help_of "${BASH_SOURCE[0]}"; exit ;; "") help_of "${BASH_SOURCE[0]}" >&2; exit 2 ;; esac
 [[ -x $VENV/bin/python ]] || die "there is no Python environment in $VENV; run bash scripts/setup.sh requirements-local.txt first"
 
 # File names are as seen from the caller's folder, hence no cd.

@@ -2,12 +2,14 @@
 # The virtual environment with one requirements file: bash scripts/setup.sh requirements-local.txt
 # Does nothing when the environment already holds exactly that file and those it includes. VENV=… chooses another
 # folder, PYTHON=… the interpreter that makes it.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 VENV=${VENV:-.venv}
 REQUIREMENTS=${1:-}
 STAMP=$VENV/installed-$(basename "${REQUIREMENTS:-none}")
 source deploy/say.sh
+case ${1:-} in -h | --help) help_of scripts/setup.sh; exit ;; esac
 
 # contents FILE: its lines, and those of every file it includes with -r or -c.
 # shellcheck disable=SC2094 # only reads

@@ -4,8 +4,11 @@
 #   bash scripts/test.sh tests/test_x.py -k word       only these tests, no linters; arguments go to pytest
 # Each stage of the tests has the environment that its tests need: VENV=… for most, VENV_TRAIN=… with torch, VENV_RAY=… with
 # Ray. The last lines name every test that was skipped or that no stage ran, with the reason; the very last is the total.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source deploy/say.sh
+case ${1:-} in -h | --help) help_of scripts/test.sh; exit ;; esac
 export VENV=${VENV:-.venv-test}
 VENV_TRAIN=${VENV_TRAIN:-.venv-test-train}
 VENV_RAY=${VENV_RAY:-.venv-test-ray}

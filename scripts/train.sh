@@ -7,11 +7,13 @@
 #   NPROC=8 bash scripts/train.sh CONFIG.yaml          one process per GPU (FSDP with fsdp: true)
 # The first run makes .venv-train (VENV_TRAIN=… another folder, PYTHON=… another Python). The same command resumes a run
 # that was stopped. The result is runs/NAME/model (or adapter); serve it with MODEL=… or ADAPTER=… bash infer.sh.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source deploy/say.sh
 source deploy/caller.sh
-case ${1:---help} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/train.sh; exit ;; esac
+case ${1:---help} in -h | --help) help_of scripts/train.sh; exit ;; esac
 export VENV=${VENV_TRAIN:-.venv-train} TOKENIZERS_PARALLELISM=false
 NPROC=${NPROC:-1}
 arguments=()

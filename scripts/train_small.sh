@@ -9,9 +9,11 @@
 #   READER="nq:150"   how many rows of chains mixed with those of the reader's role (search + passages -> answer)
 # DATA is the folder of SET.train.jsonl, SET.dev.jsonl and corpus.jsonl. Dev files are never trained on: every set is
 # decontaminated against all of them.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-case ${1:-} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/train_small.sh; exit ;; esac
+source deploy/say.sh
+case ${1:-} in -h | --help) help_of scripts/train_small.sh; exit ;; esac
 export REARAG_OWNER="$$ " # the commands of this script end with it (src_core/lifetime.py)
 export VENV=${VENV:-.venv} RETRIEVER_CONFIG=configs/retriever.yaml ENGINE=llama.cpp ANSWER_LLM_PORT=9891
 DATA=${DATA:-../shared/data}

@@ -5,6 +5,7 @@
 #   bash scripts/view_data.sh runs/data html=runs/data/chains.html     up to 1,000 on one page that needs no server
 #   bash scripts/view_data.sh conversations.json text="Who composed"   any conversation file, also published ones
 # Knobs: VENV. Settings: id text reason (kept, or one of the yield table) source teacher n seed html title.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,7 +16,7 @@ VENV=${VENV:-.venv}
 arguments=()
 for argument in "$@"; do
   case $argument in
-    -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/view_data.sh; exit ;;
+    -h | --help) help_of scripts/view_data.sh; exit ;;
     *=*) arguments+=("$(setting_from_caller "$argument")") ;;
     *) arguments+=("$(from_caller "$argument")") ;;
   esac

@@ -7,6 +7,7 @@
 # The CPU build of vLLM needs two repairs after its installation, both made here:
 #   1. it pulls in torchvision, torchaudio and torchcodec, whose default builds want CUDA and fail to import;
 #   2. it is distributed under another name, while its command line looks up the version of `vllm`.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 VENV=${VENV:-.venv-vllm}
@@ -17,6 +18,7 @@ KV_GB=${KV_GB:-1}
 MAX_LEN=${MAX_LEN:-4096}
 MAX_SEQS=${MAX_SEQS:-8}
 source deploy/say.sh
+case ${1:-} in -h | --help) help_of scripts/vllm_cpu.sh; exit ;; esac
 
 install() {
   local site free record

@@ -1,4 +1,6 @@
-"""The bearer token of our servers: `REARAG_TOKEN`, which servers require and clients send."""
+"""Bearer tokens from the environment: `REARAG_TOKEN`, which our servers require and clients send to them, and
+the keys of other servers.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,10 @@ from src_core.errors import UserError
 TOKEN_VARIABLE = "REARAG_TOKEN"
 
 
-def read_token() -> str | None:
-    """The token of the environment, None where there is none. Raises `UserError` for an unusable one."""
-    token = os.environ.get(TOKEN_VARIABLE, "")
-    check_token(token, TOKEN_VARIABLE)
+def read_token(variable: str = TOKEN_VARIABLE) -> str | None:
+    """The token in a variable of the environment, None for none. Raises `UserError` for an unusable one."""
+    token = os.environ.get(variable, "")
+    check_token(token, variable)
     return token or None
 
 

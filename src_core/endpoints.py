@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src_core.access_token import read_token
 from src_core.errors import UserError
 from src_core.llm import ChatModel, Endpoint, HttpChatModel
 from src_core.scripted import ScriptedModel
@@ -33,7 +34,8 @@ def make_model(
     news: ServerNews | None = None,
 ) -> ChatModel:
     """The model behind an endpoint: `scripted:FILE` or an HTTP URL. `keys` are the settings of the endpoint,
-    which messages name; `news` gets what its server says.
+    which messages name; `news` gets what its server says. `token` is sent to servers of ours: an endpoint
+    with `key_env` gets the key in that variable, or none.
     """
     if endpoint.url.startswith("scripted:"):
         return ScriptedModel(
@@ -41,4 +43,5 @@ def make_model(
         )
     if not endpoint.url.startswith(("http://", "https://")):
         raise UserError(f"the model url {endpoint.url!r} must start with http://, https:// or scripted:")
-    return HttpChatModel(endpoint, connections=connections, token=token, keys=keys, news=news)
+    own = read_token(endpoint.key_env) if endpoint.key_env else token
+    return HttpChatModel(endpoint, connections=connections, token=own, keys=keys, news=news)

@@ -57,7 +57,7 @@ class RetrieverError(BoundaryError):
 def run_main(main: Callable[[], int | None]) -> None:
     """Run an entry point: exit status 0 on success, 2 with one line on a `UserError`, 130 on Ctrl-C, 143 on
     SIGTERM or when the process that started it has ended, 2 with one line on a full disk; any other error is
-    raised with its traceback.
+    raised with its traceback. The text of a `KeyboardInterrupt` names the run that can be resumed.
     Characters that the output cannot show are replaced.
     """
     replace_unknown()
@@ -79,7 +79,8 @@ def run_main(main: Callable[[], int | None]) -> None:
         say(f"error: {where}: {error.strerror}; free some space and run the same command again")
         leave_output()
         sys.exit(2)
-    except KeyboardInterrupt:
-        say("interrupted: finished rows are saved; run the same command again to resume")
+    except KeyboardInterrupt as stopped:
+        named = f" with {stopped}" if str(stopped) else ""
+        say(f"interrupted: finished rows are saved; run the same command again{named} to resume")
         sys.exit(143 if was_terminated() else 130)
     sys.exit(code or 0)

@@ -29,6 +29,9 @@ from src_core.special_text import Defuser
 from src_core.think import split_think
 from src_core.types import Usage
 
+Engine = Literal["vllm", "llama.cpp", "openai"]
+"""The dialect of a server in what the OpenAI API leaves open."""
+
 
 @config_class
 class Sampling:
@@ -48,17 +51,20 @@ class Endpoint:
     its base model).
 
     `engine` selects the request field of a grammar: `grammar` for `llama.cpp`, `structured_outputs` for
-    `vllm`. `api: completions` sends text that the client renders with the chat template of the `tokenizer`
-    folder, for servers without a chat route. A `url` of `scripted:FILE` is the deterministic fake. `omit`
-    are request fields that are not sent because the server refuses them (without `stop` the client cuts the
-    reply), `rename` gives fields the name that the server knows (`max_tokens: max_completion_tokens`).
+    `vllm`; `openai` servers have none. `api: completions` sends text that the client renders with the chat
+    template of the `tokenizer` folder, for servers without a chat route. A `url` of `scripted:FILE` is the
+    deterministic fake. `key_env` names the variable of the environment that holds the key of a server which
+    is not ours. `omit` are request fields that are not sent because the server refuses them (without `stop`
+    the client cuts the reply), `rename` gives fields the name that the server knows (`max_tokens:
+    max_completion_tokens`).
     """
 
     url: str = "http://127.0.0.1:9891/v1"
     model: str = ""
-    engine: Literal["vllm", "llama.cpp"] = "vllm"
+    engine: Engine = "vllm"
     api: Literal["chat", "completions"] = "chat"
     tokenizer: str = ""
+    key_env: str = ""
     timeout: Seconds = 360.0
     retry: RetryPolicy = RetryPolicy()
     omit: tuple[OptionalField, ...] = ()
@@ -145,7 +151,7 @@ class HttpChatModel:
     ) -> None:
         """`keys` are the settings of this endpoint, for messages."""
         self._endpoint = endpoint
-        self._engine = endpoint.engine
+        self.engine: Engine = endpoint.engine
         self._model = endpoint.model
         self._keys = keys
         self._news = news or ServerNews()
@@ -163,7 +169,7 @@ class HttpChatModel:
         self._facts: Facts = {}
         self._was_listed = False
         self._on_reply: Callable[[str], None] | None = None
-        self._tokens = VllmTokens(self._http) if self._engine == "vllm" else LlamaCppTokens(self._http)
+        self._tokens = VllmTokens(self._http) if self.engine == "vllm" else LlamaCppTokens(self._http)
 
     async def chat(
         self,
@@ -188,13 +194,13 @@ class HttpChatModel:
             body["stop"] = list(stop)
         if sampling.seed is not None:
             body["seed"] = sampling.seed
-        body.update(constraint_fields(constraint, self._engine))
+        body.update(constraint_fields(constraint, self.engine))
         if logprobs:
             body.update({"logprobs": True, "top_logprobs": 1} if self._template is None else {"logprobs": 1})
         begun = sent[-1]["content"] if sent[-1]["role"] == "assistant" else ""
         if self._template is None:
             route, body["messages"] = "/chat/completions", sent
-            if begun and self._engine == "vllm":
+            if begun and self.engine == "vllm":
                 body.update({"continue_final_message": True, "add_generation_prompt": False})
         else:
             route = "/completions"

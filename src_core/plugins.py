@@ -55,11 +55,13 @@ def _from_file(path: Path, what: str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[key]
-        lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
-        ]
-        at = f", line {lines[-1]}" if lines else ""
-        raise UserError(
-            f"{path}{at}: the {what} cannot be loaded ({type(error).__name__}: {error}); correct the file"
-        ) from error
+        at, reason = place_in(path, error), f"{type(error).__name__}: {error}"
+        raise UserError(f"{path}{at}: the {what} cannot be loaded ({reason}); correct the file") from error
     return module
+
+
+def place_in(path: Path, error: BaseException) -> str:
+    """`, line 7`: where in a user's file an error was raised, "" where it was not."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
+    return f", line {lines[-1]}" if lines else ""

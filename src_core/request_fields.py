@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from src_core.errors import UserError
 from src_core.protocols.records import Constraint
 
 OptionalField = Literal["max_tokens", "temperature", "top_p", "stop", "seed", "logprobs", "top_logprobs"]
@@ -34,6 +35,10 @@ def constraint_fields(constraint: Constraint | None, engine: str) -> dict[str, A
     if constraint.grammar is not None:
         if engine == "llama.cpp":
             return {"grammar": constraint.grammar}
+        if engine == "openai":
+            raise UserError(
+                "engine=openai has no field for a grammar; set constrain to json_schema, auto or off"
+            )
         return {"structured_outputs": {"grammar": constraint.grammar}}
     return {
         "response_format": {

@@ -1,12 +1,6 @@
-"""Text of prompts: filling slots, passages as numbered lines, cutting at a word."""
+"""Text of prompts: filling slots, cutting at a word."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-
-from src_core.types import Passage
-
-NO_PASSAGE = "(no passage was found)"
 
 
 def fill(template: str, **slots: str) -> str:
@@ -15,20 +9,6 @@ def fill(template: str, **slots: str) -> str:
     for name, value in slots.items():
         parts = [piece for part in parts for piece in _split(part, "{" + name + "}", value)]
     return "".join(parts)
-
-
-def passage_block(passages: Sequence[Passage], *, max_chars: int) -> str:
-    """Numbered passages, `[1] Title: text`, each cut to `max_chars` characters at a word."""
-    return "\n".join(passage_lines(passages, max_chars=max_chars)) or NO_PASSAGE
-
-
-def passage_lines(passages: Sequence[Passage], *, max_chars: int) -> list[str]:
-    """The lines of a `passage_block`."""
-    lines = []
-    for number, passage in enumerate(passages, start=1):
-        title = f"{passage.title}: " if passage.title else ""
-        lines.append(f"[{number}] {title}{shorten(passage.text, max_chars)}")
-    return lines
 
 
 def shorten(text: str, max_chars: int) -> str:

@@ -46,6 +46,12 @@ def require_trained_prompt(folder: Path, protocol: Protocol) -> None:
             )
 
 
+def trained_format(folder: Path) -> str:
+    """The text format that the model or adapter in a folder was trained with, "" where no record says so."""
+    record = _read(folder.with_suffix("") if folder.is_file() else folder)
+    return str((record or {}).get("format") or "")
+
+
 def _read(folder: Path) -> dict[str, Any] | None:
     file = folder / TRAINING
     if not file.is_file():

@@ -83,7 +83,7 @@ def print_finished(done: Finished, console: Console) -> None:
 def main() -> None:
     """Read the command line, run the stages, print the table."""
     if len(sys.argv) < 2 or "=" in sys.argv[1]:
-        raise UserError("usage: python -m src_data.postprocess RUN_DIR [key=value ...]")
+        raise UserError("usage: .venv/bin/python -m src_data.postprocess RUN_DIR [key=value ...]")
     config = load_config(FinishConfig, None, sys.argv[2:])
     protocol = load_protocol(config.protocol, config.style)
     done = finish_run(Path(sys.argv[1]), clean=config.clean_conv, export=config.export, protocol=protocol)

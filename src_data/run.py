@@ -86,16 +86,25 @@ def run_from(arguments: list[str], *, maker: Maker) -> int:
     """Read the command line, build, report. Exit status 1 when a trajectory has a boundary error."""
     given = [argument for argument in arguments if argument != CHECK]
     if not given or "=" in given[0]:
-        raise UserError(f"usage: python -m src_data.run CONFIG.yaml [{CHECK}] [key=value ...]")
+        raise UserError(f"usage: .venv/bin/python -m src_data.run CONFIG.yaml [{CHECK}] [key=value ...]")
     config, notes = load_data_config(Path(given[0]), given[1:])
     err = Terminal(stderr=True)
     if CHECK in arguments:
         prepare(config)
         answer("servers: retriever and LLM" if config.build_conv.needs_llm() else NO_LLM)
         return 0
+    build = config.build_conv
+    if build.teacher == "decomposition":
+        reader = build.runtime.reader.model or f"the model at {build.runtime.reader.url}"
+        who = f"{reader} still reads the passages" if build.needs_reader() else "no LLM is needed"
+        notes.append(f"the annotations of the questions write the thoughts; {who}")
     for note in notes:
         err.print(Text(f"note: {note}"), soft_wrap=True)
-    return asyncio.run(run(prepare(config, err), err, report_console(), maker=maker))
+    prepared = prepare(config, err)
+    try:
+        return asyncio.run(run(prepared, err, report_console(), maker=maker))
+    except KeyboardInterrupt as stopped:
+        raise KeyboardInterrupt(f"RUN_NAME={config.run_name}") from stopped
 
 
 def prepare(config: DataConfig, err: Console | None = None) -> Prepared:

@@ -48,7 +48,7 @@ class ViewConfig:
 def main() -> None:
     """Read the command line; print or write."""
     if len(sys.argv) < 2 or "=" in sys.argv[1]:
-        raise UserError("usage: python -m src_data.view PATH [key=value ...]")
+        raise UserError("usage: .venv/bin/python -m src_data.view PATH [key=value ...]")
     path = Path(sys.argv[1])
     config = load_config(ViewConfig, None, sys.argv[2:])
     found = choose(read_entries(path), config, n=config.n or (1000 if config.html else 1))

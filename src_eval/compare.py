@@ -50,7 +50,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table."""
+    """One line of the table. `not_reproducible` is why a second run may give other answers ("": no reason is
+    known).
+    """
 
     dataset: str
     name: str
@@ -59,6 +61,7 @@ class Line:
     invalid_rate: float
     without_gold: int = 0
     left_out: int = 0
+    not_reproducible: str = ""
     published: list[Published] = field(default_factory=list)
 
 
@@ -95,6 +98,7 @@ def build_table(
                 cells=cells,
                 invalid_rate=entry.scored.run.invalid_rate,
                 without_gold=entry.scored.run.without_gold,
+                not_reproducible=str(entry.scored.run.manifest.get("not_reproducible") or ""),
                 left_out=entry.scored.run.left_out,
                 published=published(expected, dataset=entry.dataset, method=entry.method),
             )

@@ -98,7 +98,7 @@ def main() -> int:
     arguments = sys.argv[1:]
     folders = [Path(name) for name in arguments if "=" not in name]
     if not folders or any(name.startswith("-") for name in arguments):
-        raise UserError("usage: python -m src_eval.judge_run runs/A runs/B … [key=value …]")
+        raise UserError("usage: .venv/bin/python -m src_eval.judge_run runs/A runs/B … [key=value …]")
     config = load_config(JudgeConfig, None, [item for item in arguments if "=" in item])
     return judge_folders(config, folders, out=Terminal(), err=Terminal(stderr=True))
 

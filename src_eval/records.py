@@ -34,6 +34,10 @@ class QuestionScore:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+FEWEST = 20
+"""The number of questions below which no interval is shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A mean over `n` questions with its 95 % interval (percent bootstrap, `src_eval.stats`)."""
@@ -42,6 +46,13 @@ class Estimate:
     low: float
     high: float
     n: int
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the questions are too few for the interval: the bootstrap of four equal answers says
+        [100.0, 100.0].
+        """
+        return self.n < FEWEST
 
 
 @dataclass(frozen=True, slots=True)

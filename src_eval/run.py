@@ -3,9 +3,9 @@
 
 Each (data set, method) is a run of `src_infer.run` in a separate process, one after another, under
 `runs/eval-NAME-DATASET-METHOD/`; finished runs are not repeated, interrupted ones are resumed. Every run is
-scored (and judged, with `judge`), and `runs/eval-NAME/` gets the table as Markdown, CSV and LaTeX. With
-`--check` nothing is started: it reports the errors of any run, or prints what has to be served (corpus and
-index folder, one per line).
+scored (and judged, with `judge`), and `runs/eval-NAME/` gets the table as Markdown, CSV and LaTeX, and as a
+page (`index.html`) with plots and a link to the report of each run. With `--check` nothing is started: it
+reports the errors of any run, or prints what has to be served (corpus and index folder, one per line).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import orjson
 import yaml
@@ -38,6 +39,9 @@ from src_eval.compare import Entry, build_table
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_eval.expected import load_expected
 from src_eval.judge_run import judge_folders
+from src_eval.report.evaluation_page import PAGE, Link, write_evaluation_page
+from src_eval.report.report_page import REPORT, write_report
+from src_eval.report.run_files import read_scored_run
 from src_eval.scoring import read_manifest, score_run
 from src_eval.tables import FORMATS, notes_of, terminal
 from src_tasks.readers.publishers import missing_file
@@ -46,7 +50,7 @@ from src_tasks.readers.sources import read_questions
 CHECK = "--check"
 SERVERS = "--servers"
 """The flag of `src_infer.run` that only compares the servers with those that made the run."""
-EMBEDDED = ("cpu", "small")
+EMBEDDED = ("cpu", "small", "server")
 """The profiles whose servers scripts/evaluate.sh starts, with an index of `corpus`."""
 _REFUSED = 2
 
@@ -64,7 +68,7 @@ def main() -> int:
     """Read the command line, run, report. Exit status 1 when a run failed or a question of one did."""
     arguments = [argument for argument in sys.argv[1:] if argument != CHECK]
     if not arguments or "=" in arguments[0]:
-        raise UserError(f"usage: python -m src_eval.run CONFIG.yaml [{CHECK}] [key=value ...]")
+        raise UserError(f"usage: .venv/bin/python -m src_eval.run CONFIG.yaml [{CHECK}] [key=value ...]")
     config = load_config(EvalConfig, Path(arguments[0]), arguments[1:])
     config.baseline_name()
     load_expected(config.expected)
@@ -236,7 +240,16 @@ def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> No
     out.print(terminal(table))
     for note in notes_of(table):
         out.print(Text(note), soft_wrap=True)
-    out.print(Text(f"written: {home}/{{{', '.join(FORMATS)}}}"), soft_wrap=True)
+    links = [_write_run_page(job, home) for job in jobs]
+    write_evaluation_page(home / PAGE, table, name=config.name, links=links)
+    out.print(Text(f"written: {home}/{{{', '.join(FORMATS)}}} and the page {home / PAGE}"), soft_wrap=True)
+
+
+def _write_run_page(job: Job, home: Path) -> Link:
+    """Write the report of a run, and return its link from the folder of the evaluation."""
+    page = job.folder / REPORT
+    write_report(page, [read_scored_run(job.folder)])
+    return Link(job.dataset.name, job.line.name, quote(os.path.relpath(page, home)))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ SHARES += ("recall", "ndcg", "all_found", "step_")
 def main() -> None:
     """Read the command line, score, print."""
     if len(sys.argv) < 2 or any(name.startswith("-") for name in sys.argv[1:]):
-        raise UserError("usage: python -m src_eval.score runs/A runs/B …")
+        raise UserError("usage: .venv/bin/python -m src_eval.score runs/A runs/B …")
     wide = Terminal(narrowest=180)
     runs = [score_run(Path(name)).run for name in sys.argv[1:]]
     wide.print(runs_table(runs))
@@ -76,11 +76,15 @@ def is_share(metric: str) -> bool:
 
 
 def estimate_text(metric: str, estimate: Estimate | None) -> str:
-    """`66.7 [56.0, 76.2]` for a share, `2.25` for a count, `-` for None."""
+    """`66.7 [56.0, 76.2]` for a share, `66.7 (too few)` below 20 questions, `2.25` for a count, `-` for
+    None.
+    """
     if estimate is None:
         return "-"
     if not is_share(metric):
         return f"{estimate.mean:.2f}"
+    if estimate.too_few:
+        return f"{100 * estimate.mean:.1f} (too few)"
     return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 

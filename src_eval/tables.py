@@ -15,7 +15,8 @@ from rich.table import Table as TerminalTable
 from src_core.console import as_cell
 from src_eval.compare import ALPHA, BETTER, WORSE, Cell, Line, Table
 from src_eval.expected import Published
-from src_eval.score import is_share
+from src_eval.records import FEWEST
+from src_eval.score import estimate_text, is_share
 
 _NAMES = {
     "em": "EM",
@@ -68,9 +69,11 @@ def cells_of(table: Table) -> Cells:
 
 
 def notes_of(table: Table) -> list[str]:
-    """The meaning of the marks, and the smallest detectable difference of each data set."""
+    """The meaning of the marks, the smallest detectable difference of each data set, and what else a reader
+    of the figures has to know.
+    """
     notes = [
-        "[low, high]: 95 % bootstrap interval over questions. "
+        f"[low, high]: 95 % bootstrap interval over questions; too few: below {FEWEST} questions. "
         f"{BETTER} better and {WORSE} worse than {table.baseline}: paired randomisation test with Holm's "
         f"correction over all comparisons of that metric, p < {ALPHA}.",
     ]
@@ -92,6 +95,11 @@ def notes_of(table: Table) -> list[str]:
         for line in table.lines
         if line.left_out
     ]
+    reasons: dict[str, list[str]] = {}
+    for line in table.lines:
+        if line.not_reproducible:
+            reasons.setdefault(line.not_reproducible, []).append(f"{line.dataset}, {line.name}")
+    notes += [f"A second run may differ, {reason}: {'; '.join(runs)}." for reason, runs in reasons.items()]
     return notes
 
 
@@ -168,13 +176,8 @@ def _published(dataset: str, each: Published, metrics: list[str]) -> Row | None:
 
 
 def _figure(metric: str, cell: Cell | None) -> str:
-    """`66.7 [56.0, 76.2]*` for a share, `2.25*` for a count, `-` for None."""
-    if cell is None or cell.estimate is None:
-        return "-"
-    estimate = cell.estimate
-    if not is_share(metric):
-        return f"{estimate.mean:.2f}{cell.mark}"
-    return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]{cell.mark}"
+    """The estimate with the mark of significance, `66.7 [56.0, 76.2]*`; `-` for None."""
+    return "-" if cell is None else estimate_text(metric, cell.estimate) + cell.mark
 
 
 def _csv_figures(cell: Cell, baseline: str) -> list[str]:

@@ -10,11 +10,15 @@ from pydantic import Field
 from src_core.config import AllOrCount, InFlight, Positive, config_class
 from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint, Sampling
+from src_core.passage_view import PassagePart, PassageView
 from src_core.protocols.records import Constrain, PromptStyle
 from src_core.rundir import OnExisting
 from src_infer.episode import Limits
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import ObservationMode
+
+ROLES = ("agent", "observe", "final")
+"""The kinds of calls with a sampling of their own."""
 
 
 @config_class
@@ -50,7 +54,7 @@ class RuntimeConfig:
     (in memory, for tests). `thinks`: the agent's replies begin with a think block. `deterministic` sets
     every temperature to 0. `in_flight` is how many questions run at once. `trained` is the folder of the
     model or adapter that the agent serves: the prompt that its `training.json` records must be the run's
-    ("": not compared).
+    ("": not compared). Of a passage longer than `max_passage_chars` a model is shown `passage_part`.
     """
 
     agent: Endpoint = Endpoint()
@@ -70,9 +74,31 @@ class RuntimeConfig:
     top_k: Positive = 3
     observation_mode: ObservationMode = ObservationMode.READER
     max_passage_chars: Positive = 2000
+    passage_part: PassagePart = PassagePart.RELEVANT
     answer_from: Literal["reader", "finish"] = "reader"
     in_flight: InFlight = 64
     trained: str = ""
+
+    @property
+    def view(self) -> PassageView:
+        """What a model is shown of a passage."""
+        return PassageView(self.max_passage_chars, self.passage_part)
+
+    def not_reproducible(self) -> str:
+        """Why a second run may give other answers, "" where nothing known does: a model server computes the
+        requests of one batch together, which changes the last bits of each.
+        """
+        urls = {self.agent.url, self.reader.url}
+        if all(url.startswith("scripted:") for url in urls):
+            return ""
+        warm = [role for role in ROLES if self.sampling(role).temperature > 0]
+        if warm:
+            return f"replies are sampled (temperature above 0: {', '.join(warm)})"
+        if self.in_flight > 1:
+            return (
+                f"{self.in_flight} questions are asked at once; in_flight=1 makes the same answers each time"
+            )
+        return ""
 
     def sampling(self, which: str) -> Sampling:
         """`agent`, `observe` or `final` sampling, at temperature 0 when `deterministic`."""

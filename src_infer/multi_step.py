@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from src_core.errors import ModelError
+from src_core.passage_view import NO_PASSAGE, passage_block, passage_lines
 from src_core.protocols.base import Protocol
 from src_core.protocols.records import (
     FUNCTIONS,
@@ -25,7 +26,7 @@ from src_core.protocols.records import (
     ParseError,
     Turn,
 )
-from src_core.text import NO_PASSAGE, fill, passage_block, passage_lines
+from src_core.text import fill
 from src_core.think import join_think
 from src_core.types import NO_USAGE, Finish, Passage, Question, Search, Status, Step, Trajectory
 from src_infer.episode import Limits, Observation, SearchFn, StepWriter, run_episode
@@ -147,9 +148,9 @@ def all_passages(steps: Sequence[Step]) -> list[Passage]:
     return found[-MAX_PASSAGES:]
 
 
-def passage_turns(passages: Sequence[Passage], runtime: Runtime) -> list[Turn]:
-    """One turn per passage."""
-    return [observation_turn(line) for line in passage_lines(passages, max_chars=runtime.max_passage_chars)]
+def passage_turns(passages: Sequence[Passage], runtime: Runtime, *, query: str) -> list[Turn]:
+    """One turn per passage, with the part that matches `query`."""
+    return [observation_turn(line) for line in passage_lines(passages, view=runtime.view, query=query)]
 
 
 def passage_search(runtime: Runtime) -> SearchFn:
@@ -157,7 +158,7 @@ def passage_search(runtime: Runtime) -> SearchFn:
 
     async def search(query: str, _steps: Sequence[Step]) -> Observation:
         passages = await runtime.retrieve(query)
-        return Observation(passage_block(passages, max_chars=runtime.max_passage_chars), passages)
+        return Observation(passage_block(passages, view=runtime.view, query=query), passages)
 
     return search
 
@@ -219,7 +220,8 @@ async def final_answer(
         turns = [observation_turn(block) for block in search_blocks(steps)]
         reply = await ask_reader(question, turns, runtime, prompt="final", between="\n\n", nothing=NO_SEARCH)
     else:
-        reply = await ask_reader(question, passage_turns(all_passages(steps), runtime), runtime)
+        turns = passage_turns(all_passages(steps), runtime, query=question.question)
+        reply = await ask_reader(question, turns, runtime)
     if proposed and normalize_answer(reply.text) in ("", NO_ANSWER):
         return ReaderReply(proposed, reply.usage)
     return reply

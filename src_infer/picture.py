@@ -19,7 +19,7 @@ from src_infer.show import save_svg
 def main() -> None:
     """Read one row of a run and write its SVG."""
     if not 2 <= len(sys.argv) <= 4:
-        raise UserError("usage: python -m src_infer.picture runs/NAME [NUMBER] [OUT.svg]")
+        raise UserError("usage: .venv/bin/python -m src_infer.picture runs/NAME [NUMBER] [OUT.svg]")
     rows = Path(sys.argv[1]) / ROWS
     if not rows.is_file():
         raise UserError(f"no {ROWS} in {sys.argv[1]}; name the directory of a finished run")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from src_core.llm import ChatModel, Sampling
+from src_core.passage_view import PassageView, passage_block
 from src_core.protocols.records import Message
-from src_core.text import fill, passage_block
+from src_core.text import fill
 from src_core.types import NO_USAGE, Passage, Step, Usage
 from src_infer.episode import Observation
 from src_retrieval.client import Retriever
@@ -38,8 +39,8 @@ class ReaderReply:
 
 
 class RagEngine:
-    """Returns observations of sub-queries. `max_passage_chars` bounds each passage in the reader's prompt, in
-    characters. `reader` may be None where observations are the passages themselves.
+    """Returns observations of sub-queries. `view` is what a model sees of a passage. `reader` may be None
+    where observations are the passages themselves.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class RagEngine:
         sampling: Sampling,
         top_k: int,
         mode: ObservationMode,
-        max_passage_chars: int,
+        view: PassageView,
     ) -> None:
         self._retriever = retriever
         self._reader = reader
@@ -59,7 +60,7 @@ class RagEngine:
         self._sampling = sampling
         self._top_k = top_k
         self._mode = mode
-        self._max_chars = max_passage_chars
+        self._view = view
 
     async def observe(self, query: str, steps: Sequence[Step]) -> Observation:
         """The observation for `query` after `steps`. In passage modes a passage that an earlier observation
@@ -73,22 +74,22 @@ class RagEngine:
             parts.append(reply.text)
             usage = reply.usage
         if self._mode is not ObservationMode.READER:
-            parts.append(self._show(passages, steps))
+            parts.append(self._show(query, passages, steps))
         return Observation("\n".join(parts), passages, usage)
 
     async def _read(self, query: str, passages: Sequence[Passage]) -> ReaderReply:
         if self._reader is None:
             raise ValueError(f"observations of mode {self._mode} need a reader")
-        context = passage_block(passages, max_chars=self._max_chars)
+        context = passage_block(passages, view=self._view, query=query)
         return await ask(
             self._reader, fill(self._prompt, context=context, question=query), sampling=self._sampling
         )
 
-    def _show(self, passages: Sequence[Passage], steps: Sequence[Step]) -> str:
+    def _show(self, query: str, passages: Sequence[Passage], steps: Sequence[Step]) -> str:
         seen = {passage.id for step in steps for passage in step.passages}
         fresh = [passage for passage in passages if passage.id not in seen]
         known = [passage.title or passage.id for passage in passages if passage.id in seen]
-        lines = [passage_block(fresh, max_chars=self._max_chars)] if fresh else []
+        lines = [passage_block(fresh, view=self._view, query=query)] if fresh else []
         if known:
             lines.append(f"(shown before: {'; '.join(known)})")
         return "\n".join(lines) if lines else "(no passage was found)"

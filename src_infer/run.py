@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -29,9 +30,11 @@ from src_core.progress import Begun, StepProgress
 from src_core.rundir import QUESTION_IDS, OnExisting, RunDir, was_used
 from src_core.runfolder import run_folder
 from src_core.served import Servers
+from src_core.trained_prompt import trained_format
 from src_core.types import RETRIED, Question, Trajectory, question_id, to_json, trajectory_from_json
-from src_infer.config import InferConfig
+from src_infer.config import ROLES, InferConfig
 from src_infer.episode import failure_status
+from src_infer.metering import metered
 from src_infer.methods import Method, load_method
 from src_infer.prompts import pinned_digest
 from src_infer.runner import run_all
@@ -67,14 +70,17 @@ def main() -> int:
     """Read the command line, run, report. Exit status 1 when any question failed at a boundary."""
     arguments = [argument for argument in sys.argv[1:] if argument not in (CHECK, SERVERS)]
     if not arguments or "=" in arguments[0]:
-        raise UserError(f"usage: python -m src_infer.run CONFIG.yaml [{CHECK}] [key=value ...]")
+        raise UserError(f"usage: .venv/bin/python -m src_infer.run CONFIG.yaml [{CHECK}] [key=value ...]")
     prepared = prepare(load_config(InferConfig, Path(arguments[0]), arguments[1:]))
     if CHECK in sys.argv:
         return 0
     if SERVERS in sys.argv:
         asyncio.run(check_servers(prepared))
         return 0
-    return asyncio.run(run(prepared, Terminal(stderr=True), report_console()))
+    try:
+        return asyncio.run(run(prepared, Terminal(stderr=True), report_console()))
+    except KeyboardInterrupt as stopped:
+        raise KeyboardInterrupt(f"RUN_NAME={prepared.config.run_name}") from stopped
 
 
 def prepare(config: InferConfig) -> Prepared:
@@ -87,15 +93,40 @@ def prepare(config: InferConfig) -> Prepared:
     return Prepared(config, method, _questions(config), folder)
 
 
+def mismatch(config: InferConfig, method: Method) -> str:
+    """What to know where method and model do not belong together, "" for nothing."""
+    trained = trained_format(Path(config.trained)) if config.trained else ""
+    asked = method.formats or ((config.protocol,) if config.method == "rearag" else ())
+    if trained and trained not in asked:
+        return (
+            f"the model in {config.trained} was trained for the format {trained}, and the method "
+            f"{config.method} asks it in another way: expect worse answers or malformed replies"
+        )
+    if method.formats and not trained:
+        return (
+            f"the method {config.method} needs a model that was trained for it; "
+            "scripts/ask_checkpoint.sh serves the published ones"
+        )
+    return ""
+
+
 async def run(prepared: Prepared, err: Console, out: Console) -> int:
     """One run: connect, answer the questions that are not yet answered, write the manifest, print."""
     config, method, questions, folder = prepared
+    if note := mismatch(config, method):
+        err.print(Text(f"note: {note}"), soft_wrap=True)
     live = bool(config.question) or config.show_steps
     printer = StepPrinter(out) if live else None
     rundir, trajectories, summary = await _answered(
         config, method, questions, folder, printer=printer, err=err
     )
-    _report(trajectories, summary["totals"], live=bool(config.question), out=out)
+    _report(
+        trajectories,
+        summary["totals"],
+        live=bool(config.question),
+        not_reproducible=summary["not_reproducible"],
+        out=out,
+    )
     out.print(Text(f"written: {rundir.path}/"), soft_wrap=True)
     return int(any(trajectory.status.retryable for trajectory in trajectories))
 
@@ -103,6 +134,8 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
 def _questions(config: InferConfig) -> list[Question]:
     if config.question:
         return [Question(question_id(config.question, ()), config.question)]
+    if config.n_questions == 0:
+        raise UserError("n_questions=0 asks nothing; set it to -1 for all questions, or to at least 1")
     return read_questions(config.questions, limit=config.n_questions)
 
 
@@ -191,11 +224,14 @@ async def _answer_all(
     )
 
     async def answer(question: Question) -> Trajectory:
-        try:
-            row = await method.run(replace(question, question=asked_text(question)), runtime)
-            return replace(row, question=question)
-        except BoundaryError as error:
-            return Trajectory(question, (), "", failure_status(error), error=str(error))
+        begun = time.monotonic()
+        with metered() as meter:
+            try:
+                row = await method.answer(replace(question, question=asked_text(question)), runtime)
+            except BoundaryError as error:
+                row = Trajectory(question, (), "", failure_status(error), error=str(error))
+        seconds = time.monotonic() - begun
+        return replace(row, question=question, usage=meter.usage, seconds=seconds)
 
     try:
         await run_all(
@@ -227,13 +263,23 @@ def _manifest(
         "index": runtime.identity,
         "models": servers.model_names(),
         "servers": servers.records,
+        "sampling": {role: dump(config.sampling(role)) for role in ROLES},
+        "constrain": runtime.policy.constrain.value,
+        "not_reproducible": config.not_reproducible(),
         "cut_queries": runtime.cut_queries(),
         "totals": totals(trajectories),
         **begun.facts(),
     }
 
 
-def _report(trajectories: Sequence[Trajectory], summary: dict[str, Any], *, live: bool, out: Console) -> None:
+def _report(
+    trajectories: Sequence[Trajectory],
+    summary: dict[str, Any],
+    *,
+    live: bool,
+    not_reproducible: str,
+    out: Console,
+) -> None:
     """The table and totals, or the end of the one trajectory whose steps were printed live."""
     if live:
         for line in outcome_lines(trajectories[0]):
@@ -244,6 +290,8 @@ def _report(trajectories: Sequence[Trajectory], summary: dict[str, Any], *, live
     outcomes = outcomes_text(summary["outcomes"])
     share = f"{100 * summary['parse_failure_share']:.1f} % of replies malformed"
     out.print(Text(f"outcomes: {outcomes}; {share}; tokens: {summary['tokens']}"))
+    if not_reproducible:
+        out.print(Text(f"a second run may differ: {not_reproducible}"), soft_wrap=True)
     failed = (row for row in trajectories if row.status.retryable)
     for line in failure_lines(Counter(row.error or row.status.value for row in failed)):
         out.print(line, soft_wrap=True)

@@ -7,9 +7,9 @@ it has settings, a config class `Settings` (YAML key `method_settings`, found he
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,25 @@ from src_core.access_token import read_token
 from src_core.endpoints import make_model, make_tokenizer
 from src_core.errors import UserError
 from src_core.http_json import RetryPolicy
-from src_core.llm import ChatModel, Endpoint, Sampling
+from src_core.llm import ChatModel, Endpoint, HttpChatModel, Sampling
 from src_core.open_files import allow_connections
+from src_core.passage_view import PassageView, passage_block
 from src_core.protocols import protocol_class
 from src_core.protocols.base import Protocol
 from src_core.protocols.rearag import ReaRag
-from src_core.protocols.records import PromptStyle
+from src_core.protocols.records import Constrain, PromptStyle
 from src_core.served import Servers, index_facts
 from src_core.server_news import ServerNews
+from src_core.text import fill
 from src_core.trained_prompt import require_trained_prompt
 from src_core.types import Passage, Question, Step
 from src_infer.config import RuntimeConfig
+from src_infer.constraint_probe import usable_constraint
 from src_infer.episode import Limits
+from src_infer.metering import MeteredModel
 from src_infer.policy import Policy
 from src_infer.prompts import load_prompt
-from src_infer.rag_engine import RagEngine, retrieve
+from src_infer.rag_engine import RagEngine, ask, retrieve
 from src_retrieval.client import Retriever, RetrieverClient
 from src_retrieval.toy import ToyRetriever
 
@@ -54,7 +58,7 @@ class Runtime:
     final_sampling: Sampling
     answer_from: str
     top_k: int
-    max_passage_chars: int
+    view: PassageView
     settings: Any = None
     models: tuple[ChatModel, ...] = ()
     identity: dict[str, Any] = field(default_factory=dict)
@@ -68,6 +72,17 @@ class Runtime:
         if name not in self._prompts:
             self._prompts[name] = load_prompt(name)
         return self._prompts[name]
+
+    async def ask(self, prompt: str, **slots: str) -> str:
+        """The reasoning model's reply to one user turn: `prompt` with its `{slots}` filled in. Raises
+        `ModelError`.
+        """
+        reply = await ask(self.policy.model, fill(prompt, **slots), sampling=self.policy.sampling)
+        return reply.text
+
+    def show(self, passages: Sequence[Passage], query: str) -> str:
+        """Numbered passages as a model sees them, with the parts that match `query`."""
+        return passage_block(passages, view=self.view, query=query)
 
     async def retrieve(self, query: str, top_k: int = 0) -> tuple[Passage, ...]:
         """The `top_k` best passages for a query (0: the run's `top_k`). Raises `RetrieverError`."""
@@ -138,24 +153,37 @@ async def open_runtime(
             config.agent, connections=1, token=token
         )  # a placeholder for a model that is not used
         opened.push_async_callback(idle.close)
-        agent, reader = models.get(config.agent, idle), models.get(config.reader, idle)
+        if config.constrain is Constrain.AUTO:
+            config = replace(config, constrain=await _obeyed(config, models.get(config.agent), news))
+        counted: dict[Endpoint, ChatModel] = {at: MeteredModel(model) for at, model in models.items()}
+        agent, reader = counted.get(config.agent, idle), counted.get(config.reader, idle)
         yield Runtime(
             policy=make_policy(config, agent),
             reader=reader,
-            rag=make_rag(config, retriever=retriever, reader=models.get(config.reader)),
+            rag=make_rag(config, retriever=retriever, reader=counted.get(config.reader)),
             retriever=retriever,
             limits=config.limits,
             final_sampling=config.sampling("final"),
             answer_from=config.answer_from,
             top_k=config.top_k,
-            max_passage_chars=config.max_passage_chars,
+            view=config.view,
             settings=settings,
-            models=tuple(models.values()),
+            models=tuple(counted.values()),
             identity=identity,
             news=news,
             on_step=on_step,
             on_draft=on_draft,
         )
+
+
+async def _obeyed(config: RuntimeConfig, agent: ChatModel | None, news: ServerNews) -> Constrain:
+    """The constraint that the agent's server obeys."""
+    if not isinstance(agent, HttpChatModel):
+        return Constrain.OFF
+    found = await usable_constraint(agent, make_protocol(config), sampling=config.sampling("agent"))
+    how = "not constrained" if found is Constrain.OFF else f"constrained by a {found.value.replace('_', ' ')}"
+    news.note(f"{config.agent.url} was tried: replies are {how}")
+    return found
 
 
 def _connections(config: RuntimeConfig) -> int:
@@ -186,7 +214,7 @@ def make_protocol(config: RuntimeConfig) -> Protocol:
     ):
         if template and place not in template:
             raise UserError(f"prompt.{name} has no {place}: {template!r:.80}; add it where the text belongs")
-    if config.constrain not in protocol.supports:
+    if config.constrain not in (*protocol.supports, Constrain.AUTO):
         raise UserError(f"the format {protocol.name} has no {config.constrain.value}; set constrain=off")
     if config.trained:
         require_trained_prompt(Path(config.trained), protocol)
@@ -214,7 +242,7 @@ def make_rag(config: RuntimeConfig, *, retriever: Retriever, reader: ChatModel |
         sampling=config.sampling("observe"),
         top_k=config.top_k,
         mode=config.observation_mode,
-        max_passage_chars=config.max_passage_chars,
+        view=config.view,
     )
 
 

@@ -36,6 +36,12 @@ ENCODER_SPACE = 5.0
 """
 
 
+SAFE = (
+    "(weights are read as data from parts of public packages or from the model hub: size and SHA-256 of each "
+    "file are pinned in configs/models.yaml, and nothing in them is installed or run)"
+)
+
+
 def model_folder(name: str, *, what: str) -> Path:
     """The folder of the encoder or reranker `name`: a folder, a hub name (`owner/name`), or a name of the
     catalogue; downloaded if needed. `what` names its kind in the message of the `UserError`.
@@ -161,7 +167,8 @@ def _from_source(name: str, entry: ModelEntry, source: Source, *, work: Path, st
 def _download(name: str, source: Source, *, work: Path, total: int, steps: Steps) -> dict[str, Path]:
     """All files of a source into `work`, by name; one step over all of them."""
     if not steps.console.is_terminal:
-        steps.console.print(f"fetching {name} ({total / 1e6:,.0f} MB)")
+        steps.console.print(f"fetching {name} ({total / 1e6:,.0f} MB)", soft_wrap=True)
+    steps.console.print(SAFE, soft_wrap=True)
     fetched: dict[str, Path] = {}
     done = 0
     with steps(f"of {name}", total=total, show=mebibytes) as progress:

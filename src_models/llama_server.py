@@ -159,7 +159,7 @@ def find_model(name_or_path: str) -> Path:
     if path.is_dir():
         raise UserError(
             f"{path} is a folder, llama.cpp takes a GGUF file; make one with: "
-            f"python -m src_models.convert.to_gguf {path} OUT.gguf"
+            f".venv/bin/python -m src_models.convert.to_gguf {path} OUT.gguf"
         )
     if not path.is_file():
         raise UserError(f"no such model file: {path}; give a GGUF file or a name of configs/models.yaml")

@@ -21,8 +21,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import orjson
 
 from src_core.config import load_config
@@ -36,6 +37,7 @@ from src_retrieval.disk import writing_into
 from src_retrieval.encoders.base import Encoder
 from src_retrieval.index_files import complete, publish
 from src_retrieval.layout import IndexLayout, Manifest, read_manifest
+from src_retrieval.reuse import HASH_BYTES, content_hashes, known_vectors
 from src_retrieval.sparse import sparse_backend
 from src_retrieval.vector import vector_backend
 from src_retrieval.vector.base import map_vectors
@@ -90,6 +92,8 @@ def _present(plan: Plan, steps: Steps) -> Manifest | None:
         return publish(layout, partial(_remove_old, plan))
     if there is None or config.overwrite:
         return None
+    if config.follow_edits and _other(there, wanted) == "corpus_sha256":
+        return None
     if not begun:
         shutil.rmtree(layout.unfinished.root, ignore_errors=True)
     raise UserError(
@@ -129,24 +133,50 @@ def _open_corpus(config: BuildConfig, layout: IndexLayout, steps: Steps) -> Corp
 
 
 def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
-    """Append to the vector file, after the rows of the last run."""
+    """Append to the vector file, after the rows of the last run. Passages of an earlier index keep their
+    vectors.
+    """
     layout, chunk = plan.layout.unfinished, plan.config.chunk_rows
     fingerprint = {"corpus": corpus.info.sha256, "encoder": dataclasses.asdict(encoder.identity)}
     row_bytes = encoder.identity.dim * 4
     done = _rows_done(plan, fingerprint, row_bytes)
+    known = known_vectors(plan.layout, encoder.identity)
+    reused = 0
     with (
-        layout.vectors.open("r+b" if done else "wb") as handle,
+        _appending(layout.vectors, done * row_bytes) as handle,
+        _appending(layout.content_hashes, done * HASH_BYTES) as hash_file,
         steps("passages encoded", total=len(corpus), done=done) as progress,
     ):
-        handle.seek(done * row_bytes)
-        handle.truncate()
         for start in range(done, len(corpus), chunk):
             stop = min(start + chunk, len(corpus))
-            vectors = encoder.encode_passages(corpus.contents(start, stop), advance=progress.advance)
-            handle.write(vectors.tobytes())
-            handle.flush()
-            os.fsync(handle.fileno())
+            texts = corpus.contents(start, stop)
+            hashes = content_hashes(texts)
+            rows = np.empty((len(texts), encoder.identity.dim), dtype=np.float32)
+            fresh = np.ones(len(texts), dtype=np.bool_)
+            if known is not None:
+                found = known.find(hashes)
+                rows[found.found], fresh = found.vectors, ~found.found
+                reused += len(found.vectors)
+                progress.advance(len(found.vectors))
+            new = [texts[at] for at in np.flatnonzero(fresh)]
+            if new:
+                rows[fresh] = encoder.encode_passages(new, advance=progress.advance)
+            for file, data in ((handle, rows.tobytes()), (hash_file, hashes.tobytes())):
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
             write_atomic(layout.progress, orjson.dumps({"fingerprint": fingerprint, "rows_done": stop}))
+    if reused:
+        steps.console.print(f"{reused} of {len(corpus)} passages keep the vectors of an earlier index")
+
+
+@contextmanager
+def _appending(path: Path, size: int) -> Iterator[BinaryIO]:
+    """A file that is cut to `size` bytes and written from there."""
+    with path.open("r+b" if size else "wb") as handle:
+        handle.seek(size)
+        handle.truncate()
+        yield handle
 
 
 def _rows_done(plan: Plan, fingerprint: dict[str, Any], row_bytes: int) -> int:
@@ -160,8 +190,10 @@ def _rows_done(plan: Plan, fingerprint: dict[str, Any], row_bytes: int) -> int:
     except (ValueError, KeyError, TypeError):  # a damaged record
         return 0
     if same:
-        return done if layout.vectors.stat().st_size >= done * row_bytes else 0
-    if plan.config.overwrite:
+        hashed = layout.content_hashes.stat().st_size if layout.content_hashes.is_file() else 0
+        whole = layout.vectors.stat().st_size >= done * row_bytes and hashed >= done * HASH_BYTES
+        return done if whole else 0
+    if plan.config.overwrite or plan.config.follow_edits:
         return 0
     raise UserError(
         f"{plan.layout.root} holds an unfinished build of another corpus or encoder; add overwrite=true to "
@@ -186,6 +218,7 @@ def _remove_old(plan: Plan, replaced: Manifest | None) -> None:
     """Remove the files of the index that is replaced."""
     _remove_indexes(plan, plan.layout, replaced)
     plan.layout.vectors.unlink(missing_ok=True)
+    plan.layout.content_hashes.unlink(missing_ok=True)
     plan.layout.progress.unlink(missing_ok=True)
 
 
@@ -204,7 +237,8 @@ def _scaffolding(plan: Plan) -> set[Path]:
     """The files that served the build only."""
     layout, own = plan.layout.unfinished, plan.vectors
     searched = own is not None and own.backend.keeps_vectors(own.kind)
-    return {layout.progress, *([] if searched or plan.config.keep_vectors else [layout.vectors])}
+    kept = searched or plan.config.keep_vectors
+    return {layout.progress, *([] if kept else [layout.vectors, layout.content_hashes])}
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from src_retrieval.corpus import Corpus, CorpusInfo
 from src_retrieval.encoders.base import Encoder, EncoderOptions
 from src_retrieval.encoders.load import load_encoder
 from src_retrieval.layout import HYBRID, MANIFEST_VERSION, IndexLayout, Manifest
+from src_retrieval.reuse import HASH_BYTES
 from src_retrieval.sparse import sparse_backend, sparse_kinds
 from src_retrieval.sparse.base import SparseBackend
 from src_retrieval.vector import vector_backend, vector_kinds
@@ -30,6 +31,7 @@ MARGIN_BYTES = 1 << 18
 class BuildConfig:
     """The settings of a build. `type` is a kind of vector index, a kind of word index, or `hybrid`, whose
     halves are `dense` and `sparse`. `shape` and `sparse_options` hold the settings of the two backends.
+    `follow_edits` replaces the index of an earlier version of the corpus, where it would be refused.
     `keep_vectors` keeps the float32 vectors of an index that does not search them. `chunk_rows` passages are
     encoded between two saves.
     """
@@ -41,6 +43,7 @@ class BuildConfig:
     sparse: str = "bm25"
     encoder: str = "e5-small"
     overwrite: bool = False
+    follow_edits: bool = False
     keep_vectors: bool = False
     chunk_rows: Positive = 2_000
     encoding: EncoderOptions = EncoderOptions()
@@ -123,7 +126,7 @@ def check_space(plan: Plan, corpus: Corpus) -> None:
         own = plan.vectors
         dim = own.encoder.identity.dim
         need = own.backend.need(own.kind, rows=len(corpus), dim=dim, options=own.options)
-        disk, memory = disk + need.disk + len(corpus) * dim * 4, need.memory
+        disk, memory = disk + need.disk + len(corpus) * (dim * 4 + HASH_BYTES), need.memory
         disk -= layout.vectors.stat().st_size if layout.vectors.is_file() else 0
     if plan.words is not None:
         disk += plan.words.backend.disk_need(corpus.contents, len(corpus))

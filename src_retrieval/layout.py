@@ -60,6 +60,11 @@ class IndexLayout:
         return self.root / "vectors.f32"
 
     @property
+    def content_hashes(self) -> Path:
+        """uint64 [rows, 2], raw: a hash of each passage's text, beside `vectors` (`reuse.py`)."""
+        return self.root / "contents.u64"
+
+    @property
     def half_vectors(self) -> Path:
         """float16 [rows, dim], raw: the vectors that refine PQ results."""
         return self.root / "vectors.f16"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from src_core.endpoints import make_model
 from src_core.llm import ChatModel, Endpoint, Sampling
+from src_core.passage_view import PassageView
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
 from src_core.scripted import ScriptedModel
@@ -41,6 +42,7 @@ ITER_RETGEN = "in at most three short sentences"
 SEARCHAIN = "a chain of short questions"
 SEARCH_O1 = "Reasoning so far:"
 DOCUMENTS = "after the words Final Information"
+R3_RAG = "The question: "
 TAGGED = "between <think> and </think>"
 
 Rows = list[tuple[str, list[str]]]
@@ -155,6 +157,21 @@ CASES = {
         [WHO, WHERE],
         calls=4,
     ),
+    "r3rag": Case(
+        "r3rag",
+        [
+            (
+                R3_RAG,
+                [
+                    f"Step 1:\nThe problem analysis: I need the author.\nThe retrieval query: {WHO}",
+                    f"Step 2:\nThe problem analysis: Now the town.\nThe retrieval query: {WHERE}",
+                    "Step 3:\nThe problem analysis: Done.\nThe final answer: Steventon",
+                ],
+            )
+        ],
+        [WHO, WHERE],
+        calls=3,
+    ),
     "search_r1": tagged("search_r1", "<search>", "</search>", "<answer> Steventon </answer>"),
     "r1_searcher": tagged(
         "r1_searcher", "<|begin_of_query|>", "<|end_of_query|>", "<answer> Steventon </answer>"
@@ -194,7 +211,7 @@ def runtime_for(
         sampling=Sampling(),
         top_k=1,
         mode=ObservationMode.READER,
-        max_passage_chars=200,
+        view=PassageView(200),
     )
     return Runtime(
         policy=policy,
@@ -205,7 +222,7 @@ def runtime_for(
         final_sampling=Sampling(max_tokens=8),
         answer_from="reader",
         top_k=1,
-        max_passage_chars=200,
+        view=PassageView(200),
         on_step=(lambda _, step: printed.append(step)) if printed is not None else None,
     )
 

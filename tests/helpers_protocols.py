@@ -26,7 +26,7 @@ class History(ReaRag):
 def protocols(role: str = "user") -> dict[str, Protocol]:
     """Every format and layout; observations have the chat role `role`."""
     style = PromptStyle(system="Be brief.", observation_role=role)
-    made: dict[str, Protocol] = {name: load_protocol(name, style) for name in ("rearag", "react")}
+    made: dict[str, Protocol] = {name: load_protocol(name, style) for name in ("rearag", "react", "r3rag")}
     for name, dialect in DIALECTS.items():
         made[name] = dialect(style)
         made[f"{name}, growing"] = dialect(style, layout=Layout.GROWING_TURN)

@@ -325,13 +325,15 @@ def test_constraints_are_those_of_the_format() -> None:
 
 def test_a_format_without_direct_answers_refuses_to_write_one() -> None:
     step = Step(1, "I know.", DirectAnswer("Who wrote Emma?", "Jane Austen"))
-    for name in ("react", "search_r1"):
+    for name in ("react", "r3rag", "search_r1"):
         with pytest.raises(ValueError, match="direct answer"):
             protocols()[name].render_step(step)
 
 
 def test_formats_are_found_by_name() -> None:
-    assert {"chat", "r1_searcher", "react", "rearag", "research", "search_r1"} <= set(protocol_names())
+    assert {"chat", "r1_searcher", "r3rag", "react", "rearag", "research", "search_r1"} <= set(
+        protocol_names()
+    )
     assert isinstance(load_protocol("search_r1"), SearchR1)
     with pytest.raises(UserError, match=r"no format 'nope'; there are: chat, "):
         load_protocol("nope")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src_core.text import passage_block
+from src_core.passage_view import PassageView, passage_block
 from src_core.types import Finish, Passage, Question, Search, Status, Step
 from src_data.annotated_teacher import decompose
 from src_data.annotated_teacher.decomposition import Decomposition, Kind
@@ -32,7 +32,7 @@ ASKED = Question(
 def run(asked: Question, found: dict[str, Sequence[Passage]]) -> Episode:
     async def search(query: str, _: Sequence[Step]) -> Observation:
         passages = tuple(found.get(query, (OTHER,)))
-        return Observation(passage_block(passages, max_chars=300), passages)
+        return Observation(passage_block(passages, view=PassageView(300), query=""), passages)
 
     writer = DecompositionTeacher().writer(asked, 0)
     return asyncio.run(run_episode(asked.question, writer=writer, search=search, limits=Limits(t_max=6)))
@@ -104,6 +104,6 @@ def test_whatever_is_observed_every_name_was_seen_before_it_is_used(seen: list[t
             assert name not in f"{thought} {action}" or name in known
         if isinstance(action, Finish):
             break
-        text = passage_block(passages, max_chars=300)
+        text = passage_block(passages, view=PassageView(300), query="")
         steps.append(Step(n, thought, action, observation=text, passages=passages))
         known += text

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from helpers_chains import chain, question, write_chains
 
+from src_core.passage_view import PassageView, passage_block
 from src_core.protocols.rearag import ReaRag
-from src_core.text import fill, passage_block
+from src_core.text import fill
 from src_core.types import NO_USAGE, Finish, Passage, Question, Search, Status, Step, Trajectory
 from src_data.exporting.export import ExportConfig
 from src_data.exporting.reader import NOT_SAID, reader_rows
@@ -32,7 +33,7 @@ ASKED = Question(
 
 def over_passages(*, teacher: str = "decomposition") -> Trajectory:
     def search(n: int, query: str, *passages: Passage) -> Step:
-        shown = passage_block(passages, max_chars=700)
+        shown = passage_block(passages, view=PassageView(700), query="")
         return Step(n, "I need it.", Search(query), observation=shown, passages=passages)
 
     steps = (
@@ -46,7 +47,7 @@ def over_passages(*, teacher: str = "decomposition") -> Trajectory:
 
 
 def test_each_search_and_the_final_answer_become_rows() -> None:
-    made = list(reader_rows(over_passages(), max_chars=700))
+    made = list(reader_rows(over_passages(), view=PassageView(700)))
     replies = [row[-1]["reasoning"] for row in made]
     assert replies == [
         NOT_SAID,
@@ -56,7 +57,7 @@ def test_each_search_and_the_final_answer_become_rows() -> None:
     ]
     asked = fill(
         load_prompt("observe"),
-        context=passage_block([OTHER, FILM], max_chars=700),
+        context=passage_block([OTHER, FILM], view=PassageView(700), query=""),
         question="Who is the director of Red Rain?",
     )
     assert made[1] == [{"role": "user", "content": asked}, {"role": "assistant", "reasoning": replies[1]}]
@@ -69,20 +70,20 @@ def test_each_search_and_the_final_answer_become_rows() -> None:
 
 
 def test_passages_are_cut_as_at_inference() -> None:
-    first = next(reader_rows(over_passages(), max_chars=6))
+    first = next(reader_rows(over_passages(), view=PassageView(6)))
     assert "Rain …" in first[0]["content"]
 
 
 def test_another_teachers_reader_is_quoted_and_passages_are_not() -> None:
     told = chain()
-    rows = list(reader_rows(told, max_chars=700))
+    rows = list(reader_rows(told, view=PassageView(700)))
     assert [row[-1]["reasoning"] for row in rows[:-1]] == [
         step.observation for step in told.steps if step.observation and step.passages
     ]
     assert rows[-1][1]["content"] == fill(
         load_prompt("final"), context=searches_block(told.steps), question=told.question.question
     )
-    assert list(reader_rows(over_passages(teacher="llm:x"), max_chars=700)) == []
+    assert list(reader_rows(over_passages(teacher="llm:x"), view=PassageView(700))) == []
 
 
 def test_the_training_files_hold_them_behind_their_chain(tmp_path: Path) -> None:

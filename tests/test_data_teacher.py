@@ -363,7 +363,7 @@ def test_every_country_form_leads_back() -> None:
 def test_what_was_cut_off_a_passage_was_not_observed() -> None:
     passage = Passage("1", "Comedy 24", "Comedy 24\nA magazine of jokes  for all. It was made by Rita Moss.")
     cut = "[1] Comedy 24: A magazine of jokes for all. …\n[2] Rita Hay: She met Rita Moss."
-    assert shown_part(passage, cut) == "A magazine of jokes for all. "
+    assert shown_part(passage, cut) == "A magazine of jokes for all."
     assert shown_part(passage, "[1] Rita Hay: She met Rita Moss.") == ""
     assert shown_part(passage, "The passages name Rita Moss.") == passage.contents
     made = decompose(BRIDGE)

@@ -51,4 +51,4 @@ def test_the_example_answers_a_question(method: str, tmp_path: Path) -> None:
     assert queries(row) == ["Jane Austen born"] != [ASKED]
     assert [passage.id for passage in row.steps[0].passages] == [WORLD[1].id]
     assert "Steventon" in (row.steps[0].observation or "")
-    assert row.usage.calls == 2
+    assert len(model.calls) == 2

@@ -204,9 +204,12 @@ def test_facts_say_how_the_run_was_made(tmp_path: Path) -> None:
     [
         (
             lambda run: (run / "scores.json").unlink(),
-            r"no scores\.json; python -m src_eval\.score .*run writes it",
+            r"no scores\.json; run .venv/bin/python -m src_eval\.score .*run to write it",
         ),
-        (lambda run: (run / "scores.jsonl").unlink(), r"no scores\.jsonl; python -m src_eval\.score"),
+        (
+            lambda run: (run / "scores.jsonl").unlink(),
+            r"no scores\.jsonl; run .venv/bin/python -m src_eval\.score",
+        ),
         (lambda run: (run / "trajectories.jsonl").unlink(), r"no trajectories\.jsonl; give the directory"),
         (lambda run: (run / "scores.jsonl").write_text(""), r"not about the rows of trajectories\.jsonl"),
         (lambda run: (run / "scores.json").write_text("{"), r"scores\.json: .*write the file again"),

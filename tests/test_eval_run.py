@@ -110,7 +110,7 @@ def test_a_run_that_cannot_be_made_is_told_and_the_others_go_on(tmp_path: Path) 
         == 1
     )
     assert "closed_book" in out.getvalue()
-    assert "50.0 [" in out.getvalue()
+    assert "50.0 (too few)" in out.getvalue()
     assert "done before" in err.getvalue()
     assert "error: eval-t-items-short: it was refused" in err.getvalue()
     assert (tmp_path / "runs/eval-t/table.md").is_file()
@@ -148,13 +148,14 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
     assert "not run with PROFILE=small: closed_book\n[1/1] items, naive_rag" in first.stderr
     assert "written:" in first.stdout
     home = tmp_path / "runs/eval-t"
-    assert {"table.md", "table.csv", "table.tex", "config.yaml", "logs"} == {
-        path.name for path in home.iterdir()
-    }
+    written = {"table.md", "table.csv", "table.tex", "index.html", "config.yaml", "logs"}
+    assert written == {path.name for path in home.iterdir()}
+    assert f"the page {home}/index.html" in first.stdout
+    page = (home / "index.html").read_text(encoding="utf-8")
+    assert '<a href="../eval-t-items-naive_rag/report.html">naive_rag</a>' in page
+    assert (home / "../eval-t-items-naive_rag/report.html").is_file()
     table = (home / "table.md").read_text(encoding="utf-8").splitlines()
-    assert table[2].startswith(
-        "| items | closed\\_book | 2 | 50.0 [0.0, 100.0] | 100.0 [100.0, 100.0] | 0.00"
-    )
+    assert table[2].startswith("| items | closed\\_book | 2 | 50.0 (too few) | 100.0 (too few) | 0.00")
     assert (tmp_path / "runs/eval-t-items-naive_rag/scores.json").is_file()
     again = evaluation(str(file), "profile=small")
     assert again.returncode == 0, again.stderr

@@ -165,6 +165,6 @@ def test_the_command_scores_and_prints_runs_side_by_side(tmp_path: Path) -> None
     done = finished("src_eval.score", *map(str, folders))
     assert done.returncode == 0, done.stderr
     assert "first" in done.stdout
-    assert "50.0 [" in done.stdout
+    assert "50.0 (too few)" in done.stdout
     assert (folders[1] / SCORE_TOTALS).is_file()
     assert finished("src_eval.score").returncode == 2

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from src_core.errors import ModelError
 from src_core.llm import Completion, Sampling, Token
+from src_core.passage_view import PassageView
 from src_core.protocols.records import Message
 from src_core.types import Passage, Question, Status, Usage, to_json
 from src_infer.episode import Limits
@@ -106,6 +107,10 @@ class Narrow(Parrot):
 LONG = [Passage(name[0], name, f"{name}\n" + "word " * 300) for name in ("Emma", "Bath", "Oslo")]
 IN_STEPS = {
     "search_o1": [O1_QUERY.format("Emma"), "Final Information: Emma", "\\boxed{A}"],
+    "r3rag": [
+        "The problem analysis: a\nThe retrieval query: Emma, Bath, Oslo",
+        "The problem analysis: b\nThe final answer: A",
+    ],
     "search_r1": ["<search>Emma, Bath, Oslo", "<answer>A"],
     "r1_searcher": ["<|begin_of_query|>Emma, Bath, Oslo", "<answer>A"],
     "research": ["<search>Emma, Bath, Oslo", "<answer>A"],
@@ -119,7 +124,7 @@ def test_passages_are_shortened_until_the_server_takes_them(name: str) -> None:
     model = Narrow(IN_STEPS.get(name, ["About Emma.", "About Bath.", "So the answer is: A"]), 1800)
     runtime = runtime_for(model, retriever=ToyRetriever(LONG))
     question = Question("id", "Emma, Bath, Oslo?", meta={"context_ids": ["E", "B", "O"]})
-    row = answered(case.method, replace(runtime, top_k=3, max_passage_chars=1500), question, **case.settings)
+    row = answered(case.method, replace(runtime, top_k=3, view=PassageView(1500)), question, **case.settings)
     assert (row.status, row.error) == (Status.FINISHED, None)
     assert row.answer
     assert model.refused > 0

@@ -12,10 +12,11 @@ from helpers_llm import write_script
 from src_core.endpoints import make_model
 from src_core.errors import UserError
 from src_core.llm import Completion, Sampling
+from src_core.passage_view import PassageView, passage_block
 from src_core.protocols.rearag import ReaRag, render_step
 from src_core.protocols.records import Message, PromptStyle
 from src_core.scripted import ScriptedModel
-from src_core.text import fill, passage_block, shorten
+from src_core.text import fill, shorten
 from src_core.types import Finish, Passage, Question, Search, Status, Step, Trajectory, Usage
 from src_infer.config import InferConfig
 from src_infer.episode import Limits
@@ -75,7 +76,7 @@ def engine(reader: Recorder, mode: ObservationMode, retriever: ToyRetriever | No
         sampling=Sampling(),
         top_k=3,
         mode=mode,
-        max_passage_chars=200,
+        view=PassageView(200),
     )
 
 
@@ -122,8 +123,8 @@ def test_texts_are_cut_at_a_word() -> None:
     assert shorten("one two  three\nfour", 100) == "one two three four"
     assert shorten("one two three four", 12) == "one two …"
     assert len(shorten("x" * 50, 10)) <= 10
-    assert passage_block([], max_chars=9) == "(no passage was found)"
-    assert passage_block([Passage("1", "", "a b c d e f")], max_chars=7) == "[1] a b …"
+    assert passage_block([], view=PassageView(9), query="") == "(no passage was found)"
+    assert passage_block([Passage("1", "", "a b c d e f")], view=PassageView(7), query="") == "[1] a b …"
 
 
 def test_the_final_prompt_lists_each_search_once() -> None:
@@ -166,7 +167,7 @@ def runtime_with(
         final_sampling=Sampling(max_tokens=8),
         answer_from=answer_from,
         top_k=2,
-        max_passage_chars=100,
+        view=PassageView(100),
         on_step=(lambda _, step: printed.append(step.n)) if printed is not None else None,
     )
 

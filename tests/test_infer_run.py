@@ -19,7 +19,6 @@ from src_core.errors import run_main
 from src_core.http_json import RetryPolicy
 from src_core.protocols.rearag import render_step
 from src_core.types import Finish, Search, trajectory_from_json
-from src_infer.methods import method_names
 from src_infer.run import main
 
 GPU = "configs/infer/gpu.yaml"
@@ -44,11 +43,17 @@ def scripted(folder: Path, **more: object) -> list[str]:
             (f"Which fact is about item {k}?\nAnswer:", [f"The fact of item {k}."]),
         ]
         rows.append((f"Question: What is item {k}?\n\nReasoning", steps))
+        last = f"The problem analysis: Done.\nThe final answer: item-{k}"
+        rows.append((f"The question: What is item {k}?", [last]))
     script = write_script(folder / "script.jsonl", rows)
     return settings_for(folder, f"scripted:{script}", count=2, **{"answer_from": "reader", **more})
 
 
-@pytest.mark.parametrize("method", method_names())
+SCRIPTED = ("closed_book", "in_context", "naive_rag", "rearag", "ircot", "iter_retgen", "flare", "self_ask")
+SCRIPTED += ("search_o1", "searchain", "search_r1", "r3rag")
+
+
+@pytest.mark.parametrize("method", SCRIPTED)
 def test_a_run_leaves_its_rows_its_settings_and_its_manifest(method: str, tmp_path: Path) -> None:
     done = run(GPU, *scripted(tmp_path, method=method), REARAG_TOKEN="s3cr3t-token")
     assert done.returncode == 0, done.stderr
@@ -70,6 +75,9 @@ def test_a_run_leaves_its_rows_its_settings_and_its_manifest(method: str, tmp_pa
         "index",
         "models",
         "cut_queries",
+        "sampling",
+        "constrain",
+        "not_reproducible",
         "servers",
         "question_ids",
         "totals",

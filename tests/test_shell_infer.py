@@ -125,10 +125,8 @@ def test_wrong_settings_are_told_before_anything_is_fetched_or_started(
 def test_a_corpus_that_is_not_there_is_reported_first(infer: Infer, tmp_path: Path, script: str) -> None:
     failed = infer.run(script, "CORPUS=typo.jsonl", cwd=tmp_path)
     assert failed.returncode == 1
-    assert (
-        failed.stderr
-        == f"error: no such corpus: typo.jsonl; name a file with CORPUS=, as seen from {tmp_path}\n"
-    )
+    advice = f"name a file or a folder of documents with CORPUS=, as seen from {tmp_path}"
+    assert failed.stderr == f"error: no such corpus: typo.jsonl; {advice}\n"
     assert infer.fetched() == []
 
 
@@ -167,6 +165,52 @@ def test_paths_start_in_the_callers_folder(infer: Infer, tmp_path: Path) -> None
     assert f"CORPUS={home}/corpus.jsonl" in done.stdout
     assert "OWNER=" in done.stdout
     assert "OWNER=\n" not in done.stdout
+
+
+def test_a_folder_of_documents_becomes_the_corpus(infer: Infer, tmp_path: Path) -> None:
+    (tmp_path / "manuals").mkdir()
+    done = infer.run("infer.sh", "CORPUS=manuals", cwd=tmp_path, FAKE_RUN="echo CORPUS=$CORPUS")
+    assert done.returncode == 0, done.stderr
+    corpus = next(line for line in done.stdout.splitlines() if line.startswith("CORPUS="))
+    assert corpus.startswith("CORPUS=indexes/documents/manuals-")
+    assert corpus.endswith(".jsonl")
+
+
+def test_a_model_server_of_the_users_is_asked_and_none_is_started(infer: Infer) -> None:
+    said = "echo KEY=$API_KEY"
+    knobs = ["BASE_URL=http://127.0.0.1:11434/v1", "MODEL_NAME=qwen3:8b"]
+    done = infer.run("infer.sh", *knobs, PROFILE="", FAKE_RUN=said, OPENAI_API_KEY="s3cr3t")
+    assert done.returncode == 0, done.stderr
+    settings = infer.settings()
+    assert settings["config"] == "configs/infer/server.yaml"
+    for role in ("agent", "reader"):
+        assert settings[f"{role}.url"] == "http://127.0.0.1:11434/v1"
+        assert (settings[f"{role}.model"], settings[f"{role}.key_env"]) == ("qwen3:8b", "API_KEY")
+    assert "s3cr3t" not in infer.arguments.read_text()
+    assert "KEY=s3cr3t" in done.stdout
+    assert infer.fetched() == ["e5-small"]
+    assert infer.line() not in done.stdout  # no embedded model server
+
+
+def test_a_second_server_reads(infer: Infer) -> None:
+    knobs = ["BASE_URL=http://a/v1", "READER_BASE_URL=http://b/v1", "READER_MODEL_NAME=small"]
+    assert infer.run("infer.sh", *knobs, PROFILE="").returncode == 0
+    settings = infer.settings()
+    assert settings["reader.url"], settings["reader.model"] == ("http://b/v1", "small")
+    assert (settings["agent.key_env"], settings["reader.key_env"]) == ("API_KEY", "READER_API_KEY")
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        (["BASE_URL=localhost:11434"], "BASE_URL is 'localhost:11434'; give the address"),
+        (["BASE_URL=http://a/v1", "MODEL=smollm2-135m"], "name the model of http://a/v1 with MODEL_NAME"),
+    ],
+)
+def test_knobs_of_another_server_are_checked(infer: Infer, knobs: list[str], words: str) -> None:
+    failed = infer.run("infer.sh", *knobs, PROFILE="")
+    assert failed.returncode == 1
+    assert words in failed.stderr
 
 
 def test_runs_that_start_in_the_same_second_have_names_of_their_own(infer: Infer) -> None:
@@ -312,3 +356,25 @@ def test_the_profile_is_found_out(infer: Infer, tmp_path: Path) -> None:
     assert infer.settings()["config"] == "configs/infer/gpu.yaml"
     assert infer.run("infer.sh", **path, VLLM=str(tmp_path / "none")).returncode == 0
     assert infer.settings()["config"] == "configs/infer/small.yaml"
+
+
+@pytest.mark.parametrize("name", ["search_r1", "r1_searcher", "research", "rearag", "r3rag"])
+def test_a_public_checkpoint_is_asked_in_its_own_format(infer: Infer, name: str) -> None:
+    knobs = {"PROFILE": "", "BASE_URL": "http://127.0.0.1:8000/v1"}
+    done = infer.run("scripts/ask_checkpoint.sh", name, "top_k=4", **knobs)
+    assert done.returncode == 0, done.stderr
+    settings = infer.settings()
+    own = {"rearag": "rearag", "r3rag": "r3rag"}.get(name, "search_r1")
+    assert (settings["method"], settings["top_k"]) == (own, "4")
+    assert settings["agent.model"].count("/") == 1
+    if own == "search_r1":
+        assert settings["method_settings.protocol"] == name
+        assert settings["method_settings.layout"] == "growing_turn"
+    assert settings["prompt.system"] == ("agent_system" if name == "rearag" else "")
+
+
+def test_a_checkpoint_without_a_gpu_or_of_another_name_is_one_sentence(infer: Infer) -> None:
+    failed = infer.run("scripts/ask_checkpoint.sh", "rearag")
+    if failed.returncode:  # a machine without a GPU
+        assert "no GPU is here" in failed.stderr
+    assert "name search_r1" in infer.run("scripts/ask_checkpoint.sh", "gpt").stderr

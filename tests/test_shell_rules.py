@@ -31,3 +31,51 @@ def test_script(path: Path) -> None:
     else:
         assert text.startswith("# shellcheck shell=bash")
     subprocess.run(["bash", "-n", str(path)], check=True)
+
+
+RUN_BY_PEOPLE = [
+    path for path in SCRIPTS if path.read_text(encoding="utf-8").startswith("#!") and path.name != "run"
+]
+RUN_BY_PEOPLE = [path for path in RUN_BY_PEOPLE if "tests" not in path.parts]
+
+
+@pytest.mark.parametrize("path", RUN_BY_PEOPLE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_help_is_the_head_of_the_script_at_once(path: Path) -> None:
+    done = subprocess.run(["bash", str(path), "--help"], capture_output=True, text=True, timeout=20, cwd="/")
+    head = path.read_text(encoding="utf-8").splitlines()[1].removeprefix("# ")
+    assert (done.returncode, done.stdout.splitlines()[0], done.stderr) == (0, head, "")
+    assert "BASH_VERSION" not in done.stdout
+
+
+@pytest.mark.parametrize("path", RUN_BY_PEOPLE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_another_shell_is_told_to_use_bash(path: Path) -> None:
+    done = subprocess.run(["sh", str(path)], capture_output=True, text=True, timeout=20)
+    if "BASH_VERSION" in subprocess.run(["sh", "-c", "set"], capture_output=True, text=True).stdout:
+        return  # here sh is bash
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: this script needs bash; run: bash {path}\n"
+
+
+def test_a_knob_that_is_nearly_spelt_right_is_named() -> None:
+    script = "source deploy/say.sh; source deploy/knobs.sh; note_near_knobs infer.sh"
+    names = {
+        "N_QUESTION": "3",
+        "METHODE": "x",
+        "MODELS": "y",
+        "PROFIL": "z",
+        "QUESTIONX": "q",
+        "METHOD": "rearag",
+    }
+    done = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", **names},
+    )
+    said = set(done.stderr.splitlines())
+    expected = {"N_QUESTION": "N_QUESTIONS", "METHODE": "METHOD", "MODELS": "MODEL", "PROFIL": "PROFILE"}
+    expected["QUESTIONX"] = "QUESTION"
+    assert said == {
+        f"note: {name} is set, but no knob has this name; is it {knob}?" for name, knob in expected.items()
+    }

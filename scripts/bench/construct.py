@@ -33,6 +33,7 @@ from load import LoadSettings, Measured, compared, measure_blocking, print_figur
 from src_core.config import config_class, load_config
 from src_core.errors import run_main
 from src_core.llm import Completion, Endpoint
+from src_core.passage_view import PassageView
 from src_core.protocols.rearag import ReaRag, parse_step, render_step
 from src_core.protocols.records import ParsedStep, ParseError
 from src_core.rundir import RunDir
@@ -109,7 +110,7 @@ def _config(port: int, *, in_flight: int) -> RuntimeConfig:
         agent=server,
         reader=server,
         retriever=f"toy:{CORPUS}",
-        max_passage_chars=700,
+        view=PassageView(700),
         limits=Limits(t_max=25),
         in_flight=in_flight,
     )

@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from src_core.passage_view import PassageView, passage_block
 from src_core.protocols.records import (
     FUNCTIONS,
     MAX_ARGUMENT,
@@ -33,7 +34,6 @@ from src_core.protocols.records import (
     Segment,
     Turn,
 )
-from src_core.text import passage_block
 from src_core.types import DirectAnswer, Finish, Passage, Step
 
 
@@ -103,9 +103,9 @@ class Protocol(ABC):
         before, _, after = (self.style.user_template or self.user_template).partition("{question}")
         return content.removeprefix(before).removesuffix(after)
 
-    def render_documents(self, passages: Sequence[Passage], *, max_chars: int) -> str:
-        """Passages as an observation, each cut to `max_chars` characters."""
-        return passage_block(passages, max_chars=max_chars)
+    def render_documents(self, passages: Sequence[Passage], *, view: PassageView, query: str) -> str:
+        """The passages that a query retrieved, as an observation."""
+        return passage_block(passages, view=view, query=query)
 
     def render_conclusion(self, step: Step) -> str:
         """The text that the model writes after the observation of a step (formats with `concludes`)."""

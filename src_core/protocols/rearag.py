@@ -69,7 +69,7 @@ class ReaRag(Protocol):
     @property
     def supports(self) -> tuple[Constrain, ...]:
         """All kinds."""
-        return tuple(Constrain)
+        return (Constrain.OFF, Constrain.GRAMMAR, Constrain.JSON_SCHEMA)
 
     def constraint(
         self, kind: Constrain, *, n: int, functions: Sequence[str] = FUNCTIONS

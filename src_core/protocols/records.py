@@ -43,6 +43,8 @@ class Constrain(StrEnum):
     OFF = "off"
     GRAMMAR = "grammar"
     JSON_SCHEMA = "json_schema"
+    AUTO = "auto"
+    """In settings: what the server obeys, tried once at the start of a run."""
 
 
 @dataclass(frozen=True, slots=True)

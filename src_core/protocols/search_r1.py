@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from src_core.passage_view import NO_PASSAGE, PassageView
 from src_core.protocols.base import Protocol
 from src_core.protocols.parsers import Tag, boxed_answer, first_tagged, plain_answer, without_think_marks
 from src_core.protocols.records import (
@@ -26,7 +27,7 @@ from src_core.protocols.records import (
     make_action,
 )
 from src_core.protocols.trajectory_text import Piece, read_pieces
-from src_core.text import NO_PASSAGE, fill, shorten
+from src_core.text import fill
 from src_core.think import join_think
 from src_core.types import Action, DirectAnswer, Finish, Passage, Search, Step
 
@@ -70,10 +71,10 @@ class SearchR1(Protocol):
             written = f"{ANSWER.open} {answer} {ANSWER.close}"
         return join_think(step.thought, written, compact=True)
 
-    def render_documents(self, passages: Sequence[Passage], *, max_chars: int) -> str:
+    def render_documents(self, passages: Sequence[Passage], *, view: PassageView, query: str) -> str:
         """The documents in the dialect's format."""
         lines = [
-            fill(self.document, n=str(n), title=item.title, text=shorten(item.text, max_chars))
+            fill(self.document, n=str(n), title=item.title, text=view.text(item, query))
             for n, item in enumerate(passages, start=1)
         ]
         return "\n".join(lines) or NO_PASSAGE

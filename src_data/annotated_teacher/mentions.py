@@ -7,9 +7,10 @@ a substring test would miss half of the correct observations.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from itertools import takewhile
 
+from src_core.excerpts import GAP
 from src_core.types import Passage
 from src_data.annotated_teacher.countries import demonym_forms
 from src_data.filters.answer_tokens import contains, tokens
@@ -18,8 +19,7 @@ from src_tasks.answers import normalize_answer
 _TOO_SHORT = 3
 """Aliases below this length ("NO" for Norway, "it" for Italy) occur in any text, unless they are numbers."""
 
-_BEGINNING = 25
-"""The number of characters by which a passage is recognised in an observation."""
+_LABEL = re.compile(r"^\[\d+\] ")
 
 _LISTINGS = ("[1] ", "(shown before")
 """The beginning of observations that are passages."""
@@ -32,16 +32,19 @@ def find_mention(text: str, values: Sequence[str]) -> str | None:
 
 
 def shown_part(passage: Passage, observation: str) -> str:
-    """The part of a passage that an observation shows: its text up to the cut, nothing where the observation
-    lists other passages, all its contents where the observation is a reader's reply.
+    """The part of a passage that an observation shows: its line where the observation lists passages, ""
+    where it lists others only, all the contents where the observation is a reader's reply.
     """
+    if not observation.startswith(_LISTINGS):
+        return passage.contents
     text = " ".join(passage.text.split())
-    at = observation.find(text[:_BEGINNING])
-    if at < 0:
-        return "" if observation.startswith(_LISTINGS) else passage.contents
-    shown = observation[at : at + len(text)]
-    same = (ours == theirs for ours, theirs in zip(text, shown, strict=False))
-    return text[: sum(takewhile(bool, same))]
+    lines = (_LABEL.sub("", line).removeprefix(f"{passage.title}: ") for line in observation.split("\n"))
+    return next((line.strip(f" {GAP}") for line in lines if _is_part(line, text)), "")
+
+
+def _is_part(line: str, text: str) -> bool:
+    pieces = [piece.strip() for piece in line.split(GAP)]
+    return any(pieces) and all(piece in text for piece in pieces)
 
 
 def _mentioned(value: str, seen: Sequence[str]) -> bool:

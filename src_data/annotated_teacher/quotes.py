@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from src_core.sentences import split_sentences
 from src_core.text import shorten
 from src_core.types import Passage
 from src_data.annotated_teacher.mentions import find_mention, shown_part
-from src_data.annotated_teacher.thought_templates import sentences
 from src_tasks.answers import normalize_answer
 
 _QUOTE_CHARS = 200
@@ -28,5 +28,5 @@ def nearest_quote(passage: Passage, asked: str, observed: str) -> str:
 
 
 def _quotes(passage: Passage, observed: str) -> list[str]:
-    whole = (shorten(sentence, _QUOTE_CHARS) for sentence in sentences(shown_part(passage, observed)))
+    whole = (shorten(sentence, _QUOTE_CHARS) for sentence in split_sentences(shown_part(passage, observed)))
     return [sentence.rstrip(" .…") for sentence in whole]

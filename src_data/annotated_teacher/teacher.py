@@ -16,6 +16,7 @@ from src_core.llm import Completion
 from src_core.protocols.base import Protocol
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import ParsedStep, ParseError
+from src_core.sentences import split_sentences
 from src_core.text import shorten
 from src_core.types import NO_USAGE, Action, Finish, Passage, Question, Search, Step
 from src_data.annotated_teacher import decompose, thought_templates
@@ -174,6 +175,6 @@ def _sentence(observation: str, supporting: Sequence[Passage], *, must: bool) ->
     """
     if must and not supporting:
         return None
-    begins = [thought_templates.sentences(passage.text)[:1] for passage in supporting]
+    begins = [split_sentences(passage.text)[:1] for passage in supporting]
     shown = [text for first in begins for text in first if text in observation]
-    return shorten((shown or thought_templates.sentences(observation))[0], _VALUE_CHARS).rstrip(".")
+    return shorten((shown or split_sentences(observation))[0], _VALUE_CHARS).rstrip(".")

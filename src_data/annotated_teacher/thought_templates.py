@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 
 from src_core.text import fill
 from src_data.annotated_teacher.decomposition import NO_CLAUSE, Decomposition, Hop, Kind, bare_title, resolve
@@ -83,7 +82,6 @@ _FINAL_GATHER = (
     "What was needed is there: {quotes}. The answer is {answer}.",
 )
 _YEAR = re.compile(r"\b\d{3,4}\b")
-_SENTENCE_END = re.compile(r"(?<=[\w)\]%\"”’]{3})\.(?=\s+[A-Z0-9\"“(])")
 
 
 _FIRST = {Kind.CHAIN: _FIRST_CHAIN, Kind.COMPARISON: _FIRST_COMPARISON, Kind.SINGLE: _FIRST_SINGLE}
@@ -135,15 +133,6 @@ def next_gather_thought(seen: Sequence[str], title: str, *, key: str) -> str:
 def final_thought_with_quotes(quotes: Sequence[str], answer: str, *, key: str) -> str:
     """The thought before `finish`, with the sentences that state the answer."""
     return _fill(_choose(_FINAL_GATHER, key), quotes="; ".join(quotes), answer=answer.rstrip("."))
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a passage, each with its full stop. A sentence ends at a full stop that does not
-    follow an initial or a short abbreviation.
-    """
-    plain = " ".join(text.split())
-    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(plain)), len(plain)]
-    return [plain[start:end].strip() for start, end in pairwise(ends) if plain[start:end].strip()]
 
 
 def known(decomposition: Decomposition, number: int, found: Sequence[str]) -> str:

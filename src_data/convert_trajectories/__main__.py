@@ -33,7 +33,7 @@ from src_infer.show import report_console
 def main() -> None:
     """Read the command line, convert, filter, export, print the filter report."""
     if len(sys.argv) < 2 or "=" in sys.argv[1]:
-        raise UserError("usage: python -m src_data.convert_trajectories FILE [key=value ...]")
+        raise UserError("usage: .venv/bin/python -m src_data.convert_trajectories FILE [key=value ...]")
     source = Path(sys.argv[1])
     config = load_config(ImportConfig, None, sys.argv[2:])
     console, err = report_console(), Terminal(stderr=True)

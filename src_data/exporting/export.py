@@ -22,6 +22,7 @@ from pydantic import Field
 
 from src_core.config import Seed, config_class
 from src_core.jsonl import LineSpool, rewrite_jsonl, write_json_array
+from src_core.passage_view import PassagePart, PassageView
 from src_core.protocols.base import Protocol
 from src_core.protocols.chat import Chat
 from src_core.think import join_think
@@ -51,13 +52,15 @@ class ExportConfig:
     """`validation_share` of the questions (and of the general conversations) go to the validation file, by
     a hash, so that a question is on the same side in every export. `include_think` puts the teacher's think
     block before each thought. `reader_passage_chars` above 0 adds the reader's rows
-    (`src_data.exporting.reader`) to the two JSONL files, each passage cut to so many characters, as at
-    inference. `general` is mixed into the two JSONL files at positions drawn with `seed`.
+    (`src_data.exporting.reader`) to the two JSONL files, with so many characters of each passage
+    (`reader_passage_part`), as at inference. `general` is mixed into the two JSONL files at positions drawn
+    with `seed`.
     """
 
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.02
     include_think: bool = False
     reader_passage_chars: Annotated[int, Field(ge=0)] = 0
+    reader_passage_part: PassagePart = PassagePart.RELEVANT
     general: tuple[GeneralConfig, ...] = ()
     seed: Seed = 1
 
@@ -82,6 +85,7 @@ def export_run(paths: FilterPaths, config: ExportConfig, protocol: Protocol) -> 
     general data that cannot be read and for a full disk.
     """
     whole = paths.conversations
+    view = PassageView(config.reader_passage_chars, config.reader_passage_part)
     with ExitStack() as opened:
 
         def spool() -> LineSpool:
@@ -104,7 +108,7 @@ def export_run(paths: FilterPaths, config: ExportConfig, protocol: Protocol) -> 
                 provenance.append(_provenance(number, chain, side))
                 ours[side].append(line)
                 if config.reader_passage_chars:
-                    for made in reader_rows(chain, max_chars=config.reader_passage_chars):
+                    for made in reader_rows(chain, view=view):
                         ours[side].append(_line(Row(Chat.name, made)))
                 yield line
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from src_core.text import fill, passage_block
+from src_core.passage_view import PassageView, passage_block
+from src_core.text import fill
 from src_core.types import Search, Step, Trajectory
 from src_data.annotated_teacher import decompose
 from src_data.annotated_teacher.decomposition import Decomposition, Kind
@@ -26,9 +27,9 @@ Turns = list[dict[str, Any]]
 NOT_SAID = "The passages do not say."
 
 
-def reader_rows(chain: Trajectory, *, max_chars: int) -> Iterator[Turns]:
+def reader_rows(chain: Trajectory, *, view: PassageView) -> Iterator[Turns]:
     """The reader's conversations of a chain: `system` (for the final answer only), `user`, `assistant`.
-    `max_chars` bounds each passage in characters, as at inference. There are no rows for a trajectory whose
+    `view` is what the reader sees of a passage, as at inference. There are no rows for a trajectory whose
     observations are passages and whose teacher had no decomposition.
     """
     replies = _replies(chain)
@@ -38,8 +39,9 @@ def reader_rows(chain: Trajectory, *, max_chars: int) -> Iterator[Turns]:
     for step, reply in zip(chain.steps, replies, strict=True):
         steps.append(replace(step, observation=reply or step.observation))
         if reply and step.passages and not step.repeated and isinstance(step.action, Search):
-            context = passage_block(step.passages, max_chars=max_chars)
-            yield _row(fill(load_prompt("observe"), context=context, question=step.action.query), reply)
+            query = step.action.query
+            context = passage_block(step.passages, view=view, query=query)
+            yield _row(fill(load_prompt("observe"), context=context, question=query), reply)
     prompt = fill(load_prompt("final"), context=searches_block(steps), question=asked_text(chain.question))
     yield _row(prompt, finish_answer(chain.steps), system=load_prompt("final_system"))
 
@@ -72,6 +74,4 @@ def _annotated(decomposition: Decomposition, steps: tuple[Step, ...]) -> str:
 
 
 def _shows_passages(step: Step) -> bool:
-    return bool(step.passages) and passage_block(step.passages[:1], max_chars=40)[:40] in (
-        step.observation or ""
-    )
+    return bool(step.passages) and (step.observation or "").startswith(f"[1] {step.passages[0].title}")

@@ -16,10 +16,10 @@ from rich.text import Text
 
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
-from src_eval.report.report_page import write_report
+from src_eval.report.report_page import REPORT, write_report
 from src_eval.report.run_files import read_scored_run
 
-_USAGE = "usage: python -m src_eval.report RUN_DIR [OTHER_RUN_DIR] [--out FILE.html]"
+_USAGE = "usage: .venv/bin/python -m src_eval.report RUN_DIR [OTHER_RUN_DIR] [--out FILE.html]"
 _OUT = "--out"
 
 
@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str]) -> Request:
             runs.append(Path(argument))
     if not 1 <= len(runs) <= 2 or out == Path():
         raise UserError(_USAGE)
-    return Request(runs, out or runs[0] / "report.html")
+    return Request(runs, out or runs[0] / REPORT)
 
 
 if __name__ == "__main__":

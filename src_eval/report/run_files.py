@@ -41,7 +41,9 @@ def read_scored_run(path: Path) -> ScoredRun:
         raise UserError(f"{path} has no {ROWS}; give the directory of a run (runs/<name>)")
     for name in (SCORE_TOTALS, SCORE_ROWS):
         if not (path / name).is_file():
-            raise UserError(f"{path} has no {name}; python -m src_eval.score {path} writes it")
+            raise UserError(
+                f"{path} has no {name}; run .venv/bin/python -m src_eval.score {path} to write it"
+            )
     totals = _record(path / SCORE_TOTALS, (path / SCORE_TOTALS).read_bytes(), _TOTALS)
     scores = _records(path / SCORE_ROWS, _SCORE)
     manifest = _manifest(path)
@@ -53,7 +55,7 @@ def read_scored_run(path: Path) -> ScoredRun:
     if [row.id for row in scores] != [row.question.id for row in trajectories]:
         raise UserError(
             f"{path / SCORE_ROWS} is not about the rows of {ROWS}; "
-            f"python -m src_eval.score {path} writes it again"
+            f"run .venv/bin/python -m src_eval.score {path} to write it again"
         )
     return ScoredRun(totals, scores, trajectories, manifest or totals.manifest)
 

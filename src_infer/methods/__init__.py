@@ -2,27 +2,61 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from src_core.config import build_config
-from src_core.errors import UserError
-from src_core.plugins import load_plugin, plugin_names
-from src_core.types import Question, Trajectory
+from src_core.errors import BoundaryError, UserError
+from src_core.plugins import is_file, load_plugin, place_in, plugin_names
+from src_core.types import Question, Trajectory, to_json, trajectory_from_json
 from src_infer.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
     """A method's coroutine, its settings (None where it has none), its description in one sentence, and
-    whether it needs the retriever (not with `NEEDS_SEARCH = False` in its module).
+    whether it needs the retriever (not with `NEEDS_SEARCH = False` in its module). `formats` are the text
+    formats that a model has to be trained for (`FORMATS` in its module; none: any model). `file` is the
+    user's file that it came from, None for a method of this package.
     """
 
     run: Callable[[Question, Runtime], Awaitable[Trajectory]]
     settings: Any
     summary: str
     needs_search: bool
+    formats: tuple[str, ...] = ()
+    file: Path | None = None
+
+    async def answer(self, question: Question, runtime: Runtime) -> Trajectory:
+        """Run the method. What a user's file raises, or returns instead of a row of plain data, is a
+        `UserError` with its place, and no row is written; an error in this package keeps its traceback.
+        """
+        if self.file is None:
+            return await self.run(question, runtime)
+        try:
+            row: object = await self.run(question, runtime)
+        except (UserError, BoundaryError):
+            raise
+        except Exception as error:
+            at, reason = place_in(self.file, error), f"{type(error).__name__}: {error}"
+            raise UserError(f"{self.file}{at}: the method failed ({reason}); correct the file") from error
+        if not isinstance(row, Trajectory):
+            found = type(row).__name__
+            raise UserError(
+                f"{self.file}: run returned {found}, not a Trajectory; return "
+                "Trajectory(question, steps, answer, Status.FINISHED)"
+            )
+        try:
+            trajectory_from_json(to_json(row))
+        except Exception as error:
+            raise UserError(
+                f"{self.file}: the row of its run is not plain data; use the types of src_core.types, and "
+                "JSON values in provenance"
+            ) from error
+        return row
 
 
 def method_names() -> list[str]:
@@ -36,7 +70,7 @@ def load_method(name: str, settings: dict[str, Any] | None = None) -> Method:
     """
     module = load_plugin(__name__, name, known=method_names(), what="method")
     run = getattr(module, "run", None)
-    if run is None:
+    if not inspect.iscoroutinefunction(run):
         raise UserError(f"the method {name} has no 'async def run(question, runtime)'; add it to its module")
     declared = getattr(module, "Settings", None)
     if declared is None and settings:
@@ -45,4 +79,6 @@ def load_method(name: str, settings: dict[str, Any] | None = None) -> Method:
     if declared is not None:
         built = build_config(declared, dict(settings or {}), (), where=f"method_settings of {name}")
     summary = " ".join((module.__doc__ or "").split("\n\n", 1)[0].split())
-    return Method(run, built, summary, getattr(module, "NEEDS_SEARCH", True))
+    file = Path(name) if is_file(name) else None
+    formats = tuple(getattr(module, "FORMATS", ()))
+    return Method(run, built, summary, getattr(module, "NEEDS_SEARCH", True), formats, file)

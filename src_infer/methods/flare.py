@@ -119,7 +119,7 @@ class _Ahead(StepWriter):
         thoughts = [*(step.thought for step in steps if step.thought), *self.kept]
         return [
             user_turn(text),
-            *passage_turns(steps[-1].passages, self.runtime),
+            *passage_turns(steps[-1].passages, self.runtime, query=text),
             *map(assistant_turn, thoughts),
         ]
 

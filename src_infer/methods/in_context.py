@@ -35,7 +35,7 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
     passages = tuple(
         await (runtime.retriever.passages(shipped) if shipped else _gold_and_distractors(question, runtime))
     )
-    reply = await ask_reader(question, passage_turns(passages, runtime), runtime)
+    reply = await ask_reader(question, passage_turns(passages, runtime, query=question.question), runtime)
     seconds = time.perf_counter() - begun
     step = Step(
         n=1,

@@ -35,7 +35,7 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
 
     def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
         thoughts = [assistant_turn(step.thought) for step in steps if step.thought]
-        return [user_turn(text), *passage_turns(all_passages(steps), runtime), *thoughts]
+        return [user_turn(text), *passage_turns(all_passages(steps), runtime, query=text), *thoughts]
 
     notation = Prompted(runtime.prompt("next_sentence"), turns=turns, parse=parse, stops=SENTENCE_STOPS)
     return await answer_stepwise(

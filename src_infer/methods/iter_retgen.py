@@ -43,7 +43,7 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
     """All rounds; the answer is that of the last round."""
 
     def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
-        return [user_turn(text), *passage_turns(steps[-1].passages, runtime)]
+        return [user_turn(text), *passage_turns(steps[-1].passages, runtime, query=text)]
 
     def parse(reply: str, functions: Sequence[str]) -> ParsedStep | ParseError:
         text = shorten(reply, QUERY_CHARS)

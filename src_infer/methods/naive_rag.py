@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from src_core.text import fill, passage_block
+from src_core.passage_view import passage_block
+from src_core.text import fill
 from src_core.types import Question, Search, Status, Step, Trajectory
 from src_infer.rag_engine import ask
 from src_infer.runtime import Runtime
@@ -18,7 +19,7 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
     if runtime.on_draft:
         runtime.on_draft(question, draft)
     passages = await runtime.retrieve(question.question)
-    context = passage_block(passages, max_chars=runtime.max_passage_chars)
+    context = passage_block(passages, view=runtime.view, query=question.question)
     step = replace(draft, observation=context, passages=passages)
     if runtime.on_step:
         runtime.on_step(question, step)

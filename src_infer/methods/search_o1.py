@@ -111,7 +111,7 @@ class _DocumentReader:
             found = [
                 assistant_turn(f"{earlier}: {answer}") for earlier, answer in queries_and_observations(before)
             ]
-            return [user_turn(text), *found, *passage_turns(passages, self.runtime)]
+            return [user_turn(text), *found, *passage_turns(passages, self.runtime, query=query)]
 
         prompt = self.runtime.prompt("search_o1_documents")
         reader = agent_policy(self.runtime, Prompted(prompt, turns=turns, stops=TURN_MARKS, query=query))

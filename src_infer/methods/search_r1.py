@@ -22,6 +22,8 @@ from src_infer.episode import Observation
 from src_infer.multi_step import Evidence, agent_policy, answer_stepwise
 from src_infer.runtime import Runtime
 
+FORMATS = ("search_r1", "r1_searcher", "research")
+
 
 @config_class
 class Settings:
@@ -39,7 +41,7 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
 
     async def search(query: str, _steps: Sequence[Step]) -> Observation:
         passages = await runtime.retrieve(query)
-        documents = protocol.render_documents(passages, max_chars=runtime.max_passage_chars)
+        documents = protocol.render_documents(passages, view=runtime.view, query=query)
         return Observation(documents, passages)
 
     return await answer_stepwise(

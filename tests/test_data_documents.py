@@ -1,0 +1,190 @@
+"""Documents of five formats become passages with sources; what cannot be read is named."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from helpers_documents import write_docx, write_pdf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src_core.errors import UserError
+from src_data.documents.blocks import Block, BlockKind, markdown_blocks
+from src_data.documents.chunking import Chunking, chunks
+from src_data.documents.corpus import DocumentCount, DocumentsConfig, documents_corpus
+from src_data.documents.reading import DocumentError, read_document
+
+MANUAL = """---
+author: nobody
+---
+# Pump manual
+
+The **P-200** pump moves [water](http://x). It was built in 2019.
+
+## Limits
+
+| part | limit |
+|------|:-----:|
+| inlet | 4 bar |
+
+```
+x = 1
+```
+"""
+
+
+def corpus(folder: Path, **settings: Any) -> tuple[list[dict[str, Any]], DocumentCount]:
+    path = folder.parent / "corpus.jsonl"
+    count = documents_corpus(
+        DocumentsConfig(documents=str(folder), corpus=str(path), chunking=Chunking(**settings))
+    )
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()], count
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "documents"
+    (made / "sub").mkdir(parents=True)
+    (made / "manual.md").write_text(MANUAL)
+    (made / "sub" / "notes.txt").write_text("The key is under the\nmat.\n\nIt is 3 cm long.\n")
+    (made / "staff.html").write_text(
+        "<html><head><title>Staff</title></head><body><script>alert(1)</script><p>Oda leads <b>sales</b>.</p>"
+        "<h2>Rooms</h2><table><tr><th>name</th><th>room</th></tr><tr><td>Nils</td><td>14</td></tr></table></body>"
+    )
+    write_pdf(
+        made / "report.pdf", [["Cargo grew by nine per-", "cent."], ["The harbour master is Ida Holm."]]
+    )
+    write_docx(
+        made / "policy.docx", [("1", "Travel policy"), ("", "Trips need approval."), ("|", "Velby|120")]
+    )
+    return made
+
+
+def test_each_format_gives_passages_with_headings_and_sources(folder: Path) -> None:
+    rows, count = corpus(folder)
+    found = {(row["source"], row["contents"]) for row in rows}
+    assert count.files == 5
+    assert (
+        "manual.md",
+        "Pump manual [manual.md]\nThe P-200 pump moves water. It was built in 2019.",
+    ) in found
+    assert ("manual.md", "Pump manual > Limits [manual.md]\n| part | limit |\n| inlet | 4 bar |") in found
+    assert ("manual.md", "Pump manual > Limits [manual.md]\nx = 1") in found
+    assert ("sub/notes.txt", "notes [sub/notes.txt]\nThe key is under the mat.\nIt is 3 cm long.") in found
+    assert ("staff.html", "Staff [staff.html]\nOda leads sales.") in found
+    assert any(source == "staff.html" and "| Nils | 14 |" in text for source, text in found)
+    assert ("policy.docx", "Travel policy [policy.docx]\nTrips need approval.") in found
+    assert any(source == "policy.docx" and "Velby | 120" in text for source, text in found)
+    assert not any("alert" in text for _, text in found)
+
+
+def test_a_pdf_passage_names_its_pages(folder: Path) -> None:
+    pdf = [row for row in corpus(folder)[0] if row["source"] == "report.pdf"]
+    assert [(row["contents"], row["page"]) for row in pdf] == [
+        ("report [report.pdf, page 1-2]\nCargo grew by nine percent.\nThe harbour master is Ida Holm.", "1-2")
+    ]
+    assert all("page" not in row for row in corpus(folder)[0] if row["source"] != "report.pdf")
+
+
+def test_an_edit_changes_only_the_ids_of_what_it_changed(folder: Path) -> None:
+    before = {row["id"] for row in corpus(folder)[0]}
+    (folder / "manual.md").write_text(MANUAL.replace("2019", "2020"))
+    after = {row["id"] for row in corpus(folder)[0]}
+    assert len(before - after) == len(after - before) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("cut.pdf", b"%PDF-1.4 broken", "cannot be read as PDF"),
+        ("cut.docx", b"PK\x03\x04 broken", "cannot be read as DOCX"),
+        ("empty.md", b"", "holds no text"),
+        ("heading.md", b"# Only a heading\n", "holds no text"),
+        ("deep.html", b"<div>" * 5000 + b"x", "nested too deep"),
+    ],
+)
+def test_a_document_that_cannot_be_read_is_named_with_its_reason(
+    folder: Path, name: str, data: bytes, reason: str
+) -> None:
+    (folder / name).write_bytes(data)
+    _, count = corpus(folder)
+    assert count.files == 5
+    assert len(count.failed) == 1
+    assert count.failed[0].startswith(name)
+    assert reason in count.failed[0]
+
+
+def test_other_files_are_counted_and_a_folder_without_passages_is_refused(folder: Path) -> None:
+    (folder / "table.xlsx").write_bytes(b"x")
+    (folder / ".hidden.md").write_text("secret")
+    rows, count = corpus(folder)
+    assert count.other == {".xlsx": 1}
+    assert not any("secret" in row["contents"] for row in rows)
+    empty = folder.parent / "empty"
+    empty.mkdir()
+    with pytest.raises(UserError, match="gives no passage"):
+        corpus(empty)
+    with pytest.raises(UserError, match="no such folder"):
+        corpus(folder.parent / "typo")
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("Grüße aus Velby.".encode("utf-16"), "Grüße aus Velby."),
+        ("\ufeffGrüße.".encode(), "Grüße."),
+        (
+            "Die Brücke über den Fluß heißt schöne Brücke. Übermäßig größer.".encode("cp1252"),
+            "Die Brücke über den",
+        ),
+    ],
+)
+def test_encodings_of_text_files(tmp_path: Path, data: bytes, text: str) -> None:
+    (tmp_path / "a.txt").write_bytes(data)
+    assert read_document(tmp_path / "a.txt")[0].text.startswith(text)
+
+
+def test_an_encrypted_or_scanned_pdf_says_so(tmp_path: Path) -> None:
+    write_pdf(tmp_path / "scan.pdf", [[]])
+    with pytest.raises(DocumentError, match="text recognition"):
+        read_document(tmp_path / "scan.pdf")
+
+
+def test_long_sections_are_cut_at_sentences_with_an_overlap() -> None:
+    sentences = [f"Sentence number {n} has some words in it." for n in range(40)]
+    blocks = [Block(BlockKind.HEADING, "Top", 1), Block(BlockKind.TEXT, " ".join(sentences))]
+    made = list(chunks(blocks, settings=Chunking(passage_chars=300, overlap_chars=60)))
+    assert all(len(chunk.text) <= 300 and chunk.path == ("Top",) for chunk in made)
+    for sentence in sentences:
+        assert any(sentence in chunk.text for chunk in made)
+    for before, after in pairwise(made):
+        assert after.text.split(".")[0] in before.text  # the first sentence of a passage is repeated
+
+
+def test_a_long_table_repeats_its_first_row() -> None:
+    rows = "\n".join(f"| town {n} | {n} |" for n in range(60))
+    made = list(
+        chunks([Block(BlockKind.TABLE, f"| name | size |\n{rows}")], settings=Chunking(passage_chars=200))
+    )
+    assert len(made) > 3
+    assert all(chunk.text.startswith("| name | size |\n") and len(chunk.text) <= 200 for chunk in made)
+    assert "| town 59 | 59 |" in made[-1].text
+
+
+@given(st.lists(st.text(max_size=500), max_size=6), st.integers(100, 400), st.integers(0, 200))
+def test_no_word_is_lost_and_no_passage_is_too_long(texts: list[str], size: int, overlap: int) -> None:
+    blocks = [Block(BlockKind.TEXT, text) for text in texts]
+    made = list(chunks(blocks, settings=Chunking(passage_chars=size, overlap_chars=overlap)))
+    assert all(len(chunk.text) <= size for chunk in made)
+    together = "".join("".join(chunk.text.split()) for chunk in made)
+    if overlap == 0:
+        assert together == "".join("".join(text.split()) for text in texts)
+
+
+@given(st.text(alphabet="#*_-|`>[]() \nab1.", max_size=300))
+def test_any_markdown_gives_blocks(text: str) -> None:
+    assert all(isinstance(block.text, str) and block.text for block in markdown_blocks(text))

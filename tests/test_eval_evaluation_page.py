@@ -1,0 +1,51 @@
+"""The page of an evaluation: figures, links and plots; names are text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from src_eval.compare import Cell, Line, Table
+from src_eval.records import Estimate
+from src_eval.report.evaluation_page import Link, write_evaluation_page
+
+
+def line(dataset: str, name: str, em: Estimate, searches: float) -> Line:
+    cells = {"em": Cell(em), "searches": Cell(Estimate(searches, searches, searches, em.n))}
+    return Line(dataset, name, em.n, cells, invalid_rate=0.0)
+
+
+def page(path: Path, lines: list[Line], links: list[Link]) -> str:
+    table = Table(lines, ["em", "searches"], "naive_rag", {})
+    write_evaluation_page(path / "index.html", table, name="{{data}} <b>t</b>", links=links)
+    return (path / "index.html").read_text(encoding="utf-8")
+
+
+def test_figures_links_and_plots(tmp_path: Path) -> None:
+    text = page(
+        tmp_path,
+        [
+            line("world", "naive_rag", Estimate(0.5, 0.4, 0.6, 100), 1.0),
+            line("world", "rearag", Estimate(0.75, 0.5, 1.0, 4), 2.5),
+        ],
+        [Link("world", "rearag", "../eval-t-world-rearag/report.html")],
+    )
+    assert '<a href="../eval-t-world-rearag/report.html">rearag</a>' in text
+    assert "<td>50.0 [40.0, 60.0]</td>" in text
+    assert "<td>75.0 (too few)</td>" in text
+    assert text.count("<svg") == 2  # bars, and EM against searches
+    assert len(re.findall(r"<path class=interval", text)) == 1  # four questions have no interval
+    assert "rearag (75.0; 2.50)" in text
+
+
+def test_names_are_text(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>{{script}}"
+    text = page(
+        tmp_path,
+        [line(evil, evil, Estimate(0.5, 0.4, 0.6, 100), 0.0)],
+        [Link(evil, evil, 'x" onclick="y')],
+    )
+    assert "<script>alert" not in text
+    assert 'onclick="y' not in text
+    assert "{{script}}" not in text.split("<main")[1]
+    assert text.count("<svg") == 1  # no run searched

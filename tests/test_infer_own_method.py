@@ -1,0 +1,118 @@
+"""A method of the user's: the tutorial's file as printed, its counts, and every way it can go wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs/your_method.md").read_text(encoding="utf-8")
+TUTORIAL = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
+HEAD = "from src_core.types import Finish, Status, Step, Trajectory\n\n\nasync def run(question, runtime):\n"
+
+
+def answered(folder: Path, method: str, *settings: str) -> subprocess.CompletedProcess[str]:
+    """Two questions with the method in a file, a scripted model and a toy corpus."""
+    (folder / "mine.py").write_text(method, encoding="utf-8")
+    questions = [{"question": f"Who keeps item {n}?", "answers": [f"keeper {n}"]} for n in range(2)]
+    corpus = [{"id": f"p{n}", "contents": f"Item {n}\nkeeper {n} keeps item {n}."} for n in range(2)]
+    script = [
+        {
+            "when": "item 0?",
+            "replies": ["Search: the keeper of item 0", "Answer: keeper 0"],
+            "anywhere": True,
+        },
+        {"when": "item 1?", "replies": ["Answer: keeper 1"], "anywhere": True},
+    ]
+    for name, rows in (("q", questions), ("c", corpus), ("s", script)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    url = f"scripted:{folder}/s.jsonl"
+    command = [sys.executable, "-m", "src_infer.run", "configs/infer/gpu.yaml", f"method={folder}/mine.py"]
+    places = [f"questions={folder}/q.jsonl", f"retriever=toy:{folder}/c.jsonl", f"runs_dir={folder}/runs"]
+    models = [f"agent.url={url}", f"reader.url={url}", "run_name=r"]
+    return subprocess.run(
+        [*command, *places, *models, *settings], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    file = folder / "runs/r/trajectories.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def test_the_tutorials_method_runs_as_printed(tmp_path: Path) -> None:
+    assert len(TUTORIAL.strip().splitlines()) <= 30
+    done = answered(tmp_path, TUTORIAL)
+    assert done.returncode == 0, done.stderr
+    rows = {row["question"]["question"]: row for row in rows_of(tmp_path)}
+    first, second = rows["Who keeps item 0?"], rows["Who keeps item 1?"]
+    assert (first["answer"], second["answer"]) == ("keeper 0", "keeper 1")
+    assert [step["action"].get("query") for step in first["steps"]] == [
+        "Who keeps item 0?",
+        "the keeper of item 0",
+        None,
+    ]
+    # Counted by the runtime: the method says nothing of calls, tokens and seconds.
+    assert (first["usage"]["calls"], second["usage"]["calls"]) == (2, 1)
+    assert first["usage"]["prompt_tokens"] > 0
+    assert first["seconds"] > 0
+
+
+def test_its_settings_are_checked_before_the_run(tmp_path: Path) -> None:
+    done = answered(tmp_path, TUTORIAL, "method_settings.rounds=1")
+    assert done.returncode == 0, done.stderr
+    assert max(len(row["steps"]) for row in rows_of(tmp_path)) == 2
+    refused = answered(tmp_path, TUTORIAL, "method_settings.round=1", "on_existing=clean")
+    assert refused.returncode == 2
+    assert "rounds" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("x = 1\n", "has no 'async def run(question, runtime)'"),
+        ("def run(question, runtime):\n    return 1\n", "has no 'async def run(question, runtime)'"),
+        ("async def run(question, runtime)\n", "the method cannot be loaded (SyntaxError"),
+        (HEAD + "    return 'Velby'\n", "run returned str, not a Trajectory"),
+        (HEAD + "    return None\n", "run returned NoneType, not a Trajectory"),
+        (HEAD + "    return 1 / 0\n", "line 5: the method failed (ZeroDivisionError: division by zero)"),
+        (HEAD + "    return question.nothing\n", "line 5: the method failed (AttributeError"),
+        (HEAD + "    return Trajectory(question, (), 7, Status.FINISHED)\n", "is not plain data"),
+        (
+            HEAD + "    return Trajectory(question, (), '', Status.FINISHED, provenance={'a': object()})\n",
+            "is not plain data",
+        ),
+    ],
+    ids=["no run", "not async", "syntax", "text", "nothing", "raises", "attribute", "wrong type", "object"],
+)
+def test_what_goes_wrong_is_one_sentence_and_no_row(method: str, words: str, tmp_path: Path) -> None:
+    done = answered(tmp_path, method)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "mine.py" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert rows_of(tmp_path) == []
+
+
+def test_an_unknown_method_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    done = answered(tmp_path, TUTORIAL, "method=rearg")
+    assert done.returncode == 2
+    assert "no method 'rearg'; there are: closed_book, flare" in done.stderr
+
+
+def test_a_method_and_a_model_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
+    trained = "trained=adapters/qwen2.5-coder-0.5b"
+    prompt = ["prompt.system=", "prompt.observation_role=user", "prompt.legacy_actions=false"]
+    prompt += ["prompt.observation_template=Observation {n}: {observation}"]
+    done = answered(tmp_path, TUTORIAL, "method=search_r1", trained, *prompt)
+    assert "was trained for the format rearag, and the method search_r1 asks it in another way" in done.stderr
+    done = answered(tmp_path, TUTORIAL, "method=r3rag", "on_existing=clean")
+    assert "the method r3rag needs a model that was trained for it" in done.stderr
+    done = answered(tmp_path, TUTORIAL, "method=rearag", trained, *prompt, "on_existing=clean")
+    assert "note:" not in done.stderr

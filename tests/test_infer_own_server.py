@@ -1,0 +1,139 @@
+"""Model servers of the user's (Ollama, LM Studio, vLLM, SGLang, OpenAI) with inference, construction,
+evaluation and the live page: it works, or one sentence says what to set.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers_own_servers import KEY, SHAPES, Shape, serving
+
+ROOT = Path(__file__).resolve().parent.parent
+BY_SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
+NEW_NAME = "max_completion_tokens"
+
+
+def world(folder: Path) -> list[str]:
+    """Two questions and their corpus; the settings that name them."""
+    questions = [{"question": f"What is item {n}?", "answers": [f"item-{n}"]} for n in range(2)]
+    corpus = [{"id": f"p{n}", "contents": f"Item {n}\nitem-{n} is item {n}."} for n in range(2)]
+    for name, rows in (("q", questions), ("c", corpus)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return [f"questions={folder}/q.jsonl", f"retriever=toy:{folder}/c.jsonl", f"runs_dir={folder}/runs"]
+
+
+def endpoint(role: str, url: str, shape: Shape) -> list[str]:
+    """What the scripts set for BASE_URL and MODEL_NAME, and what a server's own error advises."""
+    named = [f"{role}.url={url}", f"{role}.model={shape.model}", f"{role}.engine=openai"]
+    renamed = [f"{role}.rename.max_tokens={NEW_NAME}"] if shape.name == "openai" else []
+    return [*named, f"{role}.key_env=API_KEY", *renamed]
+
+
+def called(module: str, *arguments: str, key: str = KEY) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/bin:/bin", "API_KEY": key, "REARAG_TOKEN": "ours", "COLUMNS": "200"}
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=180
+    )
+
+
+@BY_SHAPE
+def test_questions_are_answered_and_the_constraint_is_what_the_server_obeys(
+    shape: Shape, tmp_path: Path
+) -> None:
+    with serving(shape) as (url, seen):
+        models = [*endpoint("agent", url, shape), *endpoint("reader", url, shape)]
+        done = called("src_infer.run", "configs/infer/server.yaml", *world(tmp_path), *models, "run_name=r")
+    assert done.returncode == 0, done.stdout + done.stderr
+    manifest = json.loads((tmp_path / "runs/r/manifest.json").read_text())
+    assert manifest["totals"]["all"]["em"] == 1.0
+    assert manifest["constrain"] == shape.constrain
+    words = {"off": "not constrained", "grammar": "by a grammar", "json_schema": "by a json schema"}
+    assert f"was tried: replies are {'constrained ' if shape.constrain != 'off' else ''}" in done.stderr
+    assert words[shape.constrain] in done.stderr
+    assert seen.keys == {f"Bearer {KEY}"}  # and never the token of our own servers
+    assert KEY not in (tmp_path / "runs/r/config.yaml").read_text()
+    system = seen.bodies[-1]["messages"][0]["content"] + seen.bodies[3]["messages"][0]["content"]
+    assert "Thought" in system or any("Thought" in str(body) for body in seen.bodies)
+
+
+def test_a_server_that_refuses_a_field_says_what_to_set(tmp_path: Path) -> None:
+    shape = next(shape for shape in SHAPES if shape.name == "openai")
+    with serving(shape) as (url, _):
+        models = [
+            f"{role}.{name}" for role in ("agent", "reader") for name in (f"url={url}", "engine=openai")
+        ]
+        models += [f"{role}.{name}" for role in ("agent", "reader") for name in ("model=gpt-5-mini",)]
+        keys = ["agent.key_env=API_KEY", "reader.key_env=API_KEY"]
+        done = called(
+            "src_infer.run", "configs/infer/server.yaml", *world(tmp_path), *models, *keys, "run_name=r"
+        )
+    assert done.returncode == 1
+    assert f"agent.rename.max_tokens={NEW_NAME}" in done.stdout
+
+
+def test_a_wrong_key_is_one_sentence_and_is_not_shown(tmp_path: Path) -> None:
+    shape = next(shape for shape in SHAPES if shape.name == "openai")
+    with serving(shape) as (url, _):
+        models = [*endpoint("agent", url, shape), *endpoint("reader", url, shape)]
+        done = called(
+            "src_infer.run", "configs/infer/server.yaml", *world(tmp_path), *models, "run_name=r", key="wr0ng"
+        )
+    assert done.returncode == 1
+    assert "Incorrect API key provided" in done.stdout
+    assert "wr0ng" not in done.stdout + done.stderr
+
+
+@BY_SHAPE
+def test_chains_are_constructed(shape: Shape, tmp_path: Path) -> None:
+    questions, retriever, runs = world(tmp_path)
+    with serving(shape) as (url, _):
+        models = [*endpoint("agent", url, shape), *endpoint("reader", url, shape)]
+        settings = [f"build_conv.runtime.{setting}" for setting in [*models, retriever, "constrain=auto"]]
+        done = called(
+            "src_data.run",
+            "src_data/data_config.cpu.yaml",
+            f"build_conv.input_files=[{questions.removeprefix('questions=')}]",
+            "build_conv.n_sample=-1",
+            *settings,
+            runs,
+            "run_name=d",
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = (tmp_path / "runs/d/trajectories.jsonl").read_text().splitlines()
+    assert sorted(json.loads(row)["status"] for row in rows) == ["finished"] * 2
+
+
+@BY_SHAPE
+def test_methods_are_evaluated(shape: Shape, tmp_path: Path) -> None:
+    questions, retriever, runs = world(tmp_path)
+    with serving(shape) as (url, _):
+        servers = [retriever, *endpoint("agent", url, shape), *endpoint("reader", url, shape)]
+        data: list[dict[str, Any]] = [{"name": "items", "path": questions.removeprefix("questions=")}]
+        done = called(
+            "src_eval.run",
+            "configs/eval/smoke.yaml",
+            "infer=configs/infer/server.yaml",
+            "profile=server",
+            "methods=[naive_rag, rearag]",
+            f"datasets={json.dumps(data)}",
+            f"servers={json.dumps(servers)}",
+            runs,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("100.0 (too few)") >= 4
+    assert (tmp_path / "runs/eval-smoke/index.html").is_file()
+
+
+@BY_SHAPE
+def test_the_live_page_checks_the_same_settings(shape: Shape, tmp_path: Path) -> None:
+    with serving(shape) as (url, _):
+        models = [*endpoint("agent", url, shape), *endpoint("reader", url, shape)]
+        retriever = world(tmp_path)[1]
+        done = called("src_demo.server", "configs/infer/server.yaml", "--check", retriever, *models)
+    assert done.returncode == 0, done.stderr
