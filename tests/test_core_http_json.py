@@ -1,4 +1,4 @@
-"""Waits that servers ask for, servers that die, replies without end, and pools of connections beyond the limit of open files."""
+"""Waits that servers ask for, servers that die, replies without end, and more connections than open files."""
 
 from __future__ import annotations
 
