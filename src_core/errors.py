@@ -17,6 +17,10 @@ from src_core.lifetime import end_on_sigterm, was_terminated, watch_owner
 from src_core.terminal import leave_output, one_line, replace_unknown, say
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_ALLOWED = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+)
 
 
 class UserError(Exception):
@@ -56,9 +60,9 @@ class RetrieverError(BoundaryError):
 
 def run_main(main: Callable[[], int | None]) -> None:
     """Run an entry point: exit status 0 on success, 2 with one line on a `UserError`, 130 on Ctrl-C, 143 on
-    SIGTERM or when the process that started it has ended, 2 with one line on a full disk; any other error is
-    raised with its traceback. The text of a `KeyboardInterrupt` names the run that can be resumed.
-    Characters that the output cannot show are replaced.
+    SIGTERM or when the process that started it has ended, 2 with one line on a full disk and on a path that
+    the system refuses; any other error is raised with its traceback. The text of a `KeyboardInterrupt` names
+    the run that can be resumed. Characters that the output cannot show are replaced.
     """
     replace_unknown()
     try:
@@ -69,14 +73,10 @@ def run_main(main: Callable[[], int | None]) -> None:
         say(f"error: {one_line(str(error))}")
         sys.exit(2)
     except OSError as error:
-        if error.errno not in _FULL:
+        said = _said(error)
+        if not said:
             raise
-        where = (
-            f"{error.filename} cannot be written"
-            if error.filename
-            else "a file or the output cannot be written"
-        )
-        say(f"error: {where}: {error.strerror}; free some space and run the same command again")
+        say(f"error: {one_line(said)}")
         leave_output()
         sys.exit(2)
     except KeyboardInterrupt as stopped:
@@ -84,3 +84,13 @@ def run_main(main: Callable[[], int | None]) -> None:
         say(f"interrupted: finished rows are saved; run the same command again{named} to resume")
         sys.exit(143 if was_terminated() else 130)
     sys.exit(code or 0)
+
+
+def _said(error: OSError) -> str:
+    """What a person can do about an error of the system that no one expected; "" where that is nothing."""
+    if error.errno in _FULL:
+        where = error.filename or "a file or the output"
+        return f"{where} cannot be written: {error.strerror}; free some space and run the same command again"
+    if error.errno in _NOT_ALLOWED and error.filename:
+        return f"{error.filename} cannot be used: {error.strerror}; check the path and its rights"
+    return ""

@@ -28,6 +28,7 @@ from src_core.wire_json import ReplyError, error_inside, parse_json, seconds_ask
 
 RETRY_STATUSES = (408, 429)
 CONNECT_SECONDS = 30
+MAX_REPLY = 64 << 20
 _TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 
 
@@ -226,7 +227,7 @@ class JsonHttp:
             )
         try:
             async with self._session.request(call.method, call.url, data=call.data) as response:
-                payload = await response.read()
+                payload = await self._body(response, call.url)
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             text = f"{call.url}: {type(error).__name__} {error}".strip()
             raise self._error(text, retryable=True) from self._counted(error)
@@ -234,6 +235,19 @@ class JsonHttp:
         if response.status == 200 and self.on_headers is not None:
             self.on_headers(response.headers)
         return response.status, response.headers, payload
+
+    async def _body(self, response: aiohttp.ClientResponse, url: str) -> bytes:
+        """The body, unpacked and in bounded memory: a small packed reply may be one of gigabytes."""
+        parts: list[bytes] = []
+        size = 0
+        async for part in response.content.iter_any():
+            size += len(part)
+            if size > MAX_REPLY:
+                raise self._error(
+                    f"{url}: the reply is longer than {MAX_REPLY >> 20} MiB", status=response.status
+                )
+            parts.append(part)
+        return b"".join(parts)
 
     def _counted(self, error: Exception) -> Exception:
         """`error`; where it means that no connection was made, it is counted. Raises `UserError` where the

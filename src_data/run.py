@@ -24,7 +24,7 @@ from src_core.console import Terminal
 from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
 from src_core.jsonl import read_jsonl, write_atomic
 from src_core.progress import Begun, StepProgress
-from src_core.rundir import QUESTIONS, RunDir, failure_counts, was_used
+from src_core.rundir import QUESTION_IDS, QUESTIONS, RunDir, failure_counts, was_used
 from src_core.runfolder import run_folder
 from src_core.served import Servers
 from src_core.terminal import answer
@@ -168,7 +168,8 @@ async def run(prepared: Prepared, err: Console, out: Console, *, maker: Maker = 
         try:
             begun = Begun.now()
             write_atomic(rundir.path / "mixture.json", mixture.report.json())
-            write_atomic(rundir.path / QUESTIONS, orjson.dumps([question.id for question in mixture]))
+            ids = [question.id for question in mixture]
+            write_atomic(rundir.path / QUESTIONS, orjson.dumps(ids))
             merge_shards(rundir)  # from an interrupted Ray job (`ray_job`)
             construction = await maker(config, mixture, rundir, teacher=teacher, runtime=runtime, err=err)
             done = finish_run(
@@ -178,7 +179,7 @@ async def run(prepared: Prepared, err: Console, out: Console, *, maker: Maker = 
                 protocol=runtime.policy.protocol,
             )
             summary = _manifest(config, done.filter_report, teacher=teacher, runtime=runtime, servers=servers)
-            rundir.write_manifest({**summary, **begun.facts(), **construction.how})
+            rundir.write_manifest({**summary, **begun.facts(), **construction.how, QUESTION_IDS: ids})
             failures = failure_counts(read_jsonl(rundir.rows)) if construction.failed else {}
         finally:
             rundir.close()

@@ -1,4 +1,4 @@
-"""Waits that servers ask for, servers that die, and pools of connections beyond the limit of open files."""
+"""Waits that servers ask for, servers that die, replies without end, and more connections than open files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import io
 import resource
 import time
+import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,39 @@ def test_a_pool_beyond_the_soft_limit_works() -> None:
         assert asyncio.run(run()) == 150
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_reply_without_end_is_an_error_in_bounded_memory(packed: bool) -> None:
+    chunk = b" " * (1 << 20)
+    sent = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        reply = web.StreamResponse(headers={"Content-Encoding": "gzip"} if packed else {})
+        await reply.prepare(request)
+        packer = zlib.compressobj(1, wbits=31)
+        for _ in range(1000):
+            await reply.write(packer.compress(chunk) + packer.flush(zlib.Z_SYNC_FLUSH) if packed else chunk)
+            sent += 1
+        return reply
+
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_get("/health", handler)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        http = client(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        try:
+            await http.request("GET", "/health", expect=dict)
+        finally:
+            await http.close()
+            await runner.cleanup()
+
+    with pytest.raises(ModelError, match="the reply is longer than 64 MiB") as failed:
+        asyncio.run(run())
+    assert not failed.value.retryable
+    if not packed:
+        assert sent < 200

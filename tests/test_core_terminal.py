@@ -235,6 +235,17 @@ def test_an_output_on_a_full_disk_is_one_sentence() -> None:
         assert said.startswith("error: ") and "No space left on device; free some space" in said
 
 
+@pytest.mark.parametrize("code", ["open('/etc/passwd/x', 'w')", "import os; os.mkdir('/etc')", "open('/')"])
+def test_a_path_that_the_system_refuses_is_one_sentence(code: str) -> None:
+    status, said = ended(code, "")
+    assert (status, said.count("\n")) == (2, 1)
+    assert "cannot be used: " in said
+
+
+def test_other_errors_of_the_system_keep_their_traceback() -> None:
+    assert "Traceback" in ended("import os; os.kill(2**22 + 1, 9)", "")[1]
+
+
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&- <&-"])
 def test_closed_streams_change_no_exit_status(closed: str) -> None:
     assert ended("raise UserError('no')", closed)[0] == 2

@@ -21,6 +21,7 @@ from src_core.runfolder import require_cleanable
 from src_core.types import Question
 from src_data.config import load_data_config
 from src_data.original_keys import SUPERSEDED
+from src_eval.scoring import score_run
 from src_infer.runtime import make_policy
 from src_tasks.readers.rows import SubQuestion, decomposition_meta
 
@@ -307,4 +308,6 @@ def test_chains_of_a_corrected_question_are_not_exported(tmp_path: Path) -> None
     assert counted["rejected"]["not_in_mixture"]["chains"] == 1
     conversations = json.loads((tmp_path / "runs/r/conversations.json").read_text())
     assert len(conversations) == 2
+    scored = score_run(tmp_path / "runs/r").run
+    assert (scored.questions, scored.left_out) == (2, 1)
     require_cleanable(tmp_path / "runs/r")  # all files there have names that are known as ours
