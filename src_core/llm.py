@@ -279,6 +279,8 @@ class HttpChatModel:
             return await self._http.request("GET", "/models", expect=object, attempts=1)
         except ModelError as error:
             has_no_list = error.status == 200 or (400 <= error.status < 500 and not error.retryable)
+            # With a name the list is only advice, also where it fails: `transformers serve` answers 500.
+            has_no_list = has_no_list or (bool(self._model) and error.status == 500)
             if error.status in _REFUSED or not has_no_list:
                 raise
             if not self._model:

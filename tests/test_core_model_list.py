@@ -87,10 +87,16 @@ def test_a_model_that_is_not_listed_is_asked_for_and_noted() -> None:
     assert note == "URL does not list the model chatty (agent.model and reader.model); it lists a, b"
 
 
-@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
 def test_a_server_that_is_not_ready_or_refuses_the_key_is_an_error(status: int) -> None:
     with pytest.raises(ModelError, match=f"HTTP {status}"):
         chosen({"error": {"message": "no"}}, "chatty", status=status)
+
+
+def test_a_list_that_fails_is_no_error_where_the_model_is_named() -> None:
+    assert chosen({"error": {"message": "no"}}, "chatty", status=500) == ("chatty", "")
+    with pytest.raises(ModelError, match="HTTP 500"):
+        chosen({"error": {"message": "no"}}, "", status=500)
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,17 @@ read is a `DocumentError` with its reason; the corpus counts and names it.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from src_core.errors import UserError
+import charset_normalizer
+import mammoth  # type: ignore[import-untyped]
+import pypdf
+from bs4 import BeautifulSoup
+from markdownify import MarkdownConverter
+
 from src_data.documents.blocks import Block, BlockKind, markdown_blocks
 
 _BLANK = re.compile(r"\n\s*\n+")
@@ -53,7 +56,6 @@ def _html(path: Path) -> list[Block]:
 
 
 def _docx(path: Path) -> list[Block]:
-    mammoth = _package("mammoth")
     try:
         with path.open("rb") as handle:
             html = mammoth.convert_to_html(handle, convert_image=mammoth.images.img_element(lambda _: {}))
@@ -64,7 +66,6 @@ def _docx(path: Path) -> list[Block]:
 
 def _pdf(path: Path) -> list[Block]:
     """The paragraphs of each page; a word that is hyphenated at a line's end is joined."""
-    pypdf = _package("pypdf")
     logging.getLogger("pypdf").setLevel(logging.ERROR)
     try:
         reader = pypdf.PdfReader(path)
@@ -86,13 +87,12 @@ def _paragraphs(text: str, *, page: int) -> list[Block]:
 
 def _html_to_markdown(html: str) -> str:
     """HTML as Markdown: headings with #, tables with |, without scripts, styles, navigation and images."""
-    markdownify, soup = _package("markdownify"), _package("bs4")
     try:
-        page = soup.BeautifulSoup(html, "html.parser")
+        page = BeautifulSoup(html, "html.parser")
         title = page.title.get_text(" ", strip=True) if page.title else ""
         for hidden in page.find_all(_HIDDEN):
             hidden.decompose()
-        text: str = markdownify.MarkdownConverter(heading_style="ATX", strip=["img"]).convert_soup(page)
+        text: str = MarkdownConverter(heading_style="ATX", strip=["img"]).convert_soup(page)
     except RecursionError as error:
         raise DocumentError("is nested too deep") from error
     return f"# {title}\n\n{text}" if title and not re.search(r"^# ", text, re.MULTILINE) else text
@@ -108,22 +108,10 @@ def decoded(data: bytes) -> str:
                 return data.decode(encoding)
             except UnicodeDecodeError:
                 continue
-    best = _package("charset_normalizer").from_bytes(data[: 1 << 20]).best()
+    best = charset_normalizer.from_bytes(data[: 1 << 20]).best()
     if best is None:
         raise DocumentError("is not text")
     return data.decode(best.encoding, "replace")
-
-
-def _package(name: str) -> Any:
-    """A reader's package. Raises `UserError` where it is not installed."""
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(
-            f"reading documents needs the package {name}; install it with "
-            "'bash scripts/setup.sh requirements-local.txt'"
-        ) from error
 
 
 READERS: dict[str, Callable[[Path], list[Block]]] = {
