@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from src_core.access_token import read_token
 from src_core.errors import UserError
-from src_core.llm import ChatModel, Endpoint, HttpChatModel
+from src_core.http_chat import HttpChatModel
+from src_core.llm import ChatModel, Endpoint
 from src_core.scripted import ScriptedModel
 from src_core.server_news import ServerNews
 

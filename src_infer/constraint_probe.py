@@ -12,7 +12,8 @@ from typing import Literal
 import orjson
 
 from src_core.errors import ModelError
-from src_core.llm import HttpChatModel, Sampling
+from src_core.http_chat import HttpChatModel
+from src_core.llm import Sampling
 from src_core.protocols.base import Protocol
 from src_core.protocols.records import Constrain, Constraint, Message, ParseError
 

@@ -17,8 +17,9 @@ from typing import Any
 from src_core.access_token import read_token
 from src_core.endpoints import make_model, make_tokenizer
 from src_core.errors import UserError
+from src_core.http_chat import HttpChatModel
 from src_core.http_json import RetryPolicy
-from src_core.llm import ChatModel, Endpoint, HttpChatModel, Sampling
+from src_core.llm import ChatModel, Endpoint, Sampling
 from src_core.open_files import allow_connections
 from src_core.passage_view import PassageView, passage_block
 from src_core.protocols import protocol_class
@@ -117,25 +118,16 @@ async def open_runtime(
     """
     async with AsyncExitStack() as opened:
         allow_connections(_connections(config), in_flight=config.in_flight)
-        news = ServerNews()
-        token = read_token()
+        news, token = ServerNews(), read_token()
         models: dict[Endpoint, ChatModel] = {}
         roles = (("agent", config.agent, needs_agent), ("reader", config.reader, needs_reader))
         for role, endpoint, needed in roles:
             if needed and endpoint not in models:
-                model = make_model(
-                    endpoint,
-                    connections=config.in_flight,
-                    token=token,
-                    keys=_keys(config, endpoint, section=section),
-                    news=news,
-                )
+                keys = _keys(config, endpoint, section=section)
+                model = make_model(endpoint, connections=config.in_flight, token=token, keys=keys, news=news)
                 opened.push_async_callback(model.close)
-                await model.ready()
+                await _connect_model(model, role, servers)
                 models[endpoint] = model
-                if servers is not None:
-                    servers.connected(role, model.facts)
-                    model.watch(partial(servers.replied, role), partial(servers.answers_again, role))
         retriever = make_retriever(
             config.retriever,
             connections=config.in_flight,
@@ -144,14 +136,8 @@ async def open_runtime(
             news=news,
         )
         opened.push_async_callback(retriever.close)
-        identity = await retriever_identity(retriever, config.retriever) if needs_search else {}
-        if servers is not None and needs_search:
-            servers.connected("retriever", index_facts(identity))
-            if isinstance(retriever, RetrieverClient):
-                retriever.watch(servers.searched)
-        idle = make_model(
-            config.agent, connections=1, token=token
-        )  # a placeholder for a model that is not used
+        identity = await _connect_retriever(retriever, config.retriever, servers) if needs_search else {}
+        idle = make_model(config.agent, connections=1, token=token)  # stands for a model that is not used
         opened.push_async_callback(idle.close)
         if config.constrain is Constrain.AUTO:
             config = replace(config, constrain=await _obeyed(config, models.get(config.agent), news))
@@ -174,6 +160,24 @@ async def open_runtime(
             on_step=on_step,
             on_draft=on_draft,
         )
+
+
+async def _connect_model(model: ChatModel, role: str, servers: Servers | None) -> None:
+    """Check that the model's server answers, and let `servers` watch what it reports."""
+    await model.ready()
+    if servers is not None:
+        servers.connected(role, model.facts)
+        model.watch(partial(servers.replied, role), partial(servers.answers_again, role))
+
+
+async def _connect_retriever(retriever: Retriever, where: str, servers: Servers | None) -> dict[str, Any]:
+    """The description of the retriever's index; `servers` watches it."""
+    identity = await retriever_identity(retriever, where)
+    if servers is not None:
+        servers.connected("retriever", index_facts(identity))
+        if isinstance(retriever, RetrieverClient):
+            retriever.watch(servers.searched)
+    return identity
 
 
 async def _obeyed(config: RuntimeConfig, agent: ChatModel | None, news: ServerNews) -> Constrain:

@@ -11,8 +11,9 @@ from aiohttp import web
 from helpers_llm import FakeLLM
 
 from src_core.errors import ModelError
+from src_core.http_chat import HttpChatModel
 from src_core.http_json import RetryPolicy
-from src_core.llm import Completion, Endpoint, HttpChatModel, Sampling
+from src_core.llm import Completion, Endpoint, Sampling
 from src_core.protocols.records import Message
 
 AT_ONCE = RetryPolicy(attempts=3, first_wait=0)

@@ -14,8 +14,9 @@ from aiohttp import web
 from helpers_llm import FakeLLM, completion
 
 from src_core.errors import ModelError, UserError
+from src_core.http_chat import HttpChatModel
 from src_core.http_json import RetryPolicy
-from src_core.llm import Completion, Endpoint, HttpChatModel, Sampling, Token, derive_seed
+from src_core.llm import Completion, Endpoint, Sampling, Token, derive_seed
 from src_core.protocols.records import Constraint, Message
 from src_core.scripted import ScriptedModel
 from src_core.types import Usage

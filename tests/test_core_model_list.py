@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 
 from src_core.errors import ModelError, UserError
+from src_core.http_chat import HttpChatModel
 from src_core.http_json import RetryPolicy
-from src_core.llm import Endpoint, HttpChatModel
+from src_core.llm import Endpoint
 from src_core.server_news import ServerNews
 
 LORA = [{"id": "base"}, {"id": "base+a", "parent": "base"}, {"id": "base+b", "parent": "base"}]

@@ -11,7 +11,8 @@ import pytest
 from helpers_replies import AT_ONCE, called
 
 from src_core.errors import ModelError
-from src_core.llm import Completion, Endpoint, HttpChatModel, Sampling
+from src_core.http_chat import HttpChatModel
+from src_core.llm import Completion, Endpoint, Sampling
 from src_core.protocols.rearag import parse_step
 from src_core.protocols.records import ParsedStep
 from src_core.replies import read_reply

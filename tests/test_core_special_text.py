@@ -19,7 +19,8 @@ from helpers_train import FAMILIES, style, tokenizer_folder
 
 from src_core.chat_template import ChatTemplate
 from src_core.errors import UserError
-from src_core.llm import Completion, Endpoint, HttpChatModel, Sampling
+from src_core.http_chat import HttpChatModel
+from src_core.llm import Completion, Endpoint, Sampling
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import Message
 from src_core.protocols.search_r1 import DIALECTS

@@ -11,7 +11,8 @@ import pytest
 from helpers_methods import CASES, answered, runtime_for
 from test_core_actions_hostile import hostile_reply
 
-from src_core.llm import Completion, Endpoint, HttpChatModel, Sampling
+from src_core.http_chat import HttpChatModel
+from src_core.llm import Completion, Endpoint, Sampling
 from src_core.protocols import load_protocol, protocol_names
 from src_core.protocols.records import FUNCTIONS, Message, ParsedStep, ParseError
 from src_core.types import Status, to_json, trajectory_from_json

@@ -12,7 +12,8 @@ import pytest
 from helpers_servers import running_llama
 
 from src_core.chat_tokenizer import ChatTokenizer
-from src_core.llm import Endpoint, HttpChatModel, Sampling
+from src_core.http_chat import HttpChatModel
+from src_core.llm import Endpoint, Sampling
 from src_core.llm_tokens import TokenSampling
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle

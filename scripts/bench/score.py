@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src_core.chat_tokenizer import ChatTokenizer
 from src_core.errors import UserError, run_main
-from src_core.llm import Endpoint, HttpChatModel, Sampling
+from src_core.http_chat import HttpChatModel
+from src_core.llm import Endpoint, Sampling
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
 from src_core.types import Search, Step

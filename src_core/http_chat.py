@@ -1,0 +1,228 @@
+"""The HTTP client of OpenAI-compatible LLM servers.
+
+Engines are interchangeable by URL (vLLM, llama.cpp, any OpenAI-compatible server). One session with a bounded
+connection pool serves all questions in flight; `http_json` retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from src_core.chat_template import ChatTemplate
+from src_core.errors import BoundaryError, ModelError, UserError
+from src_core.http_json import JsonHttp
+from src_core.llm import Completion, Endpoint, Engine, Sampling, Token
+from src_core.llm_tokens import LlamaCppTokens, TokenCompletion, TokenSampling, VllmTokens
+from src_core.model_list import choose_model, read_models
+from src_core.protocols.records import Constraint, Message
+from src_core.replies import Reply, read_reply
+from src_core.request_fields import advice, constraint_fields, shaped
+from src_core.served import Facts, model_facts
+from src_core.server_news import ServerNews
+from src_core.special_text import Defuser
+from src_core.think import split_think
+
+_REFUSED = (401, 403, 407)
+
+
+class HttpChatModel:
+    """OpenAI-compatible `/v1/chat/completions` or `/v1/completions` over one shared session."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        connections: int = 64,
+        token: str | None = None,
+        keys: Sequence[str] = ("agent",),
+        news: ServerNews | None = None,
+    ) -> None:
+        """`keys` are the settings of this endpoint, for messages."""
+        self._endpoint = endpoint
+        self.engine: Engine = endpoint.engine
+        self._model = endpoint.model
+        self._keys = keys
+        self._news = news or ServerNews()
+        self._template = _template(endpoint)
+        self._defuse = Defuser(endpoint.tokenizer)
+        self._http = JsonHttp(
+            endpoint.url,
+            error=ModelError,
+            token=token,
+            connections=connections,
+            timeout=endpoint.timeout,
+            retry=endpoint.retry,
+            news=self._news,
+        )
+        self._facts: Facts = {}
+        self._was_listed = False
+        self._on_reply: Callable[[str], None] | None = None
+        self._tokens = VllmTokens(self._http) if self.engine == "vllm" else LlamaCppTokens(self._http)
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        sampling: Sampling,
+        stop: Sequence[str] = (),
+        constraint: Constraint | None = None,
+        logprobs: bool = False,
+    ) -> Completion:
+        """See `ChatModel.chat`. If the last message is the assistant's, the model continues it; the reply is
+        the continuation. Special tokens inside the messages are sent as text (`special_text`).
+        """
+        sent = [{**message, "content": self._defuse(message["content"])} for message in messages]
+        body: dict[str, Any] = {
+            "model": self._model,
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+        }
+        if stop:
+            body["stop"] = list(stop)
+        if sampling.seed is not None:
+            body["seed"] = sampling.seed
+        body.update(constraint_fields(constraint, self.engine))
+        if logprobs:
+            body.update({"logprobs": True, "top_logprobs": 1} if self._template is None else {"logprobs": 1})
+        begun = sent[-1]["content"] if sent[-1]["role"] == "assistant" else ""
+        if self._template is None:
+            route, body["messages"] = "/chat/completions", sent
+            if begun and self.engine == "vllm":
+                body.update({"continue_final_message": True, "add_generation_prompt": False})
+        else:
+            route = "/completions"
+            body["prompt"] = self._template.render(sent[:-1] if begun else sent) + begun
+        return _completed(await self._ask(route, body), begun=begun, stop=stop)
+
+    async def _ask(self, route: str, body: dict[str, Any]) -> Reply:
+        """The reply to a body, whose fields are written as the server wants them. Raises `ModelError`."""
+        endpoint = self._endpoint
+        fields = shaped(body, omit=endpoint.omit, rename=endpoint.rename)
+        try:
+            reply: Reply = await self._http.request("POST", route, fields, expect=object, read=read_reply)
+        except ModelError as error:
+            hint = ""
+            if error.status in (400, 422):
+                hint = advice(str(error), body, keys=self._keys, omit=endpoint.omit, rename=endpoint.rename)
+            if not hint:
+                raise
+            raise ModelError(f"{error}; {hint}", status=error.status) from error
+        if self._on_reply is not None and reply.model:
+            self._on_reply(reply.model)
+        return reply
+
+    async def generate_tokens(self, prompt: Sequence[int], *, sampling: TokenSampling) -> TokenCompletion:
+        """See `llm_tokens.TokenModel`."""
+        return await self._tokens.generate(self._model, prompt, sampling)
+
+    async def score_tokens(self, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:
+        """See `llm_tokens.TokenModel`."""
+        return await self._tokens.score(self._model, prompt, continuation)
+
+    @property
+    def name(self) -> str:
+        """The configured model name, or the one that the server listed."""
+        return self._model
+
+    @property
+    def facts(self) -> Facts:
+        """See `ChatModel.facts`."""
+        return self._facts
+
+    def watch(self, on_reply: Callable[[str], None], on_facts: Callable[[Facts], None]) -> None:
+        """See `ChatModel.watch`."""
+        self._on_reply = on_reply
+
+        async def ask_again() -> None:
+            with suppress(BoundaryError):  # nothing is known then, and the next failure asks again
+                listed = await self._listed()
+                names = [model.name for model in read_models(listed)]
+                gone = self._was_listed and names and self._model not in names
+                on_facts(model_facts(listed, ", ".join(names) if gone else self._model))
+
+        self._http.on_recovery = ask_again
+
+    async def ready(self) -> None:
+        """Choose the model by the server's list. A configured name needs no list. Raises `UserError` where
+        none is configured and the list does not decide.
+        """
+        listed = await self._listed()
+        choice = choose_model(
+            read_models(listed), wanted=self._model, url=self._http.url, keys=self._model_keys
+        )
+        self._model = choice.name
+        self._facts = model_facts(listed, choice.name)
+        self._was_listed = choice.name in (model.name for model in read_models(listed))
+        if choice.note:
+            self._news.note(choice.note)
+
+    @property
+    def _model_keys(self) -> list[str]:
+        return [f"{key}.model" for key in self._keys]
+
+    async def _listed(self) -> Any:
+        """The server's list of models, None where it has none."""
+        try:
+            return await self._http.request("GET", "/models", expect=object, attempts=1)
+        except ModelError as error:
+            has_no_list = error.status == 200 or (400 <= error.status < 500 and not error.retryable)
+            # With a name the list is only advice, also where it fails: `transformers serve` answers 500.
+            has_no_list = has_no_list or (bool(self._model) and error.status == 500)
+            if error.status in _REFUSED or not has_no_list:
+                raise
+            if not self._model:
+                names = " and ".join(self._model_keys)
+                raise UserError(
+                    f"{error}, since that server does not list its models; set {names} to the name "
+                    "of its model"
+                ) from error
+            return None
+
+    async def close(self) -> None:
+        """Close the session."""
+        await self._http.close()
+
+
+def _template(endpoint: Endpoint) -> ChatTemplate | None:
+    """The chat template of a completion endpoint; None for a chat endpoint."""
+    if endpoint.api == "chat":
+        return None
+    if not endpoint.tokenizer:
+        raise UserError(
+            "api=completions has no chat template; set `tokenizer` to the model's tokenizer folder"
+        )
+    return ChatTemplate(Path(endpoint.tokenizer))
+
+
+def _completed(reply: Reply, *, begun: str, stop: Sequence[str]) -> Completion:
+    """The completion in a reply: without the text that it continues (llama.cpp's reply begins with it, vLLM's
+    does not), without its think block, and cut at the first stop string, for servers that do not know or do
+    not get them.
+    """
+    whole = reply.text.removeprefix(begun)
+    thinking = split_think(whole)
+    ends = [at for mark in stop if mark and (at := thinking.text.find(mark)) >= 0]
+    text = thinking.text[: min(ends)] if ends else thinking.text
+    length = len(whole) - len(thinking.text) + len(text)
+    return Completion(
+        text,
+        "stop" if ends else reply.finish_reason,
+        reply.usage,
+        think=reply.think or thinking.think,
+        tokens=_tokens(reply, length if ends else None),
+    )
+
+
+def _tokens(reply: Reply, length: int | None) -> tuple[Token, ...]:
+    """The reply's tokens, of its first `length` characters where it was cut."""
+    kept, at = [], 0
+    for text, logprob in reply.tokens:
+        if length is not None and at >= length:
+            break
+        kept.append(Token(text, logprob))
+        at += len(text)
+    return tuple(kept)
