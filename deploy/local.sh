@@ -46,6 +46,15 @@ served_adapter() {
   printf '%s' "$name"
 }
 
+# short_rows: CORPUS names a file whose long rows are cut into passages, where it has any.
+short_rows() {
+  local given=$INDEX_DIR before=$CORPUS name
+  name=$(basename "${CORPUS%.*}")-$(realpath "$CORPUS" | cksum | cut -d' ' -f1)
+  CORPUS=$("$VENV/bin/python" -m src_data.documents.long_rows corpus="$CORPUS" out="indexes/documents/$name.jsonl")
+  [[ $given != "$(index_folder "$before")" ]] || INDEX_DIR=$(index_folder "$CORPUS")
+  export CORPUS INDEX_DIR
+}
+
 # documents_corpus: the folder of documents in CORPUS becomes a corpus file, which CORPUS then names. A folder that was
 # not edited gives the same file, and so the same index.
 documents_corpus() {
@@ -68,7 +77,7 @@ start_embedded() {
   (( ${#models[@]} == 0 )) || "$VENV/bin/python" -m src_models.fetch "${models[@]}" > /dev/null # progress: stderr
   trap 'release_all $$' EXIT
   if (( $1 )); then
-    if [[ -d $CORPUS ]]; then documents_corpus; fi
+    if [[ -d $CORPUS ]]; then documents_corpus; elif [[ -n $CORPUS ]]; then short_rows; fi
     bash scripts/build_index.sh follow_edits=true ${CORPUS:+corpus="$CORPUS"} ${INDEX_DIR:+index_dir="$INDEX_DIR"}
     bash deploy/deploy_rag_engine.sh
   fi
