@@ -34,6 +34,7 @@ from src_infer.config import RuntimeConfig
 from src_infer.constraint_probe import usable_constraint
 from src_infer.episode import Limits
 from src_infer.metering import MeteredModel
+from src_infer.own_servers import reach
 from src_infer.policy import Policy
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import RagEngine, ask, retrieve
@@ -131,7 +132,7 @@ async def open_runtime(
                     news=news,
                 )
                 opened.push_async_callback(model.close)
-                await model.ready()
+                await reach(model, endpoint, sampling=config.sampling("agent"), news=news)
                 models[endpoint] = model
                 if servers is not None:
                     servers.connected(role, model.facts)
