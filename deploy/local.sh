@@ -9,6 +9,8 @@ source deploy/say.sh
 source deploy/caller.sh
 # shellcheck source=deploy/knobs.sh
 source deploy/knobs.sh
+# shellcheck source=deploy/corpus.sh
+source deploy/corpus.sh
 has() { command -v "$1" > /dev/null; }
 
 # fresh_name PREFIX: a name for a run that no other one gets, also one that starts in the same second.
@@ -44,26 +46,6 @@ served_adapter() {
     || die "the server on port $REARAG_PORT was not deployed with $REARAG_ADAPTER; do: bash deploy/stop.sh rearag," \
       "then: REARAG_ADAPTER=$REARAG_ADAPTER bash deploy/deploy.sh"
   printf '%s' "$name"
-}
-
-# short_rows: CORPUS names a file whose long rows are cut into passages, where it has any.
-short_rows() {
-  local given=$INDEX_DIR before=$CORPUS name
-  name=$(basename "${CORPUS%.*}")-$(realpath "$CORPUS" | cksum | cut -d' ' -f1)
-  CORPUS=$("$VENV/bin/python" -m src_data.documents.long_rows corpus="$CORPUS" out="indexes/documents/$name.jsonl")
-  [[ $given != "$(index_folder "$before")" ]] || INDEX_DIR=$(index_folder "$CORPUS")
-  export CORPUS INDEX_DIR
-}
-
-# documents_corpus: the folder of documents in CORPUS becomes a corpus file, which CORPUS then names. A folder that was
-# not edited gives the same file, and so the same index.
-documents_corpus() {
-  local folder=$CORPUS name file given=$INDEX_DIR
-  name=$(basename "$(cd "$folder" && pwd)")
-  file=indexes/documents/$name-$(printf '%s' "$(cd "$folder" && pwd)" | cksum | cut -d' ' -f1).jsonl
-  "$VENV/bin/python" -m src_data.documents.corpus documents="$folder" corpus="$file"
-  [[ $given != "$(index_folder "$folder")" ]] || INDEX_DIR=$(index_folder "$file")
-  export CORPUS=$file INDEX_DIR
 }
 
 # start_embedded SEARCH [LLM]: fetch the weights and start the servers of the cpu profile, without the retriever where

@@ -20,9 +20,6 @@ from helpers_own_servers import SHAPES, serving
 ROOT = Path(__file__).resolve().parent.parent
 READ = ("your_method", "serving", "retrieval", "data", "training", "evaluation")
 PAGES = [ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in READ)]
-    ROOT / "README.md",
-    *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "LOG.md"),
-]
 KNOWN_KNOBS = frozenset(
     knob
     for path in [*ROOT.glob("*.sh"), *ROOT.glob("scripts/**/*.sh"), *ROOT.glob("deploy/*.sh")]
