@@ -5,6 +5,7 @@
 #   TEACHER=decomposition bash data_construct.sh         follow the sets' annotations; no LLM writes the thoughts
 #   bash data_construct.sh 'build_conv.input_files=[hotpot_train_v1.1.json]' build_conv.n_chains=4   any setting
 #   CORPUS=corpus.jsonl INDEX_DIR=indexes/mine bash data_construct.sh     search another corpus; its index is built first
+#   BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b bash data_construct.sh     a model server of yours as the teacher
 # The settings are src_data/data_config.yaml (PROFILE=gpu, after deploy/deploy_rag_engine.sh and deploy_async.sh) and
 # src_data/data_config.cpu.yaml (PROFILE=cpu: starts and stops the embedded servers); CONFIG=… takes another file.
 # Knobs may be written before or after the script's name. The same RUN_NAME resumes an interrupted run. For more than

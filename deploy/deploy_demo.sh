@@ -3,6 +3,7 @@
 #   bash deploy/deploy_demo.sh                     the page alone; it says which server is missing and what starts it
 #   WITH_SERVERS=1 bash deploy/deploy_demo.sh      the model server and the retriever too, where they do not run yet
 #   PROFILE=small bash deploy/deploy_demo.sh limits.t_max=6      any setting of configs/infer/*.yaml as key=value
+#   BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b WITH_SERVERS=1 bash deploy/deploy_demo.sh    your model server
 # It speaks to the servers of infer.sh, with the profile and the knobs of infer.sh (PROFILE MODEL ADAPTER CORPUS and
 # those of deploy/deploy_config.sh). All stay until bash deploy/stop.sh.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }

@@ -1,18 +1,22 @@
 # shellcheck shell=bash disable=SC2016
 # Knobs that are nearly spelt right. Sourced by deploy/local.sh, never run.
 
-# near A B: one letter more, less or other.
+# near A B: one letter more, less or other, or two neighbours in the other order.
 near() {
-  local short=$1 long=$2 at other=0
+  local short=$1 long=$2 at other=0 places=()
   (( ${#short} <= ${#long} )) || { short=$2 long=$1; }
   for (( at = 0; at < ${#long}; at++ )); do
     if (( ${#short} < ${#long} )); then
       [[ ${long:0:at}${long:at+1} != "$short" ]] || return 0
     elif [[ ${short:at:1} != "${long:at:1}" ]]; then
-      other=$(( other + 1 ))
+      other=$(( other + 1 )) places+=("$at")
     fi
   done
-  (( ${#short} == ${#long} && other == 1 ))
+  (( ${#short} == ${#long} )) || return 1
+  (( other != 1 )) || return 0
+  (( other == 2 && places[1] == places[0] + 1 )) || return 1
+  at=${places[0]}
+  [[ ${short:at:1}${short:at+1:1} == "${long:at+1:1}${long:at:1}" ]]
 }
 
 # note_near_knobs SCRIPT: names a variable of the environment that is no knob of the script but nearly one of them.

@@ -9,6 +9,8 @@ source deploy/say.sh
 source deploy/caller.sh
 # shellcheck source=deploy/knobs.sh
 source deploy/knobs.sh
+# shellcheck source=deploy/corpus.sh
+source deploy/corpus.sh
 has() { command -v "$1" > /dev/null; }
 
 # fresh_name PREFIX: a name for a run that no other one gets, also one that starts in the same second.
@@ -46,17 +48,6 @@ served_adapter() {
   printf '%s' "$name"
 }
 
-# documents_corpus: the folder of documents in CORPUS becomes a corpus file, which CORPUS then names. A folder that was
-# not edited gives the same file, and so the same index.
-documents_corpus() {
-  local folder=$CORPUS name file given=$INDEX_DIR
-  name=$(basename "$(cd "$folder" && pwd)")
-  file=indexes/documents/$name-$(printf '%s' "$(cd "$folder" && pwd)" | cksum | cut -d' ' -f1).jsonl
-  "$VENV/bin/python" -m src_data.documents.corpus documents="$folder" corpus="$file"
-  [[ $given != "$(index_folder "$folder")" ]] || INDEX_DIR=$(index_folder "$file")
-  export CORPUS=$file INDEX_DIR
-}
-
 # start_embedded SEARCH [LLM]: fetch the weights and start the servers of the cpu profile, without the retriever where
 # SEARCH is 0, without the model where LLM is 0. They stop with the script.
 start_embedded() {
@@ -68,7 +59,7 @@ start_embedded() {
   (( ${#models[@]} == 0 )) || "$VENV/bin/python" -m src_models.fetch "${models[@]}" > /dev/null # progress: stderr
   trap 'release_all $$' EXIT
   if (( $1 )); then
-    if [[ -d $CORPUS ]]; then documents_corpus; fi
+    if [[ -d $CORPUS ]]; then documents_corpus; elif [[ -n $CORPUS ]]; then short_rows; fi
     bash scripts/build_index.sh follow_edits=true ${CORPUS:+corpus="$CORPUS"} ${INDEX_DIR:+index_dir="$INDEX_DIR"}
     bash deploy/deploy_rag_engine.sh
   fi

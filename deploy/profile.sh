@@ -32,6 +32,8 @@ own_server() {
 choose_profile() {
   BASE_URL=${BASE_URL:-${OPENAI_BASE_URL:-}} LLM=1
   if [[ -n $BASE_URL ]]; then PROFILE=${PROFILE:-server}; fi
+  [[ -n $BASE_URL || -z ${MODEL_NAME:-} ]] || die "MODEL_NAME is for a server that BASE_URL names, and BASE_URL is not set;" \
+    "set it, or name an embedded model with MODEL"
   if has nvidia-smi && has "${VLLM:-${VENV:-.venv}/bin/vllm}"; then PROFILE=${PROFILE:-gpu}; fi
   PROFILE=${PROFILE:-${1:-cpu}}
   case $PROFILE in

@@ -37,7 +37,7 @@ begin() {
   if http_ok "$host" "$port" /health; then return; fi
   if port_open "$host" "$port"; then
     die "port $port on $host is taken by something that is not a healthy server;" \
-      "free it or choose another port for $name"
+      "free it or choose another port for $name with ${name^^}_PORT=…"
   fi
   need_token "$name" "$host"
   add_user "$name"

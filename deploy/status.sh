@@ -12,6 +12,7 @@ row() { # NAME HOST PORT
     host=$SERVER_HOST port=$SERVER_PORT pid=$SERVER_PID
     if http_ok "$host" "$port" /health; then state=healthy; else state="not ready, see $LOG_DIR/$name.log"; fi
     users=$(find "$STATE_DIR/$name.users" -type f -exec basename {} \; 2> /dev/null | sort | paste -sd ' ' -)
+    [[ $users != keep ]] || users="nobody; it stays until deploy/stop.sh"
     state+=" (used by: ${users:-nobody})"
   elif http_ok "$host" "$port" /health; then state="healthy, but not started by these scripts"
   elif port_open "$host" "$port"; then state="not running, and the port is taken by something else"

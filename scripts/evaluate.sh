@@ -3,8 +3,10 @@
 #   bash scripts/evaluate.sh configs/eval/real.yaml 'methods=[naive_rag, rearag]' name=two     any setting as key=value
 #   bash scripts/evaluate.sh configs/eval/smoke.yaml 'settings=[top_k=5]' name=five            settings of every run
 #   bash scripts/evaluate.sh configs/eval/smoke.yaml judge.endpoint.url=http://127.0.0.1:9894/v1    with a judge (ACC_L)
+#   BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b bash scripts/evaluate.sh configs/eval/smoke.yaml    your server
 #   PROFILE=gpu bash scripts/evaluate.sh configs/eval/real.yaml                                with deployed servers
-# Finished runs are not repeated; interrupted runs are resumed. The table is in runs/eval-NAME/ as Markdown, CSV and LaTeX.
+# Finished runs are not repeated; interrupted runs are resumed. The table is in runs/eval-NAME/ as Markdown, CSV and LaTeX,
+# and index.html there is a page with plots and a link to the report of each run.
 # Knobs: PROFILE MODEL ADAPTER CORPUS INDEX_DIR VENV, and those of deploy/deploy_config.sh. PROFILE=cpu and small start
 # and stop the embedded servers (as infer.sh does), PROFILE=gpu talks to those that deploy/*.sh started.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }

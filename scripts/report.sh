@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A scored run as one HTML page that needs no server: scores, plots, every trajectory with its passages.
+# A run as one HTML page that needs no server: scores, plots, every trajectory with its passages.
 #   bash scripts/report.sh runs/A                        writes runs/A/report.html
 #   bash scripts/report.sh runs/A runs/B --out ab.html   two runs side by side, question by question
 # A link to one question is the page with #ID at its end. On the page, j and k go to the next and previous question, / searches.
-# The run must be scored: python -m src_eval.score runs/A. Knobs: VENV.
+# A run is scored first where it is not yet. Knobs: VENV.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 

@@ -21,7 +21,8 @@ for argument in "$@"; do # a relative path starts in the caller's folder
   case $argument in
     -*) arguments+=("$argument") ;;
     *=*) arguments+=("$(setting_from_caller "$argument")") ;;
-    *) arguments+=("$(from_caller "$argument")") ;;
+    *) arguments+=("$(from_caller "$argument")")
+      [[ -f ${arguments[-1]} ]] || die "no such config file: $argument; choose one of those in configs/train/" ;;
   esac
 done
 # Activations are freed and asked for again thousands of times a step: glibc keeps them instead of giving them back.

@@ -12,6 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 source deploy/caller.sh
 
+(( $# )) || { help_of scripts/view_data.sh >&2; exit 2; }
 VENV=${VENV:-.venv}
 arguments=()
 for argument in "$@"; do

@@ -77,8 +77,11 @@ def build_config(cls: type[T], values: dict[str, Any], overrides: Sequence[str],
     try:
         return TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        found = error.errors()  # of `text | section` the one that is not about the kind that was not given
+        first = next(
+            (one for one in found if one["type"] != "string_type" or one["input"] in ("", None)), found[0]
+        )
+        place = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
         limits = _range_of(cls, first["loc"]) if first["type"] in _OUT_OF_RANGE else ""
         problem = f"it must be {limits}" if limits else str(first["msg"])
         given = f"{first['input']!r}"[:200]
@@ -181,6 +184,11 @@ def _check_keys(cls: Any, values: dict[str, Any], *, where: str, prefix: str) ->
         section = _section_class(hints[key])
         if section is not None and isinstance(value, dict):
             _check_keys(section, value, where=where, prefix=f"{prefix}{key}.")
+        inner = _section_class(next(iter(typing.get_args(hints[key])), None))
+        if inner is not None and isinstance(value, list):
+            for n, item in enumerate(value):
+                if isinstance(item, dict):
+                    _check_keys(inner, item, where=where, prefix=f"{prefix}{key}.{n}.")
 
 
 def _section_class(hint: Any) -> Any:

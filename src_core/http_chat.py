@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from src_core.llm_tokens import LlamaCppTokens, TokenCompletion, TokenSampling, 
 from src_core.model_list import choose_model, read_models
 from src_core.protocols.records import Constraint, Message
 from src_core.replies import Reply, read_reply
-from src_core.request_fields import advice, constraint_fields, shaped
+from src_core.request_fields import advice, constraint_fields, refused, shaped
 from src_core.served import Facts, model_facts
 from src_core.server_news import ServerNews
 from src_core.special_text import Defuser
 from src_core.think import split_think
 
 _REFUSED = (401, 403, 407)
+_MODEL_KNOBS = {"API_KEY": "MODEL_NAME", "READER_API_KEY": "READER_MODEL_NAME"}
+"""The knob that names the model of a server whose key is in a variable (deploy/profile.sh)."""
 
 
 class HttpChatModel:
@@ -41,7 +44,8 @@ class HttpChatModel:
         news: ServerNews | None = None,
     ) -> None:
         """`keys` are the settings of this endpoint, for messages."""
-        self._endpoint = endpoint
+        self.endpoint = endpoint
+        self.adapts = False  # whether fields that the server refuses are left out or renamed from then on
         self.engine: Engine = endpoint.engine
         self._model = endpoint.model
         self._keys = keys
@@ -100,16 +104,21 @@ class HttpChatModel:
 
     async def _ask(self, route: str, body: dict[str, Any]) -> Reply:
         """The reply to a body, whose fields are written as the server wants them. Raises `ModelError`."""
-        endpoint = self._endpoint
+        endpoint = self.endpoint
         fields = shaped(body, omit=endpoint.omit, rename=endpoint.rename)
         try:
             reply: Reply = await self._http.request("POST", route, fields, expect=object, read=read_reply)
         except ModelError as error:
-            hint = ""
+            found = None
             if error.status in (400, 422):
-                hint = advice(str(error), body, keys=self._keys, omit=endpoint.omit, rename=endpoint.rename)
-            if not hint:
+                found = refused(str(error), body, omit=endpoint.omit, rename=endpoint.rename)
+            if found is None:
                 raise
+            if self.adapts:  # ends: each time one field more is left out, or has its other name
+                omit, rename = (*endpoint.omit, *found.left_out), (*endpoint.rename, *found.renamed)
+                self.endpoint = replace(endpoint, omit=omit, rename=rename)
+                return await self._ask(route, body)
+            hint = advice(found, keys=self._keys, omit=endpoint.omit)
             raise ModelError(f"{error}; {hint}", status=error.status) from error
         if self._on_reply is not None and reply.model:
             self._on_reply(reply.model)
@@ -162,7 +171,10 @@ class HttpChatModel:
 
     @property
     def _model_keys(self) -> list[str]:
-        return [f"{key}.model" for key in self._keys]
+        """The settings that name the model, or the knob of the scripts, where these called."""
+        knob = _MODEL_KNOBS.get(self.endpoint.key_env)
+        roles = {key.rpartition(".")[2] for key in self._keys}
+        return [knob] if knob and roles <= {"agent", "reader"} else [f"{key}.model" for key in self._keys]
 
     async def _listed(self) -> Any:
         """The server's list of models, None where it has none."""

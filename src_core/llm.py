@@ -41,7 +41,8 @@ class Endpoint:
     `vllm`; `openai` servers have none. `api: completions` sends text that the client renders with the chat
     template of the `tokenizer` folder, for servers without a chat route. A `url` of `scripted:FILE` is the
     deterministic fake. `key_env` names the variable of the environment that holds the key of a server which
-    is not ours. `omit` are request fields that are not sent because the server refuses them (without `stop`
+    is not ours; an `openai` server is tried first, and fields that it refuses are added to the next two.
+    `omit` are request fields that are not sent because the server refuses them (without `stop`
     the client cuts the reply), `rename` gives fields the name that the server knows (`max_tokens:
     max_completion_tokens`).
     """

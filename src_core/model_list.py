@@ -66,6 +66,10 @@ def choose_model(listed: Sequence[Listed], *, wanted: str, url: str, keys: Seque
         )
         return Choice(bases[0].name, note)
     chatting = [name for name in names if not _NO_CHAT.search(name)]
+    if len(chatting) == 1:
+        return Choice(
+            chatting[0], f"{url} is asked for {chatting[0]}, its only model that is no embedder or reranker"
+        )
     raise UserError(
         f"{url} lists {len(names)} models; set {keys[0]} to one of {_some(chatting or names)}"
         + ("" if len(chatting) in (0, len(names)) else " (the others are embedders or rerankers)")

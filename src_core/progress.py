@@ -32,8 +32,8 @@ def count(value: float) -> str:
 
 
 def mebibytes(value: float) -> str:
-    """Bytes as MiB."""
-    return f"{value / 2**20:,.0f} MiB"
+    """Bytes as MiB, below one as KiB."""
+    return f"{value / 2**20:,.0f} MiB" if value >= 2**20 else f"{value / 2**10:,.0f} KiB"
 
 
 class Begun(NamedTuple):
@@ -76,6 +76,7 @@ class StepProgress:
     ) -> None:
         self._console, self._unit, self._show = console, unit, show
         self._total, self._done, self._first = total, done, done
+        self._shown = -1  # the number of units in the last line
         self._note = ""
         self._begun = self._printed = time.monotonic()
         self._lock = threading.RLock()
@@ -114,7 +115,7 @@ class StepProgress:
             if self._bar:
                 text = f"{self._unit} ({self._rate_text()})"
                 self._bar.update(self._task, completed=done, total=self._total, description=text)
-            elif not quiet and (self._is_due() or done == self._total):
+            elif not quiet and (self._is_due() or (done == self._total and done != self._shown)):
                 self._print()
 
     def note(self, text: str) -> None:
@@ -153,13 +154,16 @@ class StepProgress:
         return (self._done - self._first) / max(time.monotonic() - self._begun, 1e-9)
 
     def _rate_text(self) -> str:
+        rate = 60 * self._rate()
         per_minute = (
-            f"{60 * self._rate():.1f}/min" if self._show is count else f"{self._show(self._rate())}/s"
+            f"{rate:,.{1 if rate < 100 else 0}f}/min"
+            if self._show is count
+            else f"{self._show(self._rate())}/s"
         )
         return ", ".join(part for part in (per_minute, self._note) if part)
 
     def _print(self) -> None:
-        self._printed = time.monotonic()
+        self._printed, self._shown = time.monotonic(), self._done
         text = self._figures() if self._total is not None or self._done else self._phase()
         self._console.print(Text(text), soft_wrap=True)
 

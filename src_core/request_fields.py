@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BeforeValidator, PlainSerializer
 
@@ -22,8 +22,8 @@ Renames = Annotated[
 ]
 """Names of fields and the server's names for them: a mapping in the settings, pairs in the (hashable) object.
 """
-_NAMES: tuple[str, ...] = get_args(OptionalField)
-_NEW_NAMES = {"max_tokens": "max_completion_tokens"}
+_NAMES: tuple[OptionalField, ...] = get_args(OptionalField)
+_NEW_NAMES: dict[OptionalField, str] = {"max_tokens": "max_completion_tokens"}
 """Fields that newer servers know under another name."""
 _OTHER_TROUBLE = re.compile(r"context|too long|model length", re.IGNORECASE)
 
@@ -54,32 +54,38 @@ def shaped(body: Mapping[str, Any], *, omit: Sequence[str], rename: Renames) -> 
     return {names.get(key, key): value for key, value in body.items() if key not in omit}
 
 
-def advice(
-    words: str,
-    body: Mapping[str, Any],
-    *,
-    keys: Sequence[str],
-    omit: Sequence[str],
-    rename: Renames,
-) -> str:
-    """What to set where a server refuses a request in `words` that name fields of its `body`; "" where they
-    name none, or say that the conversation is too long. `keys` are the settings of the endpoint.
+class Refused(NamedTuple):
+    """The fields that a server refuses: those with the name that it wants for them, and those without."""
+
+    renamed: tuple[tuple[OptionalField, str], ...]
+    left_out: tuple[OptionalField, ...]
+
+
+def refused(
+    words: str, body: Mapping[str, Any], *, omit: Sequence[OptionalField], rename: Renames
+) -> Refused | None:
+    """The fields of `body` that the `words` of a refusal name; None where they name none, or say that the
+    conversation is too long.
     """
     if _OTHER_TROUBLE.search(words):
-        return ""
+        return None
     names: dict[str, str] = dict(rename)
     sent = [key for key in _NAMES if key in body and key not in omit]
     named = [key for key in sent if _names(words, names.get(key, key))]
-    if not named:
-        return ""
     new = {key: _NEW_NAMES[key] for key in named if _NEW_NAMES.get(key, "?") in words and key not in names}
-    left = [*omit, *(key for key in named if key not in new)]
+    left = tuple(key for key in named if key not in new)
+    return Refused(tuple(new.items()), left) if named else None
+
+
+def advice(found: Refused, *, keys: Sequence[str], omit: Sequence[OptionalField]) -> str:
+    """What to set where a server refuses fields. `keys` are the settings of the endpoint."""
+    left = [*omit, *found.left_out]
     text = "set " + " ".join(
         setting
         for key in keys
         for setting in (
-            *(f"{key}.rename.{old}={name}" for old, name in new.items()),
-            *((f"{key}.omit=[{','.join(left)}]",) if len(left) > len(omit) else ()),
+            *(f"{key}.rename.{old}={name}" for old, name in found.renamed),
+            *((f"{key}.omit=[{','.join(left)}]",) if found.left_out else ()),
         )
     )
     others = [f"{key}.rename.{old}={_NEW_NAMES[old]}" for key in keys for old in left if old in _NEW_NAMES]

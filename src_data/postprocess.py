@@ -78,6 +78,8 @@ def print_finished(done: Finished, console: Console) -> None:
         )
         console.print(Text(line), soft_wrap=True)
     console.print(Text(f"written: {export.conversations}, {done.paths.rejected}"), soft_wrap=True)
+    folder = done.paths.rejected.parent
+    console.print(Text(f"to read them: bash scripts/view_data.sh {folder}"), soft_wrap=True)
 
 
 def main() -> None:

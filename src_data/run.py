@@ -37,6 +37,7 @@ from src_data.filters.filter_report import FilterReport
 from src_data.postprocess import finish_run, print_finished
 from src_data.sampling.mixture import Mixture, mix
 from src_data.teachers import Teacher
+from src_infer.own_servers import check_own_servers
 from src_infer.prompts import pinned_digest
 from src_infer.runtime import Runtime, make_protocol
 from src_infer.show import failure_lines, report_console
@@ -91,6 +92,8 @@ def run_from(arguments: list[str], *, maker: Maker) -> int:
     err = Terminal(stderr=True)
     if CHECK in arguments:
         prepare(config)
+        if config.build_conv.needs_llm():
+            asyncio.run(check_own_servers(config.build_conv.runtime))
         answer("servers: retriever and LLM" if config.build_conv.needs_llm() else NO_LLM)
         return 0
     build = config.build_conv

@@ -88,7 +88,10 @@ class EvalConfig:
             if twice:
                 raise UserError(f"two {what} are called {twice[0]!r}; give one another name or label")
         if self.baseline and self.baseline not in names:
-            raise UserError(f"no method is called {self.baseline!r}; baseline is one of {', '.join(names)}")
+            raise UserError(
+                f"the baseline {self.baseline!r}, the line to compare with, is no method of this run; "
+                f"set baseline to one of {', '.join(names)}"
+            )
         return self.baseline or names[0]
 
     def metrics_of(self, dataset: str) -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 infer.sh`).
 
 Writes `runs/<run_name>/`, prints a table and totals; with `question="…"` it prints each step of that question
-instead. With `--check` it only reports errors in the settings, the questions or the run directory: `infer.sh`
-runs this before any download or server start. With `--servers` it only compares the servers that answer with
-those that made the rows of the run directory.
+instead. With `--check` it only reports errors in the settings, questions, run directory or a model server
+that is not ours: `infer.sh` runs this before any download or server start. With `--servers` it only compares
+the servers that answer with those that made the rows of the run directory.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from src_infer.config import ROLES, InferConfig
 from src_infer.episode import failure_status
 from src_infer.metering import metered
 from src_infer.methods import Method, load_method
+from src_infer.own_servers import check_own_servers
 from src_infer.prompts import pinned_digest
 from src_infer.runner import run_all
 from src_infer.runtime import Runtime, make_protocol, open_runtime
@@ -73,6 +74,7 @@ def main() -> int:
         raise UserError(f"usage: .venv/bin/python -m src_infer.run CONFIG.yaml [{CHECK}] [key=value ...]")
     prepared = prepare(load_config(InferConfig, Path(arguments[0]), arguments[1:]))
     if CHECK in sys.argv:
+        asyncio.run(check_own_servers(prepared.config))
         return 0
     if SERVERS in sys.argv:
         asyncio.run(check_servers(prepared))
@@ -128,6 +130,7 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
         out=out,
     )
     out.print(Text(f"written: {rundir.path}/"), soft_wrap=True)
+    out.print(Text(f"as one page: bash scripts/report.sh {rundir.path}"), soft_wrap=True)
     return int(any(trajectory.status.retryable for trajectory in trajectories))
 
 

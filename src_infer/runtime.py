@@ -35,6 +35,7 @@ from src_infer.config import RuntimeConfig
 from src_infer.constraint_probe import usable_constraint
 from src_infer.episode import Limits
 from src_infer.metering import MeteredModel
+from src_infer.own_servers import reach
 from src_infer.policy import Policy
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import RagEngine, ask, retrieve
@@ -126,7 +127,8 @@ async def open_runtime(
                 keys = _keys(config, endpoint, section=section)
                 model = make_model(endpoint, connections=config.in_flight, token=token, keys=keys, news=news)
                 opened.push_async_callback(model.close)
-                await _connect_model(model, role, servers)
+                await reach(model, endpoint, sampling=config.sampling("agent"), news=news)
+                _watch_model(model, role, servers)
                 models[endpoint] = model
         retriever = make_retriever(
             config.retriever,
@@ -162,9 +164,8 @@ async def open_runtime(
         )
 
 
-async def _connect_model(model: ChatModel, role: str, servers: Servers | None) -> None:
-    """Check that the model's server answers, and let `servers` watch what it reports."""
-    await model.ready()
+def _watch_model(model: ChatModel, role: str, servers: Servers | None) -> None:
+    """Let `servers` watch what the model's server reports."""
     if servers is not None:
         servers.connected(role, model.facts)
         model.watch(partial(servers.replied, role), partial(servers.answers_again, role))

@@ -157,7 +157,7 @@ def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
                 found = known.find(hashes)
                 rows[found.found], fresh = found.vectors, ~found.found
                 reused += len(found.vectors)
-                progress.advance(len(found.vectors))
+                progress.skip(len(found.vectors))
             new = [texts[at] for at in np.flatnonzero(fresh)]
             if new:
                 rows[fresh] = encoder.encode_passages(new, advance=progress.advance)

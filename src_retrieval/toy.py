@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from src_core.errors import RetrieverError, UserError
@@ -17,6 +17,13 @@ from src_retrieval.rows import to_passage
 from src_retrieval.unpack import corpus_rows
 
 _WORD = re.compile(r"\w+")
+
+
+def corpus_passages(path: Path) -> Iterator[Passage]:
+    """The passages of a corpus of any kind that the retriever reads, in order. Raises `UserError` naming file
+    and place.
+    """
+    return map(to_passage, corpus_rows(path))
 
 
 class ToyRetriever:
@@ -36,7 +43,7 @@ class ToyRetriever:
         """Read a small corpus of any kind that the retriever reads. Raises `UserError` naming file and
         place.
         """
-        passages = list(map(to_passage, corpus_rows(path)))
+        passages = list(corpus_passages(path))
         if not passages:
             raise UserError(f"{path} holds no passage; give a file with at least one row")
         ids = Counter(passage.id for passage in passages)

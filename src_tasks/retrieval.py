@@ -49,6 +49,7 @@ def retrieval_scores(searches: Sequence[Sequence[str]], gold: Sequence[str], *, 
     """
     if not gold:
         return {}
+    searches = [[_whole(name, gold) for name in found] for found in searches]
     ranking = first_seen(searches)
     recall = recall_at(ranking, gold)
     steps = per_search(searches, gold, k=k)
@@ -61,6 +62,12 @@ def retrieval_scores(searches: Sequence[Sequence[str]], gold: Sequence[str], *, 
     for name in (f"recall@{k}", f"ndcg@{k}"):
         scores[f"step_{name}"] = sum(step[name] for step in steps) / max(len(steps), 1)
     return scores
+
+
+def _whole(name: str, gold: Sequence[str]) -> str:
+    """The gold passage that `ID#2` is a part of: long rows of a corpus are cut, and any part counts."""
+    before, mark, number = name.rpartition("#")
+    return before if mark and number.isdigit() and name not in gold and before in gold else name
 
 
 def _wanted(gold: Sequence[str]) -> frozenset[str]:

@@ -35,9 +35,7 @@ def _listed(*names: str) -> dict[str, Any]:
     return {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
 
 
-_OPENAI = frozenset(
-    {"model", "messages", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "response_format"}
-)
+_OPENAI = frozenset({"model", "messages", "max_completion_tokens", "seed", "response_format"})  # as GPT-5
 _SCHEMA: dict[str, Any] = {"obeys": ("response_format",), "constrain": "json_schema"}
 _VLLM: dict[str, Any] = {"obeys": ("structured_outputs", "response_format"), "constrain": "grammar"}
 SHAPES = [

@@ -92,6 +92,18 @@ def test_a_number_outside_its_range_is_refused_with_the_range(given: str, said: 
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("{name: mine, method: m.py}", "unknown setting methods.0.name in .*; known here: label, method"),
+        ("{label: mine}", r"setting 'methods.0.method' is wrong: Field required"),
+    ],
+)
+def test_a_wrong_key_in_a_list_of_names_or_sections_is_named(given: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        load_config(EvalConfig, ROOT / "configs/eval/smoke.yaml", [f"methods=[{given}, naive_rag]"])
+
+
 def test_the_range_of_a_number_in_a_list_of_sections_is_named() -> None:
     with pytest.raises(UserError, match=r"'datasets.0.n' is wrong: it must be at least -1 \(got -2\)"):
         load_config(EvalConfig, ROOT / "configs/eval/smoke.yaml", ["datasets=[{name: a, path: b, n: -2}]"])

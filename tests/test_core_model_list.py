@@ -122,9 +122,9 @@ def test_a_base_model_with_adapters_is_used_without_them_and_that_is_said() -> N
             r"lists 2 models; set agent.model to one of a, b, and reader.model too",
         ),
         (
-            {"data": rows("text-embedding-mini", "chatty")},
+            {"data": rows("text-embedding-mini", "chatty", "talky")},
             200,
-            r"set agent.model to one of chatty \(the others are",
+            r"set agent.model to one of chatty, talky \(the others are",
         ),
         ({"data": rows("x-embed", "y-rerank")}, 200, r"set agent.model to one of x-embed, y-rerank"),
         ({"data": rows(*(f"m{k}" for k in range(200)))}, 200, r"m0, .*, m19 and 180 more"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from src_core.errors import UserError
 from src_data.documents.blocks import Block, BlockKind, markdown_blocks
 from src_data.documents.chunking import Chunking, chunks
 from src_data.documents.corpus import DocumentCount, DocumentsConfig, documents_corpus
+from src_data.documents.long_rows import LongRowsConfig, cut_long_rows
 from src_data.documents.reading import DocumentError, read_document
+from src_tasks.retrieval import retrieval_scores
 
 MANUAL = """---
 author: nobody
@@ -188,3 +191,29 @@ def test_no_word_is_lost_and_no_passage_is_too_long(texts: list[str], size: int,
 @given(st.text(alphabet="#*_-|`>[]() \nab1.", max_size=300))
 def test_any_markdown_gives_blocks(text: str) -> None:
     assert all(isinstance(block.text, str) and block.text for block in markdown_blocks(text))
+
+
+def test_long_rows_of_a_corpus_are_cut_and_short_ones_stay(tmp_path: Path) -> None:
+    source, out = tmp_path / "c.jsonl", tmp_path / "out.jsonl"
+    long = " ".join(f"Sentence {n} tells of town {n * 3}." for n in range(120))
+    rows = [
+        {"id": "a", "title": "A", "text": "Short."},
+        {"_id": "b"},
+        {"id": "b", "title": "B", "text": long},
+    ]
+    source.write_text("".join(json.dumps(row) + "\n" for row in (rows[0], rows[2])))
+    settings = LongRowsConfig(corpus=str(source), out=str(out))
+    assert cut_long_rows(settings) == out
+    made = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["id"] for row in made[:3]] == ["a", "b", "b#2"]
+    assert made[0]["contents"] == "A\nShort."
+    assert all(row["contents"].startswith("B\n") and len(row["contents"]) < 1_010 for row in made[1:])
+    assert all(any(f"Sentence {n} tells" in row["contents"] for row in made) for n in range(120))
+    # Any part of a gold passage counts as found.
+    assert retrieval_scores([["x", "b#3"]], ["b"], k=2)["recall"] == 1.0
+    assert retrieval_scores([["x", "b#3"]], ["b#2"], k=2)["recall"] == 0.0
+    source.write_text(json.dumps(rows[0]) + "\n")
+    assert cut_long_rows(settings) == source
+    source.write_text("".join(json.dumps(row) + "\n" for row in (rows[2], {**rows[0], "id": "b#2"})))
+    with pytest.raises(UserError, match="rename that one"):
+        cut_long_rows(settings)

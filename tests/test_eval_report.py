@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from src_eval.report.__main__ import parse
 from src_eval.report.page_data import page_data
 from src_eval.report.report_page import SCRIPTS, write_report
 from src_eval.report.run_facts import run_facts
-from src_eval.report.run_files import read_scored_run
+from src_eval.report.run_files import is_scored, read_scored_run
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ROOT / "src_eval" / "report" / "page"
@@ -240,6 +241,18 @@ def test_the_command_line() -> None:
     for wrong in ([], ["a", "b", "c"], ["a", "--out"], ["a", "--out="], ["a", "--ouput", "x"]):
         with pytest.raises(UserError, match="usage"):
             parse(wrong)
+
+
+def test_a_run_without_scores_is_scored_first_and_again_after_new_rows(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", [chain()])
+    scores = folder / "scores.json"
+    scores.unlink()
+    finished("src_eval.report.__main__", str(folder))
+    assert is_scored(folder)
+    os.utime(scores, (1, 1))
+    assert not is_scored(folder)
+    finished("src_eval.report.__main__", str(folder))
+    assert is_scored(folder)
 
 
 def test_the_script_writes_where_the_caller_stands(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_plan_is_one_run_per_data_set_and_line_whose_own_settings_win(tmp_path
 def test_names_must_tell_lines_apart_and_the_baseline_must_be_one(tmp_path: Path) -> None:
     assert config(tmp_path).baseline_name() == "closed_book"
     assert config(tmp_path, baseline="short").baseline_name() == "short"
-    with pytest.raises(UserError, match="no method is called 'x'; baseline is one of closed_book, short"):
+    with pytest.raises(UserError, match=r"baseline 'x', .*; set baseline to one of closed_book, short"):
         config(tmp_path, baseline="x").baseline_name()
     with pytest.raises(UserError, match="two methods are called 'rearag'"):
         config(tmp_path, methods=["rearag", "rearag"]).baseline_name()

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from src_core.config import load_config
+from src_eval.config import EvalConfig
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs/your_method.md").read_text(encoding="utf-8")
 TUTORIAL = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
@@ -44,6 +47,12 @@ def answered(folder: Path, method: str, *settings: str) -> subprocess.CompletedP
 def rows_of(folder: Path) -> list[dict[str, Any]]:
     file = folder / "runs/r/trajectories.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def test_the_tutorials_evaluation_reads_its_methods_as_printed() -> None:
+    (given,) = re.findall(r"evaluate\.sh (\S+) '(methods=.*)'", PAGE)
+    config = load_config(EvalConfig, ROOT / given[0], [given[1]])
+    assert [line.name for line in config.lines] == ["naive_rag", "mine"]
 
 
 def test_the_tutorials_method_runs_as_printed(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from helpers_own_servers import KEY, SHAPES, Shape, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 BY_SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
+OPENAI = SHAPES[-1]
 NEW_NAME = "max_completion_tokens"
 
 
@@ -28,10 +30,9 @@ def world(folder: Path) -> list[str]:
 
 
 def endpoint(role: str, url: str, shape: Shape) -> list[str]:
-    """What the scripts set for BASE_URL and MODEL_NAME, and what a server's own error advises."""
+    """What the scripts set for BASE_URL and MODEL_NAME."""
     named = [f"{role}.url={url}", f"{role}.model={shape.model}", f"{role}.engine=openai"]
-    renamed = [f"{role}.rename.max_tokens={NEW_NAME}"] if shape.name == "openai" else []
-    return [*named, f"{role}.key_env=API_KEY", *renamed]
+    return [*named, f"{role}.key_env=API_KEY"]
 
 
 def called(module: str, *arguments: str, key: str = KEY) -> subprocess.CompletedProcess[str]:
@@ -62,31 +63,46 @@ def test_questions_are_answered_and_the_constraint_is_what_the_server_obeys(
     assert "Thought" in system or any("Thought" in str(body) for body in seen.bodies)
 
 
-def test_a_server_that_refuses_a_field_says_what_to_set(tmp_path: Path) -> None:
-    shape = next(shape for shape in SHAPES if shape.name == "openai")
-    with serving(shape) as (url, _):
-        models = [
-            f"{role}.{name}" for role in ("agent", "reader") for name in (f"url={url}", "engine=openai")
-        ]
-        models += [f"{role}.{name}" for role in ("agent", "reader") for name in ("model=gpt-5-mini",)]
-        keys = ["agent.key_env=API_KEY", "reader.key_env=API_KEY"]
-        done = called(
-            "src_infer.run", "configs/infer/server.yaml", *world(tmp_path), *models, *keys, "run_name=r"
-        )
-    assert done.returncode == 1
-    assert f"agent.rename.max_tokens={NEW_NAME}" in done.stdout
+def test_fields_that_a_server_refuses_are_found_before_the_first_question(tmp_path: Path) -> None:
+    with serving(OPENAI) as (url, seen):
+        models = [*endpoint("agent", url, OPENAI), *endpoint("reader", url, OPENAI)]
+        done = called("src_infer.run", "configs/infer/server.yaml", *world(tmp_path), *models, "run_name=r")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{url} is sent {NEW_NAME} in place of max_tokens and refuses stop, temperature, top_p" in (
+        " ".join(done.stderr.split())
+    )
+    assert all("seed" in body for body in seen.bodies)
 
 
-def test_a_wrong_key_is_one_sentence_and_is_not_shown(tmp_path: Path) -> None:
-    shape = next(shape for shape in SHAPES if shape.name == "openai")
-    with serving(shape) as (url, _):
-        models = [*endpoint("agent", url, shape), *endpoint("reader", url, shape)]
-        done = called(
-            "src_infer.run", "configs/infer/server.yaml", *world(tmp_path), *models, "run_name=r", key="wr0ng"
-        )
-    assert done.returncode == 1
-    assert "Incorrect API key provided" in done.stdout
+@pytest.mark.parametrize("flag", [[], ["--check"]], ids=["run", "check"])
+def test_a_wrong_key_is_one_sentence_and_is_not_shown(flag: list[str], tmp_path: Path) -> None:
+    with serving(OPENAI) as (url, _):
+        models = [*endpoint("agent", url, OPENAI), *endpoint("reader", url, OPENAI)]
+        settings = [*world(tmp_path), *models, "run_name=r", *flag]
+        done = called("src_infer.run", "configs/infer/server.yaml", *settings, key="wr0ng")
+    assert done.returncode == 2
+    assert "Incorrect API key provided" in done.stderr
+    assert "the key (API_KEY)" in done.stderr
     assert "wr0ng" not in done.stdout + done.stderr
+    assert not (tmp_path / "runs/r").exists()
+
+
+def test_a_server_that_is_down_is_named_by_the_check(tmp_path: Path) -> None:
+    down = "http://127.0.0.1:1/v1"
+    models = [*endpoint("agent", down, OPENAI), *endpoint("reader", down, OPENAI)]
+    done = called("src_infer.run", "configs/infer/server.yaml", "--check", *world(tmp_path), *models)
+    assert done.returncode == 2
+    assert "check the address (BASE_URL)" in done.stderr
+
+
+def test_of_several_models_the_knob_is_named_and_one_beside_embedders_is_taken(tmp_path: Path) -> None:
+    for shape, wanted in ((OPENAI, "set MODEL_NAME to one of gpt-5, gpt-5-mini"), (SHAPES[0], "")):
+        with serving(shape) as (url, _):
+            unnamed = replace(shape, model="")
+            models = [*endpoint("agent", url, unnamed), *endpoint("reader", url, unnamed)]
+            done = called("src_infer.run", "configs/infer/server.yaml", "--check", *world(tmp_path), *models)
+        assert done.returncode == (2 if wanted else 0), done.stderr
+        assert wanted in done.stderr
 
 
 @BY_SHAPE

@@ -104,7 +104,10 @@ def test_the_tables_hold_every_question_and_the_totals(tmp_path: Path) -> None:
         assert word in done.stdout
     assert done.stdout.count("What is item") == 2
     assert "outcomes: 2 finished; 0.0 % of replies malformed" in done.stdout
-    assert done.stdout.splitlines()[-1] == f"written: {tmp_path}/runs/r/"
+    assert done.stdout.splitlines()[-2:] == [
+        f"written: {tmp_path}/runs/r/",
+        f"as one page: bash scripts/report.sh {tmp_path}/runs/r",
+    ]
     assert "2/2 questions" in done.stderr
     again = run(GPU, *scripted(tmp_path))
     assert "2 of 2 are done" in again.stderr

@@ -53,7 +53,7 @@ def slow(function: Callable[..., Any], log: Log) -> Callable[..., Any]:
 
 
 STEPS = [
-    r"0 MiB/0 MiB of corpus\.jsonl read, .* s left",
+    r"[0-9]+ KiB/[0-9]+ KiB of corpus\.jsonl read, .* s left",
     r"0/1,200 passages encoded, .* s so far",
     r"training on 1,200 vectors, \d+ s so far",
     r"0/1,200 vectors added to the pq index, .* s so far",

@@ -57,7 +57,7 @@ def test_the_page_comes_up_alone_and_is_reused_and_stopped(demo: Demo) -> None:
     again = demo.run(demo.script)
     assert (again.stdout, again.returncode, demo.pid("demo")) == (demo.demo_line, 0, pid)
     rows = {row.split()[0]: row for row in demo.run("deploy/status.sh").stdout.splitlines()}
-    assert "healthy (used by: keep)" in rows["demo"]
+    assert "healthy (used by: nobody; it stays until deploy/stop.sh)" in rows["demo"]
     assert "not running" in rows["retriever"]
     other = demo.run(demo.script, "top_k=5")
     assert other.returncode == 1
@@ -73,7 +73,7 @@ def test_with_servers_it_starts_them_first_and_all_stay(demo: Demo) -> None:
     assert demo.fetched() == ["e5-small", "qwen2.5-coder-1.5b"]
     pids = [demo.pid(name) for name in ("retriever", "rearag", "demo")]
     assert all(alive(pid) for pid in pids)
-    kept = "healthy (used by: keep)"  # a busy machine may be slow to answer the first time
+    kept = "healthy (used by: nobody; it stays until deploy/stop.sh)"
     until(lambda: demo.run("deploy/status.sh").stdout.count(kept) == 3)
     assert demo.run("deploy/stop.sh").stdout.count("stopped") == 3
 

@@ -64,6 +64,8 @@ def test_a_knob_that_is_nearly_spelt_right_is_named() -> None:
         "MODELS": "y",
         "PROFIL": "z",
         "QUESTIONX": "q",
+        "CORPSU": "c",
+        "PRFOLIE": "two swaps",
         "METHOD": "rearag",
     }
     done = subprocess.run(
@@ -75,7 +77,7 @@ def test_a_knob_that_is_nearly_spelt_right_is_named() -> None:
     )
     said = set(done.stderr.splitlines())
     expected = {"N_QUESTION": "N_QUESTIONS", "METHODE": "METHOD", "MODELS": "MODEL", "PROFIL": "PROFILE"}
-    expected["QUESTIONX"] = "QUESTION"
+    expected |= {"QUESTIONX": "QUESTION", "CORPSU": "CORPUS"}
     assert said == {
         f"note: {name} is set, but no knob has this name; is it {knob}?" for name, knob in expected.items()
     }

@@ -252,7 +252,7 @@ def test_status_shows_where_a_server_really_runs(shell: Shell) -> None:
         "rearag",
         f"http://127.0.0.1:{shell.port}",
         str(shell.pid()),
-        "healthy (used by: keep)",
+        "healthy (used by: nobody; it stays until deploy/stop.sh)",
     ]
     assert [row.split(maxsplit=3)[3] for row in rows[2:]] == ["not running"] * 4
 

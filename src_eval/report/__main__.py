@@ -1,7 +1,7 @@
 """A run as a page: `python -m src_eval.report RUN_DIR [OTHER_RUN_DIR] [--out FILE.html]` (called by `bash
 scripts/report.sh`).
 
-The run must have been scored (`python -m src_eval.score RUN_DIR`). With a second run, the page shows both
+A run that has no scores yet, or rows that are newer, is scored first. With a second run, the page shows both
 side by side for each question. Without `--out` the page is `RUN_DIR/report.html`.
 """
 
@@ -17,7 +17,8 @@ from rich.text import Text
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_eval.report.report_page import REPORT, write_report
-from src_eval.report.run_files import read_scored_run
+from src_eval.report.run_files import is_scored, read_scored_run
+from src_eval.scoring import score_run
 
 _USAGE = "usage: .venv/bin/python -m src_eval.report RUN_DIR [OTHER_RUN_DIR] [--out FILE.html]"
 _OUT = "--out"
@@ -33,6 +34,9 @@ class Request(NamedTuple):
 def main() -> None:
     """Read the command line, write the page, print its path."""
     request = parse(sys.argv[1:])
+    for path in request.runs:
+        if not is_scored(path):
+            score_run(path)
     size = write_report(request.out, [read_scored_run(path) for path in request.runs])
     Terminal().print(Text(f"written: {request.out} ({size / 1e6:.1f} MB)"), soft_wrap=True)
 

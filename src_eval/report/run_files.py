@@ -33,6 +33,16 @@ class ScoredRun:
     manifest: dict[str, Any]
 
 
+def is_scored(path: Path) -> bool:
+    """Whether a run directory has scores that are not older than its rows. True for one without rows, which
+    cannot be scored.
+    """
+    rows, scores = path / ROWS, [path / name for name in (SCORE_TOTALS, SCORE_ROWS)]
+    if not rows.is_file():
+        return True
+    return all(file.is_file() and file.stat().st_mtime >= rows.stat().st_mtime for file in scores)
+
+
 def read_scored_run(path: Path) -> ScoredRun:
     """Read a run directory. Raises `UserError` when `path` is not a run directory, was not scored, or was
     scored before its trajectories changed.

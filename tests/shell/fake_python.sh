@@ -15,6 +15,7 @@ case ${2:-} in
     printf '%s\n' "$@" > "$FAKE_RUN_ARGUMENTS"
     eval "${FAKE_RUN:-true}" ;;
   src_models.adapters | src_models.convert.to_gguf) exec "$REAL_PYTHON" "$@" ;;
+  src_data.documents.long_rows) printf '%s\n' "${3#corpus=}" ;;
   src_models.fetch) printf '%s\n' "${@:3}" > "$FAKE_RUN_ARGUMENTS.fetched" ;;
   *) true ;;
 esac

@@ -1,0 +1,76 @@
+"""A model server of the user's (`engine: openai`): it is tried before anything is fetched, built or asked, so
+that a wrong address, model or key is one sentence at once, and request fields that it refuses are left out or
+renamed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from src_core.access_token import read_token
+from src_core.endpoints import make_model
+from src_core.errors import ModelError, UserError
+from src_core.http_chat import HttpChatModel
+from src_core.llm import ChatModel, Endpoint, Sampling
+from src_core.protocols.records import Message
+from src_core.server_news import ServerNews
+from src_infer.config import RuntimeConfig
+
+_ASKED: list[Message] = [{"role": "user", "content": "Say hello."}]
+
+
+async def check_own_servers(config: RuntimeConfig) -> None:
+    """Raises `UserError` where a model server that is not ours cannot be used. Others are not asked: the
+    scripts start them later.
+    """
+    for endpoint in dict.fromkeys((config.agent, config.reader)):
+        if endpoint.engine == "openai":
+            model = make_model(endpoint, connections=1, token=read_token())
+            try:
+                await reach(model, endpoint, sampling=config.sampling("agent"))
+            finally:
+                await model.close()
+
+
+async def reach(
+    model: ChatModel, endpoint: Endpoint, *, sampling: Sampling, news: ServerNews | None = None
+) -> None:
+    """`model.ready()`, and for a server that is not ours one short question with the fields of a run. `news`
+    gets the fields that it refuses. Raises `ModelError`, for a server that is not ours `UserError`.
+    """
+    if endpoint.engine != "openai" or not isinstance(model, HttpChatModel):
+        return await model.ready()
+    try:
+        await model.ready()
+        await _try_fields(model, replace(sampling, max_tokens=16))
+    except ModelError as error:
+        if error.retryable and error.status:  # busy: the questions wait for it
+            return None
+        who = "READER_" if endpoint.key_env.startswith("READER_") else ""
+        raise UserError(
+            f"{error}; check the address ({who}BASE_URL), the model ({who}MODEL_NAME) and the key "
+            f"({who}API_KEY) of that server, and whether it runs"
+        ) from error
+    if news is not None and (found := _refused(endpoint, model.endpoint)):
+        news.note(f"{endpoint.url} {found}")
+    return None
+
+
+async def _try_fields(model: HttpChatModel, sampling: Sampling) -> None:
+    model.adapts = True
+    try:
+        await model.chat(_ASKED, sampling=sampling, stop=("\nObservation",))
+    except ModelError as error:
+        if error.status == 200:  # an empty reply: 16 tokens are few for a model that thinks
+            return
+        raise
+    finally:
+        model.adapts = False
+
+
+def _refused(before: Endpoint, after: Endpoint) -> str:
+    """What is sent in another way than the settings say, "" for nothing."""
+    renamed = [f"{new} in place of {old}" for old, new in after.rename if (old, new) not in before.rename]
+    left = [name for name in after.omit if name not in before.omit]
+    parts = [f"is sent {', '.join(renamed)}"] if renamed else []
+    return " and ".join([*parts, *([f"refuses {', '.join(left)}, which is left out"] if left else [])])
