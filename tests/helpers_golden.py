@@ -63,7 +63,9 @@ REARAG = Case(
 )
 NAIVE = Case("naive_rag", [(FROM_PASSAGES, ["Steventon"])], [ASKED])
 CLOSED = Case("closed_book", [("born?", ["Steventon"])], [])
-ALL = {**CASES, "rearag": REARAG, "naive_rag": NAIVE, "closed_book": CLOSED}
+# The methods that were there when the files were made; later ones have tests of their own.
+FIRST = {name: case for name, case in CASES.items() if name != "r3rag"}
+ALL = {**FIRST, "rearag": REARAG, "naive_rag": NAIVE, "closed_book": CLOSED}
 
 
 def own_settings(case: Case) -> list[str]:
