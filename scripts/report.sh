@@ -15,5 +15,10 @@ source "$HOME_DIR/deploy/say.sh"
 case ${1:-} in -h | --help) help_of "${BASH_SOURCE[0]}"; exit ;; "") help_of "${BASH_SOURCE[0]}" >&2; exit 2 ;; esac
 [[ -x $VENV/bin/python ]] || die "there is no Python environment in $VENV; run bash scripts/setup.sh requirements-local.txt first"
 
-# File names are as seen from the caller's folder, hence no cd.
-PYTHONPATH=$HOME_DIR exec "$VENV/bin/python" -m src_eval.report "$@"
+# File names are as seen from the caller's folder, hence no cd; a run that is not there may be one of the repository.
+arguments=()
+for argument in "$@"; do
+  if [[ $argument == [!/-]* && ! -e $argument && -d $HOME_DIR/$argument ]]; then argument=$HOME_DIR/$argument; fi
+  arguments+=("$argument")
+done
+PYTHONPATH=$HOME_DIR exec "$VENV/bin/python" -m src_eval.report "${arguments[@]}"

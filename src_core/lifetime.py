@@ -37,8 +37,12 @@ def watch_owner() -> None:
 
 
 def end_on_sigterm() -> None:
-    """Let SIGTERM interrupt the command as Ctrl-C does: finished rows are written, nothing else is."""
+    """Let SIGTERM interrupt the command as Ctrl-C does: finished rows are written, nothing else is. A command
+    that a script started with `&` ignores SIGINT, which would swallow SIGTERM too.
+    """
     if threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, _on_sigterm)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -89,6 +90,23 @@ def test_a_starter_that_died_before_the_child_began_is_noticed() -> None:
         )
         assert done.returncode == 143
         assert time.monotonic() - begun < SECONDS
+
+
+def test_a_command_in_the_background_of_a_script_ends_on_sigterm(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    command = f"{sys.executable} -c {shlex.quote(CHILD_CODE)} {pid} & wait"  # a script's `&` ignores SIGINT
+    with subprocess.Popen(["bash", "-c", command], cwd=ROOT) as script:
+        deadline = time.monotonic() + SECONDS
+        while not pid.is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        child = int(pid.read_text())
+        os.kill(child, signal.SIGTERM)
+        try:
+            assert gone(child, 20.0)
+        finally:
+            if birth(child):
+                os.kill(child, signal.SIGKILL)
+        script.wait(20.0)
 
 
 def test_without_an_owner_a_command_runs_on() -> None:

@@ -128,7 +128,7 @@ def test_one_question_is_answered_live_each_step_once(tmp_path: Path) -> None:
         "Answer",
         "Status",
     ]
-    assert lines == [*expected, "written"]
+    assert lines == [*expected, "written", "as one page"]
     assert "Answer: item-1" in done.stdout
     assert "from: Item 1 [p1]" in done.stdout
 
