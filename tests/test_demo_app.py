@@ -386,16 +386,22 @@ def test_servers_that_are_down_are_told_with_what_starts_them(tmp_path: Path) ->
 
 def test_a_server_with_several_models_is_a_sentence_that_names_the_setting(tmp_path: Path) -> None:
     async def play() -> list[Seen]:
-        async with FakeLLM(answer_at_once, models=("a", "b")) as server:
-            login = server.url.replace("://", "://someone:secret@")
-            async with visited(demo_config(tmp_path, login)) as visitor:
-                return await visitor.all_events(ITEM)
+        async with (
+            FakeLLM(answer_at_once, models=("a", "b")) as server,
+            visited(demo_config(tmp_path, server.url)) as visitor,
+        ):
+            return await visitor.all_events(ITEM)
 
     events = asyncio.run(play())
     assert kinds(events) == ["run", "error"]
     sentence = events[-1].data["sentence"]
     assert "set agent.model to one of a, b, and reader.model too" in sentence
-    assert "secret" not in sentence
+
+
+def test_an_address_with_a_password_is_refused_at_the_start_without_repeating_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds a user name or a password") as refused:
+        check(demo_config(tmp_path, "http://someone:secret@127.0.0.1:1/v1"))
+    assert "secret" not in str(refused.value)
 
 
 def test_closed_book_needs_no_retriever(tmp_path: Path) -> None:
