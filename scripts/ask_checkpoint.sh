@@ -30,7 +30,7 @@ else
   settings+=(prompt.system= prompt.user_template= prompt.observation_role=user prompt.legacy_actions=false answer_from=finish)
 fi
 export METHOD=${made[1]}
-if [[ -n ${BASE_URL:-} ]]; then
+if [[ -n ${BASE_URL:-${OPENAI_BASE_URL:-}} ]]; then
   MODEL_NAME=${MODEL_NAME:-$CHECKPOINT} exec bash "$root/infer.sh" "${settings[@]}" agent.engine=vllm reader.engine=vllm "$@"
 fi
 command -v nvidia-smi > /dev/null \

@@ -197,8 +197,10 @@ def _check(job: Job, flag: str = CHECK) -> None:
         [*job.command, flag], capture_output=True, text=True, errors="replace", env=owned_environment()
     )
     if done.returncode:
-        message = done.stderr.strip().splitlines() or ["it printed no message"]
-        raise UserError(f"{job.dataset.name}, {job.line.name}: {message[-1].removeprefix('error: ')}")
+        lines = done.stderr.strip().splitlines() or ["it printed no message"]
+        # Of an evaluation the runs are named by its own name.
+        message = lines[-1].removeprefix("error: ").replace("take another RUN_NAME", "set another name=")
+        raise UserError(f"{job.dataset.name}, {job.line.name}: {message}")
 
 
 def _check_all(jobs: Sequence[Job], flag: str) -> None:
