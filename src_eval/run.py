@@ -199,8 +199,8 @@ def _check(job: Job, flag: str = CHECK) -> None:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it printed no message"]
         # Of an evaluation the runs are named by its own name.
-        message = lines[-1].removeprefix("error: ").replace("take another RUN_NAME", "set another name=")
-        raise UserError(f"{job.dataset.name}, {job.line.name}: {message}")
+        refusal = lines[-1].removeprefix("error: ").replace("take another RUN_NAME", "set another name=")
+        raise UserError(f"{job.dataset.name}, {job.line.name}: {refusal}")
 
 
 def _check_all(jobs: Sequence[Job], flag: str) -> None:

@@ -100,7 +100,7 @@ ADVICE = re.compile(
     r"|\bmust (?:be|have|start|hold|end|not)\b"
     r"|\b(?:there are|known(?: here)?(?: are)?|supported are|one of):? "
     r"|writes? it(?: again)?\b"
-    r"|\{(?:advice|ADVICE|hint|wants|change|message\[-1\][^}]*|_AGAIN|_ARCHIVE|what\[1\]|_ways_out[^}]*|_USAGE|USAGE)\}"
+    r"|\{(?:advice|ADVICE|hint|wants|change|refusal|_AGAIN|_ARCHIVE|what\[1\]|_ways_out[^}]*|_USAGE|USAGE)\}"
 )
 
 
