@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,12 @@ async def start_job(settings: Sequence[str], *ray_settings: str) -> asyncio.subp
 
 
 def shard_rows(folder: Path) -> dict[str, list[bytes]]:
-    """The whole lines of each shard file."""
-    files = (folder / "runs/r" / SHARDS).glob("*.jsonl")
-    return {path.name: path.read_bytes().rpartition(b"\n")[0].splitlines() for path in files}
+    """The whole lines of each shard file; the job removes the files when it ends."""
+    found = {}
+    for path in (folder / "runs/r" / SHARDS).glob("*.jsonl"):
+        with suppress(FileNotFoundError):
+            found[path.name] = path.read_bytes().rpartition(b"\n")[0].splitlines()
+    return found
 
 
 async def until_made(folder: Path, process: asyncio.subprocess.Process, *, files: int, made: int) -> None:
