@@ -229,7 +229,7 @@ def test_a_log_gets_lines_while_weights_come_and_are_stored(
     ensure_model("tiny", cache=tmp_path / "cache", catalog=make_catalog(tmp_path), steps=steps)
     lines = log.getvalue().splitlines()
     assert lines[0] == "fetching tiny (0 MB)"
-    assert sum(line.startswith("0 MiB/0 MiB of tiny, ") for line in lines) >= 6
+    assert sum(line.startswith("0 KiB/0 KiB of tiny, ") for line in lines) >= 6
     assert sum(line.startswith("storing tiny, ") for line in lines) >= 2
 
 
