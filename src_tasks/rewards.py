@@ -133,8 +133,8 @@ def r3rag_rewards(
 class DeepRagRewards:
     """The numbers of DeepRAG's online variant (reference deeprag.md section 9): a right answer gets `right`
     minus `per_retrieval` for each search, of which at most `most_retrievals` count; a wrong one that is well
-    formed gets `well_formed`. Below `min_sub_questions` the reward is 0: the release has no such rule, so that
-    a guess without any sub-question gets the full reward whenever it is lucky.
+    formed gets `well_formed`. Below `min_sub_questions` the reward is 0: the release has no such rule, and
+    pays a lucky guess without any sub-question in full.
     """
 
     right: NotNegative = 1.0
