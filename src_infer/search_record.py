@@ -30,6 +30,13 @@ class Branch(StrEnum):
     FINISH = "finish"
 
 
+class SearchMode(StrEnum):
+    """`first` ends at the cheapest right leaf (Stage I); `all` expands the whole tree (Stage II)."""
+
+    FIRST = "first"
+    ALL = "all"
+
+
 class Stop(StrEnum):
     """Why a search ended: a right leaf that no other leaf can beat, an empty queue, or a limit."""
 
@@ -41,21 +48,25 @@ class Stop(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    """The next sub-question; "" where the model is ready to give the final answer."""
+class Asked:
+    """The next sub-question; "" where the model is ready to give the final answer, which is `end` where it
+    was written with it.
+    """
 
     sub_question: str
     usage: Usage = NO_USAGE
+    end: Step | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A reply that is no proposal or step: a short code (`empty`, `malformed`, `no_related_info`, …) and what
-    it cost. The branch ends; its sibling goes on.
+    """A reply that is no sub-question or step, or a step from which nothing can follow: a short code
+    (`malformed`, `no_related_info`, …) and what it cost. The branch ends; its sibling goes on.
     """
 
     reason: str
     usage: Usage = NO_USAGE
+    step: Step | None = None
 
 
 class Expander(ABC):
@@ -64,7 +75,7 @@ class Expander(ABC):
     """
 
     @abstractmethod
-    async def propose(self, node: Node) -> Proposal | Failure:
+    async def propose(self, node: Node) -> Asked | Failure:
         """The next sub-question after the prefix `node`."""
 
     @abstractmethod
@@ -83,14 +94,13 @@ class Expander(ABC):
 @dataclass(slots=True)
 class TreeNode:
     """One node. `retrievals` and `depth` count the searches and the answered sub-questions on its path;
-    `step` is what was written (None for the root, for a failure, and for a search that is not made yet),
-    `failure` the code of a reply that was no step.
+    `step` is what was written (None for the root, for a reply that is no step, and for a search that is not
+    made yet), `failure` the code of a failure.
 
-    `asked` is what was proposed at this node: a proposal, a failure, or None where the node was not expanded
-    or the final answer was forced. `right` is the verdict of a leaf. `lost` says why a dead end or a leaf is
-    not the result: a failure's code, `wrong`, `more_retrievals`, `more_steps`, `later` (equal cost, found
-    later), `not_expanded`; "" for inner nodes and the winner. `usage` and `seconds` cover the step and the
-    proposal.
+    `asked` is what was proposed at this node: a sub-question, a failure, or None where the node was not
+    expanded or the final answer was forced. `right` is the verdict of a leaf. `lost` says why a dead end or a
+    leaf is not the result: a failure's code, `wrong`, `more_retrievals`, `more_steps`, `later` (equal cost,
+    found later), `not_expanded`; "" for inner nodes and the winner. `usage` covers step and sub-question.
     """
 
     id: int
@@ -100,7 +110,7 @@ class TreeNode:
     depth: int
     step: Step | None = None
     failure: str = ""
-    asked: Proposal | Failure | None = None
+    asked: Asked | Failure | None = None
     right: bool | None = None
     lost: str = ""
     usage: Usage = NO_USAGE
@@ -134,6 +144,7 @@ class Tree:
     """A finished search. `winner` is the id of the best right leaf, None where no leaf is right."""
 
     question: str
+    mode: SearchMode
     nodes: list[TreeNode] = field(default_factory=list)
     log: list[Expansion] = field(default_factory=list)
     stop: Stop = Stop.EXHAUSTED
@@ -147,7 +158,7 @@ class Tree:
     @property
     def leaves(self) -> list[TreeNode]:
         """The nodes with a final answer, in the order in which they were found."""
-        return [node for node in self.nodes if node.branch is Branch.FINISH and node.step is not None]
+        return [node for node in self.nodes if node.branch is Branch.FINISH and not node.failure]
 
     def rank(self, leaf: TreeNode) -> Rank:
         """The rank of a leaf: the smallest is the best."""
@@ -200,8 +211,8 @@ class ReplayExpander(Expander):
         self._nodes[()] = tree.nodes[0]
         self._children = {(node.parent, node.branch): node for node in tree.nodes}
 
-    async def propose(self, node: Node) -> Proposal | Failure:
-        """The recorded proposal."""
+    async def propose(self, node: Node) -> Asked | Failure:
+        """The recorded sub-question."""
         found = self._nodes[_branches(node)].asked
         if found is None:
             raise KeyError(f"nothing was proposed after {_branches(node)}")
@@ -221,11 +232,11 @@ class ReplayExpander(Expander):
 
     def _child(self, node: Node, branch: Branch) -> Step | Failure:
         child = self._children[self._nodes[_branches(node)].id, branch]
-        if child.step is not None:
-            return child.step
-        if not child.failure:
+        if child.failure:
+            return Failure(child.failure, child.usage, child.step)
+        if child.step is None:
             raise KeyError(f"{branch} was not made after {_branches(node)}")
-        return Failure(child.failure, child.usage)
+        return child.step
 
 
 def replay_clock(tree: Tree) -> Callable[[], float]:

@@ -23,11 +23,12 @@ from src_core.config import Count, NotNegative, Positive, config_class
 from src_core.errors import ContextFullError
 from src_core.types import NO_USAGE, Step
 from src_infer.search_record import (
+    Asked,
     Branch,
     Expander,
     Expansion,
     Failure,
-    Proposal,
+    SearchMode,
     Stop,
     Tree,
     TreeNode,
@@ -38,13 +39,6 @@ T = TypeVar("T")
 Judge = Callable[[str], bool]
 """Whether a final answer is right."""
 CONTEXT_FULL = "context_full"
-
-
-class SearchMode(StrEnum):
-    """`first` ends at the cheapest right leaf (Stage I); `all` expands the whole tree (Stage II)."""
-
-    FIRST = "first"
-    ALL = "all"
 
 
 class Children(StrEnum):
@@ -81,12 +75,12 @@ class _Entry(NamedTuple):
 
 
 class _Grown(NamedTuple):
-    """What an expansion returned: the node's own step where it was made now, its proposal, its children
+    """What an expansion returned: the node's own step where it was made now, its sub-question, its children
     (None: not made yet).
     """
 
     own: Step | Failure | None
-    asked: Proposal | Failure | None
+    asked: Asked | Failure | None
     children: tuple[tuple[Branch, Step | Failure | None], ...] = ()
 
 
@@ -131,9 +125,8 @@ class _Growth:
     """A growing tree and its queue. It does no I/O."""
 
     def __init__(self, question: str, limits: TreeLimits, mode: SearchMode) -> None:
-        self.tree = Tree(question, [TreeNode(0, None, Branch.ROOT, 0, 0)])
+        self.tree = Tree(question, mode, [TreeNode(0, None, Branch.ROOT, 0, 0)])
         self.limits = limits
-        self._mode = mode
         self._queue = [_Entry(0, 0, 0)]
         self._usage = NO_USAGE
 
@@ -182,14 +175,14 @@ class _Growth:
         self.tree.nodes.append(node)
         if made is not None:
             self._enter(node, made)
-        if leaf and node.step is not None:
+        if leaf and not node.failure:
             node.right = judge(answer_of(node))
         elif not leaf and not node.failure:
             heapq.heappush(self._queue, _Entry(node.retrievals, node.depth, node.id))
 
     def _enter(self, node: TreeNode, made: Step | Failure) -> None:
         if isinstance(made, Failure):
-            node.failure = made.reason
+            node.failure, node.step = made.reason, made.step
         else:
             node.step = made
         node.usage += made.usage
@@ -197,7 +190,7 @@ class _Growth:
 
     def _stop(self, now: float) -> Stop | None:
         limits = self.limits
-        best = self.tree.best() if self._mode is SearchMode.FIRST else None
+        best = self.tree.best() if self.tree.mode is SearchMode.FIRST else None
         if best is not None and best.right and (not self._queue or self.tree.rank(best)[1:] < self._queue[0]):
             return Stop.FOUND
         if not self._queue:
@@ -215,7 +208,7 @@ async def _expand(tree: Tree, id_: int, expander: Expander, limits: TreeLimits, 
     prefix, own = tree.prefix(record), None
     if record.step is None and record.parent is not None:
         above = tree.nodes[record.parent].asked
-        assert isinstance(above, Proposal)  # only a proposal has children that wait
+        assert isinstance(above, Asked)  # only a sub-question has children that wait
         own = await _or_full(expander.answer_after_search(prefix, above.sub_question))
         if isinstance(own, Failure):
             return _Grown(own, None)
@@ -224,7 +217,9 @@ async def _expand(tree: Tree, id_: int, expander: Expander, limits: TreeLimits, 
     if isinstance(asked, Failure):
         return _Grown(own, asked)
     if asked is None or not asked.sub_question:
-        return _Grown(own, asked, ((Branch.FINISH, await _or_full(expander.finish(prefix))),))
+        written = asked.end if asked else None
+        end = written or await _or_full(expander.finish(prefix))
+        return _Grown(own, asked, ((Branch.FINISH, end),))
     direct = _or_full(expander.answer_directly(prefix, asked.sub_question))
     if children is Children.AS_NEEDED:
         return _Grown(own, asked, ((Branch.DIRECT, await direct), (Branch.SEARCH, None)))
@@ -233,7 +228,7 @@ async def _expand(tree: Tree, id_: int, expander: Expander, limits: TreeLimits, 
     return _Grown(own, asked, ((Branch.DIRECT, made[0]), (Branch.SEARCH, made[1])))
 
 
-async def _or_full(call: Awaitable[T]) -> T | Failure:
+async def _or_full(call: Awaitable[T | Failure]) -> T | Failure:
     """The result of a call; a failure where the prefix no longer fits the model's context."""
     try:
         return await call

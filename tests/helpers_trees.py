@@ -12,7 +12,7 @@ from typing import NamedTuple
 from src_core.errors import ModelError
 from src_core.types import DirectAnswer, Finish, Passage, Search, Step, Usage
 from src_infer.episode import Node
-from src_infer.search_record import Expander, Failure, Proposal
+from src_infer.search_record import Asked, Expander, Failure
 
 COST = Usage(1, 10, 2)
 RIGHT, WRONG = "right", "wrong"
@@ -46,7 +46,7 @@ class RandomTree(Expander):
         self.calls: list[str] = []
         self.now = self.most = 0
 
-    async def propose(self, node: Node) -> Proposal | Failure:
+    async def propose(self, node: Node) -> Asked | Failure:
         path = path_of(node)
         await self._call(f"propose {path}")
         return self.proposal(path)
@@ -64,11 +64,11 @@ class RandomTree(Expander):
             return Failure("malformed", COST)
         return Step(len(node.steps) + 1, "", Finish(self.final(path)), usage=COST)
 
-    def proposal(self, path: str) -> Proposal | Failure:
+    def proposal(self, path: str) -> Asked | Failure:
         if self.fails(path + "P"):
             return Failure("empty", COST)
         ends = len(path) >= self.odds.longest or (path and self.draw(path + "E") < self.odds.ends)
-        return Proposal("" if ends else f"What is {path or 'first'}?", COST)
+        return Asked("" if ends else f"What is {path or 'first'}?", COST)
 
     def final(self, path: str) -> str:
         good = all(

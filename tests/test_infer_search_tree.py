@@ -18,13 +18,14 @@ from src_infer.search_record import (
     Branch,
     Failure,
     ReplayExpander,
+    SearchMode,
     Stop,
     Tree,
     answer_of,
     replay_clock,
     tree_from_json,
 )
-from src_infer.search_tree import Children, SearchMode, TreeLimits, search_tree
+from src_infer.search_tree import Children, TreeLimits, search_tree
 from tests.helpers_trees import COST, RIGHT, Odds, RandomTree, is_right
 
 FIRST, ALL = SearchMode.FIRST, SearchMode.ALL
