@@ -88,21 +88,19 @@ class Policy(StepWriter):
         line: int = 0,
         begun: str = "",
     ) -> Completion:
-        """The text of one call that continues `begun`, the beginning of the reply, which is part of it. `line`
-        numbers the calls of one reply. Raises as `generate`.
+        """The text of one call that continues `begun`, the beginning of the reply, which is part of it.
+        `line` numbers the calls of one reply. Raises as `generate`.
         """
         protocol = self.protocol
         turns = protocol.turns(question, steps)
-        if begun:
-            turns.append({"role": "assistant", "reasoning": begun})
-        whole = protocol.messages(turns)
+        whole = protocol.messages(turns, begun=begun)
         # The characters that the protocol adds to the turns: system prompt, tags, instructions.
         around = sum(len(message["content"]) for message in whole) - size_of(turns)
         room = int(self.prompt_tokens * CHARS_PER_TOKEN) - around
         reply = await chat_within_context(
             self.model,
             truncation_candidates(turns, max_chars=room),
-            render=lambda form: whole if form == turns else protocol.messages(form),
+            render=lambda form: whole if form == turns else protocol.messages(form, begun=begun),
             sampling=step_sampling(
                 self.sampling, question, steps, n=n, attempt=attempt, part=part, line=line
             ),
@@ -121,6 +119,12 @@ class Policy(StepWriter):
         """The conclusion after the observation of the last of `steps`, as one line."""
         reply = await self.generate(question, steps, n=n, attempt=0, part=1)
         return replace(reply, text=self.protocol.parse_conclusion(reply.text))
+
+    @property
+    def can_score(self) -> bool:
+        """Whether `score` works: the server takes token ids, and a tokenizer is set."""
+        by_tokens = isinstance(self.model, TokenModel) and getattr(self.model, "engine", "") != "openai"
+        return by_tokens and self.tokenizer() is not None
 
     async def score(
         self, node: Node, continuations: Sequence[str], *, written: str = ""

@@ -154,9 +154,14 @@ class Protocol(ABC):
             return built + self._one_growing_message(turns)
         return built + self._history_message(turns)
 
-    def messages(self, turns: Sequence[Turn]) -> list[Message]:
-        """As `lay_out`, in the form of the chat API; a growing turn is the last message."""
-        return [turn.message() for turn in self.lay_out(turns)]
+    def messages(self, turns: Sequence[Turn], *, begun: str = "") -> list[Message]:
+        """As `lay_out`, in the form of the chat API; a growing turn is the last message. `begun` is the
+        beginning of the next reply, at the end of the last message, which is then the assistant's.
+        """
+        if not begun or self.layout is Layout.HISTORY_IN_USER_TURN:
+            sent = [turn.message() for turn in self.lay_out(turns)]
+            return [*sent, {"role": "assistant", "content": begun}] if begun else sent
+        return self.messages([*turns, {"role": "assistant", "reasoning": begun}])
 
     def samples(self, turns: Sequence[Turn]) -> list[list[ChatTurn]]:
         """The training samples: the conversation, or, where each step has a prompt of its own, one sample per

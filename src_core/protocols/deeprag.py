@@ -70,8 +70,8 @@ _LABEL = re.compile(
 )
 _LABELS = {"ask": FOLLOW_UP, "search": SEARCH, "context": CONTEXT, "answer": ANSWER, "final": FINAL}
 _TAG = re.compile(r"</?answer (?:long|short)>")
-_LONG = re.compile(r"<answer long>(.*?)(?:</?answer (?:long|short)>|$)", re.DOTALL)
-_SHORT = re.compile(r"<answer short>(.*?)(?:</?answer (?:long|short)>|$)", re.DOTALL)
+_LONG = re.compile(r"<answer long>(.*?)(?=</?answer (?:long|short)>|$)", re.DOTALL)
+_SHORT = re.compile(r"<answer short>(.*?)(?=</?answer (?:long|short)>|$)", re.DOTALL)
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 
 
@@ -159,8 +159,7 @@ class DeepRag(Protocol):
 
     def parse_conclusion(self, text: str) -> str:
         """The intermediate answer on one line, without its label; "" where another label stands there."""
-        first = next(iter(_read_lines(text)), _Line("", "", True))
-        return first.text[:MAX_ARGUMENT] if first.kind in ("answer", "") else ""
+        return conclusion_of(text)
 
     def parse_trajectory(self, text: str) -> ReadTrajectory:
         """All steps of one text, from its first sub-question on."""
@@ -185,9 +184,21 @@ def ask_line(sub_question: str) -> str:
     return f"{FOLLOW_UP} {_one_line(sub_question)}\n"
 
 
-def parse_final(text: str) -> ParsedStep | ParseError:
-    """The end, from a reply that continues `So the final answer is:`."""
-    return _end(_read_lines(f"{FINAL} {text}"), ())
+def parse_proposal(text: str) -> ParsedStep | str | ParseError:
+    """The first sub-question of a reply, whatever follows it, or the end."""
+    lines = _read_lines(text)
+    for at, line in enumerate(lines):
+        if line.kind == "final":
+            return _end(lines[at:], ())
+        if line.kind == "ask":
+            return line.text[:MAX_ARGUMENT] or ParseError("empty_argument", "the sub-question is empty")
+    return ParseError("no_follow_up", f"the reply has neither '{FOLLOW_UP}' nor '{FINAL}'")
+
+
+def conclusion_of(text: str) -> str:
+    """See `DeepRag.parse_conclusion`."""
+    first = next(iter(_read_lines(text)), _Line("", "", True))
+    return first.text[:MAX_ARGUMENT] if first.kind in ("answer", "") else ""
 
 
 def _one_line(text: str) -> str:
@@ -263,8 +274,8 @@ def _end(lines: Sequence[_Line], before: tuple[str, ...]) -> ParsedStep | ParseE
 
 
 def _parts(text: str) -> Iterator[list[str]]:
-    """The lines of each step. A label counts at the start of a line and outside of documents, which begin with
-    `Context:` and end with the intermediate answer.
+    """The lines of each step. A label counts at the start of a line and outside of documents, which begin
+    with `Context:` and end with the intermediate answer.
     """
     part: list[str] = []
     documents = False
