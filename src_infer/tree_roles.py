@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from src_core.types import Step
-from src_infer.deeprag import Proposal, Roles, says_nothing
+from src_infer.deeprag.records import Proposal, says_nothing
+from src_infer.deeprag.roles import Roles
 from src_infer.episode import Ledger, Node
 from src_infer.search_record import Asked, Expander, Failure
 
@@ -16,14 +17,14 @@ NO_INFO = "no_related_info"
 @dataclass(frozen=True, slots=True)
 class RolesExpander(Expander):
     """Both branches of the roles. A branch ends where all tries of a reply are malformed, and where documents
-    hold no answer; a sub-question that the prefix has already ends the questions (the final answer is then
-    asked for), since both of its branches would only repeat what is known.
+    hold no answer (unless `no_info` is `direct`). After a sub-question that the prefix has already, the final
+    answer is asked for, since both branches would only repeat what is known.
     """
 
     roles: Roles
 
     async def propose(self, node: Node) -> Asked | Failure:
-        """The next sub-question, or the end; without a call for the final answer where the end was written."""
+        """The next sub-question, or the end, with the final answer where it was written."""
         ledger = Ledger()
         found = await self.roles.propose(node, ledger=ledger)
         if found is None:
@@ -42,6 +43,8 @@ class RolesExpander(Expander):
     async def answer_after_search(self, node: Node, sub_question: str) -> Step | Failure:
         """The step with a search. One that found no answer is on record, and nothing follows it."""
         step = await self.roles.answer_after_search(node, sub_question, ledger=Ledger())
+        if says_nothing(step) and self.roles.settings.no_info == "direct":
+            step = await self.roles.answer_anyway(node, step, ledger=Ledger())
         return Failure(NO_INFO, step.usage, step) if says_nothing(step) else step
 
     async def finish(self, node: Node) -> Step | Failure:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from src_core.errors import ModelError
 from src_core.types import DirectAnswer, Finish, Passage, Search, Step, Usage
@@ -16,6 +17,7 @@ from src_infer.search_record import Asked, Expander, Failure
 
 COST = Usage(1, 10, 2)
 RIGHT, WRONG = "right", "wrong"
+GOLD = "The passage that no query finds."
 
 
 class Odds(NamedTuple):
@@ -62,7 +64,8 @@ class RandomTree(Expander):
         await self._call(f"finish {path}")
         if self.fails(path + "F"):
             return Failure("malformed", COST)
-        return Step(len(node.steps) + 1, "", Finish(self.final(path)), usage=COST)
+        answer = self.final(path)
+        return Step(len(node.steps) + 1, f"It is {answer}.", Finish(answer), usage=COST)
 
     def proposal(self, path: str) -> Asked | Failure:
         if self.fails(path + "P"):
@@ -127,3 +130,45 @@ class RandomTree(Expander):
 def path_of(node: Node) -> str:
     """The branches on the path to a node, as letters."""
     return "".join("S" if isinstance(step.action, Search) else "D" for step in node.steps)
+
+
+def facts(item: int) -> int:
+    """How many sub-questions item `item` takes."""
+    return item % 3 + 1
+
+
+def knows(item: int, fact: int) -> bool:
+    """Whether the model knows a fact without a search."""
+    return (item + fact) % 2 == 0
+
+
+async def tree_reply(body: dict[str, Any]) -> str:
+    """The reply of a teacher or a student in a role of DeepRAG that is asked about `item K` (of
+    `helpers_llm.write_items`). A search finds every fact but those of items 6, 13, 20, …, which only `GOLD`
+    holds.
+    """
+    last = body["messages"][-1]
+    written = last["content"] if last["role"] == "assistant" else ""
+    item = int(re.findall(r"item (\d+)", str(body["messages"]))[-1])
+    await asyncio.sleep(0.002 * (item % 4))
+    *before, now = written.split("Follow up:")
+    if written == "Answer:" or ("Context:" in now and now.endswith("Intermediate answer:")):
+        return _found(body, item)
+    answered = written.count("Intermediate answer: ")
+    if now.endswith("Intermediate answer:"):
+        said = "fact" if knows(item, answered + 1) else "guess"
+        return f" {said} {answered + 1}"
+    answer = f"item-{item}" if "guess" not in written and answered == facts(item) else "another"
+    if now.endswith("<answer long>"):
+        return f"It is {answer}.</answer long><answer short>{answer}</answer short>"
+    if answered == facts(item):
+        end = f"<answer long>It is {answer}.</answer long><answer short>{answer}</answer short>"
+        return f"So the final answer is: {end}"
+    asked = f" What is fact {answered + 1} of item {item}?"
+    return asked if before and not now else f"Follow up:{asked}"
+
+
+def _found(body: dict[str, Any], item: int) -> str:
+    asked = re.findall(r"fact (\d+) of item", str(body["messages"]))[-1]
+    nothing = item % 7 == 6 and GOLD not in str(body["messages"])
+    return " [No related Info]" if nothing else f" fact {asked}"

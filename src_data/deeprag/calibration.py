@@ -132,7 +132,7 @@ def _pair_rows(rows: Path, config: CalibrationConfig, counts: PairCounts) -> Ite
             continue
         for found in pairs_of(row.tree, protocol, config.variant):
             if isinstance(found, Skip):
-                counts.skipped[found] += 1
+                counts.skipped[found.value] += 1
             else:
                 counts.found[found.kind] += 1
                 yield found.row(row.trajectory.question.id)

@@ -20,7 +20,7 @@ from src_data.filters.answer_rules import AnswerRule
 from src_data.filters.filter_trajectory import Bounds, FilterConfig
 from src_data.sampling.mixture import MixConfig
 from src_infer.config import PromptSettings, RuntimeConfig
-from src_infer.deeprag import RoleSettings
+from src_infer.deeprag.records import RoleSettings
 from src_infer.episode import Limits
 from src_infer.search_record import SearchMode
 from src_infer.search_tree import Children, TreeLimits
@@ -114,8 +114,8 @@ class ExploreConfig:
     `children` (None: those of the stage) are for ablations.
 
     The questions are those of `src_data.config.BuildConfig`. `min_f1`: see `src_tasks.metrics.is_right`.
-    `gold_documents`: a question without a right leaf is explored again with its gold passages in place of what
-    is found, and its row says so (the release does it without a word; the paper discards the question).
+    `gold_documents`: a question without a right leaf is explored again with its gold passages in place of
+    what is found, and its row says so (the paper discards such a question, the release does not).
     """
 
     run_name: str = "deeprag-stage1"

@@ -39,7 +39,8 @@ from src_data.deeprag.config import ExploreConfig
 from src_data.deeprag.imitation import imitate
 from src_data.postprocess import print_finished
 from src_data.sampling.mixture import Mixture, mix
-from src_infer.deeprag import Roles, student_roles, teacher_roles
+from src_infer.deeprag.players import student_roles, teacher_roles
+from src_infer.deeprag.roles import Roles
 from src_infer.episode import failure_status
 from src_infer.metering import metered
 from src_infer.own_servers import check_own_servers
@@ -55,7 +56,6 @@ from src_tasks.choices import asked_text
 from src_tasks.metrics import is_right
 
 CHECK = "--check"
-NO_GOLD = "the question has no gold answer, so no leaf could be called right or wrong"
 
 
 def main() -> int:
@@ -113,11 +113,8 @@ async def run(config: ExploreConfig, mixture: Mixture, folder: Path, *, err: Con
 
 async def explore(question: Question, config: ExploreConfig, runtime: Runtime) -> Trajectory:
     """The tree of one question as a row. A boundary error is a row without a tree, which a resumed run
-    replaces; a question without gold answers is refused.
+    replaces.
     """
-    if not question.answers:
-        await asyncio.sleep(0)  # many refusals in a row must not block the event loop
-        return Trajectory(question, (), "", Status.REFUSED, error=NO_GOLD)
     begun = time.perf_counter()
     with metered() as meter:
         try:
