@@ -62,8 +62,8 @@ class ChatTemplate:
         return self._tokens.get(name, "")
 
     def render_begun(self, messages: Sequence[dict[str, str]]) -> str:
-        """The prompt text that ends with the content of the last message, which the model goes on with. Raises
-        `UserError` as `render`.
+        """The prompt text that ends with the content of the last message, which the model goes on with.
+        Raises `UserError` as `render`.
         """
         *before, last = messages
         marked = self.render([*before, {**last, "content": _MARK}], generation_prompt=False)

@@ -23,7 +23,8 @@ STEPS = [
 ]
 WHOLE = (
     "Follow up: Who wrote Let It Be?\nIntermediate answer: Paul McCartney\n"
-    f"Follow up: When was he born?\n{SEARCH}\nContext:\n[1] Title: M Text: In 1942.\nIntermediate answer: 1942\n"
+    f"Follow up: When was he born?\n{SEARCH}\n"
+    "Context:\n[1] Title: M Text: In 1942.\nIntermediate answer: 1942\n"
     "So the final answer is: <answer long>He was born in 1942.</answer long><answer short>1942</answer short>"
 )
 # Text that tries to be more than a line.
