@@ -10,9 +10,8 @@ own knowledge or after a search (reference deeprag.md, section 5.1).
     Intermediate answer: Steventon
     So the final answer is: <answer long>She was born in Steventon.</answer long><answer short>Steventon</…>
 
-The model writes line by line: a reply is one line, and its line break ends it and is part of it. So the
-sub-question stands alone before the decision, and a line is the same tokens whether it was trained on,
-sampled or read.
+A reply is one line, and the line break that ends it is part of it. So the sub-question stands alone before
+the decision, and a line is the same tokens whether it was trained on, sampled or read.
 
 How we differ from the release: a search is a whole line, so that "Who wrote Let It Be?" is a sub-question
 (there the word `Let` starts a search); fewer hits are not padded with empty documents; the question always
@@ -76,9 +75,7 @@ _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 class _Line(NamedTuple):
-    """A line of a reply: the kind of its label ("" for none), its text after the label, whether the label is
-    written as we write it.
-    """
+    """A line: the kind of its label ("" for none), the text after it, whether it is written as we do it."""
 
     kind: str
     text: str
@@ -155,10 +152,10 @@ class DeepRag(Protocol):
         before = ("text_before",) if at else ()
         if lines[at].kind == "final":
             return _end(lines[at:], before)
-        return _sub_question(lines[at:], functions, before)
+        return _sub_question(lines[at:], before)
 
     def parse_conclusion(self, text: str) -> str:
-        """The intermediate answer on one line, without its label; "" where another label stands there."""
+        """See `conclusion_of`."""
         return conclusion_of(text)
 
     def parse_trajectory(self, text: str) -> ReadTrajectory:
@@ -196,7 +193,7 @@ def parse_proposal(text: str) -> ParsedStep | str | ParseError:
 
 
 def conclusion_of(text: str) -> str:
-    """See `DeepRag.parse_conclusion`."""
+    """The intermediate answer on one line, without its label; "" where another label stands there."""
     first = next(iter(_read_lines(text)), _Line("", "", True))
     return first.text[:MAX_ARGUMENT] if first.kind in ("answer", "") else ""
 
@@ -235,9 +232,7 @@ def _fixes(lines: Sequence[_Line], before: tuple[str, ...]) -> tuple[str, ...]:
     return before if all(line.exact for line in lines) else (*before, "other_label")
 
 
-def _sub_question(
-    lines: Sequence[_Line], functions: Sequence[str], before: tuple[str, ...]
-) -> ParsedStep | ParseError:
+def _sub_question(lines: Sequence[_Line], before: tuple[str, ...]) -> ParsedStep | ParseError:
     """The sub-question and the line after it: a search, or an answer."""
     asked, decided = lines[0].text, lines[1] if len(lines) > 1 else _Line("", "", True)
     if not asked:
@@ -248,8 +243,6 @@ def _sub_question(
         return action if isinstance(action, ParseError) else ParsedStep(None, "", action, fixes)
     if decided.kind != "answer":
         return ParseError("no_decision", "neither a search nor an answer follows the sub-question")
-    if "direct_answer" not in functions:
-        return ParseError("no_direct_answer", "an answer without a search is not allowed here")
     if not decided.text:
         return ParseError("empty_argument", "the intermediate answer is empty")
     if max(len(asked), len(decided.text)) > MAX_ARGUMENT:
@@ -267,10 +260,8 @@ def _end(lines: Sequence[_Line], before: tuple[str, ...]) -> ParsedStep | ParseE
     action = make_action("finish", _untagged(found))
     if isinstance(action, ParseError):
         return action
-    untagged = () if short and short[-1].strip() else ("no_short_answer",)
-    return ParsedStep(
-        None, _untagged(long[-1]) if long else "", action, (*_fixes(lines[:1], before), *untagged)
-    )
+    fixes = (*_fixes(lines[:1], before), *(() if short and short[-1].strip() else ("no_short_answer",)))
+    return ParsedStep(None, _untagged(long[-1]) if long else "", action, fixes)
 
 
 def _parts(text: str) -> Iterator[list[str]]:
@@ -294,7 +285,7 @@ def _parts(text: str) -> Iterator[list[str]]:
 
 def _read_step(lines: Sequence[str], n: int) -> Step | ParseError:
     read = [_read_line(line) for line in lines]
-    parsed = _end(read, ()) if read[0].kind == "final" else _sub_question(read, FUNCTIONS, ())
+    parsed = _end(read, ()) if read[0].kind == "final" else _sub_question(read, ())
     if isinstance(parsed, ParseError):
         return parsed
     step = Step(n, parsed.thought, parsed.action)
