@@ -29,8 +29,8 @@ MOST_TEXT = 1024
 
 
 class Reading(NamedTuple):
-    """One pass over a text of m tokens. `spans` are the characters of each token; `entropies` (m,) float32 are
-    those of the distributions from which the tokens were drawn, in nats (0 for a first token without a
+    """One pass over a text of m tokens. `spans` are the characters of each token; `entropies` (m,) float32
+    are those of the distributions from which the tokens were drawn, in nats (0 for a first token without a
     prompt); `attention` (heads, m, m) float32 is the last layer's: [h, j, i] is what token j pays to token i.
     """
 

@@ -1,5 +1,5 @@
-"""CoT: reasoning from worked examples, without a search (Wei et al. 2022, arXiv 2201.11903; `non-retrieval` in
-DRAGIN, reference deeprag.md section 12).
+"""CoT: reasoning from worked examples, without a search (Wei et al. 2022, arXiv 2201.11903; DRAGIN's
+`non-retrieval`, reference deeprag.md section 12).
 
 How we differ: see `src_infer.chain_of_thought`.
 """
