@@ -59,9 +59,11 @@ class InnerStates:
         """Load the weights. Raises `UserError` for a folder that cannot be used."""
         import torch
         from transformers import AutoModelForCausalLM
+        from transformers.utils.logging import disable_progress_bar
 
         from src_core.chat_tokenizer import ChatTokenizer
 
+        disable_progress_bar()
         self.folder = folder
         self._tokenizer = ChatTokenizer(folder)
         self._spans = open_tokenizer(folder / "tokenizer.json")
