@@ -62,7 +62,7 @@ def _weight(folder: Path, name: str) -> npt.NDArray[np.float32]:
         stored = torch.load(files[0], map_location="cpu", weights_only=True)
         weight: npt.NDArray[np.float32] = stored[WEIGHT].float().numpy()
     except Exception as error:  # the package raises many kinds for a broken or hostile file
-        raise UserError(f"{files[0]} is not a probe ({type(error).__name__}); fetch it again") from error
+        raise UserError(f"{files[0]} is not a probe; fetch it again") from error
     if weight.ndim != 2 or weight.shape[0] != 2:
         raise UserError(f"{files[0]} holds {WEIGHT} of shape {weight.shape}, not (2, width); fetch it again")
     return weight

@@ -1,4 +1,4 @@
-"""TAARE (TA-ARE, time-aware adaptive retrieval): the model is told the date, shown two questions that need a
+"""TAARE (TA-ARE, time-aware adaptive retrieval): the model gets the date, two questions that need a
 search and two that do not, and says whether the question needs one (Zhang et al. 2024, RetrievalQA, arXiv
 2402.16457).
 
@@ -24,7 +24,7 @@ from src_infer.runtime import Runtime
 
 @config_class
 class Settings:
-    """`today` is the date that the model is told."""
+    """`today` is the date that the model gets."""
 
     today: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
 
