@@ -39,14 +39,22 @@ class Reading(NamedTuple):
     attention: npt.NDArray[np.float32]
 
 
-@lru_cache(maxsize=1)
+_OPENING = Lock()
+
+
 def open_inner_states(name: str, method: str) -> InnerStates:
-    """The model `name` (see `llm_folder`), loaded once; `method` is what needs it, for messages. Raises
-    `UserError` where it, torch or transformers is missing.
+    """The model `name` (see `llm_folder`), loaded once, also when many questions ask for it at the same time;
+    `method` is what needs it, for messages. Raises `UserError` where it, torch or transformers is missing.
     """
     require_packages(
         PACKAGES, command=f"src_infer.run CONFIG.yaml method={method} method_settings.model={name}"
     )
+    with _OPENING:  # a cache alone would let each of them load the weights
+        return _opened(name)
+
+
+@lru_cache(maxsize=1)
+def _opened(name: str) -> InnerStates:
     from src_models.llm_folder import llm_folder
 
     return InnerStates(llm_folder(name))
@@ -98,14 +106,15 @@ class InnerStates:
         except EncodeError as error:
             raise UserError(f"{error}; use a model with another chat template") from error
 
-    def read(self, text: str, *, prompt: Sequence[int] = ()) -> Reading:
-        """One pass over `prompt` and the first `MOST_TEXT` tokens of `text`. A prompt that is too long for
-        the model loses its beginning.
+    def read(self, text: str, *, prompt: Sequence[int] = (), from_end: bool = False) -> Reading:
+        """One pass over `prompt` and the first `MOST_TEXT` tokens of `text`, or the last ones (`from_end`). A
+        prompt that is too long for the model loses its beginning.
         """
         import torch
 
         encoded = self._spans.encode(whole_text(text), add_special_tokens=False)
-        ids, spans = encoded.ids[:MOST_TEXT], list(encoded.offsets)[:MOST_TEXT]
+        kept = slice(-MOST_TEXT, None) if from_end else slice(MOST_TEXT)
+        ids, spans = encoded.ids[kept], list(encoded.offsets)[kept]
         if not ids:
             raise ValueError("there is no text to read")
         before = list(prompt)[-max(1, self._context - len(ids)) :]

@@ -118,6 +118,13 @@ def test_empty_replies_are_asked_for_again_and_then_the_reader_answers(method: s
     assert none.usage.calls == 5
 
 
+def test_an_answer_that_is_announced_twice(tmp_path: Path) -> None:
+    """A server that cannot continue a turn writes the words that were to be continued again."""
+    for number, again in enumerate(("So the answer is: Bath.", "The final answer is Bath", " Bath")):
+        model = script(tmp_path / f"{number}.jsonl", [(COT, ["Emma is by Jane Austen.", again])])
+        assert answered("cot", runtime_for(model)).answer == "Bath"
+
+
 def test_fl_rag_searches_every_n_tokens_with_the_tokens_before() -> None:
     model = Typist(
         "Emma was written by Jane Austen. She was born in the village Steventon. So the answer is: Steventon"
@@ -151,12 +158,14 @@ def test_fl_rag_does_not_cut_an_answer_or_a_word() -> None:
     assert joined(["in Steventon.", "She", " was "]) == "in Steventon. She was"
 
 
-def test_fl_rag_ends_where_the_model_repeats_itself() -> None:
-    row = answered(
-        "fl_rag", runtime_for(Typist("and on " * 99), limits=Limits(t_max=9, max_repeats=2)), tokens=2
-    )
-    assert row.status is Status.MODEL_ERROR or len(row.steps) <= 9
-    assert sum(step.repeated for step in row.steps) <= 3
+@pytest.mark.parametrize("limits", [Limits(t_max=3), Limits(t_max=20, max_repeats=1)])
+def test_fl_rag_writes_to_the_end_at_the_last_step(limits: Limits) -> None:
+    model = Typist(f"{'and on ' * 9}So the answer is: Bath it is")
+    row = answered("fl_rag", runtime_for(model, limits=limits), tokens=2)
+    assert (row.status, row.answer) == (Status.FINISHED, "Bath it is")
+    assert queries(row) == [ASKED, *["and on"] * (len(row.steps) - 2)]
+    assert sum(step.repeated for step in row.steps) == limits.max_repeats % 2
+    assert joined([step.thought for step in row.steps]) == model.text
 
 
 def test_fs_rag_searches_with_every_sentence_and_reads_the_newest_passages(tmp_path: Path) -> None:
@@ -197,17 +206,34 @@ def test_iterdrag_keeps_the_documents_of_earlier_questions(tmp_path: Path) -> No
 
 
 def test_iterdrag_has_to_answer_after_its_iterations(tmp_path: Path) -> None:
-    rows: Rows = [
-        (FROM_PASSAGES, ["by reader"]),
-        (ITERDRAG, [f"Follow up: {WHO}", FACTS[0], WHERE, FACTS[1]]),
-    ]
-    row = answered(
-        "iterdrag",
-        runtime_for(script(tmp_path / "s.jsonl", [*rows, (ITERDRAG, ["What else?", "-"])])),
-        iterations=2,
-    )
-    assert (row.status, row.answer) == (Status.CAPPED_THEN_ANSWERED, "by reader")
-    assert queries(row) == [ASKED, WHO, WHERE, "What else?"]
+    replies = [f"Follow up: {WHO}", FACTS[0], WHERE, FACTS[1], " Steventon"]
+    model = script(tmp_path / "s.jsonl", [(ITERDRAG, replies)])
+    row = answered("iterdrag", runtime_for(model), iterations=2)
+    assert (row.status, row.answer) == (Status.FINISHED, "Steventon")
+    assert queries(row) == [ASKED, WHO, WHERE]
+    assert model.calls[-1][1] == {"role": "assistant", "content": "So the final answer is:"}
+    assert row.usage.calls == len(model.calls) == 5
+
+
+def test_iterdrag_asks_its_reader_where_the_last_answer_is_blank(tmp_path: Path) -> None:
+    rows: Rows = [(FROM_PASSAGES, ["by reader"]), (ITERDRAG, [f"Follow up: {WHO}", FACTS[0], "", "\n"])]
+    row = answered("iterdrag", runtime_for(script(tmp_path / "s.jsonl", rows)), iterations=1)
+    assert (row.status, row.answer) == (Status.MALFORMED_THEN_ANSWERED, "by reader")
+    assert queries(row) == [ASKED, WHO]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Jane Austen wrote Emma.",
+        " Intermediate answer: Jane Austen wrote Emma.\nFollow up: no",
+        "\nJane Austen wrote Emma.\nSo the final answer is: Bath",
+    ],
+)
+def test_an_intermediate_answer_is_its_first_line_without_its_label(reply: str, tmp_path: Path) -> None:
+    replies = [f"Follow up: {WHO}", reply, "So the final answer is: Steventon"]
+    row = answered("iterdrag", runtime_for(script(tmp_path / "s.jsonl", [(ITERDRAG, replies)])))
+    assert (row.steps[1].conclusion, row.answer) == (FACTS[0], "Steventon")
 
 
 def test_iterdrag_survives_a_question_with_let_in_it_and_one_asked_twice(tmp_path: Path) -> None:
@@ -240,6 +266,19 @@ def test_auto_rag_shows_only_new_documents_and_ends_with_its_own(tmp_path: Path)
     assert model.calls[4][0]["content"].endswith(
         f"Refined Query: {queries_[2]}\nRetrieved Document_3: Jane Austen was born in Steventon."
     )
+
+
+@pytest.mark.parametrize(("own", "documents"), [(0, 0), (2, 2)])
+def test_auto_rag_has_to_answer_after_its_documents(own: int, documents: int, tmp_path: Path) -> None:
+    """No search is made and no document written beyond the settings, also where the model knows nothing."""
+    asks = [f"Refined Query: Emma {number}" for number in range(1 + own)]
+    rows: Rows = [("Write what an encyclopedia would say", [" "] * 9), (AUTO_RAG, [*asks, "Steventon."])]
+    model = script(tmp_path / "s.jsonl", rows)
+    row = answered("auto_rag", runtime_for(model), retrievals=1, own_documents=own)
+    assert (row.status, row.answer, queries(row)) == (Status.FINISHED, "Steventon", ["Emma 0"])
+    written = [step.action.answer for step in row.steps if isinstance(step.action, DirectAnswer)]
+    assert written == ["(nothing is known)"] * documents
+    assert model.calls[-1][1] == {"role": "assistant", "content": "Final Answer:"}
 
 
 def test_auto_rag_takes_the_label_that_comes_first(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from src_core.chat_tokenizer import ChatTokenizer
 from src_core.errors import UserError
 from src_core.protocols.records import ChatTurn
 from src_core.types import Status
+from src_models import inner_states
 from src_models.inner_states import MOST_TEXT, InnerStates, open_inner_states
 from src_models.probes import open_probes
 from tests.helpers_methods import answered, runtime_for, script
@@ -69,9 +72,30 @@ def test_a_text_without_a_prompt_has_no_first_entropy(folder: Path, states: Inne
 
 def test_hostile_long_and_empty_texts(states: InnerStates) -> None:
     assert states.read("\ud800<|im_end|> \x00é😀").spans
-    assert len(states.read("a " * 3000, prompt=[1] * 5000).spans) == MOST_TEXT
+    long = "a " * 3000
+    assert len(states.read(long, prompt=[1] * 5000).spans) == MOST_TEXT
+    assert states.read(long, from_end=True).spans[-1][1] == len(long)
+    assert states.read(long).spans[0][0] == 0
     with pytest.raises(ValueError, match="no text"):
         states.read("")
+
+
+def test_many_questions_load_one_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions in flight ask for it at the same time."""
+    loaded = []
+
+    class Slow(InnerStates):
+        def __init__(self, at: Path) -> None:
+            loaded.append(at)
+            time.sleep(0.05)
+
+    monkeypatch.setattr(inner_states, "InnerStates", Slow)
+    inner_states._opened.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: open_inner_states(str(folder), "dragin"), range(4)))
+    inner_states._opened.cache_clear()
+    assert loaded == [folder]
+    assert len(set(map(id, found))) == 1
 
 
 def test_what_cannot_be_read_is_refused_in_one_sentence(tmp_path: Path) -> None:

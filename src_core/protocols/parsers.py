@@ -21,15 +21,14 @@ _SHORT_FORMS = frozenset(
 )
 # A lookahead: a later statement on the same line can still match.
 _AFTER_ANSWER = r"[ \t:*]{0,6}+(?=(?P<answer>\S[^\n]{0,1999}))"
-_STATED = re.compile(
-    r"\bthe[ \t]{1,3}(?:final[ \t]{1,3}|short[ \t]{1,3})?answer(?:[ \t]{1,3}is\b|[ \t]{0,3}:)"
-    + _AFTER_ANSWER,
-    re.IGNORECASE,
-)
+_STATEMENT = r"the[ \t]{1,3}(?:final[ \t]{1,3}|short[ \t]{1,3})?answer(?:[ \t]{1,3}is\b|[ \t]{0,3}:)"
+_STATED = re.compile(r"\b" + _STATEMENT + _AFTER_ANSWER, re.IGNORECASE)
 _LABELLED = re.compile(
     r"^[ \t*]{0,4}(?:final[ \t]{1,3})?answer[ \t*]{0,3}:" + _AFTER_ANSWER, re.IGNORECASE | re.MULTILINE
 )
 _NEGATED = re.compile(r"(?:not|yet|still|unclear|found in|in the passage)\b", re.IGNORECASE)
+# A model that was to write on after "So the answer is:" may write these words once more.
+_STATED_AGAIN = re.compile(r"(?:so,?[ \t]{1,3})?" + _STATEMENT, re.IGNORECASE)
 _BOX = "\\boxed{"
 _TEXT_IN_BOX = re.compile(r"\\(?:text|textbf|textit|mathrm)\{([^{}]{0,2000})\}")
 
@@ -87,7 +86,7 @@ def stated_answer(text: str) -> str:
     """
     for pattern in (_STATED, _LABELLED):
         for match in pattern.finditer(text[:MAX_REPLY]):
-            if not _NEGATED.match(match["answer"]):
+            if not _NEGATED.match(match["answer"]) and not _STATED_AGAIN.match(match["answer"]):
                 return plain_answer(first_sentence(match["answer"]))
     return ""
 

@@ -3,7 +3,7 @@ it refines its query, until nothing is missing (Yu et al. 2024, arXiv 2411.19443
 
 Documents that were retrieved before are not shown again. After `retrievals` searches a query is answered
 with a document that the model writes from its own knowledge, `own_documents` times (10 and 5 in the release);
-such a step is a direct answer, not a search. How we differ: any model, by one worked example, in place of the
+such a step is a direct answer, not a search. The reply after those begins with "Final Answer:". How we differ: any model, by one worked example, in place of the
 fine-tuned Llama-3-8B, whose labels are kept; the transcript is inside the user's turn; all new documents
 among the `top_k` best are shown, not two of them; a reply with neither label is requested again, while the
 release retrieves once more with the query before.
@@ -28,6 +28,7 @@ from src_infer.multi_step import (
     Prompted,
     answer_stepwise,
     assistant_turn,
+    must_answer,
     observation_turn,
     reader_policy,
     user_turn,
@@ -37,7 +38,9 @@ from src_infer.rag_engine import READER_STOPS, ask
 from src_infer.runtime import Runtime
 
 STOPS = (*READER_STOPS, "Retrieved Document")
+FINAL = "Final Answer:"
 NOTHING_NEW = "(no new document was found)"
+NOTHING_KNOWN = "(nothing is known)"
 _QUERY = re.compile(r"\b(?:refined[ \t]{1,3})?query[ \t*]{0,3}:[ \t*]{0,6}(\S[^\n]{0,1999})", re.IGNORECASE)
 _FINAL = re.compile(r"\bfinal[ \t]{1,3}answer[ \t*]{0,3}:[ \t*]{0,6}(\S[^\n]{0,1999})", re.IGNORECASE)
 
@@ -121,7 +124,7 @@ class _Writer(StepWriter):
     ) -> Completion:
         """The next reply, and the model's own document where the retriever is not asked any more."""
         self.document = ""
-        reply = await self.policy.generate(question, steps, n=n, attempt=attempt, functions=functions)
+        reply = await self._write(question, steps, n=n, attempt=attempt, functions=functions)
         parsed = parse(reply.text, functions)
         searches = sum(isinstance(step.action, Search) for step in steps)
         if isinstance(parsed, ParseError) or not isinstance(parsed.action, Search):
@@ -130,8 +133,23 @@ class _Writer(StepWriter):
             return reply
         prompt = fill(self.runtime.prompt("auto_rag_knowledge"), question=question, query=parsed.action.query)
         written = await ask(self.runtime.reader, prompt, sampling=self.policy.sampling)
-        self.document = shorten(written.text, self.runtime.view.max_chars)
+        self.document = shorten(written.text, self.runtime.view.max_chars) or NOTHING_KNOWN
         return replace(reply, usage=reply.usage + written.usage)
+
+    async def _write(
+        self, question: str, steps: Sequence[Step], *, n: int, attempt: int, functions: Sequence[str]
+    ) -> Completion:
+        """The model's reply. Where it has to answer, `FINAL` is its beginning, unless it then writes labels
+        of its own.
+        """
+        if not must_answer(functions):
+            return await self.policy.generate(question, steps, n=n, attempt=attempt, functions=functions)
+        reply = await self.policy.write(
+            question, steps, n=n, attempt=attempt, functions=functions, begun=FINAL
+        )
+        rest = reply.text.removeprefix(FINAL)
+        labelled = _QUERY.search(rest[:MAX_REPLY]) or _FINAL.search(rest[:MAX_REPLY])
+        return replace(reply, text=rest.lstrip()) if labelled else reply
 
     def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
         """The step; a query with a document of the model's own is a direct answer."""

@@ -4,7 +4,7 @@ section 12). Nothing is retrieved before.
 
 `formula` selects the paper's formulas or those of its code (`src_infer.retrieval_needs`). The sentences
 before the hit are kept; the rest is written again with the passages, and its first sentence is then kept in
-any case, so that the loop advances.
+any case, so that the loop advances. The last step that `limits` allow is not read, but ends with an answer.
 
 How we differ: the text is written by the answer LLM like that of all methods, and `model` (its weights: a
 folder, a name on the hub or in configs/models.yaml) reads it in transformers afterwards, once with the prompt
@@ -30,7 +30,7 @@ from src_core.protocols.records import ParsedStep, ParseError, make_action
 from src_core.types import Question, Search, Step, Trajectory
 from src_infer.chain_of_thought import closed, finish, joined, reasoning_policy, text_so_far
 from src_infer.episode import StepWriter
-from src_infer.multi_step import Evidence, answer_stepwise, passage_search, with_notes
+from src_infer.multi_step import Evidence, answer_stepwise, must_answer, passage_search, with_notes
 from src_infer.policy import Policy
 from src_infer.retrieval_needs import Hit, code_query, find_hit, paper_query, words_of
 from src_infer.runtime import Runtime
@@ -105,7 +105,7 @@ class _Writer(StepWriter):
         *,
         n: int,
         attempt: int,
-        functions: Sequence[str],  # noqa: ARG002 - a text without actions
+        functions: Sequence[str],
     ) -> Completion:
         """The rest of the reasoning; with its answer where no sentence needs a search."""
         self.before, self.need = text_so_far(steps), None
@@ -114,9 +114,10 @@ class _Writer(StepWriter):
         reply = await policy.generate(question, steps, n=n, attempt=attempt)
         if not reply.text.strip():
             return reply
-        self.need = await asyncio.to_thread(
-            self._needed, policy, question, steps, reply.text, skip=int(searched)
-        )
+        if not must_answer(functions):
+            self.need = await asyncio.to_thread(
+                self._needed, policy, question, steps, reply.text, skip=int(searched)
+            )
         if self.need is not None:
             return reply
         return await closed(reply, policy, question, steps, n=n, attempt=attempt)
@@ -156,7 +157,7 @@ class _Writer(StepWriter):
         """QFS over the question, the text so far and the sentence, without examples and passages."""
         settings: Settings = self.runtime.settings
         whole = f"{question} {joined([self.before, sentence])[-QUERY_CONTEXT:]}"
-        reading = self.states.read(whole)
+        reading = self.states.read(whole, from_end=True)
         self.passes += 1
         words = words_of(whole, reading.spans)
         shift = len(words) - 1 - hit.words[-1]  # both end with the sentence

@@ -3,8 +3,8 @@
 
 The first search is made with the question; the newest passages replace the older ones. How we differ: pieces
 are joined as they were generated (the release puts a space between them, also inside a word); an answer that
-the end of a piece would cut is written to its end, while the release takes what is there; `limits.t_max` and
-repeated queries end the loop as in `run_episode`. All published configurations lack the length: 16 is the one
+the end of a piece would cut is written to its end, while the release takes what is there; so is the last piece
+that `limits.t_max` and `limits.max_repeats` allow, with an answer. All published configurations lack the length: 16 is the one
 with which DRAGIN's table of retrievals agrees.
 """
 
@@ -20,7 +20,7 @@ from src_core.protocols.records import ParsedStep, ParseError, make_action
 from src_core.types import Question, Step, Trajectory
 from src_infer.chain_of_thought import closed, continued, finish, joined, reasoning_policy, text_so_far
 from src_infer.episode import StepWriter
-from src_infer.multi_step import Evidence, answer_stepwise, passage_search
+from src_infer.multi_step import Evidence, answer_stepwise, must_answer, passage_search
 from src_infer.policy import Policy
 from src_infer.runtime import Runtime
 
@@ -62,13 +62,14 @@ class _PieceWriter(StepWriter):
         *,
         n: int,
         attempt: int,
-        functions: Sequence[str],  # noqa: ARG002 - a text without actions
+        functions: Sequence[str],
     ) -> Completion:
         """The next piece; the last one with its answer."""
         self.before = text_so_far(steps)
+        last = must_answer(functions)
         short = replace(self.policy, sampling=replace(self.policy.sampling, max_tokens=self.tokens))
-        reply = await short.generate(question, steps, n=n, attempt=attempt)
-        self.ended = reply.finish_reason != "length"
+        reply = await (self.policy if last else short).generate(question, steps, n=n, attempt=attempt)
+        self.ended = last or reply.finish_reason != "length"
         if self.ended:
             return await closed(reply, self.policy, question, steps, n=n, attempt=attempt)
         if stated_answer(joined([self.before, reply.text])):

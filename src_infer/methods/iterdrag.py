@@ -3,9 +3,10 @@ until the final answer (Yue et al. 2024, arXiv 2410.04343; DeepRAG's prompt in r
 5.2).
 
 The question itself is searched first. A model's lines are a follow-up question, an intermediate answer, or
-the final answer; after `iterations` follow-up questions the answer has to be given (5 in the paper). How we
-differ: documents are one block, the 15 newest last, and not between the questions; the examples are two of
-our own without documents; the model is held to its lines by stop strings, not by constrained decoding.
+the final answer; after `iterations` follow-up questions (5 in the paper) the reply begins with "So the final
+answer is:". How we differ: documents are one block, the 15 newest last, and not between the questions; the
+examples are two of our own without documents; the model is held to its lines by stop strings, not by
+constrained decoding.
 DeepRAG's release of this baseline drops the documents of earlier steps, leaves the question out of the prompt
 of the first answer, and cuts a question at the letters "Let"; none of that is done here.
 """
@@ -29,14 +30,17 @@ from src_infer.multi_step import (
     all_passages,
     answer_stepwise,
     assistant_turn,
+    must_answer,
     passage_search,
     passage_turns,
     reader_policy,
     user_turn,
 )
 from src_infer.policy import Policy
+from src_infer.rag_engine import READER_STOPS
 from src_infer.runtime import Runtime
 
+QUESTION, ANSWER, FINAL = "Follow up:", "Intermediate answer:", "So the final answer is:"
 ASKED_BEFORE = "(asked before)"
 
 
@@ -54,12 +58,14 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
         documents = passage_turns(all_passages(steps), runtime, query=text)
         return [user_turn(text), *documents, *map(assistant_turn, transcript(steps))]
 
-    notation = _Documented(runtime.prompt("iterdrag"), turns=turns, parse=parse, stops=STOPS)
+    prompt = runtime.prompt("iterdrag")
+    asking = _Documented(prompt, turns=turns, parse=parse, stops=STOPS)
+    answering = _Documented(prompt, turns=turns, stops=(*READER_STOPS, QUESTION))
     most = runtime.settings.iterations + 2  # the search with the question, and the final answer
     return await answer_stepwise(
         question,
         runtime,
-        writer=_Writer(reader_policy(runtime, notation)),
+        writer=_Writer(reader_policy(runtime, asking), reader_policy(runtime, answering)),
         search=passage_search(runtime),
         initial_query=question.question,
         limits=replace(runtime.limits, t_max=min(runtime.limits.t_max, most)),
@@ -73,7 +79,7 @@ def transcript(steps: Sequence[Step]) -> list[str]:
     for step in steps[1:]:
         if isinstance(step.action, Search):
             answer = ASKED_BEFORE if step.repeated else step.conclusion
-            lines += [f"Follow up: {step.action.query}", f"Intermediate answer: {answer}".rstrip()]
+            lines += [f"{QUESTION} {step.action.query}", f"{ANSWER} {answer}".rstrip()]
     return lines
 
 
@@ -91,12 +97,18 @@ class _Documented(Prompted):
             transcript="\n".join(lines),
         )
 
+    def parse_conclusion(self, text: str) -> str:
+        """The first line of an intermediate answer, without its label."""
+        lines = text.strip().removeprefix(ANSWER).strip().splitlines()
+        return super().parse_conclusion(lines[0] if lines else "")
+
 
 @dataclass(frozen=True, slots=True)
 class _Writer(StepWriter):
-    """The policy, which answers each follow-up question after its search."""
+    """`asking` writes follow-up questions and the final answer, `answering` the intermediate answers."""
 
-    policy: Policy
+    asking: Policy
+    answering: Policy
 
     @property
     def concludes(self) -> bool:
@@ -107,15 +119,19 @@ class _Writer(StepWriter):
         self, question: str, steps: Sequence[Step], *, n: int, attempt: int, functions: Sequence[str]
     ) -> Completion:
         """The next follow-up question, or the final answer."""
-        return await self.policy.generate(question, steps, n=n, attempt=attempt, functions=functions)
+        begun = FINAL if must_answer(functions) else ""
+        return await self.asking.write(
+            question, steps, n=n, attempt=attempt, functions=functions, begun=begun
+        )
 
     def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
         """See `self_ask.parse`."""
-        return self.policy.parse(reply, functions)
+        return self.asking.parse(reply, functions)
 
     async def conclude(self, question: str, steps: Sequence[Step], *, n: int) -> Completion:
-        """The intermediate answer; none for the question itself, which is searched first."""
-        if len(steps) == 1:
+        """The intermediate answer; none for the question itself, which is searched first, and none for a
+        repeated question.
+        """
+        if len(steps) == 1 or steps[-1].repeated:
             return Completion("", "stop", NO_USAGE)
-        reply = await self.policy.conclude(question, steps, n=n)
-        return replace(reply, text=reply.text.removeprefix("Intermediate answer:").strip())
+        return await self.answering.conclude(question, steps, n=n)
