@@ -2,10 +2,11 @@
 and TAARE share (reference deeprag.md section 12: examples, passages, question, the text so far).
 
 The text so far is the assistant's own turn, which the model continues, so that a piece of 16 tokens may end
-anywhere (an `openai` server cannot continue a turn: it is asked to go on, and words may be joined). The text is the thoughts of the steps, joined. A reasoning that ends without stating an answer is
-continued once with "So the answer is:" (the releases of DRAGIN and DeepRAG have that call, commented out);
-answers are read by the code that all methods share. How we differ from the releases: the examples are five of
-our own, for all question sets, and an answer is never cut at its first full stop.
+anywhere (an `openai` server cannot continue a turn: it is asked to go on, and words may be joined). The text
+is the thoughts of the steps, joined. A reasoning that ends without stating an answer is continued once with
+"So the answer is:" (the releases of DRAGIN and DeepRAG have that call, commented out); answers are read by
+the code that all methods share. How we differ from the releases: the examples are five of our own, for all
+question sets, and an answer is never cut at its first full stop.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@ it refines its query, until nothing is missing (Yu et al. 2024, arXiv 2411.19443
 
 Documents that were retrieved before are not shown again. After `retrievals` searches a query is answered
 with a document that the model writes from its own knowledge, `own_documents` times (10 and 5 in the release);
-such a step is a direct answer, not a search. The reply after those begins with "Final Answer:". How we differ: any model, by one worked example, in place of the
-fine-tuned Llama-3-8B, whose labels are kept; the transcript is inside the user's turn; all new documents
-among the `top_k` best are shown, not two of them; a reply with neither label is requested again, while the
-release retrieves once more with the query before.
+such a step is a direct answer, not a search. The reply after those begins with "Final Answer:". How we
+differ: any model, by one worked example, in place of the fine-tuned Llama-3-8B, whose labels are kept; the
+transcript is inside the user's turn; all new documents among the `top_k` best are shown, not two of them; a
+reply with neither label is requested again, while the release retrieves once more with the query before.
 """
 
 from __future__ import annotations

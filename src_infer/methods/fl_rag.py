@@ -3,9 +3,9 @@
 
 The first search is made with the question; the newest passages replace the older ones. How we differ: pieces
 are joined as they were generated (the release puts a space between them, also inside a word); an answer that
-the end of a piece would cut is written to its end, while the release takes what is there; so is the last piece
-that `limits.t_max` and `limits.max_repeats` allow, with an answer. All published configurations lack the length: 16 is the one
-with which DRAGIN's table of retrievals agrees.
+the end of a piece would cut is written to its end, while the release takes what is there, and so is the last
+piece that `limits` allow, with an answer. All published configurations lack the length: 16 is the one with
+which DRAGIN's table of retrievals agrees.
 """
 
 from __future__ import annotations
