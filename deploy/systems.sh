@@ -9,12 +9,15 @@ source deploy/local.sh
 # fourth question is kept for DEV.
 choose_system() {
   knobs_from_caller
-  local named=${MODEL:-${REARAG_MODEL_DIR:-}}
+  local named=${MODEL:-${REARAG_MODEL_DIR:-}} retriever=${RETRIEVER_CONFIG:-}
   export MODEL=${named:-qwen2.5-coder-0.5b}
   choose_profile cpu
   if [[ $PROFILE == gpu ]]; then export MODEL=${named:-$2}; fi
   [[ $PROFILE == cpu || $PROFILE == gpu ]] || die "PROFILE is '$PROFILE'; $1 runs with cpu or gpu"
   SUFFIX=$([[ $PROFILE == gpu ]] || echo -cpu) CONFIGS=configs/systems/$1
+  INDEX_CONFIG=$CONFIGS/index$SUFFIX.yaml
+  [[ -f $INDEX_CONFIG ]] || INDEX_CONFIG=configs/index.yaml
+  [[ ! -f $CONFIGS/retriever$SUFFIX.yaml ]] || export RETRIEVER_CONFIG=${retriever:-$CONFIGS/retriever$SUFFIX.yaml}
   TRAIN=$(from_caller "${TRAIN:-}") DEV=$(from_caller "${DEV:-}")
   if [[ -z $TRAIN && -z $DEV && $PROFILE == cpu ]]; then
     mkdir -p "runs/$NAME-data"
@@ -37,7 +40,7 @@ last_stage() {
 # embedded_search: the index of the laptop's retriever.
 embedded_search() {
   bash scripts/setup.sh requirements-local.txt
-  embedded_weights e5-small
+  [[ -z ${ENCODER-e5-small} ]] || embedded_weights "${ENCODER-e5-small}"
   embedded_index
 }
 
