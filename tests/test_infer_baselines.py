@@ -202,6 +202,15 @@ def test_fs_rag_searches_with_every_sentence_and_reads_the_newest_passages(tmp_p
     assert row.usage.calls == 3  # the answer is the model's own, no reader
 
 
+@pytest.mark.parametrize(("reply", "answer"), [(" Steventon.", "Steventon"), (" ", "by reader")])
+def test_fs_rag_has_to_answer_at_its_last_step(reply: str, answer: str, tmp_path: Path) -> None:
+    rows: Rows = [(FROM_PASSAGES, ["by reader"]), (SENTENCE, ["Jane Austen wrote Emma.", reply, reply])]
+    model = script(tmp_path / "s.jsonl", rows)
+    row = answered("fs_rag", runtime_for(model, limits=Limits(t_max=3, step_tries=2)))
+    assert (row.answer, queries(row)) == (answer, [ASKED, "Jane Austen wrote Emma."])
+    assert model.calls[1][1] == {"role": "assistant", "content": "So the answer is:"}
+
+
 def test_iterdrag_keeps_the_documents_of_earlier_questions(tmp_path: Path) -> None:
     replies = [
         f"Follow up: {WHO}",
@@ -297,6 +306,13 @@ def test_auto_rag_has_to_answer_after_its_documents(own: int, documents: int, tm
     written = [step.action.answer for step in row.steps if isinstance(step.action, DirectAnswer)]
     assert written == ["(nothing is known)"] * documents
     assert model.calls[-1][1] == {"role": "assistant", "content": "Final Answer:"}
+
+
+def test_auto_rag_that_does_not_want_to_answer_is_answered_by_the_reader(tmp_path: Path) -> None:
+    """What it writes after the given label is no answer where it has labels of its own."""
+    rows: Rows = [(FROM_PASSAGES, ["by reader"]), (AUTO_RAG, ["Refined Query: a", " I need b.\nQuery: b"])]
+    row = answered("auto_rag", runtime_for(script(tmp_path / "s.jsonl", rows), limits=Limits(t_max=2)))
+    assert (row.status, row.answer) == (Status.CAPPED_THEN_ANSWERED, "by reader")
 
 
 def test_auto_rag_takes_the_label_that_comes_first(tmp_path: Path) -> None:
