@@ -46,6 +46,7 @@ from src_infer.show import (
     gone_line,
     outcome_lines,
     outcomes_text,
+    recorded_note,
     report_console,
     results_table,
     totals_table,
@@ -127,6 +128,8 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
         not_reproducible=summary["not_reproducible"],
         out=out,
     )
+    if note := "" if config.question else recorded_note(Path(config.questions), summary["models"]):
+        out.print(Text(note), soft_wrap=True)
     out.print(Text(f"written: {rundir.path}/"), soft_wrap=True)
     out.print(Text(f"as one page: bash scripts/report.sh {rundir.path}"), soft_wrap=True)
     return int(any(trajectory.status.retryable for trajectory in trajectories))
