@@ -28,6 +28,8 @@ _NAMES = {
     "choice_unread": "no one choice",
     "zh_f1": "F1 (zh)",
     "chain_length": "chain length",
+    "searches_right": "searches, right",
+    "searches_wrong": "searches, wrong",
     "prompt_tokens": "prompt tokens",
     "completion_tokens": "completion tokens",
     "invalid": "invalid %",
