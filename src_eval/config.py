@@ -51,10 +51,12 @@ class EvalConfig:
     `infer` is the configuration of every run, `settings` its overrides for all methods, `servers` the URLs of
     the servers (`scripts/evaluate.sh` fills it in). `corpus` and `index_dir` are the corpus and index that
     `scripts/evaluate.sh` builds and serves ("": the sample world). Every other method is tested against
-    `baseline` ("": the first one). `profile` is the profile that is served now (`scripts/evaluate.sh` fills
-    it in): lines of other profiles are not run, but are in the table if they were run before. `metrics` are
-    the columns (names of `src_eval.records.QuestionScore`); `flashrag` takes the first 1,000 items and
-    FlashRAG's choice of metric instead. `expected` is a file of published numbers that are printed with ours.
+    `baseline` ("": the first one). `never` is the line that never searches, whose right answers are the label
+    of the knowledge boundary (`src_eval.boundary`; "": no such table). `profile` is the profile that is
+    served now (`scripts/evaluate.sh` fills it in): lines of other profiles are not run, but are in the table
+    if they were run before. `metrics` are the columns (names of `src_eval.records.QuestionScore`); `flashrag`
+    takes the first 1,000 items and FlashRAG's choice of metric instead. `expected` is a file of published
+    numbers that are printed with ours.
     """
 
     name: str
@@ -66,6 +68,7 @@ class EvalConfig:
     corpus: str = ""
     index_dir: str = ""
     baseline: str = ""
+    never: str = ""
     profile: str = ""
     metrics: tuple[str, ...] = ("em", "f1")
     flashrag: bool = False
@@ -79,8 +82,8 @@ class EvalConfig:
         return tuple(MethodSpec(method=each) if isinstance(each, str) else each for each in self.methods)
 
     def baseline_name(self) -> str:
-        """The line that the others are tested against. Raises `UserError` when no line has that name, or when
-        two lines or data sets have the same name.
+        """The line that the others are tested against. Raises `UserError` when no line has that name or that
+        of `never`, or when two lines or data sets have the same name.
         """
         names = [line.name for line in self.lines]
         for what, given in (("methods", names), ("datasets", [each.name for each in self.datasets])):
@@ -91,6 +94,11 @@ class EvalConfig:
             raise UserError(
                 f"the baseline {self.baseline!r}, the line to compare with, is no method of this run; "
                 f"set baseline to one of {', '.join(names)}"
+            )
+        if self.never and self.never not in names:
+            raise UserError(
+                f"never={self.never!r}, the line that never searches, is no method of this run; "
+                f"set never to one of {', '.join(names)}"
             )
         return self.baseline or names[0]
 

@@ -89,7 +89,7 @@ def _paragraph(recording: Recording) -> str:
     answers = " and ".join(f"{name} “{_plain(own.answer)}”" for name, own in found.answers.items())
     return (
         f"The default answered all {recording.questions} questions of the sample world: "
-        f"{recorded_line(recording)} ([how it was recorded](docs/results.md#the-default-on-the-sample-world)). "
+        f"{recorded_line(recording)} ([recorded](docs/results.md#the-default-on-the-sample-world)). "
         f"“{_plain(asked)}” Answers: {answers}; gold: {_plain(' | '.join(found.golds))}.\n"
     )
 

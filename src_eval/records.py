@@ -18,10 +18,9 @@ SCORE_TOTALS = "scores.json"
 class QuestionScore:
     """One question of one run. `metrics` maps a metric's name (`em`, `f1`, `cover_em`, `rouge_l`,
     `choice_accuracy`, `choice_unread`, `recall`, `recall@5`, `ndcg@5`, `searches`, `searches_right`,
-    `searches_wrong`, `steps`, `calls`, `prompt_tokens`, `completion_tokens`, `tokens`, `seconds`,
-    `parse_failures`, `replies`, `acc_l`) to its value; a
-    metric that does not apply (no gold passages, no verdict) is absent, never 0. `hops` is None where the set
-    does not state it.
+    `searches_wrong`, `direct_answers`, `steps`, `calls`, `prompt_tokens`, `completion_tokens`, `tokens`,
+    `seconds`, `parse_failures`, `replies`, `acc_l`) to its value; a metric that does not apply (no gold
+    passages, no verdict) is absent, never 0. `hops` is None where the set does not state it.
     """
 
     id: str

@@ -32,6 +32,7 @@ from src_tasks.readers.rows import group_of_meta
 from src_tasks.scores import Answered, Figures, drop_retrieval, figures
 
 VERDICTS = "verdicts.jsonl"
+DIRECT_ANSWERS = "direct_answers"
 _ROW_KEYS = ("question", "steps", "answer", "status")
 _HOPS_IN_ID = re.compile(r"([2-9])hop\d*_")  # MuSiQue: 3hop1__…
 
@@ -164,11 +165,11 @@ def answers_rightly(metrics: Mapping[str, float]) -> bool | None:
 
 def _costs(row: Row, metrics: Figures) -> Figures:
     """The costs of an answer: steps, calls, tokens, seconds, malformed replies; the steps of a right answer,
-    and the searches of a right or a wrong one (DeepRAG, Table 2).
+    the searches of a right or a wrong one (DeepRAG, Table 2), and sub-questions answered without a search.
     """
     steps, usage = float(len(row["steps"])), row.get("usage") or {}
     rejected = float(len((row.get("provenance") or {}).get("parse_failures", ())))
-    found = {"steps": steps}
+    found = {"steps": steps, DIRECT_ANSWERS: float(sum(map(_answers_directly, row["steps"])))}
     right = answers_rightly(metrics)
     if right is not None:
         found |= {"chain_length": steps} if right else {}
@@ -177,6 +178,10 @@ def _costs(row: Row, metrics: Figures) -> Figures:
     found["tokens"] = found["prompt_tokens"] + found["completion_tokens"]
     found |= {"seconds": float(row.get("seconds", 0.0)), "parse_failures": rejected}
     return found | {"replies": rejected + steps}
+
+
+def _answers_directly(step: Row) -> bool:
+    return bool(step["action"]["function"] == "direct_answer" and not step.get("repeated"))
 
 
 def _hops(meta: Row) -> int | None:
@@ -189,6 +194,9 @@ def _hops(meta: Row) -> int | None:
 
 def _run_score(name: str, rows: list[QuestionScore], manifest: Row) -> RunScore:
     drop_retrieval(row.metrics for row in rows)
+    if not any(row.metrics[DIRECT_ANSWERS] for row in rows):  # a method without such steps
+        for row in rows:
+            del row.metrics[DIRECT_ANSWERS]
     columns = _columns(rows)
     overall = _estimates(columns)
     by = {

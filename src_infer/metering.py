@@ -46,8 +46,8 @@ def count_search() -> None:
 
 
 def with_all_searches(row: Trajectory, executed: int) -> Trajectory:
-    """The row, with a note of the executed searches that its steps do not show: those of a method that records
-    no step for them, or of a step that failed. A repeated query was not executed.
+    """The row, with a note of the executed searches that its steps do not show: those of a method that
+    records no step for them, or of a step that failed. A repeated query was not executed.
     """
     shown = sum(isinstance(step.action, Search) and not step.repeated for step in row.steps)
     if executed <= shown:

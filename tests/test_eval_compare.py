@@ -70,6 +70,30 @@ def test_published_numbers_are_those_of_the_papers() -> None:
     assert load_expected("") == Expected()
 
 
+def test_the_averages_of_deeprag_are_those_of_its_table() -> None:
+    """A mistake of transcription would show."""
+    tables = {each.source: each for each in load_expected(str(ROOT / "configs/expected.yaml")).tables}
+    printed = {row.system: row.values[0][0] for row in tables["DeepRAG v2, Table 1, averages"].rows}
+    rows = {row.system: row.values for row in tables["DeepRAG v2, Table 1"].rows}
+    compared = printed.keys() & rows.keys()
+    assert len(rows) == len(compared) == 28
+    off = {}
+    for system in compared:
+        values = [value for pair in rows[system] for value in pair if value is not None]
+        mean = sum(values) / 12
+        if abs(mean - (printed[system] or 0.0)) > 0.006:
+            off[system] = round(mean, 2)
+    assert off == {}
+
+
+def test_what_is_irregular_about_published_numbers_is_below_the_table(tmp_path: Path) -> None:
+    expected = load_expected(str(ROOT / "configs/expected.yaml"))
+    entries = [entry(tmp_path, "popqa", "flare", 4), entry(tmp_path, "popqa", "closed_book", 4)]
+    table = build_table(entries, baseline="flare", metrics_of=lambda _: ("em",), expected=expected)
+    notes = notes_of(table)
+    assert sum("PopQA and WebQuestions have the same figures" in note for note in notes) == 1
+
+
 def test_a_published_row_that_does_not_fit_is_named(tmp_path: Path) -> None:
     file = tmp_path / "expected.yaml"
     row = "{system: S, values: [[1.0]]}"

@@ -26,8 +26,8 @@ from helpers_runs import finished
 
 from src_core.types import Passage, Question, Search, Status, Step, Trajectory, to_json
 from src_eval.scoring import score_row, score_run
-from src_infer.methods import load_method
 from src_infer.metering import MeteredModel, metered, with_all_searches
+from src_infer.methods import load_method
 from src_retrieval.toy import ToyRetriever
 from src_tasks.scores import score
 

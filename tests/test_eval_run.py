@@ -149,6 +149,7 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
     assert "written:" in first.stdout
     home = tmp_path / "runs/eval-t"
     written = {"table.md", "table.csv", "table.tex", "index.html", "config.yaml", "logs"}
+    written |= {"pareto.md", "pareto.csv"}
     assert written == {path.name for path in home.iterdir()}
     assert f"the page {home}/index.html" in first.stdout
     page = (home / "index.html").read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ const METRIC_NAMES = new Map([
   ["searches", "Searches"],
   ["searches_right", "Searches where right"],
   ["searches_wrong", "Searches where wrong"],
+  ["direct_answers", "Sub-questions without a search"],
   ["steps", "Steps"],
   ["chain_length", "Steps where right"],
   ["calls", "Model calls"],
