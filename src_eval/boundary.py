@@ -1,11 +1,11 @@
 """The knowledge boundary of runs: `python -m src_eval.boundary RUN [RUN …] NEVER_RUN`.
 
 Does a method search where the model does not know the answer, and only there? The label of a question is
-whether `NEVER_RUN`, a run that never searches (`closed_book`, `cot`, DeepRAG with `decision: never`), answers
-it rightly. Two levels: `question` (searched at least once or not), and, of a method that answers
-sub-questions without a search, `sub-question` (each sub-question with the label of its question, since no run
-says which sub-questions a model knows). Figures and classes: `src_tasks.boundary`. Intervals come from
-resampled questions.
+whether `NEVER_RUN`, a run of the same model that never searches (`cot` in the paper, `closed_book`, DeepRAG
+with `decision: never`), answers it rightly (reference deeprag.md section 11.2). Two levels: `question`
+(searched at least once or not), and, of a method that answers sub-questions without a search, `sub-question`
+(each sub-question with the label of its question, since no set has golds for the sub-questions that a model
+makes up). Figures and classes: `src_tasks.boundary`. Intervals come from resampled questions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from src_core.types import RETRIED
 from src_eval.compare import Entry
 from src_eval.expected import Expected, Published, published, published_notes
 from src_eval.records import FEWEST, Estimate, QuestionScore
-from src_eval.scoring import DIRECT_ANSWERS, Scored, answers_rightly, score_run
+from src_eval.scoring import DIRECT_ANSWERS, Scored, answers_rightly, models_of, score_run
 from src_eval.stats import bootstrap_counts
 from src_eval.text_tables import Cells, Row, as_terminal
 from src_tasks.boundary import Cells as Counts
@@ -54,6 +54,13 @@ class BoundaryLine(NamedTuple):
     published: tuple[Published, ...] = ()
 
 
+class Boundary(NamedTuple):
+    """The lines of an evaluation, and those that have no line with their model which never searches."""
+
+    lines: list[BoundaryLine]
+    unlabelled: list[str]
+
+
 def main() -> None:
     """Read the command line, score, print."""
     names = sys.argv[1:]
@@ -63,7 +70,7 @@ def main() -> None:
     lines = [
         line for run in runs for line in boundary_lines(run, never, dataset=run.run.dataset, name=run.run.run)
     ]
-    table, out = boundary_cells(lines, never=never.run.run), Terminal(narrowest=170)
+    table, out = boundary_cells(Boundary(lines, []), never=[never.run.run]), Terminal(narrowest=170)
     out.print(as_terminal(table))
     for note in table.notes:
         out.print(Text(note), soft_wrap=True)
@@ -79,8 +86,14 @@ def boundary_lines(
     expected: Expected | None = None,
 ) -> list[BoundaryLine]:
     """The lines of one run: its questions, and its sub-questions where it answers some without a search.
-    Raises `UserError` when `never` searched, or shares no question with the run.
+    Raises `UserError` when `never` searched, is of another model, or shares no question with the run.
     """
+    if models_of(run.run) != models_of(never.run):
+        raise UserError(
+            f"{run.run.run} ({run.run.model}) and {never.run.run} ({never.run.model}) were answered by "
+            "different models or adapters, so that one says nothing of what the other knows; name a run of "
+            "the same model that never searches"
+        )
     labels = known_questions(never)
     rows = [row for row in run.rows if row.id in labels and _counts(row)]
     if not rows:
@@ -106,22 +119,32 @@ def boundary_lines(
     return lines
 
 
-def boundary_of(entries: Sequence[Entry], *, never: str, expected: Expected) -> list[BoundaryLine]:
-    """The lines of an evaluation, data set by data set. A data set without the line `never` has none."""
-    labels = {entry.dataset: entry.scored for entry in entries if entry.line == never}
-    return [
-        line
-        for entry in entries
-        if entry.dataset in labels and entry.line != never
-        for line in boundary_lines(
+def boundary_of(entries: Sequence[Entry], *, never: Sequence[str], expected: Expected) -> Boundary:
+    """The lines of an evaluation. The labels of a line are those of the first line of `never` with its models
+    on its data set; where there is none, the line is without figures.
+    """
+    labels: dict[tuple[str, str], Entry] = {}
+    for name in never:
+        for entry in entries:
+            if entry.line == name:
+                labels.setdefault((entry.dataset, models_of(entry.scored.run)), entry)
+    lines, unlabelled = [], []
+    for entry in entries:
+        label = labels.get((entry.dataset, models_of(entry.scored.run)))
+        if entry.line in never:
+            continue
+        if label is None:
+            unlabelled.append(f"{entry.dataset}, {entry.line}")
+            continue
+        lines += boundary_lines(
             entry.scored,
-            labels[entry.dataset],
+            label.scored,
             dataset=entry.dataset,
             name=entry.line,
             method=entry.method,
             expected=expected,
         )
-    ]
+    return Boundary(lines, unlabelled)
 
 
 def known_questions(never: Scored) -> dict[str, bool]:
@@ -137,8 +160,9 @@ def known_questions(never: Scored) -> dict[str, bool]:
     return {row.id: answers_rightly(row.metrics) is True for row in never.rows if _counts(row)}
 
 
-def boundary_cells(lines: Sequence[BoundaryLine], *, never: str) -> Cells:
+def boundary_cells(found: Boundary, *, never: Sequence[str]) -> Cells:
     """The lines as a table, each with the published figures of its method."""
+    lines = found.lines
     head = ["data set", "method", "level", "n", *NAMES.values(), "TP/FP/FN/TN"]
     rows = []
     for line in lines:
@@ -151,14 +175,20 @@ def boundary_cells(lines: Sequence[BoundaryLine], *, never: str) -> Cells:
             values = [f"{each.values[name] / 100:.3f}" if name in each.values else "-" for name in NAMES]
             system = f"{each.system} ({each.source})"
             rows.append(Row([line.dataset, system, line.level, "-", *values, "-"], False))
-    return Cells(head, rows, _notes(lines, never))
+    return Cells(head, rows, _notes(found, never))
 
 
-def _notes(lines: Sequence[BoundaryLine], never: str) -> list[str]:
+def _notes(found: Boundary, never: Sequence[str]) -> list[str]:
+    lines, names = found.lines, " or ".join(never)
     notes = [
-        f"Knowledge boundary: a question is known where {never} answers it rightly; not to search is the "
-        "positive decision (TP: not searched and known). [low, high]: 95 % bootstrap interval over questions."
+        f"Knowledge boundary: a question is known where {names}, with the same model, answers it rightly; "
+        "not to search is the positive decision (TP: not searched and known). [low, high]: 95 % bootstrap "
+        "interval over questions."
     ]
+    if found.unlabelled:
+        notes.append(
+            f"Without labels, since no line of never={names} has their model: {'; '.join(found.unlabelled)}."
+        )
     notes += [
         f"{line.dataset}, {line.name}, {line.level}: (d) degenerate, {line.note}; MCC is 0 by definition."
         for line in lines

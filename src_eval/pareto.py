@@ -3,7 +3,7 @@
 A method that searches more may answer more. A run is on the Pareto front of its data set where no other run
 answers at least as well with at most as many searches, and better in one of the two. DeepRAG compares itself
 with its two extremes (reference deeprag.md section 13.5): always and never searching belong into the figure,
-and one decision rule at several thresholds is a curve in it.
+and one model's decision rule at several thresholds is a curve in it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from src_core.errors import UserError, run_main
 from src_eval.compare import Entry
 from src_eval.records import Estimate
 from src_eval.score import estimate_text
-from src_eval.scoring import score_run
+from src_eval.scoring import models_of, score_run
 from src_eval.tables import shown_name
 from src_eval.text_tables import Cells, Row, as_terminal
 
@@ -29,13 +29,13 @@ VALUE = "em"
 
 
 class Point(NamedTuple):
-    """A run in the figure. `method` is the module behind it: the points of one method are one curve.
-    `beaten_by` names the run that is better in both, "" on the front.
+    """A run in the figure. `curve` is what the points of one curve share, its method and its models ("": it
+    is on none). `beaten_by` names the run that is better in both, "" on the front.
     """
 
     dataset: str
     name: str
-    method: str
+    curve: str
     cost: Estimate
     value: Estimate
     beaten_by: str = ""
@@ -62,7 +62,8 @@ def points_of(entries: Sequence[Entry]) -> list[Point]:
     for entry in entries:
         metrics = entry.scored.run.metrics
         if VALUE in metrics:
-            points.append(Point(entry.dataset, entry.line, entry.method, metrics[COST], metrics[VALUE]))
+            curve = f"{entry.method} {models_of(entry.scored.run)}"
+            points.append(Point(entry.dataset, entry.line, curve, metrics[COST], metrics[VALUE]))
     return with_front(points)
 
 

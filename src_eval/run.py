@@ -81,7 +81,7 @@ def main() -> int:
     if CHECK in sys.argv:
         answer(f"{config.corpus}\n{config.index_dir}")
         return 0
-    return evaluate(config, jobs, out=Terminal(narrowest=170), err=Terminal(stderr=True))
+    return evaluate(config, jobs, out=Terminal(narrowest=230), err=Terminal(stderr=True))
 
 
 def require_files(config: EvalConfig) -> None:
@@ -255,17 +255,17 @@ def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> No
     out.print(Text(f"written: {home}/{{{', '.join(files)}}} and the page {home / PAGE}"), soft_wrap=True)
 
 
-def extras_of(entries: Sequence[Entry], *, never: str, expected: Expected) -> Extras:
-    """What stands beside the main table: `pareto` where a run searches, `boundary` where a line `never`
-    does.
+def extras_of(entries: Sequence[Entry], *, never: Sequence[str], expected: Expected) -> Extras:
+    """What stands beside the main table: `pareto` where a run searches, `boundary` where a line of `never`
+    has the model of another.
     """
     tables = {}
     points = points_of(entries)
     if any(point.cost.mean for point in points):
         tables["pareto"] = pareto_cells(points)
-    lines = boundary_of(entries, never=never, expected=expected) if never else []
-    if lines:
-        tables["boundary"] = boundary_cells(lines, never=never)
+    boundary = boundary_of(entries, never=never, expected=expected)
+    if boundary.lines:
+        tables["boundary"] = boundary_cells(boundary, never=never)
     return Extras(points, tables)
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from src_core.errors import UserError
 from src_core.jsonl import read_jsonl, rewrite_jsonl, write_atomic
 from src_core.rundir import MANIFEST, QUESTION_IDS, ROWS, present_only
+from src_core.served import models_key
 from src_core.types import searches_without_step
 from src_eval.records import SCORE_ROWS, SCORE_TOTALS, Estimate, QuestionScore, RunScore
 from src_eval.stats import bootstrap
@@ -72,6 +73,11 @@ def score_run(folder: Path) -> Scored:
     rewrite_jsonl(folder / SCORE_ROWS, map(orjson.dumps, rows))
     write_atomic(folder / SCORE_TOTALS, orjson.dumps(scored.run, option=orjson.OPT_INDENT_2))
     return scored
+
+
+def models_of(run: RunScore) -> str:
+    """What tells the models of a run from those of others: what their servers reported, else their names."""
+    return models_key(run.manifest.get("servers")) or run.model
 
 
 def read_manifest(folder: Path) -> Row:

@@ -147,8 +147,12 @@ def _published(dataset: str, each: Published, metrics: list[str]) -> Row | None:
 
 
 def _figure(metric: str, cell: Cell | None) -> str:
-    """The estimate with the mark of significance, `66.7 [56.0, 76.2]*`; `-` for None."""
-    return "-" if cell is None else estimate_text(metric, cell.estimate) + cell.mark
+    """The estimate with the mark of significance, `66.7 [56.0, 76.2]*`; `-` for None. Costs have no mark:
+    more of them is not better.
+    """
+    if cell is None:
+        return "-"
+    return estimate_text(metric, cell.estimate) + (cell.mark if is_share(metric) else "")
 
 
 def _csv_figures(cell: Cell, baseline: str) -> list[str]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from src_core.errors import UserError
 from src_core.types import DirectAnswer, Search, Status, Step, Trajectory
 from src_eval import boundary
-from src_eval.boundary import boundary_cells, boundary_lines, boundary_of
+from src_eval.boundary import Boundary, boundary_cells, boundary_lines, boundary_of
 from src_eval.compare import Entry
 from src_eval.expected import Expected, load_expected
 from src_eval.scoring import Scored, score_run
@@ -119,7 +119,9 @@ def test_failed_foreign_and_goldless_questions_are_left_out_and_counted(tmp_path
         scored(tmp_path, "run", own), scored(tmp_path, "never", [failed, *never[1:]]), dataset="s", name="r"
     )
     assert (line.counts.total, line.left_out) == (3, 3)
-    assert "3 questions are left out" in "\n".join(boundary_cells([line], never="never").notes)
+    assert "3 questions are left out" in "\n".join(
+        boundary_cells(Boundary([line], []), never=["never"]).notes
+    )
 
 
 def test_a_label_run_that_searches_or_shares_nothing_is_refused(tmp_path: Path) -> None:
@@ -129,6 +131,32 @@ def test_a_label_run_that_searches_or_shares_nothing_is_refused(tmp_path: Path) 
     other = scored(tmp_path, "other", [answered("Else?", "x", "x")])
     with pytest.raises(UserError, match="share no answered question"):
         boundary_lines(run, other, dataset="s", name="r")
+
+
+def test_the_labels_of_a_line_are_those_of_its_own_model(tmp_path: Path) -> None:
+    made = {
+        ("base", "cot"): rows("dddd", "rwww"),
+        ("base", "prompted"): rows("dsss"),
+        ("tuned", "never"): rows("dddd", "rrrw"),
+        ("tuned", "trained"): rows("ddds"),
+        ("other", "foreign"): rows("ssss"),
+    }
+    entries = [
+        Entry("set", line, "deeprag", score_run(write_run(tmp_path / line, own, tags=model)))
+        for (model, line), own in made.items()
+    ]
+    found = boundary_of(entries, never=["cot", "never"], expected=Expected())
+    assert {line.name: line.counts for line in found.lines} == {
+        "prompted": Cells(1, 0, 0, 3),
+        "trained": Cells(3, 0, 0, 1),
+    }
+    assert found.unlabelled == ["set, foreign"]
+    assert "no line of never=cot or never has their model: set, foreign" in str(
+        boundary_cells(found, never=["cot", "never"]).notes
+    )
+    runs = {entry.line: entry.scored for entry in entries}
+    with pytest.raises(UserError, match="answered by different models or adapters"):
+        boundary_lines(runs["trained"], runs["cot"], dataset="set", name="trained")
 
 
 def stepped(at: int, decisions: str) -> Trajectory:
@@ -167,9 +195,12 @@ def test_the_table_marks_degenerate_runs_and_shows_what_was_published(tmp_path: 
     data = "2wikimultihopqa"
     made = {"flare": rows("s" * 30), "deeprag": rows("ssddds" * 5), "cot": rows("d" * 30, "rw" * 15)}
     entries = [Entry(data, name, name, scored(tmp_path, name, own, name)) for name, own in made.items()]
-    lines = boundary_of(entries, never="cot", expected=expected)
-    assert [(line.name, line.note) for line in lines] == [("flare", "it always searches"), ("deeprag", "")]
-    table = boundary_cells(lines, never="cot")
+    found = boundary_of(entries, never=["cot"], expected=expected)
+    assert [(line.name, line.note) for line in found.lines] == [
+        ("flare", "it always searches"),
+        ("deeprag", ""),
+    ]
+    table = boundary_cells(found, never=["cot"])
     ours = table.rows[0].cells
     assert ours[:4] == [data, "flare", "question", "30"]
     assert ours[7] == "0.000 [0.000, 0.000] (d)"
@@ -177,7 +208,7 @@ def test_the_table_marks_degenerate_runs_and_shows_what_was_published(tmp_path: 
     assert flare[3:8] == ["-", "0.000", "0.718", "0.500", "0.000"]
     assert any(row.cells[7] == "0.451" for row in table.rows if not row.ours)
     assert any("(d) degenerate, it always searches" in note for note in table.notes)
-    assert boundary_of(entries, never="nobody", expected=Expected()) == []
+    assert boundary_of(entries, never=(), expected=Expected()).lines == []
 
 
 def test_the_command_prints_the_table(

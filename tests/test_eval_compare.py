@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,14 @@ def test_every_method_is_tested_against_the_baseline_with_correction(table: Tabl
     assert (better.mark, same.mark, worse.mark) == ("*", "", "†")
     assert table.detectable[("musique", "em")] is not None
     assert table.detectable[("musique", "steps")] is None
+
+
+def test_only_answers_and_retrieval_are_marked_better_or_worse(table: Table) -> None:
+    better = table.lines[1]
+    wasteful = replace(better, cells={**better.cells, "steps": better.cells["em"]})
+    shown = cells_of(table._replace(lines=[wasteful])).rows[0].cells
+    assert shown[3].endswith("*")  # em
+    assert shown[4] == "0.80"  # the same comparison as a cost
 
 
 def test_published_numbers_stand_under_the_lines_of_their_data_set(table: Table) -> None:

@@ -22,10 +22,10 @@ from src_eval.scoring import score_run
 
 
 def point(
-    name: str, cost: float, value: float, *, dataset: str = "set", method: str = "", n: int = 100
+    name: str, cost: float, value: float, *, dataset: str = "set", curve: str = "", n: int = 100
 ) -> Point:
     spread = Estimate(value, max(value - 0.1, 0.0), min(value + 0.1, 1.0), n)
-    return Point(dataset, name, method, Estimate(cost, max(cost - 0.2, 0.0), cost + 0.2, n), spread)
+    return Point(dataset, name, curve, Estimate(cost, max(cost - 0.2, 0.0), cost + 0.2, n), spread)
 
 
 LINES = [
@@ -76,8 +76,8 @@ def test_the_table_says_what_beats_a_line() -> None:
 
 
 def test_the_figure_joins_the_front_and_the_lines_of_one_method() -> None:
-    curve = [point(f"deeprag {at}", 0.5 * at, 0.2 + 0.1 * at, method="deeprag") for at in range(4)]
-    made = with_front([*curve, point("always <b>", 3.0, 0.3, method="deeprag_always"), point("a", 3.0, 0.2)])
+    curve = [point(f"deeprag {at}", 0.5 * at, 0.2 + 0.1 * at, curve="deeprag") for at in range(4)]
+    made = with_front([*curve, point("always <b>", 3.0, 0.3, curve="deeprag_always"), point("a", 3.0, 0.2)])
     drawn = pareto_plot(made)
     assert drawn.count("<circle class=best") == 4
     assert drawn.count("<circle class=beaten") == 2
@@ -112,12 +112,24 @@ def runs(folder: Path) -> list[Entry]:
 
 def test_an_evaluation_has_the_tables_that_its_lines_allow(tmp_path: Path) -> None:
     entries = runs(tmp_path)
-    extras = extras_of(entries, never="closed_book", expected=Expected())
+    extras = extras_of(entries, never=["closed_book"], expected=Expected())
     assert list(extras.tables) == ["pareto", "boundary"]
     assert [each.beaten_by for each in extras.points] == ["", "", "naive_rag"]
-    assert list(extras_of(entries, never="", expected=Expected()).tables) == ["pareto"]
-    assert list(extras_of(entries[:1], never="closed_book", expected=Expected()).tables) == []
+    assert list(extras_of(entries, never=(), expected=Expected()).tables) == ["pareto"]
+    assert list(extras_of(entries[:1], never=["closed_book"], expected=Expected()).tables) == []
     assert [each.name for each in points_of(entries)] == ["closed_book", "naive_rag", "wasteful"]
+
+
+def test_a_curve_is_of_one_method_and_one_model(tmp_path: Path) -> None:
+    rows = [answered("Q?", "x", "x", searches=[["p"]])]
+    made = [("t=0", "a"), ("t=1", "a"), ("t=0, trained", "b")]
+    entries = [
+        Entry("set", name, "deeprag", score_run(write_run(tmp_path / name, rows, tags=model)))
+        for name, model in made
+    ]
+    first, second, trained = (each.curve for each in points_of(entries))
+    assert first == second != trained
+    assert pareto_plot(points_of(entries)).count("<path class=curve") == 1
 
 
 def test_the_command_prints_the_table(

@@ -68,14 +68,21 @@ def test_names_must_tell_lines_apart_and_the_baseline_must_be_one(tmp_path: Path
 
 def test_flashrag_mode_takes_its_items_and_its_metrics(tmp_path: Path) -> None:
     mode = config(tmp_path, flashrag=True)
-    assert (mode.metrics_of("nq"), mode.metrics_of("popqa"), mode.metrics_of("hotpotqa")) == (
-        ("em",),
-        ("em",),
-        ("f1",),
-    )
+    costs = ("searches", "searches_right", "searches_wrong", "tokens", "seconds")
+    assert mode.metrics_of("nq") == mode.metrics_of("popqa") == ("em", "f1", *costs)
+    assert mode.metrics_of("hotpotqa") == ("f1", "em", *costs)
     counts = [mode.questions_of(DatasetSpec(name="x", path="x", n=n)) for n in (-1, 5, 4000)]
     assert counts == [1000, 5, 1000]
-    assert config(tmp_path).metrics_of("nq") == ("em", "f1")
+    assert config(tmp_path).metrics_of("nq") == ("em", "f1", *costs)
+    shown = config(tmp_path, metrics=["choice_accuracy", "seconds"]).metrics_of("mmlu")
+    assert shown == ("choice_accuracy", "seconds", "em", "f1", *costs[:-1])
+
+
+def test_lines_that_never_search_are_named_alone_or_as_a_list(tmp_path: Path) -> None:
+    assert config(tmp_path).never == config(tmp_path, never="").never == ()
+    assert config(tmp_path, never="short").never == config(tmp_path, never=["short"]).never == ("short",)
+    with pytest.raises(UserError, match="never='x', a line that never searches, is no method of this run"):
+        config(tmp_path, never=["short", "x"]).baseline_name()
 
 
 def test_a_run_is_finished_when_all_its_rows_are_there_and_none_failed(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def _body(table: Table, name: str, hrefs: Mapping[tuple[str, str], str], extras:
     yield from _cells(cells_of(table), hrefs)
     for dataset in dict.fromkeys(line.dataset for line in table.lines):
         lines = [line for line in table.lines if line.dataset == dataset]
-        for metric in table.metrics:
+        for metric in lines[0].cells:
             if is_share(metric) and any(_estimate(line, metric) for line in lines):
                 yield f"<section><h2>{escaped(dataset)}: {escaped(shown_name(metric))}</h2>"
                 yield _bars(lines, metric)

@@ -1,6 +1,6 @@
 """The Pareto figure of a data set: EM against mean searches, with both intervals. Points on the front are
-filled and joined by steps; several lines of one method (one decision rule at several thresholds) are joined
-by a dashed curve.
+filled and joined by steps; several lines of one method and model (its decision rule at several thresholds)
+are joined by a dashed curve.
 """
 
 from __future__ import annotations
@@ -78,14 +78,14 @@ def _front(places: Sequence[_Place]) -> str:
 
 
 def _curves(places: Sequence[_Place]) -> list[str]:
-    """One curve per method with several lines, from few searches to many."""
-    methods: dict[str, list[_Place]] = {}
+    """One curve for each method and model with several lines, from few searches to many."""
+    curves: dict[str, list[_Place]] = {}
     for place in places:
-        methods.setdefault(place.point.method, []).append(place)
+        curves.setdefault(place.point.curve, []).append(place)
     return [
         f'<path class=curve d="M{"L".join(f"{p.x:.1f} {p.y:.1f}" for p in of_one)}"/>'
-        for method, of_one in methods.items()
-        if method and len(of_one) > 1
+        for name, of_one in curves.items()
+        if name and len(of_one) > 1
     ]
 
 
