@@ -20,7 +20,7 @@ from src_core.config import build_config, load_config
 from src_core.errors import UserError
 from src_core.types import Status
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
-from src_eval.run import Job, evaluate, is_finished, plan, require_files
+from src_eval.run import Job, evaluate, is_finished, is_wanted, plan, require_files
 from src_tasks.readers.sources import read_questions
 
 PROMPTLESS = {"expected": "", "name": "t"}
@@ -83,6 +83,14 @@ def test_lines_that_never_search_are_named_alone_or_as_a_list(tmp_path: Path) ->
     assert config(tmp_path, never="short").never == config(tmp_path, never=["short"]).never == ("short",)
     with pytest.raises(UserError, match="never='x', a line that never searches, is no method of this run"):
         config(tmp_path, never=["short", "x"]).baseline_name()
+
+
+@pytest.mark.parametrize("profile", ["cpu", "small", "gpu", "server"])
+def test_naive_rag_stands_beside_rearag_with_every_profile(profile: str) -> None:
+    smoke = load_config(EvalConfig, Path("configs/eval/smoke.yaml"), [f"profile={profile}"])
+    wanted = {job.line.name for job in plan(smoke) if is_wanted(smoke, job)}
+    assert {"rearag", "naive_rag"} <= wanted
+    assert smoke.never == ("closed_book",)
 
 
 def test_a_run_is_finished_when_all_its_rows_are_there_and_none_failed(tmp_path: Path) -> None:
