@@ -9,7 +9,7 @@ reports what it reported before counts as another.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -177,17 +177,17 @@ def identity_of(facts: Facts) -> Facts:
     return {key: facts[key] for key in _IDENTITY if key in facts}
 
 
-def models_key(records: Any) -> str:
-    """What tells the models of runs apart, from the `servers` of their manifests: by role the names and the
-    digests that the servers reported (an adapter is served under the name of its model). "" where nothing is
-    on record.
+def models_key(records: Any, *, roles: Collection[str] = ()) -> str:
+    """What tells the models of runs apart, from the `servers` of their manifests: by role (of `roles`; all
+    where it is empty) the names and the digests that the servers reported (an adapter is served under the
+    name of its model). "" where nothing is on record.
     """
     rows = [record for record in records if isinstance(record, dict)] if isinstance(records, list) else []
     found = {
         orjson.dumps({"role": role, "model": facts.get("model"), **identity_of(facts)}, option=_SORTED)
         for record in rows
         for role, facts in record.items()
-        if isinstance(facts, dict) and facts.get("model")
+        if isinstance(facts, dict) and facts.get("model") and (not roles or role in roles)
     }
     return b",".join(sorted(found)).decode()
 

@@ -1,33 +1,35 @@
-"""The knowledge boundary of runs: `python -m src_eval.boundary RUN [RUN …] NEVER_RUN`.
+"""The knowledge boundary of runs: `python -m src_eval.boundary RUN [RUN …] NEVER_RUN [--trees FOLDER]`.
 
-Does a method search where the model does not know the answer, and only there? The label of a question is
-whether `NEVER_RUN`, a run of the same model that never searches (`cot` in the paper, `closed_book`, DeepRAG
-with `decision: never`), answers it rightly (reference deeprag.md section 11.2). Two levels: `question`
-(searched at least once or not), and, of a method that answers sub-questions without a search, `sub-question`
-(each sub-question with the label of its question, since no set has golds for the sub-questions that a model
-makes up). Figures and classes: `src_tasks.boundary`. Intervals come from resampled questions.
+Does a method search where the model does not know the answer, and only there? Two levels. `question`: the
+decision is whether a method searched at least once, the label whether `NEVER_RUN`, a run of the same model
+that never searches (`cot` in the paper, `closed_book`, DeepRAG with `decision: never`), answers the question
+rightly (reference deeprag.md section 11.2). `sub-question`, where there is an exploration of the questions
+by the same model: each decision of a method, with the label that the tree has for it
+(`src_eval.tree_labels`). Figures and classes: `src_tasks.boundary`. Intervals come from resampled questions.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from rich.text import Text
 
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
+from src_core.terminal import CommandLine
 from src_core.types import RETRIED
 from src_eval.compare import Entry
 from src_eval.expected import Expected, Published, published, published_notes
 from src_eval.records import FEWEST, Estimate, QuestionScore
-from src_eval.scoring import DIRECT_ANSWERS, Scored, answers_rightly, models_of, score_run
+from src_eval.scoring import Scored, answers_rightly, models_of, score_run
 from src_eval.stats import bootstrap_counts
 from src_eval.text_tables import Cells, Row, as_terminal
+from src_eval.tree_labels import Decided, decisions_of
 from src_tasks.boundary import Cells as Counts
-from src_tasks.boundary import boundary_figures, degenerate
+from src_tasks.boundary import boundary_figures, count, degenerate
 
 NAMES = {
     "boundary_f1": "F1",
@@ -38,10 +40,20 @@ NAMES = {
 """The figures by the names that `configs/expected.yaml` uses, and how tables call them."""
 
 
+QUESTION, PART = "question", "sub-question"
+NOTHING: Mapping[tuple[str, str], Decided | None] = MappingProxyType({})
+_LEFT_OUT = {
+    QUESTION: "questions are left out (not answered in both runs, or without a gold answer)",
+    PART: "decisions are left out (not in a tree, after another sub-question, or not followed to the end)",
+}
+_NO_DECISIONS = Decided([], 0)
+_SAME = "what one knows says nothing of the other, so name runs of one model"
+
+
 class BoundaryLine(NamedTuple):
     """The figures of one run at one level. `left_out` questions are in no figure: they failed in one of the
-    runs, have no gold answer, or are not in both. `note` says why the figures are degenerate ("": they are
-    not).
+    runs, have no gold answer, or are not in both; of sub-questions it counts those without a label. `note`
+    says why the figures are degenerate ("": they are not).
     """
 
     dataset: str
@@ -63,20 +75,28 @@ class Boundary(NamedTuple):
 
 def main() -> None:
     """Read the command line, score, print."""
-    names = sys.argv[1:]
-    if len(names) < 2 or any(name.startswith("-") for name in names):
-        raise UserError("usage: .venv/bin/python -m src_eval.boundary RUN [RUN …] NEVER_RUN")
-    *runs, never = [score_run(Path(name)) for name in names]
-    lines = [
-        line for run in runs for line in boundary_lines(run, never, dataset=run.run.dataset, name=run.run.run)
-    ]
+    parser = CommandLine(description="does a method search where the model does not know the answer?")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="runs over the same questions")
+    parser.add_argument("never", type=Path, help="a run of the same model that never searches")
+    parser.add_argument("--trees", type=Path, help="an exploration of the same questions by the same model")
+    chosen = parser.parse_args()
+    never = score_run(chosen.never)
+    lines = []
+    for folder in chosen.runs:
+        run = score_run(folder)
+        lines.append(boundary_line(run, never, dataset=run.run.dataset, name=run.run.run))
+        if chosen.trees:
+            made = decisions_of(folder, [chosen.trees])
+            if made is None:
+                raise UserError(f"{chosen.trees} was not explored by the model of {folder}; {_SAME}")
+            lines += decision_lines(made, dataset=run.run.dataset, name=run.run.run)
     table, out = boundary_cells(Boundary(lines, []), never=[never.run.run]), Terminal(narrowest=170)
     out.print(as_terminal(table))
     for note in table.notes:
         out.print(Text(note), soft_wrap=True)
 
 
-def boundary_lines(
+def boundary_line(
     run: Scored,
     never: Scored,
     *,
@@ -84,15 +104,14 @@ def boundary_lines(
     name: str,
     method: str = "",
     expected: Expected | None = None,
-) -> list[BoundaryLine]:
-    """The lines of one run: its questions, and its sub-questions where it answers some without a search.
-    Raises `UserError` when `never` searched, is of another model, or shares no question with the run.
+) -> BoundaryLine:
+    """The line of the questions of a run. Raises `UserError` when `never` searched, is of another model, or
+    shares no question with the run.
     """
     if models_of(run.run) != models_of(never.run):
         raise UserError(
             f"{run.run.run} ({run.run.model}) and {never.run.run} ({never.run.model}) were answered by "
-            "different models or adapters, so that one says nothing of what the other knows; name a run of "
-            "the same model that never searches"
+            f"different models or adapters; {_SAME}"
         )
     labels = known_questions(never)
     rows = [row for row in run.rows if row.id in labels and _counts(row)]
@@ -104,24 +123,25 @@ def boundary_lines(
     left_out = len({row.id for row in run.rows} | {row.id for row in never.rows}) - len(rows)
     known = published(expected, dataset=dataset, method=method) if expected and method else []
     shown = tuple(each for each in known if each.values.keys() & NAMES.keys())
-    lines = []
-    for level, cells in _levels(rows, labels):
-        counts = Counts(*map(sum, zip(*cells, strict=True)))
-        if not counts.total:
-            continue
-        estimates = bootstrap_counts(cells, _figures)
-        note = degenerate(counts)
-        lines.append(
-            BoundaryLine(
-                dataset, name, level, counts, estimates, left_out, note, shown if level == "question" else ()
-            )
-        )
-    return lines
+    counts = [count([(row.metrics["searches"] > 0, labels[row.id])]) for row in rows]
+    return _line(dataset, name, QUESTION, counts, left_out)._replace(published=shown)
 
 
-def boundary_of(entries: Sequence[Entry], *, never: Sequence[str], expected: Expected) -> Boundary:
+def decision_lines(made: Decided, *, dataset: str, name: str) -> list[BoundaryLine]:
+    """The line of the decisions of a run; none for a run without a labelled decision."""
+    return [_line(dataset, name, PART, made.counts, made.unlabelled)] if made.counts else []
+
+
+def boundary_of(
+    entries: Sequence[Entry],
+    *,
+    never: Sequence[str],
+    expected: Expected,
+    decided: Mapping[tuple[str, str], Decided | None] = NOTHING,
+) -> Boundary:
     """The lines of an evaluation. The labels of a line are those of the first line of `never` with its models
-    on its data set; where there is none, the line is without figures.
+    on its data set; where there is none, the line is without figures. `decided` are the decisions by data set
+    and line, None where the explorations are of other models.
     """
     labels: dict[tuple[str, str], Entry] = {}
     for name in never:
@@ -129,21 +149,21 @@ def boundary_of(entries: Sequence[Entry], *, never: Sequence[str], expected: Exp
             if entry.line == name:
                 labels.setdefault((entry.dataset, models_of(entry.scored.run)), entry)
     lines, unlabelled = [], []
-    for entry in entries:
-        label = labels.get((entry.dataset, models_of(entry.scored.run)))
-        if entry.line in never:
-            continue
-        if label is None:
-            unlabelled.append(f"{entry.dataset}, {entry.line}")
-            continue
-        lines += boundary_lines(
-            entry.scored,
-            label.scored,
-            dataset=entry.dataset,
-            name=entry.line,
-            method=entry.method,
-            expected=expected,
-        )
+    for dataset, name, method, scored in (entry for entry in entries if entry.line not in never):
+        label = labels.get((dataset, models_of(scored.run)))
+        if label is not None:
+            lines.append(
+                boundary_line(
+                    scored, label.scored, dataset=dataset, name=name, method=method, expected=expected
+                )
+            )
+        elif never:
+            unlabelled.append(f"{dataset}, {name}")
+        made = decided.get((dataset, name), _NO_DECISIONS)
+        if made is None:
+            unlabelled.append(f"{dataset}, {name}: sub-questions")
+        else:
+            lines += decision_lines(made, dataset=dataset, name=name)
     return Boundary(lines, unlabelled)
 
 
@@ -185,9 +205,15 @@ def _notes(found: Boundary, never: Sequence[str]) -> list[str]:
         "not to search is the positive decision (TP: not searched and known). [low, high]: 95 % bootstrap "
         "interval over questions."
     ]
+    if any(line.level == PART for line in lines):
+        notes.append(
+            "Sub-questions: one is known where, in an explored tree of the same model, the model's own "
+            "answer to it leads to a right answer."
+        )
     if found.unlabelled:
         notes.append(
-            f"Without labels, since no line of never={names} has their model: {'; '.join(found.unlabelled)}."
+            "Without labels, since no line that never searches and no exploration has their model: "
+            f"{'; '.join(found.unlabelled)}."
         )
     notes += [
         f"{line.dataset}, {line.name}, {line.level}: (d) degenerate, {line.note}; MCC is 0 by definition."
@@ -195,10 +221,9 @@ def _notes(found: Boundary, never: Sequence[str]) -> list[str]:
         if line.note
     ]
     notes += [
-        f"{line.dataset}, {line.name}: {line.left_out} questions are left out (not answered in both runs, or "
-        "without a gold answer)."
+        f"{line.dataset}, {line.name}: {line.left_out} {_LEFT_OUT[line.level]}."
         for line in lines
-        if line.left_out and line.level == "question"
+        if line.left_out
     ]
     return notes + published_notes(each for line in lines for each in line.published)
 
@@ -215,27 +240,10 @@ def _counts(row: QuestionScore) -> bool:
     return row.status not in RETRIED and answers_rightly(row.metrics) is not None
 
 
-def _levels(
-    rows: Sequence[QuestionScore], labels: dict[str, bool]
-) -> list[tuple[str, list[tuple[int, int, int, int]]]]:
-    """The cells of each question, at each level."""
-    whole = [_cells(labels[row.id], *_once(row.metrics["searches"])) for row in rows]
-    levels = [("question", whole)]
-    if any(DIRECT_ANSWERS in row.metrics for row in rows):
-        parts = [
-            _cells(labels[row.id], int(row.metrics[DIRECT_ANSWERS]), int(row.metrics["searches"]))
-            for row in rows
-        ]
-        levels.append(("sub-question", parts))
-    return levels
-
-
-def _once(searches: float) -> tuple[int, int]:
-    return (0, 1) if searches else (1, 0)
-
-
-def _cells(known: bool, direct: int, searched: int) -> tuple[int, int, int, int]:
-    return (direct, 0, searched, 0) if known else (0, direct, 0, searched)
+def _line(dataset: str, name: str, level: str, counts: Sequence[Counts], left_out: int) -> BoundaryLine:
+    total = Counts(*map(sum, zip(*counts, strict=True)))
+    estimates = bootstrap_counts(counts, _figures)
+    return BoundaryLine(dataset, name, level, total, estimates, left_out, degenerate(total))
 
 
 def _figures(sums: Sequence[int]) -> dict[str, float]:

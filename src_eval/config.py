@@ -24,8 +24,8 @@ def _names(value: Any) -> Any:
     return (value,) if isinstance(value, str) and value else value or ()
 
 
-LineNames = Annotated[tuple[str, ...], BeforeValidator(_names)]
-"""Names of lines; a single one may stand alone."""
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+"""Names of lines or folders; a single one may stand alone."""
 
 
 @config_class
@@ -48,11 +48,15 @@ class MethodSpec:
 
 @config_class
 class DatasetSpec:
-    """Questions to answer: the first `n` of `path` (-1: all)."""
+    """Questions to answer: the first `n` of `path` (-1: all). `trees` are run directories of explorations of
+    these questions, one for each model, that label the sub-questions of the knowledge boundary
+    (`src_eval.tree_labels`).
+    """
 
     name: str
     path: str
     n: AllOrCount = -1
+    trees: Names = ()
 
 
 @config_class
@@ -80,7 +84,7 @@ class EvalConfig:
     corpus: str = ""
     index_dir: str = ""
     baseline: str = ""
-    never: LineNames = ()
+    never: Names = ()
     profile: str = ""
     metrics: tuple[str, ...] = ()
     flashrag: bool = False

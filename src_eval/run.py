@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from src_core.runfolder import run_folder
 from src_core.terminal import answer
 from src_core.text import shorten
 from src_core.types import RETRIED, Question, to_json
-from src_eval.boundary import boundary_cells, boundary_of
+from src_eval.boundary import NOTHING, boundary_cells, boundary_of
 from src_eval.compare import Entry, build_table
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_eval.expected import Expected, load_expected
@@ -47,6 +47,7 @@ from src_eval.report.run_files import read_scored_run
 from src_eval.scoring import read_manifest, score_run
 from src_eval.tables import FORMATS, notes_of, terminal
 from src_eval.text_tables import as_csv, as_markdown, as_terminal
+from src_eval.tree_labels import Decided, decisions_of
 from src_tasks.readers.publishers import missing_file
 from src_tasks.readers.sources import read_questions
 
@@ -242,7 +243,14 @@ def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> No
     out.print(terminal(table))
     for note in notes_of(table):
         out.print(Text(note), soft_wrap=True)
-    extras = extras_of(entries, never=config.never, expected=expected)
+    decided = {
+        (job.dataset.name, job.line.name): decisions_of(
+            job.folder, [Path(name) for name in job.dataset.trees]
+        )
+        for job in jobs
+        if job.dataset.trees
+    }
+    extras = extras_of(entries, never=config.never, expected=expected, decided=decided)
     for name, cells in extras.tables.items():
         out.print(as_terminal(cells))
         for note in cells.notes:
@@ -255,7 +263,13 @@ def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> No
     out.print(Text(f"written: {home}/{{{', '.join(files)}}} and the page {home / PAGE}"), soft_wrap=True)
 
 
-def extras_of(entries: Sequence[Entry], *, never: Sequence[str], expected: Expected) -> Extras:
+def extras_of(
+    entries: Sequence[Entry],
+    *,
+    never: Sequence[str],
+    expected: Expected,
+    decided: Mapping[tuple[str, str], Decided | None] = NOTHING,
+) -> Extras:
     """What stands beside the main table: `pareto` where a run searches, `boundary` where a line of `never`
     has the model of another.
     """
@@ -263,7 +277,7 @@ def extras_of(entries: Sequence[Entry], *, never: Sequence[str], expected: Expec
     points = points_of(entries)
     if any(point.cost.mean for point in points):
         tables["pareto"] = pareto_cells(points)
-    boundary = boundary_of(entries, never=never, expected=expected)
+    boundary = boundary_of(entries, never=never, expected=expected, decided=decided)
     if boundary.lines:
         tables["boundary"] = boundary_cells(boundary, never=never)
     return Extras(points, tables)
