@@ -30,6 +30,7 @@ LOST = {
     "more_steps": "right, but with more sub-questions than the best",
     "later": "right at the same cost, but found later",
     "not_expanded": "not followed: it could not beat the best, or a limit came first",
+    "duplicate": "not followed: it reads as a node with fewer searches",
     "malformed": "the reply could not be read",
     "no_related_info": "the documents hold no answer",
     "context_full": "the text no longer fits the model's context",

@@ -25,6 +25,7 @@ from src_tasks.question_text import question_key
 Row = dict[str, Any]
 DIRECT, SEARCH = "direct", "search"
 _BRANCHES = {"direct_answer": DIRECT, "search": SEARCH}
+_OPEN = ("not_expanded", "duplicate")
 _BROKEN = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
@@ -107,7 +108,7 @@ def _known(nodes: Sequence[Row]) -> list[bool | None]:
     """For each node: whether a right leaf hangs below it; None where none does and something is open."""
     found: list[bool | None] = []
     for node in nodes:
-        opened = node.get("lost") == "not_expanded"
+        opened = node.get("lost") in _OPEN
         found.append(True if node.get("right") is True else None if opened else False)
     for number in range(len(nodes) - 1, 0, -1):  # a child stands after its parent
         parent = nodes[number]["parent"]

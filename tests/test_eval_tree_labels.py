@@ -88,6 +88,13 @@ def test_labels_by_hand(
     assert decided(tmp_path, played(*steps)) == Decided([cells] if cells else [], unlabelled)
 
 
+def test_what_was_left_out_as_a_duplicate_has_no_label(tmp_path: Path) -> None:
+    grown = tree()
+    grown.nodes = grown.nodes[:3]
+    grown.nodes[1].lost = "duplicate"
+    assert decided(tmp_path, played(("search", WHO)), grown=grown) == Decided([], 1)
+
+
 @given(st.integers(0, 500))
 @settings(max_examples=30, deadline=None)
 def test_on_a_whole_tree_who_searches_just_what_is_unknown_decides_as_the_labels(

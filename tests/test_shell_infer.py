@@ -101,7 +101,7 @@ def test_mistakes_are_one_sentence(infer: Infer, argument: str, words: str) -> N
         (["on_existing=fail", "RUN_NAME=r"], "is already used"),
         (["RUN_NAME=../r"], "run_name '../r' leads to another folder"),
         (["top_k=-3"], "setting 'top_k' is wrong: it must be at least 1 (got -3)"),
-        (["METHOD=magic"], "no method 'magic'; there are: closed_book, "),
+        (["METHOD=magic"], "no method 'magic'; there are: auto_rag, "),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
