@@ -1,6 +1,6 @@
 """A GGUF model with its GGUF adapter in its weights, in types that every engine reads.
 
-    python -m src_models.convert.gguf_merge qwen2.5-coder-0.5b OUT.gguf --lora adapters/qwen2.5-coder-0.5b.gguf
+    python -m src_models.convert.gguf_merge qwen2.5-coder-0.5b OUT.gguf --lora ADAPTER.gguf
 
 Both files keep their rows in the same order, so an update is added where it stands: the weights are
 dequantised, b @ a times alpha / rank is added in float32, and the sum is rounded once. No torch: the gguf
