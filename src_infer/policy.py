@@ -65,7 +65,7 @@ class Policy(StepWriter):
         A reply that is not yet a whole step is continued (`Protocol.unfinished`). Raises `ModelError`, and
         `ContextFullError` when the server refuses the shortest form too.
         """
-        begun, usage = "", NO_USAGE
+        begun, usage = self.protocol.opening(functions), NO_USAGE
         for line in range(MAX_LINES):
             reply = await self.write(
                 question, steps, n=n, attempt=attempt, functions=functions, part=part, line=line, begun=begun

@@ -8,13 +8,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from src_core.config import Positive, config_class, dump
+from src_core.config import NotNegative, Positive, config_class, dump
 from src_core.errors import UserError
 from src_retrieval.backends import options_of
 from src_retrieval.corpus import Corpus, CorpusInfo
 from src_retrieval.encoders.base import Encoder, EncoderOptions
 from src_retrieval.encoders.load import load_encoder
 from src_retrieval.layout import HYBRID, MANIFEST_VERSION, IndexLayout, Manifest
+from src_retrieval.results import Facts
 from src_retrieval.reuse import HASH_BYTES
 from src_retrieval.sparse import sparse_backend, sparse_kinds
 from src_retrieval.sparse.base import SparseBackend
@@ -33,7 +34,7 @@ class BuildConfig:
     halves are `dense` and `sparse`. `shape` and `sparse_options` hold the settings of the two backends.
     `follow_edits` replaces the index of an earlier version of the corpus, where it would be refused.
     `keep_vectors` keeps the float32 vectors of an index that does not search them. `chunk_rows` passages are
-    encoded between two saves.
+    encoded between two saves. Another build of the same folder is waited for, at most `wait_seconds`.
     """
 
     corpus: str
@@ -46,6 +47,7 @@ class BuildConfig:
     follow_edits: bool = False
     keep_vectors: bool = False
     chunk_rows: Positive = 2_000
+    wait_seconds: NotNegative = 3_600.0
     encoding: EncoderOptions = EncoderOptions()
     shape: dict[str, Any] = dataclasses.field(default_factory=dict)
     sparse_options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -68,6 +70,11 @@ class Words:
     kind: str
     backend: SparseBackend
     options: Any
+
+    @property
+    def settings(self) -> Facts:
+        """The options that the index is built by."""
+        return self.backend.settings(self.options)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,7 +100,8 @@ class Plan:
             library_version=self.vectors.backend.version() if self.vectors else "",
             build_seconds=round(seconds, 3),
             settings=dump(self.vectors.options) if self.vectors else {},
-            tokenizer=self.words.backend.version() if self.words else "",
+            tokenizer=self.words.backend.version(self.words.settings) if self.words else "",
+            sparse_settings=self.words.settings if self.words else {},
         )
 
 
@@ -129,7 +137,7 @@ def check_space(plan: Plan, corpus: Corpus) -> None:
         disk, memory = disk + need.disk + len(corpus) * (dim * 4 + HASH_BYTES), need.memory
         disk -= layout.vectors.stat().st_size if layout.vectors.is_file() else 0
     if plan.words is not None:
-        disk += plan.words.backend.disk_need(corpus.contents, len(corpus))
+        disk += plan.words.backend.disk_need(corpus, plan.words.options)
     free = shutil.disk_usage(layout.root).free
     if disk > free:
         raise UserError(
