@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -23,6 +24,7 @@ from src_retrieval.sparse.elastic_errors import API_KEY, PASSWORD, ElasticErrors
 
 T = TypeVar("T")
 
+HOST = "ES_HOST"
 INSTALL = "bash scripts/setup.sh requirements-elasticsearch.txt"
 FIELDS = ("title", "txt")
 ANALYZER = "english"
@@ -37,14 +39,15 @@ _SEARCHED = ("error", "status", "timed_out", "_shards.failed", "hits.hits._id", 
 
 @config_class
 class ElasticOptions:
-    """The server and the index on it. Who asks is `user` with the password in ELASTICSEARCH_PASSWORD, or the
-    key in ELASTICSEARCH_API_KEY, both from the environment; without either no name is sent. `ca_certs` is
-    the certificate file of a server that signed its own. A build sends at most `bulk_passages` passages and
-    `bulk_bytes` in a request, and `bulk_requests` of them at the same time; `shards` and `replicas` are those
-    of a new index. `replace` deletes an index of the same name that was made from another corpus.
+    """The server and the index on it. `host` empty: the address in ES_HOST, else this machine. Who asks is
+    `user` with the password in ELASTICSEARCH_PASSWORD, or the key in ELASTICSEARCH_API_KEY, both from the
+    environment; without either no name is sent. `ca_certs` is the certificate file of a server that signed
+    its own. A build sends at most `bulk_passages` passages and `bulk_bytes` in a request, and `bulk_requests`
+    of them at the same time; `shards` and `replicas` are those of a new index. `replace` deletes an index of
+    the same name that was made from another corpus.
     """
 
-    host: str = "http://127.0.0.1:9200"
+    host: str = ""
     index: str = "wiki"
     user: str = "elastic"
     ca_certs: str = ""
@@ -92,7 +95,10 @@ class ElasticServer:
                 f"{options.index!r:.100} is no name of an Elasticsearch index; use small letters, digits, "
                 "'-', '_' and '.' in sparse_options.index"
             )
-        self.index, self.host = options.index, server_url(options.host, secret=PASSWORD)
+        self.index, self.host = (
+            options.index,
+            server_url(options.host or os.environ.get(HOST) or "http://127.0.0.1:9200", secret=PASSWORD),
+        )
         self._retry = options.retry
         self._raised = (elasticsearch.ApiError, elasticsearch.TransportError)
         self._errors = ElasticErrors(self.host, self.index, elasticsearch.__version__[0])
