@@ -220,6 +220,20 @@ def test_a_busy_server_is_asked_again_for_what_it_refused(tmp_path: Path, fake: 
     assert [len(request.body.splitlines()) // 2 for request in fake.sent("_bulk")] == [7, 1]
 
 
+def test_an_error_ends_the_waits_of_the_other_requests(tmp_path: Path, fake: FakeElastic) -> None:
+    make_corpus(tmp_path / "corpus.jsonl", 28)
+
+    def one_is_wrong(request: Request) -> Reply | None:
+        if "_bulk" not in request.path:
+            return None
+        status = 400 if '"d0"' in request.body else 429
+        return item_errors(request, status, "parsing", "no")
+
+    fake.fault = one_is_wrong
+    with pytest.raises(UserError, match="the passage 'd0'"):
+        built(tmp_path, fake, **{"retry.first_wait": 3600, "retry.longest_wait": 3600})
+
+
 def test_a_document_that_is_refused_is_named(tmp_path: Path, fake: FakeElastic) -> None:
     make_corpus(tmp_path / "corpus.jsonl", 3)
 

@@ -10,10 +10,19 @@ import logging
 import math
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_when_event_set,
+    wait_exponential,
+    wait_random,
+)
 
 from src_core.access_token import read_token
 from src_core.config import Count, InFlight, Positive, Seconds, config_class
@@ -99,7 +108,7 @@ class ElasticServer:
             options.index,
             server_url(options.host or os.environ.get(HOST) or "http://127.0.0.1:9200", secret=PASSWORD),
         )
-        self._retry = options.retry
+        self._retry, self._ended = options.retry, threading.Event()
         self._raised = (elasticsearch.ApiError, elasticsearch.TransportError)
         self._errors = ElasticErrors(self.host, self.index, elasticsearch.__version__[0])
         logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # our sentences say the same
@@ -110,6 +119,10 @@ class ElasticServer:
             connections_per_node=max(10, options.bulk_requests),
             **_credentials(options),
         )
+
+    def give_up(self) -> None:
+        """Calls of other threads are not repeated any more: they end with the error that they have."""
+        self._ended.set()
 
     def version(self) -> str:
         """The version of the server, which has to be 8 or newer."""
@@ -252,7 +265,8 @@ class ElasticServer:
     def _retried(self, call: Callable[[], T]) -> T:
         policy = self._retry
         retrying = Retrying(
-            stop=stop_after_attempt(policy.attempts),
+            stop=stop_after_attempt(policy.attempts) | stop_when_event_set(self._ended),
+            sleep=sleep_using_event(self._ended),
             wait=wait_exponential(policy.first_wait, policy.longest_wait) + wait_random(0, policy.first_wait),
             retry=retry_if_exception(lambda error: isinstance(error, IndexServerError) and error.retryable),
             reraise=True,
