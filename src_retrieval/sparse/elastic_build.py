@@ -137,6 +137,7 @@ def _send(
             while waiting:
                 arrived()
         except BaseException:
+            server.give_up()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
