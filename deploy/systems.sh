@@ -13,7 +13,7 @@ choose_system() {
   export MODEL=${named:-qwen2.5-coder-0.5b}
   choose_profile cpu
   if [[ $PROFILE == gpu ]]; then export MODEL=${named:-$2}; fi
-  [[ $PROFILE == cpu || $PROFILE == gpu ]] || die "PROFILE is '$PROFILE'; $1 runs with cpu or gpu"
+  [[ $PROFILE == cpu || $PROFILE == gpu ]] || die "PROFILE is '$PROFILE'; choose cpu or gpu for $1"
   SUFFIX=$([[ $PROFILE == gpu ]] || echo -cpu) CONFIGS=configs/systems/$1
   INDEX_CONFIG=$CONFIGS/index$SUFFIX.yaml
   [[ -f $INDEX_CONFIG ]] || INDEX_CONFIG=configs/index.yaml
@@ -25,7 +25,7 @@ choose_system() {
     TRAIN=$RUNS_DIR/$NAME-data/train.jsonl DEV=$RUNS_DIR/$NAME-data/dev.jsonl
     awk -v train="$TRAIN" -v dev="$DEV" '{ print > (NR % 4 ? train : dev) }' data/sample_world/questions.jsonl
   fi
-  [[ -f $TRAIN && -f $DEV ]] || die "TRAIN and DEV must name files of questions: '$TRAIN' and '$DEV' are not both there"
+  [[ -f $TRAIN && -f $DEV ]] || die "name files of questions with TRAIN and DEV; '$TRAIN' and '$DEV' are not both there"
 }
 
 # weights STAGE: the folder of the weights that a stage trained.

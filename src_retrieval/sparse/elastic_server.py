@@ -98,7 +98,7 @@ class ElasticServer:
         try:
             import elasticsearch
         except ImportError as error:
-            raise UserError(f"the client of Elasticsearch is not installed; {INSTALL}") from error
+            raise UserError(f"the client of Elasticsearch is not installed; install it: {INSTALL}") from error
         if not _NAME.fullmatch(options.index):  # also: no pattern, which would stand for several indexes
             raise UserError(
                 f"{options.index!r:.100} is no name of an Elasticsearch index; use small letters, digits, "
