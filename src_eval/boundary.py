@@ -89,7 +89,8 @@ def main() -> None:
             made = decisions_of(folder, [chosen.trees])
             if made is None:
                 raise UserError(
-                    f"{chosen.trees} was not explored by the model of {folder}; name runs of one model: {_SAME}"
+                    f"{chosen.trees} was not explored by the model of {folder}; "
+                    f"name runs of one model: {_SAME}"
                 )
             lines += decision_lines(made, dataset=run.run.dataset, name=run.run.run)
     table, out = boundary_cells(Boundary(lines, []), never=[never.run.run]), Terminal(narrowest=170)
