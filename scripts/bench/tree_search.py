@@ -12,8 +12,8 @@ Ours runs as `src_data.deeprag.explore` does, with both children at once and wit
 Printed for each side: solved questions, the share of them with more searches than needed (against all paths
 at the fake server, against our side at a real one), and per question LLM calls, prompt tokens that the server
 computed, tokens that it wrote (both by its counters) and seconds (of all questions, divided by their number).
-The last line is one JSON object. With `--server` the questions are those of the sample world and the server
-is the embedded one, or another with llama.cpp's `/metrics`, which nobody else uses meanwhile.
+The last line is one JSON object. With `--server` the questions are those of the sample world, our side goes
+first, and the server is the embedded one, or another with llama.cpp's `/metrics`, which nobody else uses.
 """
 
 from __future__ import annotations
@@ -117,15 +117,18 @@ def main() -> None:
         at = arguments.index("--server")
         if len(arguments) < at + 2:
             raise UserError("--server has no address; add it, as in --server http://127.0.0.1:9891/v1")
-        url = arguments[at + 1]
-        arguments = [*arguments[:at], *arguments[at + 2 :]]
+        _, url = arguments[at : at + 2]
+        del arguments[at : at + 2]
     settings = load_config(Settings, None, arguments)
     os.chdir(REPO)
     if url:
         settings = replace(settings, speed=1)
         questions = read_questions(f"{WORLD}/questions.jsonl", limit=settings.questions)
-        done = [asyncio.run(_measure(side, settings, questions, url)) for side in _sides(settings)]
-        least = [found.searches for found in done[-2].found]
+        if not _answers(url):
+            raise UserError(f"no server answers at {url}; start one with src_models.llama_server")
+        last_first = _sides(settings)[::-1]  # what the server still has in its cache helps the release
+        done = [asyncio.run(_measure(side, settings, questions, url)) for side in last_first][::-1]
+        least = [found.searches for found in done[2].found]
     else:
         questions = [_item(number) for number in range(settings.questions)]
         least = [best(number, same=settings.same_answers) for number in range(settings.questions)]
@@ -136,13 +139,11 @@ def main() -> None:
 
 
 def _sides(settings: Settings) -> list[Side]:
-    at_once = partial(_ours, Children.AT_ONCE)
-    as_needed = partial(_ours, Children.AS_NEEDED)
     return [
         Side("release, one question at a time", 1, "/random", _theirs),
         Side("release", settings.in_flight, "/random", _theirs),
-        Side("ours, both children at once", settings.in_flight, "", at_once),
-        Side("ours, children as needed", settings.in_flight, "", as_needed),
+        Side("ours, both children at once", settings.in_flight, "", partial(_ours, Children.AT_ONCE)),
+        Side("ours, children as needed", settings.in_flight, "", partial(_ours, Children.AS_NEEDED)),
     ]
 
 
@@ -151,8 +152,7 @@ async def _ours(children: Children, question: Question, config: ExploreConfig, r
     if row.status.retryable:
         raise SystemExit(f"a question failed: {row.error}")
     tree = row.provenance["tree"]
-    won = None if tree.winner is None else tree.nodes[tree.winner]
-    return Found(won.retrievals if won else None, row.usage.calls)
+    return Found(None if tree.winner is None else tree.nodes[tree.winner].retrievals, row.usage.calls)
 
 
 async def _theirs(question: Question, config: ExploreConfig, runtime: Runtime) -> Found:
@@ -226,9 +226,9 @@ def _counters(url: str) -> list[int]:
     return [int(values[name]) for name in COUNTERS]
 
 
-def _answers(root: str) -> bool:
+def _answers(url: str) -> bool:
     with suppress(OSError):
-        return bool(_counters(root))
+        return bool(_counters(url))
     return False
 
 
