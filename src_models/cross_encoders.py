@@ -47,7 +47,9 @@ def write_files(folder: Path, out: Path) -> None:
     epsilon = float(config.get("layer_norm_eps", NORM_EPSILON))
     weights = read_safetensors(folder / _WEIGHTS)
     if config.get("model_type") != "bert":
-        first = whole_number(config, "pad_token_id", path=folder / _CONFIG, advice=_ADVICE, default=1, least=0)
+        first = whole_number(
+            config, "pad_token_id", path=folder / _CONFIG, advice=_ADVICE, default=1, least=0
+        )
         weights = _as_bert(weights, first_position=first + 1)
     for name, int8 in FILES.items():
         write_bert(weights, out / name, heads=heads, int8=int8, output=Output.LOGITS, epsilon=epsilon)

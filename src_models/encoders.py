@@ -1,7 +1,7 @@
 """Builds an encoder folder that onnxruntime serves without torch, from the files of a source.
 
     python -m src_models.encoders HF_FOLDER OUT_FOLDER --family bge    # any plain BERT with safetensors
-    python -m src_models.encoders HF_FOLDER OUT_FOLDER --cross-encoder # a BERT or XLM-R reranker, for `rerank.model`
+    python -m src_models.encoders HF_FOLDER OUT_FOLDER --cross-encoder # a BERT or XLM-R reranker
 
 The folder: `model.onnx` (fp32), `model.int8.onnx` (8-bit matrices), `tokenizer.json`, and `encoder.json` with
 the family's prefixes, pooling, width, maximum length, and `int8_cosine`: the lowest cosine between fp32 and

@@ -134,8 +134,8 @@ def group_loss(
     if soft_weight and soft_targets is None:
         raise ValueError("soft_weight needs soft_targets")
     logprobs = functional.log_softmax(scores, dim=-1)
-    held = torch.isfinite(scores)
-    logprobs = torch.where(held, logprobs, torch.zeros_like(logprobs))  # 0 * inf is no number
+    # 0 * inf is no number; a score that is no number stays one, so that the trainer sees it
+    logprobs = torch.where(scores == -torch.inf, torch.zeros_like(logprobs), logprobs)
     total = (1 - soft_weight) * -(logprobs * targets).sum()
     if soft_targets is not None and soft_weight:
         entropy = torch.special.entr(soft_targets).sum()

@@ -23,7 +23,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
 import torch
 from accelerate.utils import broadcast_object_list
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
@@ -40,7 +39,7 @@ from src_retrieval.rerankers.pair_tokens import PairTokenizer
 from src_train.processes import console_of, processes
 from src_train.rerank_config import RerankConfig
 from src_train.rerank_model import base_folder, load_cross_encoder
-from src_train.rerank_result import write_reranker
+from src_train.rerank_result import probe_pairs, report, write_reranker
 from src_train.rerank_rows import Group, GroupDraws, digest, group_collator, read_groups
 from src_train.rerank_trainer import RerankTrainer
 from src_train.resumable import last_whole_checkpoint, run_steps
@@ -51,6 +50,8 @@ USAGE = "usage: python -m src_train.rerank CONFIG.yaml [key=value ...]"
 LOG = "log.jsonl"
 _PROBED = 64
 """Rows whose lengths estimate the arithmetic per token."""
+_PROBE_PAIRS = 256
+"""Pairs whose scores by the ONNX files are compared with those by torch."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -79,11 +80,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def check_config(config: RerankConfig) -> None:
     """Raises `UserError` for settings that exclude each other."""
-    if config.validation and config.save_steps % config.eval_steps:
-        raise UserError(
-            f"save_steps={config.save_steps} is no multiple of eval_steps={config.eval_steps}, so the best "
-            "checkpoint could not be kept; make it one"
-        )
     if config.patience and not config.validation:
         raise UserError("patience needs validation rows; name files in validation, or set patience=0")
     if config.precision == "fp16" and processes().device.type == "cpu":
@@ -113,10 +109,14 @@ def fine_tune(
         if log.out_of_time:
             answer("the time limit is reached; run the same command again to resume")
         else:
-            write_reranker(trainer, folder, path / "model", export=config.export)
+            write_reranker(
+                trainer, folder, path / "model", config, probe_pairs(validation or train, most=_PROBE_PAIRS)
+            )
         if run_dir is not None:
             plot_losses(path / LOG, path / "loss.png")
-            run_dir.write_manifest(report(trainer, log, config, rows=(len(train), len(validation))))
+            run_dir.write_manifest(
+                report(trainer, log, config, path=path / LOG, rows=(len(train), len(validation)))
+            )
     finally:
         if run_dir is not None:
             run_dir.close()
@@ -204,7 +204,7 @@ def training_arguments(config: RerankConfig, path: Path, *, rows: int) -> Traini
         activation_checkpointing=config.gradient_checkpointing,
         eval_strategy="steps" if validating else "no",
         eval_on_start=validating and last_whole_checkpoint(path) is None,
-        eval_steps=config.eval_steps,
+        eval_steps=config.save_steps,
         save_strategy="steps",
         save_steps=config.save_steps,
         save_total_limit=config.keep_checkpoints,
@@ -224,33 +224,6 @@ def training_arguments(config: RerankConfig, path: Path, *, rows: int) -> Traini
         dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=False,
     )
-
-
-def report(
-    trainer: RerankTrainer, log: TrainingLog, config: RerankConfig, *, rows: tuple[int, int]
-) -> dict[str, Any]:
-    """The values of the run for the manifest. `validation` is the curve: a step and its metrics each; step 0
-    is the model before training.
-    """
-    return {
-        "status": "stopped at the time limit" if log.out_of_time else "finished",
-        "config": dump(config),
-        "data": {"rows": rows[0], "validation_rows": rows[1]},
-        "steps": trainer.state.global_step,
-        "best": {config.metric: trainer.state.best_metric, "step": trainer.state.best_global_step},
-        "validation": validation_curve(Path(trainer.args.output_dir) / LOG),
-        "speed": log.speed(trainer.args.device),
-    }
-
-
-def validation_curve(log: Path) -> list[dict[str, float]]:
-    """The evaluations in a log, in the order of their steps; of two of one step the later counts."""
-    points: dict[int, dict[str, float]] = {}
-    for line in map(orjson.loads, log.read_bytes().splitlines()):
-        metrics = {key.removeprefix("eval_"): value for key, value in line.items() if key.startswith("eval_")}
-        if metrics:
-            points[line["step"]] = {"step": line["step"], **metrics}
-    return [points[step] for step in sorted(points)]
 
 
 if __name__ == "__main__":

@@ -27,11 +27,9 @@ class RerankConfig:
     """All settings of `python -m src_train.rerank`. The defaults are RADIO's (reference/radio_flashrag.md,
     section 1.5).
 
-    `model`: a hub name, a folder in the hub's layout (a reranker, or an encoder, which gets a new head), or
-    an encoder of `configs/models.yaml`. `head` is the head that an encoder gets: `classifier`, one over the
-    first token, as every BERT reranker has it; `similarity` adds the cosine of the two texts' mean vectors
-    (see `src_models.pair_similarity`), so that the first score of a sentence encoder is already a sensible
-    one. A reranker keeps its own. Of the layers, `frozen_layers` (with the embeddings) are not trained.
+    `model`: a hub name, a folder in the hub's layout (a reranker, or an encoder, which gets a new head over
+    its first token), or an encoder of `configs/models.yaml`. Of the layers, `frozen_layers` (with the
+    embeddings) are not trained.
 
     A step trains on `batch_size` questions per device, times `accumulation`, times devices. A question has
     `group_size` passages: one positive, drawn anew in each epoch, and negatives, drawn without replacement
@@ -42,18 +40,17 @@ class RerankConfig:
     passage is cut, as the server does it. `batch_tokens`: padded tokens of one forward pass.
 
     `precision`: `bf16` and `fp16` keep float32 weights and compute in half precision; `auto` is the faster of
-    `bf16` and `fp32` on this device. `max_steps` 0 follows `epochs`. Every `eval_steps` (and before the
-    first step) the candidates of the validation rows are ranked; the checkpoint with the best `metric` is the
-    result. `patience`: evaluations without a better one before training ends (0: never). After
-    `stop_after_minutes` the run ends with a checkpoint that the next run resumes (0: no limit). `export`: the
-    ONNX files for the server on a CPU.
+    `bf16` and `fp32` on this device. `max_steps` 0 follows `epochs`. Every `save_steps` (and before the
+    first step) the candidates of the validation rows are ranked and a checkpoint is written; the one with the
+    best `metric` is the result. `patience`: evaluations without a better one before training ends (0: never).
+    After `stop_after_minutes` the run ends with a checkpoint that the next run resumes (0: no limit).
+    `export`: the ONNX files for the server on a CPU.
     """
 
     run_name: str = "reranker"
     runs_dir: str = "runs"
     on_existing: OnExisting = "resume"
     model: str = "BAAI/bge-reranker-base"
-    head: Literal["classifier", "similarity"] = "classifier"
     frozen_layers: Count = 0
     train: tuple[GroupFile, ...]
     validation: tuple[GroupFile, ...] = ()
@@ -77,7 +74,6 @@ class RerankConfig:
     epochs: Annotated[float, Field(gt=0)] = 2.0
     max_steps: Count = 0
     metric: Metric = "ndcg@10"
-    eval_steps: Positive = 50
     save_steps: Positive = 50
     keep_checkpoints: Positive = 2
     patience: Count = 0

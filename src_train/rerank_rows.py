@@ -88,6 +88,8 @@ def _problem(value: Any, *, need_scores: bool) -> str:
     if not isinstance(value, dict):
         return f"expected an object, found {value!r:.60}"
     query = value.get("query")
+    if query is None and "reason" in value:
+        return "this is a file of rationales, from which src_data.radio makes training rows"
     if not isinstance(query, str) or not query.strip():
         return "'query' must be a text that is not empty"
     for side in _SIDES:
@@ -115,7 +117,7 @@ class Drawn(NamedTuple):
     passages of the row: none of them is a negative of another question's batch.
     """
 
-    index: int
+    row: int
     query: str
     passages: list[str]
     scores: list[float]
@@ -185,9 +187,7 @@ def group_collator(
             targets[at, 0] = 1
             if one.scores:
                 soft[at, : len(one.scores)] = torch.softmax(torch.tensor(one.scores) / temperature, dim=0)
-        pairs = [
-            Pair(one.query, text) for one, texts in zip(drawn, passages, strict=True) for text in texts
-        ]
+        pairs = [Pair(one.query, text) for one, texts in zip(drawn, passages, strict=True) for text in texts]
         forwards = padded(tokens.encode(pairs), tokens, batch_tokens=batch_tokens)
         places = held.flatten().nonzero().flatten()
         return {
@@ -195,7 +195,7 @@ def group_collator(
             "held": held,
             "targets": targets,
             "soft": soft,
-            "index": torch.tensor([one.index for one in drawn]),
+            "index": torch.tensor([one.row for one in drawn]),
         }
 
     return collate

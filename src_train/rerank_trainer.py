@@ -96,9 +96,7 @@ class RerankTrainer(ResumableTrainer):
                 self.on_validation(done, len(mine))
         totals = torch.tensor([float(done), *sums.values()], device=self.args.device)
         rows, *values = self.accelerator.reduce(totals, reduction="sum").tolist()
-        logs = {
-            f"{metric_key_prefix}_{name}": value / rows for name, value in zip(sums, values, strict=True)
-        }
+        logs = {f"{metric_key_prefix}_{name}": value / rows for name, value in zip(sums, values, strict=True)}
         self.log(logs)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, logs)
         model.train()

@@ -1,6 +1,6 @@
-"""transformers' `Trainer` with checkpoints that survive a kill: a checkpoint counts once it was written to its
-end, a full disk and a foreign checkpoint are one sentence each. Base of the trainers of language models and
-of rerankers.
+"""transformers' `Trainer` with checkpoints that survive a kill, for the trainers of language models and of
+rerankers: a checkpoint counts once it was written to its end; a full disk and a foreign checkpoint are one
+sentence each.
 """
 
 from __future__ import annotations

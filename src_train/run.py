@@ -36,8 +36,8 @@ from src_train.objectives import needs_reference, objective_of
 from src_train.packing import loss_mask
 from src_train.processes import console_of, processes
 from src_train.reference import with_reference
-from src_train.resumable import run_steps
 from src_train.result import report, result_name, write_result
+from src_train.resumable import run_steps
 from src_train.rows import Rows
 from src_train.speed import causal_pairs, faster_precision, matrix_rate, training_cost
 from src_train.train_metrics import TrainingLog, plot_losses

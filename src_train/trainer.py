@@ -23,6 +23,7 @@ from src_train.packing import collate, join
 from src_train.resumable import ResumableTrainer
 from src_train.rows import TrainRow
 
+
 class Packs(Dataset[dict[str, Any]]):
     """The sequences of a run: item i is pack i, joined (see `packing.join`), with `index` for error
     messages.
