@@ -21,6 +21,9 @@ CLASSES = {
     "systems/radio/finetune": "src_train.rerank_config:RerankConfig",
     "eval/": "src_eval.config:EvalConfig",
     "expected": "src_eval.expected:Expected",
+    "systems/deeprag/stage": "src_data.deeprag.config:ExploreConfig",
+    "systems/deeprag/train": "src_train.config:TrainConfig",
+    "systems/deeprag/rl": "src_tasks.rewards:DeepRagRewards",
 }
 # Read by a loader of its own.
 LOADERS = {"models.yaml": "src_models.catalog:load_catalog"}
