@@ -1,6 +1,8 @@
-"""Min-max, blends and samplers of RADIO: pure functions (reference radio_flashrag.md, sections 1.4 and 1.7)."""
+"""Min-max, blends and samplers of RADIO, pure functions (reference radio_flashrag.md, 1.4 and 1.7)."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -75,7 +77,7 @@ def test_scaled_scores_lie_in_zero_to_one_and_keep_the_order(scores: list[float]
         return
     assert (min(scaled), max(scaled)) == (0.0, 1.0)
     order = order_of(scores)
-    assert all(scaled[one] >= scaled[other] for one, other in zip(order, order[1:], strict=False))
+    assert all(scaled[one] >= scaled[other] for one, other in pairwise(order))
 
 
 def test_a_constant_list_is_all_zeros_and_leaves_the_retrievers_order() -> None:
