@@ -26,6 +26,7 @@ from src_core.json_file import read_object
 DATE = "26 Jul 2024"
 """The date in templates that print one; it is the one that Llama 3's template falls back to."""
 _DAY = strptime(DATE, "%d %b %Y")
+_MARK = "\ue000"  # a private-use character: no template gives it a meaning
 _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 _BROKEN = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What rendering a template can raise; a template is a file that came with a model."""
@@ -59,6 +60,14 @@ class ChatTemplate:
         key.
         """
         return self._tokens.get(name, "")
+
+    def render_begun(self, messages: Sequence[dict[str, str]]) -> str:
+        """The prompt text that ends with the content of the last message, which the model goes on with.
+        Raises `UserError` as `render`.
+        """
+        *before, last = messages
+        marked = self.render([*before, {**last, "content": _MARK}], generation_prompt=False)
+        return marked.rpartition(_MARK)[0] + last["content"]
 
     def render(self, messages: Sequence[dict[str, str]], *, generation_prompt: bool = True) -> str:
         """The prompt text for `messages`. Raises `UserError` for a role that the template refuses."""

@@ -131,11 +131,12 @@ class ChatTokenizer:
         """The special token at the end of `ids`, or None."""
         return ids[-1] if ids and ids[-1] in self.special_ids else None
 
-    def encode(self, turns: Sequence[ChatTurn]) -> Encoded:
-        """Ids and loss mask of a whole conversation. Raises `EncodeError` when the template drops or rewrites
-        a turn, or when no token is trained.
+    def encode(self, turns: Sequence[ChatTurn], *, unfinished: bool = False) -> Encoded:
+        """Ids and loss mask of a whole conversation, or up to the end of its last text where that turn is
+        `unfinished`. Raises `EncodeError` when the template drops or rewrites a turn, or when no token is
+        trained.
         """
-        pieces = self.pieces(turns)
+        pieces = self.prompt_pieces(turns) if unfinished else self.pieces(turns)
         if not any(piece.trained for piece in pieces):
             raise EncodeError("the conversation has no turn of the assistant")
         ids = [token for piece in pieces for token in piece.ids]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from src_core.server_news import ServerNews
 from src_core.special_text import Defuser
 from src_core.think import split_think
 
+GO_ON = "The answer so far is below. Go on exactly where it ends, in the same form, and do not repeat it."
 _REFUSED = (401, 403, 407)
 _MODEL_KNOBS = {"API_KEY": "MODEL_NAME", "READER_API_KEY": "READER_MODEL_NAME"}
 """The knob that names the model of a server whose key is in a variable (deploy/profile.sh)."""
@@ -76,7 +78,9 @@ class HttpChatModel:
         logprobs: bool = False,
     ) -> Completion:
         """See `ChatModel.chat`. If the last message is the assistant's, the model continues it; the reply is
-        the continuation. Special tokens inside the messages are sent as text (`special_text`).
+        the continuation. An `openai` server cannot do so in general: there the message is the end of the
+        user's turn, with the request to go on. Special tokens inside the messages are sent as text
+        (`special_text`).
         """
         sent = [{**message, "content": self._defuse(message["content"])} for message in messages]
         body: dict[str, Any] = {
@@ -90,17 +94,29 @@ class HttpChatModel:
         if sampling.seed is not None:
             body["seed"] = sampling.seed
         body.update(constraint_fields(constraint, self.engine))
-        if logprobs:
-            body.update({"logprobs": True, "top_logprobs": 1} if self._template is None else {"logprobs": 1})
         begun = sent[-1]["content"] if sent[-1]["role"] == "assistant" else ""
-        if self._template is None:
-            route, body["messages"] = "/chat/completions", sent
+        template = self._template or (self._continuing if begun else None)
+        if logprobs:
+            body.update({"logprobs": True, "top_logprobs": 1} if template is None else {"logprobs": 1})
+        if template is None:
+            can_continue = self.engine != "openai"
+            route, body["messages"] = "/chat/completions", sent if can_continue else _asked_to_go_on(sent)
             if begun and self.engine == "vllm":
                 body.update({"continue_final_message": True, "add_generation_prompt": False})
         else:
             route = "/completions"
-            body["prompt"] = self._template.render(sent[:-1] if begun else sent) + begun
+            body["prompt"] = template.render_begun(sent) if begun else template.render(sent)
+            if self.engine == "vllm":  # the template writes the token that begins a text
+                body["add_special_tokens"] = False
         return _completed(await self._ask(route, body), begun=begun, stop=stop)
+
+    @cached_property
+    def _continuing(self) -> ChatTemplate | None:
+        """The template for messages that are to be continued, where the client has to render them: vLLM uses
+        the chat template, and many templates cut the last line break of a message off.
+        """
+        has_folder = self.engine == "vllm" and self.endpoint.tokenizer
+        return ChatTemplate(Path(self.endpoint.tokenizer)) if has_folder else None
 
     async def _ask(self, route: str, body: dict[str, Any]) -> Reply:
         """The reply to a body, whose fields are written as the server wants them. Raises `ModelError`."""
@@ -208,6 +224,17 @@ def _template(endpoint: Endpoint) -> ChatTemplate | None:
             "api=completions has no chat template; set `tokenizer` to the model's tokenizer folder"
         )
     return ChatTemplate(Path(endpoint.tokenizer))
+
+
+def _asked_to_go_on(messages: list[Message]) -> list[Message]:
+    """The messages, with a last message of the assistant as a part of the user's turn."""
+    *before, last = messages
+    if last["role"] != "assistant":
+        return messages
+    asked = f"{GO_ON}\n\n{last['content']}"
+    if before and before[-1]["role"] == "user":
+        asked = f"{before.pop()['content']}\n\n{asked}"
+    return [*before, {"role": "user", "content": asked}]
 
 
 def _completed(reply: Reply, *, begun: str, stop: Sequence[str]) -> Completion:

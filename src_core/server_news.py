@@ -23,6 +23,7 @@ class ServerNews:
 
     def __init__(self) -> None:
         self._notes: list[str] = []
+        self._said: set[str] = set()
         self._until: dict[str, float] = {}
         self._on_note: Show | None = None
         self._on_wait: Show | None = None
@@ -40,6 +41,12 @@ class ServerNews:
             self._on_note(text)
         else:
             self._notes.append(text)
+
+    def note_once(self, text: str) -> None:
+        """As `note`, for what many questions find out."""
+        if text not in self._said:
+            self._said.add(text)
+            self.note(text)
 
     async def wait(self, seconds: float, url: str) -> None:
         """Wait as long as the server at `url` asked to."""

@@ -20,6 +20,7 @@ from src_core.errors import BoundaryError, ContextFullError, RetrieverError
 from src_core.llm import Completion
 from src_core.protocols.records import FUNCTIONS, ParsedStep, ParseError
 from src_core.types import NO_USAGE, DirectAnswer, Finish, Passage, Search, Status, Step, Usage
+from src_infer.repeats import REPEAT_NOTICE, asked_before, repeats
 
 
 @config_class
@@ -29,7 +30,8 @@ class Limits:
 
     `min_searches` forbids `finish` until that many searches are done; it needs constrained decoding and is
     ignored otherwise. After `max_repeats` repeated queries only `finish` is allowed where decoding is
-    constrained; where it is not, the loop stops one repeat later.
+    constrained; where it is not, the loop stops one repeat later. `max_seconds` is the time of all steps of a
+    question (0: no cap).
     """
 
     t_max: Positive = 15
@@ -37,6 +39,7 @@ class Limits:
     max_tokens: Count = 0
     min_searches: Count = 0
     max_repeats: Count = 2
+    max_seconds: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +127,8 @@ class StepWriter(ABC):
 
 SearchFn = Callable[[str, Sequence[Step]], Awaitable[Observation]]
 OnStep = Callable[[Step], None]
-
-REPEAT_NOTICE = (
-    "This query was already asked; the reply was: {observation} "
-    "Do not ask it again: ask for another fact, or finish with the best answer so far."
-)
+NextStep = Callable[[Node, Ledger], Awaitable[Step | None]]
+"""Makes the step after a prefix, adds its usage to the ledger; None if all attempts were malformed."""
 
 
 async def run_episode(
@@ -141,9 +141,30 @@ async def run_episode(
     on_step: OnStep | None = None,
     initial_query: str = "",
 ) -> Episode:
-    """Advance from the question to the end. Boundary errors become the episode's status; nothing is raised
-    for them. With `initial_query` the first step searches that query, before the model writes a step.
-    `on_draft` is called with a step before its search runs, `on_step` once the step is complete.
+    """Advance from the question to the end (`run_steps`). With `initial_query` the first step searches that
+    query, before the model writes a step. `on_draft` is called with a step before its search runs, `on_step`
+    once the step is complete.
+    """
+
+    async def next_step(node: Node, ledger: Ledger) -> Step | None:
+        return await advance(
+            node,
+            writer=writer,
+            search=search,
+            limits=limits,
+            ledger=ledger,
+            on_draft=on_draft,
+            initial_query=initial_query,
+        )
+
+    return await run_steps(question, next_step=next_step, limits=limits, on_step=on_step)
+
+
+async def run_steps(
+    question: str, *, next_step: NextStep, limits: Limits, on_step: OnStep | None = None
+) -> Episode:
+    """Make steps from the question to the end. Boundary errors become the episode's status; nothing is raised
+    for them.
     """
     node, ledger = Node(question), Ledger()
 
@@ -152,15 +173,7 @@ async def run_episode(
 
     try:
         while (status := stop_status(node, ledger, limits)) is None:
-            step = await advance(
-                node,
-                writer=writer,
-                search=search,
-                limits=limits,
-                ledger=ledger,
-                on_draft=on_draft,
-                initial_query=initial_query,
-            )
+            step = await next_step(node, ledger)
             if step is None:
                 return ended(Status.MALFORMED_THEN_ANSWERED)
             node = node.child(step)
@@ -178,9 +191,11 @@ def stop_status(node: Node, ledger: Ledger, limits: Limits) -> Status | None:
     steps = node.steps
     if steps and isinstance(steps[-1].action, Finish):
         return Status.FINISHED
-    if len(steps) >= limits.t_max or _repeats(steps) > limits.max_repeats:
+    if len(steps) >= limits.t_max or repeats(steps) > limits.max_repeats:
         return Status.CAPPED_THEN_ANSWERED
     if limits.max_tokens and ledger.usage.total_tokens >= limits.max_tokens:
+        return Status.BUDGET_THEN_ANSWERED
+    if limits.max_seconds and sum(step.seconds for step in steps) >= limits.max_seconds:
         return Status.BUDGET_THEN_ANSWERED
     return None
 
@@ -211,7 +226,7 @@ async def advance(
         on_draft(draft)
     step = await _observe(draft, steps, search=search)
     ledger.usage += step.usage - draft.usage
-    if writer.concludes and isinstance(step.action, Search) and not step.repeated:
+    if writer.concludes and isinstance(step.action, Search):
         try:
             reply = await writer.conclude(node.question, [*steps, step], n=step.n)
         except ContextFullError:  # the next step ends the episode, with what this one found
@@ -228,7 +243,7 @@ def failure_status(error: BoundaryError) -> Status:
 
 def allowed_functions(steps: Sequence[Step], *, n: int, limits: Limits) -> tuple[str, ...]:
     """The functions of step `n`: no `finish` below `min_searches`, only `finish` at the last step."""
-    if n >= limits.t_max or _repeats(steps) >= max(limits.max_repeats, 1):
+    if n >= limits.t_max or repeats(steps) >= max(limits.max_repeats, 1):
         return ("finish",)
     searches = sum(isinstance(step.action, Search) for step in steps)
     return FUNCTIONS[:-1] if searches < limits.min_searches else FUNCTIONS
@@ -271,26 +286,9 @@ async def _observe(draft: Step, steps: Sequence[Step], *, search: SearchFn) -> S
     """
     if isinstance(draft.action, Finish | DirectAnswer):
         return draft
-    before = _same_query(draft.action.query, steps)
+    before = asked_before(draft.action.query, steps)
     if before is not None:
         text = REPEAT_NOTICE.replace("{observation}", before.observation or "")
         return replace(draft, observation=text, passages=before.passages, repeated=True)
     seen = await search(draft.action.query, steps)
     return replace(draft, observation=seen.text, passages=seen.passages, usage=draft.usage + seen.usage)
-
-
-def _same_query(query: str, steps: Sequence[Step]) -> Step | None:
-    """The earlier step with the same query (ignoring case and punctuation) that is not itself repeated."""
-    ours = _plain(query)
-    for step in steps:
-        if isinstance(step.action, Search) and not step.repeated and _plain(step.action.query) == ours:
-            return step
-    return None
-
-
-def _plain(query: str) -> str:
-    return " ".join("".join(c if c.isalnum() else " " for c in query.lower()).split())
-
-
-def _repeats(steps: Sequence[Step]) -> int:
-    return sum(step.repeated for step in steps)

@@ -7,7 +7,7 @@ errors are handled in the same way. Messages are plain turns of user and assista
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -29,7 +29,7 @@ from src_core.protocols.records import (
 from src_core.text import fill
 from src_core.think import join_think
 from src_core.types import NO_USAGE, Finish, Passage, Question, Search, Status, Step, Trajectory
-from src_infer.episode import Limits, Observation, SearchFn, StepWriter, run_episode
+from src_infer.episode import Episode, Limits, Observation, SearchFn, StepWriter, run_episode
 from src_infer.policy import Policy
 from src_infer.prompts import NO_SEARCH, search_blocks
 from src_infer.rag_engine import READER_STOPS, ReaderReply, unique_passages
@@ -175,8 +175,7 @@ async def answer_stepwise(
     evidence: Evidence = Evidence.SEARCHES,
 ) -> Trajectory:
     """One episode and its final answer, as a row. Boundary errors become the row's status."""
-    begun = time.perf_counter()
-    episode = await run_episode(
+    episode = run_episode(
         question.question,
         writer=writer,
         search=search,
@@ -185,6 +184,20 @@ async def answer_stepwise(
         on_step=partial(runtime.on_step, question) if runtime.on_step else None,
         initial_query=initial_query,
     )
+    return await answer_episode(question, runtime, episode, answer_from=answer_from, evidence=evidence)
+
+
+async def answer_episode(
+    question: Question,
+    runtime: Runtime,
+    played: Awaitable[Episode],
+    *,
+    answer_from: str = "finish",
+    evidence: Evidence = Evidence.SEARCHES,
+) -> Trajectory:
+    """An episode, which is played here, and its final answer, as a row."""
+    begun = time.perf_counter()
+    episode = await played
     reply = ReaderReply("", NO_USAGE)
     status, error = episode.status, episode.error
     if not status.retryable:

@@ -15,13 +15,15 @@ from src_core.llm import ChatModel, Completion, Sampling, derive_seed
 from src_core.llm_tokens import TokenModel
 from src_core.protocols.base import Protocol
 from src_core.protocols.records import FUNCTIONS, Constrain, ParsedStep, ParseError
-from src_core.types import Step
+from src_core.types import NO_USAGE, Step
 from src_infer.episode import Node, StepWriter
 from src_infer.truncation import CHARS_PER_TOKEN, chat_within_context, size_of, truncation_candidates
 
 if TYPE_CHECKING:  # numpy, which most runs do not need
     from src_core.chat_tokenizer import ChatTokenizer
 
+MAX_LINES = 4
+"""The maximal number of calls of one reply."""
 RETRY_TEMPERATURE = 0.7
 """The minimal temperature of the retry after a malformed reply: at temperature 0 the reply would be the same.
 """
@@ -59,25 +61,55 @@ class Policy(StepWriter):
         functions: Sequence[str] = FUNCTIONS,
         part: int = 0,
     ) -> Completion:
-        """The reply for step `n`, with the usage of all its calls; `part` numbers the calls of one attempt.
-        Raises `ModelError`, and `ContextFullError` when the server refuses the shortest form too.
+        """The reply for step `n`, with the usage of all its calls; `part` numbers the replies of one attempt.
+        A reply that is not yet a whole step is continued (`Protocol.unfinished`). Raises `ModelError`, and
+        `ContextFullError` when the server refuses the shortest form too.
+        """
+        begun, usage = "", NO_USAGE
+        for line in range(MAX_LINES):
+            reply = await self.write(
+                question, steps, n=n, attempt=attempt, functions=functions, part=part, line=line, begun=begun
+            )
+            usage += reply.usage
+            begun = self.protocol.unfinished(reply.text)
+            if not begun:
+                break
+        return replace(reply, usage=usage)
+
+    async def write(
+        self,
+        question: str,
+        steps: Sequence[Step],
+        *,
+        n: int,
+        attempt: int,
+        functions: Sequence[str] = FUNCTIONS,
+        part: int = 0,
+        line: int = 0,
+        begun: str = "",
+    ) -> Completion:
+        """The text of one call that continues `begun`, the beginning of the reply, which is part of it.
+        `line` numbers the calls of one reply. Raises as `generate`.
         """
         protocol = self.protocol
         turns = protocol.turns(question, steps)
-        whole = protocol.messages(turns)
+        whole = protocol.messages(turns, begun=begun)
         # The characters that the protocol adds to the turns: system prompt, tags, instructions.
         around = sum(len(message["content"]) for message in whole) - size_of(turns)
         room = int(self.prompt_tokens * CHARS_PER_TOKEN) - around
-        return await chat_within_context(
+        reply = await chat_within_context(
             self.model,
             truncation_candidates(turns, max_chars=room),
-            render=lambda form: whole if form == turns else protocol.messages(form),
-            sampling=step_sampling(self.sampling, question, steps, n=n, attempt=attempt, part=part),
+            render=lambda form: whole if form == turns else protocol.messages(form, begun=begun),
+            sampling=step_sampling(
+                self.sampling, question, steps, n=n, attempt=attempt, part=part, line=line
+            ),
             prompt_tokens=self.prompt_tokens,
             stop=(*protocol.stops, *protocol.closers),
             constraint=protocol.constraint(self.constrain, n=n, functions=functions),
             logprobs=self.logprobs,
         )
+        return replace(reply, text=begun + reply.text) if begun else reply
 
     def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
         """The step in a reply."""
@@ -87,6 +119,12 @@ class Policy(StepWriter):
         """The conclusion after the observation of the last of `steps`, as one line."""
         reply = await self.generate(question, steps, n=n, attempt=0, part=1)
         return replace(reply, text=self.protocol.parse_conclusion(reply.text))
+
+    @property
+    def can_score(self) -> bool:
+        """Whether `score` works: the server takes token ids, and a tokenizer is set."""
+        by_tokens = isinstance(self.model, TokenModel) and getattr(self.model, "engine", "") != "openai"
+        return by_tokens and self.tokenizer() is not None
 
     async def score(
         self, node: Node, continuations: Sequence[str], *, written: str = ""
@@ -107,13 +145,20 @@ class Policy(StepWriter):
 
 
 def step_sampling(
-    base: Sampling, question: str, steps: Sequence[Step], *, n: int, attempt: int, part: int = 0
+    base: Sampling,
+    question: str,
+    steps: Sequence[Step],
+    *,
+    n: int,
+    attempt: int,
+    part: int = 0,
+    line: int = 0,
 ) -> Sampling:
-    """The decoding of attempt `attempt` of step `n`: with its own seed (`part` numbers the calls of one
-    attempt), and not greedy in a retry, where the reply would be the same.
+    """The decoding of attempt `attempt` of step `n`: with its own seed (`part` numbers the replies of one
+    attempt, `line` the calls of one reply), and not greedy in a retry, where the reply would be the same.
     """
-    parts = (question, n, attempt, part) if part else (question, n, attempt)
-    sampling = replace(base, seed=derive_seed(base.seed, *parts))
+    further = (part, line) if line else (part,) if part else ()
+    sampling = replace(base, seed=derive_seed(base.seed, question, n, attempt, *further))
     if attempt or (steps and steps[-1].repeated):
         return replace(sampling, temperature=max(sampling.temperature, RETRY_TEMPERATURE))
     return sampling

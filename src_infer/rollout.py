@@ -20,12 +20,13 @@ from src_core.chat_tokenizer import ChatTokenizer, TokenPiece
 from src_core.config import Positive, Temperature, TopP, config_class
 from src_core.errors import ContextFullError
 from src_core.llm import Completion, derive_seed
-from src_core.llm_tokens import TokenModel, TokenSampling
+from src_core.llm_tokens import TokenCompletion, TokenModel, TokenSampling
 from src_core.protocols.base import Protocol
 from src_core.protocols.records import ChatTurn, Layout, ParsedStep, ParseError
 from src_core.think import split_think
-from src_core.types import Question, Status, Step
+from src_core.types import NO_USAGE, Question, Status, Step
 from src_infer.episode import Episode, Limits, SearchFn, StepWriter, run_episode
+from src_infer.policy import MAX_LINES
 
 
 class Span(NamedTuple):
@@ -241,7 +242,28 @@ class TokenWriter(StepWriter):
         self._open.append([*missing, *inserted], trainable=False)
 
     async def _sample(self, n: int, attempt: int) -> Completion:
+        """Append a reply, which may take several lines (`Protocol.unfinished`)."""
         prompt = [token for span in self._open.spans for token in span.ids]
+        ids, logprobs, usage = list[int](), list[float](), NO_USAGE
+        for line in range(MAX_LINES):
+            reply = await self._tokens_after([*prompt, *ids], n, attempt, line)
+            keep = self._before_stop(reply.ids)
+            ids += reply.ids[:keep]
+            logprobs += reply.logprobs[:keep]
+            usage += reply.usage
+            text = self._tokenizer.reply_text(ids)
+            # A line that was not ended cannot be continued: its tokens would be others. A blank line is what
+            # some templates (GLM-4) have the model write first.
+            more = not text.strip() or self._protocol.unfinished(text)
+            if not more or not text.endswith(self._protocol.closers):
+                break
+        self._open.append(ids, trainable=True, logprobs=logprobs, version=self._version)
+        self._open.replies.append(n)
+        thinking = split_think(text)
+        return Completion(thinking.text, reply.finish_reason, usage, think=thinking.think)
+
+    async def _tokens_after(self, prompt: Sequence[int], n: int, attempt: int, line: int) -> TokenCompletion:
+        """One call. Raises `ContextFullError` where the sample is full."""
         room = min(self._tokens.max_reply_tokens, self._tokens.max_tokens - len(prompt))
         if room <= 0:
             raise ContextFullError(
@@ -251,18 +273,10 @@ class TokenWriter(StepWriter):
             max_tokens=room,
             temperature=self._tokens.temperature,
             top_p=self._tokens.top_p,
-            seed=derive_seed(self._seed, n, attempt),
+            seed=derive_seed(self._seed, n, attempt, *([line] if line else [])),
             stop=(*self._protocol.stops, *self._protocol.closers),
         )
-        reply = await self._model.generate_tokens(prompt, sampling=sampling)
-        keep = self._before_stop(reply.ids)
-        self._open.append(
-            reply.ids[:keep], trainable=True, logprobs=reply.logprobs[:keep], version=self._version
-        )
-        self._open.replies.append(n)
-        text = self._tokenizer.reply_text(reply.ids[:keep])
-        thinking = split_think(text)
-        return Completion(thinking.text, reply.finish_reason, reply.usage, think=thinking.think)
+        return await self._model.generate_tokens(prompt, sampling=sampling)
 
     def _before_stop(self, ids: Sequence[int]) -> int:
         """The number of ids before a stop string that is not part of the reply."""

@@ -105,10 +105,8 @@ def mismatch(config: InferConfig, method: Method) -> str:
             f"{config.method} asks it in another way: expect worse answers or malformed replies"
         )
     if method.formats and not trained:
-        return (
-            f"the method {config.method} needs a model that was trained for it; "
-            "scripts/ask_checkpoint.sh serves the published ones"
-        )
+        needs = "needs a model that was trained for it; scripts/ask_checkpoint.sh serves the published ones"
+        return f"the method {config.method} {method.untrained or needs}"
     return ""
 
 

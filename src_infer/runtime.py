@@ -29,7 +29,7 @@ from src_core.protocols.records import Constrain, PromptStyle
 from src_core.served import Servers, index_facts
 from src_core.server_news import ServerNews
 from src_core.text import fill
-from src_core.trained_prompt import require_trained_prompt
+from src_core.trained_prompt import require_trained_prompt, trained_format
 from src_core.types import Passage, Question, Step
 from src_infer.config import RuntimeConfig
 from src_infer.constraint_probe import usable_constraint
@@ -49,7 +49,8 @@ StepHook = Callable[[Question, Step], None]
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """Shared by all questions of a run. `identity` describes the retriever's index, `news` collects what
-    servers say. `on_draft` is called after the model wrote a step, before its search runs; `on_step` once the
+    servers say, `trained_format` is the text format that the agent was trained in, "" where no record says
+    so. `on_draft` is called after the model wrote a step, before its search runs; `on_step` once the
     step is complete.
     """
 
@@ -66,6 +67,7 @@ class Runtime:
     models: tuple[ChatModel, ...] = ()
     identity: dict[str, Any] = field(default_factory=dict)
     news: ServerNews = field(default_factory=ServerNews)
+    trained_format: str = ""
     on_step: StepHook | None = None
     on_draft: StepHook | None = None
     _prompts: dict[str, str] = field(default_factory=dict)
@@ -160,6 +162,7 @@ async def open_runtime(
             models=tuple(counted.values()),
             identity=identity,
             news=news,
+            trained_format=trained_format(Path(config.trained)) if config.trained else "",
             on_step=on_step,
             on_draft=on_draft,
         )

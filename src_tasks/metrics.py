@@ -85,6 +85,16 @@ def token_f1(prediction: str, golds: Sequence[str]) -> float:
     return f1(_as_answer(prediction), [_as_answer(gold) for gold in golds])
 
 
+def is_right(prediction: str, golds: Sequence[str], *, min_f1: float) -> bool:
+    """Whether an answer is right: `em` with an alias, else `f1` of at least `min_f1` in (0, 1]. Yes and no
+    have to match exactly, and a blank answer is never right. For labels of training data (DeepRAG, reference
+    deeprag.md section 16); the release accepts either text inside the other, so that "Norway" is right for
+    "no", and "The" for everything (section 6.3).
+    """
+    scores = answer_scores(prediction, golds)
+    return scores["em"] == 1.0 or scores["f1"] >= min_f1
+
+
 def chinese_scores(prediction: str, golds: Sequence[str]) -> dict[str, float]:
     """`zh_f1` where a gold is Chinese, else {}."""
     return {"zh_f1": chinese_f1(prediction, golds)} if any(map(_HAN.search, golds)) else {}

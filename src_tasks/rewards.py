@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from src_core.config import NotNegative, config_class
+from src_core.config import Count, NotNegative, config_class
 from src_tasks.metrics import cover_em, em, f1
 
 
@@ -127,3 +127,39 @@ def r3rag_rewards(
         Ending.MALFORMED: [numbers.malformed],
     }
     return [value * factors[ending] for value in relevance] + last[ending]
+
+
+@config_class
+class DeepRagRewards:
+    """The numbers of DeepRAG's online variant (reference deeprag.md section 9): a right answer gets `right`
+    minus `per_retrieval` for each search, of which at most `most_retrievals` count; a wrong one that is well
+    formed gets `well_formed`. Below `min_sub_questions` the reward is 0: the release has no such rule, and
+    pays a lucky guess without any sub-question in full.
+    """
+
+    right: NotNegative = 1.0
+    per_retrieval: NotNegative = 0.1
+    most_retrievals: Count = 5
+    well_formed: NotNegative = 0.1
+    min_sub_questions: Count = 1
+
+
+DEEPRAG = DeepRagRewards()
+
+
+def deeprag_reward(
+    *,
+    right: bool,
+    retrievals: int,
+    sub_questions: int,
+    well_formed: bool,
+    numbers: DeepRagRewards = DEEPRAG,
+) -> float:
+    """The reward of a whole trajectory. `well_formed`: its last line has the short answer between its tags,
+    without which no answer counts as right.
+    """
+    if not well_formed or sub_questions < numbers.min_sub_questions:
+        return 0.0
+    if not right:
+        return numbers.well_formed
+    return numbers.right - numbers.per_retrieval * min(retrievals, numbers.most_retrievals)

@@ -5,7 +5,8 @@
 One per line, or a JSON array. Turns are those of the published schema (`src_core.conversations`): `content`,
 and `reasoning` of the assistant. Either side continues the prompt, begins with a turn of the assistant, and
 only the assistant's turns of the side are trained: those in the prompt are context. A part may also be a
-conversation row, `{"format", "messages"}`.
+conversation row, `{"format", "messages"}`. With `"unfinished": true` the sides are the beginning of what
+follows, such as a decision: no end of turn is trained after them.
 """
 
 from __future__ import annotations
@@ -42,12 +43,13 @@ Turns = list[dict[str, Any]]
 
 
 class Pair(NamedTuple):
-    """Two continuations of one prompt, in one format."""
+    """Two continuations of one prompt, in one format. `unfinished` sides end inside the assistant's turn."""
 
     format: str
     prompt: Turns
     chosen: Turns
     rejected: Turns
+    unfinished: bool = False
 
 
 def read_pairs(
@@ -101,7 +103,10 @@ def parse_pair(raw: RawRow) -> Pair | str:
             if formats
             else "it has no format"
         )
-    pair = Pair(formats.pop(), turns["prompt"], turns["chosen"], turns["rejected"])
+    unfinished = raw.value.get("unfinished") or False
+    if not isinstance(unfinished, bool):
+        return f"unfinished is {unfinished!r:.60}, not true or false"
+    pair = Pair(formats.pop(), turns["prompt"], turns["chosen"], turns["rejected"], unfinished)
     return _pair_problem(pair) or pair
 
 
@@ -122,6 +127,8 @@ def _pair_problem(pair: Pair) -> str:
             return f"{name} has no turn of the assistant"
         if side[0].get("role") != "assistant":
             return f"{name} begins with a turn of the {side[0].get('role')}, not of the assistant"
+        if pair.unfinished and side[-1].get("role") != "assistant":
+            return f"{name} is unfinished, but does not end with a turn of the assistant"
         if problem := plain_protocol(Chat.name).check([*pair.prompt, *side]):
             return f"prompt and {name}: {problem}"
     if pair.chosen == pair.rejected:
@@ -142,7 +149,8 @@ def encode_pair(
         raise UserError(f"{place} cannot be trained on: {error}; correct or remove that row") from error
     sides = []
     for name, side in zip(SIDES, (pair.chosen, pair.rejected), strict=True):
-        encoded = encode_at(place, _behind_prompt(place, protocol, pair.prompt, side), encoder)
+        turns = _behind_prompt(place, protocol, pair.prompt, side)
+        encoded = encode_at(place, turns, encoder, unfinished=pair.unfinished)
         if not np.array_equal(encoded.ids[: len(prompt)], prompt):
             raise UserError(
                 f"{place}: {name} does not share the prompt's prefix, since the chat template "

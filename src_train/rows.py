@@ -196,12 +196,14 @@ def _hint(conversation: Conversation) -> str:
     return "; set format: chat for a file of plain conversations" if plain else ""
 
 
-def encode_at(place: str, turns: Sequence[ChatTurn], tokenizer: ChatTokenizer) -> Encoded:
-    """Ids and loss mask of a conversation. Raises `UserError` naming `place` for a conversation that the chat
-    template cannot represent.
+def encode_at(
+    place: str, turns: Sequence[ChatTurn], tokenizer: ChatTokenizer, *, unfinished: bool = False
+) -> Encoded:
+    """Ids and loss mask of a conversation, or of one whose last turn is `unfinished`. Raises `UserError`
+    naming `place` for a conversation that the chat template cannot represent.
     """
     try:
-        return tokenizer.encode(turns)
+        return tokenizer.encode(turns, unfinished=unfinished)
     except (EncodeError, ValueError) as error:
         raise UserError(f"{place}: {error}; correct or remove that row") from error
 

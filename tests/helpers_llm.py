@@ -41,6 +41,7 @@ class FakeLLM:
         app = web.Application()
         app.router.add_get("/v1/models", self._list)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/completions", self._chat)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port)
@@ -84,7 +85,12 @@ class FakeLLM:
             reply = await self._handler(body)
         finally:
             self.open -= 1
-        return web.json_response(completion(reply)) if isinstance(reply, str) else reply
+        if not isinstance(reply, str):
+            return reply
+        made = completion(reply)
+        if "prompt" in body:
+            made["choices"] = [{"text": reply, "finish_reason": "stop"}]
+        return web.json_response(made)
 
 
 def completion(text: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from src_core.protocols import load_protocol
@@ -10,7 +11,7 @@ from src_core.protocols.base import Protocol
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import Layout, PromptStyle, Turn
 from src_core.protocols.search_r1 import DIALECTS
-from src_core.types import Finish, Search, Step
+from src_core.types import DirectAnswer, Finish, Search, Step
 
 
 class History(ReaRag):
@@ -26,7 +27,9 @@ class History(ReaRag):
 def protocols(role: str = "user") -> dict[str, Protocol]:
     """Every format and layout; observations have the chat role `role`."""
     style = PromptStyle(system="Be brief.", observation_role=role)
-    made: dict[str, Protocol] = {name: load_protocol(name, style) for name in ("rearag", "react", "r3rag")}
+    made: dict[str, Protocol] = {
+        name: load_protocol(name, style) for name in ("rearag", "react", "r3rag", "deeprag")
+    }
     for name, dialect in DIALECTS.items():
         made[name] = dialect(style)
         made[f"{name}, growing"] = dialect(style, layout=Layout.GROWING_TURN)
@@ -38,14 +41,26 @@ NAMES = sorted(protocols())
 
 
 def steps(
+    protocol: Protocol,
     query: str = "Which film won?",
     observation: str = "Red Rain won.",
     answer: str = "Ann Lee",
     thought: str = "I need the film.",
 ) -> list[Step]:
-    """Two searches and the end."""
-    return [
+    """Two searches, the second a direct answer where the format has them and draws conclusions, and the
+    end.
+    """
+    made = [
         Step(1, thought, Search(query), observation=observation),
         Step(2, "And the year.", Search(f"{query} When?"), observation=f"{observation} In 1956."),
         Step(3, "Now I know it.", Finish(answer)),
     ]
+    if not protocol.needs_conclusion:
+        return made
+    first = replace(made[0], thought="", conclusion=f"{answer} (1)")
+    return [first, Step(2, "", DirectAnswer(f"{query} When?", thought)), made[2]]
+
+
+def written(protocol: Protocol, text: str) -> list[str]:
+    """The replies of a text: the whole, or its lines where a line is a reply."""
+    return text.splitlines(keepends=True) if "\n" in protocol.closers else [text]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_protocols import NAMES, protocols, steps
+from helpers_protocols import NAMES, protocols, steps, written
 from helpers_train import FAMILIES, tokenizer_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,12 +58,12 @@ def protocol_for(name: str, family: str) -> Protocol:
 @given(thought=SENTENCES, query=SENTENCES, answer=SENTENCES)
 def test_what_is_written_is_read_back(name: str, thought: str, query: str, answer: str) -> None:
     protocol = protocols()[name]
-    for step in steps(query, "seen", answer, thought):
+    for step in steps(protocol, query, "seen", answer, thought):
         read = protocol.parse(protocol.render_step(step))
         assert isinstance(read, ParsedStep), (read, protocol.render_step(step))
         assert (read.thought, read.action, read.parse_fixes) == (step.thought, step.action, ())
         assert read.n in (None, step.n)
-    turns = protocol.turns(query, steps(query, "seen", answer, thought))
+    turns = protocol.turns(query, steps(protocol, query, "seen", answer, thought))
     assert protocol.check(turns) == ""
     row = RawRow("line 1", {"format": _plain_name(name), "messages": turns}, "")
     assert as_conversation(row).problem == "" or name == "history"
@@ -100,7 +100,7 @@ SPOILT: dict[str, Any] = {
 @pytest.mark.parametrize("spoil", sorted(SPOILT))
 def test_a_damaged_conversation_is_named_and_never_something_else(name: str, spoil: str) -> None:
     protocol = protocols()[name]
-    turns = SPOILT[spoil](protocol.turns(QUESTION, steps()))
+    turns = SPOILT[spoil](protocol.turns(QUESTION, steps(protocol)))
     assert protocol.check(turns)
     row = RawRow("line 1", {"format": _plain_name(name), "messages": turns}, "")
     if name != "history":
@@ -123,14 +123,14 @@ def test_special_tokens_in_questions_passages_and_replies_stay_text(
         samples = protocol.samples(protocol.turns(question, made))
         return [counted(tokenizer, tokenizer.encode(sample).ids.tolist()) for sample in samples]
 
-    plain = special(QUESTION, steps())
+    plain = special(QUESTION, steps(protocol))
     for text in HOSTILE:
-        evil = [replace(step, observation=text) if step.observation else step for step in steps()]
+        evil = [replace(step, observation=text) if step.observation else step for step in steps(protocol)]
         assert special(QUESTION, evil) == plain
-        assert special(text, steps()) == plain
-        assert special(QUESTION, steps(thought=text)) == plain
+        assert special(text, steps(protocol)) == plain
+        assert special(QUESTION, steps(protocol, thought=text)) == plain
         prompt = protocol.lay_out(protocol.turns(text, evil[:1]))
-        harmless = protocol.lay_out(protocol.turns(QUESTION, steps()[:1]))
+        harmless = protocol.lay_out(protocol.turns(QUESTION, steps(protocol)[:1]))
         assert counted(tokenizer, tokenizer.prompt_ids(prompt)) == counted(
             tokenizer, tokenizer.prompt_ids(harmless)
         )
@@ -143,14 +143,15 @@ def test_training_reads_what_inference_is_asked_with(
 ) -> None:
     """Every prompt is a prefix of what training reads, up to the first token that the model writes."""
     tokenizer, protocol = tokenizers[family], protocol_for(name, family)
-    made = steps(observation="In 1956: “yes” – naïve 北京.")
+    made = steps(protocol, observation="In 1956: “yes” – naïve 北京.")
     encoded = [tokenizer.encode(sample) for sample in protocol.samples(protocol.turns(QUESTION, made))]
     for n in range(len(made)):
         prompt = tokenizer.prompt_ids(protocol.lay_out(protocol.turns(QUESTION, made[:n])))
         sample = encoded[n if protocol.layout is Layout.HISTORY_IN_USER_TURN else 0]
         assert sample.ids[: len(prompt)].tolist() == prompt
         assert sample.trainable[len(prompt)]
-        assert not sample.trainable[len(prompt) - 1] or family == "glm4"
+        own_line = n > 0 and protocol.needs_conclusion  # the line before is the model's too
+        assert not sample.trainable[len(prompt) - 1] or family == "glm4" or own_line
     trained = [tokenizer.decode(one.ids[one.trainable].tolist()) for one in encoded]
     for step in made:
         assert any(protocol.render_step(step) in text for text in trained)
@@ -163,7 +164,7 @@ def played(
     """A rollout of scripted replies."""
     path = folder / "script.jsonl"
     path.write_text(json.dumps({"when": "", "replies": replies, "anywhere": True}) + "\n", encoding="utf-8")
-    seen = iter([step.observation for step in steps() if step.observation])
+    seen = iter([step.observation for step in steps(protocol) if step.observation])
 
     async def search(query: str, _: Any) -> Observation:
         return Observation(next(seen))
@@ -185,7 +186,7 @@ def played(
 def trained_on(protocol: Protocol, tokenizer: ChatTokenizer) -> list[Encoded]:
     """What training reads, up to the last token that it learns from (nobody reads what stands behind it)."""
     made = []
-    for sample in protocol.samples(protocol.turns(QUESTION, steps())):
+    for sample in protocol.samples(protocol.turns(QUESTION, steps(protocol))):
         encoded = tokenizer.encode(sample)
         end = int(np.flatnonzero(encoded.trainable)[-1]) + 1
         made.append(Encoded(encoded.ids[:end], encoded.trainable[:end]))
@@ -195,11 +196,12 @@ def trained_on(protocol: Protocol, tokenizer: ChatTokenizer) -> list[Encoded]:
 def as_written(protocol: Protocol, tokenizer: ChatTokenizer, *, ends: bool) -> list[str]:
     """The replies as a trained model writes them: what training reads, with (or without) the turn's end."""
     replies = []
-    for sample in protocol.samples(protocol.turns(QUESTION, steps())):
+    for sample in protocol.samples(protocol.turns(QUESTION, steps(protocol))):
         for piece in tokenizer.pieces(sample):
             if piece.trained:
                 last = tokenizer.terminator(piece.ids) is not None
-                replies.append(tokenizer.decode(piece.ids if ends or not last else piece.ids[:-1]))
+                text = tokenizer.decode(piece.ids if ends or not last else piece.ids[:-1])
+                replies += written(protocol, text)
     return replies
 
 
@@ -212,7 +214,7 @@ def test_sampled_plus_inserted_is_what_training_reads_id_by_id(
     tokenizer, protocol = tokenizers[family], protocol_for(name, family)
     done = played(protocol, tokenizer, tmp_path, as_written(protocol, tokenizer, ends=ends))
     assert (done.episode.status, done.episode.error) == (Status.FINISHED, None)
-    assert [step.action for step in done.episode.steps] == [step.action for step in steps()]
+    assert [step.action for step in done.episode.steps] == [step.action for step in steps(protocol)]
     expected = trained_on(protocol, tokenizer)
     assert [sample.ids for sample in done.samples] == [one.ids.tolist() for one in expected]
     for sample, one in zip(done.samples, expected, strict=True):
@@ -222,7 +224,8 @@ def test_sampled_plus_inserted_is_what_training_reads_id_by_id(
         assert len(sample.logprobs) == len(sample.ids)
         assert {span.policy_version for span in sample.spans if span.trainable} == {7}
         assert all(bool(span.logprobs) == span.trainable for span in sample.spans)
-    assert [n for sample in done.samples for n in sample.steps] == [1, 2, 3]
+    replied = [step.n for step in done.episode.steps for _ in range(1 + bool(step.conclusion))]
+    assert [n for sample in done.samples for n in sample.steps] == replied
 
 
 def test_a_malformed_reply_leaves_the_sample_and_stays_on_record(
@@ -341,12 +344,12 @@ def test_formats_are_found_by_name() -> None:
 
 def test_growing_turns_keep_documents_out_of_the_loss(tokenizers: dict[str, ChatTokenizer]) -> None:
     tokenizer, protocol = tokenizers["qwen"], protocol_for("search_r1, growing", "qwen")
-    (sample,) = protocol.samples(protocol.turns(QUESTION, steps()))
+    (sample,) = protocol.samples(protocol.turns(QUESTION, steps(protocol)))
     assert [turn.role for turn in sample] == ["system", "user", "assistant"]
     encoded = tokenizer.encode(sample)
     pieces = tokenizer.pieces(sample)
     assert [piece.trained for piece in pieces] == [False, True, False, True, False, True, False]
     assert "<information>Red Rain won.</information>" in tokenizer.decode(pieces[2].ids)
-    assert tokenizer.decode(pieces[1].ids) == protocol.render_step(steps()[0])
+    assert tokenizer.decode(pieces[1].ids) == protocol.render_step(steps(protocol)[0])
     assert tokenizer.decode(encoded.ids.tolist()).count("<|im_end|>") == 3
-    assert isinstance(steps()[0].action, Search)
+    assert isinstance(steps(protocol)[0].action, Search)

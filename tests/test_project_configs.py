@@ -20,6 +20,9 @@ CLASSES = {
     "train": "src_train.config:TrainConfig",
     "eval": "src_eval.config:EvalConfig",
     "expected": "src_eval.expected:Expected",
+    "systems/deeprag/stage": "src_data.deeprag.config:ExploreConfig",
+    "systems/deeprag/train": "src_train.config:TrainConfig",
+    "systems/deeprag/rl": "src_tasks.rewards:DeepRagRewards",
 }
 # Read by a loader of its own.
 LOADERS = {"models.yaml": "src_models.catalog:load_catalog"}
@@ -34,6 +37,8 @@ def class_for(path: Path) -> Any:
     """The config class of a shipped file."""
     relative = path.relative_to(ROOT / "configs")
     key = relative.parts[0] if len(relative.parts) > 1 else relative.stem.split("_")[0]
+    if key == "systems":
+        key = f"{relative.parent.as_posix()}/{relative.stem.split('-')[0].rstrip('12')}"
     assert key in CLASSES, f"say in this test which class reads configs/{relative}"
     return find(CLASSES[key])
 

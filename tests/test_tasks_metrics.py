@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 from src_core import segment
 from src_core.errors import UserError
-from src_tasks.metrics import answer_scores, chinese_f1, chinese_scores, cover_em, em, f1, rouge_l, squad_f1
+from src_tasks.metrics import (
+    answer_scores,
+    chinese_f1,
+    chinese_scores,
+    cover_em,
+    em,
+    f1,
+    is_right,
+    rouge_l,
+    squad_f1,
+)
 
 # --- the published behaviour, written again the slow way -----------------------------------------------
 
@@ -246,3 +256,38 @@ def test_the_real_segmenter() -> None:
     segment._jieba.cache_clear()
     assert chinese_f1("我来到北京清华大学。", ["我来到北京清华大学"]) == 1
     assert 0 < chinese_f1("清华大学", ["我来到北京清华大学"]) < 1
+
+
+RIGHT = [
+    ("no", ["no"], True),
+    ("No.", ["no"], True),
+    ("Norway", ["no"], False),
+    ("unknown", ["no"], False),
+    ("I do not know", ["no"], False),
+    ("no, it is not", ["no"], False),
+    ("[No related Info]", ["no"], False),
+    ("Ayesha", ["yes"], False),
+    ("yes", ["no", "yes"], True),
+    ("The", ["The Beatles"], False),
+    ("a", ["Anna"], False),
+    ("", [""], False),
+    ("12", ["2012"], False),
+    ("2012", ["12"], False),
+    ("The 2012", ["2012"], True),
+    ("Barack Obama", ["Obama", "Barack Obama"], True),
+    ("president Barack Obama", ["Barack Obama"], True),
+    ("Obama", ["Barack Obama"], False),
+    ("Barack Obama, born in Honolulu, Hawaii", ["Barack Obama"], False),
+]
+
+
+@pytest.mark.parametrize(("answer", "golds", "right"), RIGHT)
+def test_an_answer_is_right_by_its_aliases_or_by_most_of_its_words(
+    answer: str, golds: list[str], right: bool
+) -> None:
+    assert is_right(answer, golds, min_f1=0.7) == right
+
+
+def test_with_a_bar_of_one_only_the_same_words_are_right() -> None:
+    assert not is_right("president Barack Obama", ["Barack Obama"], min_f1=1.0)
+    assert is_right("Barack Obama", ["Barack Obama"], min_f1=1.0)

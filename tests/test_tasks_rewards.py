@@ -1,14 +1,16 @@
-"""Rewards, worked out by hand from R3-RAG's table (reference r3rag.md, 1.9)."""
+"""Rewards, worked out by hand from the tables of R3-RAG (r3rag.md, 1.9) and DeepRAG (deeprag.md, 9)."""
 
 from __future__ import annotations
 
 import pytest
 
 from src_tasks.rewards import (
+    DeepRagRewards,
     Ending,
     FormatCosts,
     OutcomeMetric,
     R3Rewards,
+    deeprag_reward,
     format_reward,
     outcome_reward,
     process_rewards,
@@ -72,3 +74,32 @@ def test_r3rag_as_shipped(ending: Ending, rewards: list[float]) -> None:
 def test_the_numbers_of_r3rag_are_settings() -> None:
     outcome_only = R3Rewards(correct_factor=0, incorrect_factor=0, unanswered_factor=0, malformed_factor=0)
     assert r3rag_rewards([1.0, 0.5], Ending.CORRECT, numbers=outcome_only) == [0, 0, 2.0]
+
+
+@pytest.mark.parametrize(("searches", "reward"), [(0, 1.0), (1, 0.9), (3, 0.7), (5, 0.5), (9, 0.5)])
+def test_a_right_answer_is_worth_less_with_each_search_up_to_five(searches: int, reward: float) -> None:
+    found = deeprag_reward(right=True, retrievals=searches, sub_questions=9, well_formed=True)
+    assert found == pytest.approx(reward)
+
+
+@pytest.mark.parametrize(
+    ("right", "sub_questions", "well_formed", "reward"),
+    [
+        (False, 2, True, 0.1),
+        (False, 2, False, 0.0),
+        (True, 2, False, 0.0),  # the answer is read from its tags
+        (True, 0, True, 0.0),  # a lucky guess without a sub-question
+        (False, 0, True, 0.0),
+    ],
+)
+def test_a_wrong_answer_is_worth_its_form_and_a_guess_nothing(
+    right: bool, sub_questions: int, well_formed: bool, reward: float
+) -> None:
+    made = {"right": right, "sub_questions": sub_questions, "well_formed": well_formed}
+    assert deeprag_reward(retrievals=0, **made) == reward
+
+
+def test_the_release_pays_a_guess_when_no_sub_question_is_wanted() -> None:
+    numbers = DeepRagRewards(min_sub_questions=0)
+    made = deeprag_reward(right=True, retrievals=0, sub_questions=0, well_formed=True, numbers=numbers)
+    assert made == 1.0

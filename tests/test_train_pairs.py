@@ -140,6 +140,44 @@ def test_a_side_may_continue_the_turn_of_its_prompt(
             assert context in encoder.decode(ids)
 
 
+def decision_row() -> dict[str, Any]:
+    """A pair of DeepRAG: after the second sub-question, a search against an answer."""
+    protocol = load_protocol("deeprag")
+    documents = "[1] Title: Ann Lee Text: Ann Lee won the race."
+    found = Step(1, "", Search("Who won the race?"), observation=documents, conclusion="Ann Lee")
+    asked = {"role": "assistant", "reasoning": "Follow up: When was Ann Lee born?\n"}
+    sides = ("Let's search the question in Wikipedia.\n", "Intermediate answer:")
+    chosen, rejected = ([{"role": "assistant", "reasoning": side}] for side in sides)
+    prompt = [*protocol.turns("When was the winner born?", [found]), asked]
+    row = {"format": "deeprag", "prompt": prompt, "chosen": chosen, "rejected": rejected}
+    return {**row, "unfinished": True}
+
+
+def test_an_unfinished_side_is_trained_without_an_end(
+    tmp_path: Path, encoder: ChatTokenizer, family: str
+) -> None:
+    """The loss covers the decision only, whose tokens are those of the whole trajectory."""
+    row = decision_row()
+    rows = read(tmp_path, [row], encoder, family)
+    texts = [trained_text(encoder, one) for one in rows.rows]
+    assert texts == [row[side][0]["reasoning"] for side in ("chosen", "rejected")]
+    ids = [one.encoded.ids.tolist() for one in rows.rows]
+    shared = encoder.prompt_ids(load_protocol("deeprag", style(family)).lay_out(row["prompt"]))
+    assert ids[0][: len(shared)] == ids[1][: len(shared)] == shared
+    for one, text in zip(ids, texts, strict=True):
+        assert encoder.decode(one[len(shared) :]) == text
+    assert encoder.decode(shared).endswith("Follow up: When was Ann Lee born?\n")
+    assert "Ann Lee won the race." in encoder.decode(shared)
+
+
+def test_a_finished_side_ends_the_turn(tmp_path: Path, encoder: ChatTokenizer, family: str) -> None:
+    row = {**decision_row(), "unfinished": False}
+    for side, one in zip(("chosen", "rejected"), read(tmp_path, [row], encoder, family).rows, strict=True):
+        text, written = trained_text(encoder, one), row[side][0]["reasoning"]
+        assert text.rstrip().startswith(written.rstrip())
+        assert len(text) > len(written)
+
+
 def test_a_side_is_one_turn_where_each_step_is_asked_anew(
     tmp_path: Path, encoder: ChatTokenizer, family: str
 ) -> None:
@@ -188,6 +226,11 @@ BAD = {
     "turn": (
         {**GOOD, "chosen": [{"role": "assistant", "content": "x"}]},
         "prompt and chosen: turn 4, of the assistant, has no reasoning",
+    ),
+    "flag": ({**GOOD, "unfinished": "no"}, "unfinished is 'no', not true or false"),
+    "open": (
+        {**GOOD, "unfinished": True, "chosen": [*GOOD["chosen"], {"role": "observation", "content": "O"}]},
+        "chosen is unfinished, but does not end with a turn of the assistant",
     ),
     "no_object": ([1], "it is not an object"),
 }

@@ -50,13 +50,15 @@ class Protocol(ABC):
     """Whether a step without a thought is incomplete."""
     concludes: ClassVar[bool] = False
     """Whether the model writes a conclusion after each observation, as part of the same step."""
+    needs_conclusion: ClassVar[bool] = False
+    """Whether a search without a conclusion is incomplete (formats with `concludes`)."""
     layout: Layout = Layout.TURNS
     stops: tuple[str, ...] = TURN_MARKS
     """Strings at which a reply ends and which are not part of it. Servers accept at most four, `closers`
     included.
     """
     closers: tuple[str, ...] = ()
-    """Strings at which a reply ends and which are part of it, such as a closing tag."""
+    """Strings at which a reply ends and which are part of it, such as a closing tag or a line break."""
 
     def __init__(self, style: PromptStyle | None = None) -> None:
         self.style = style or PromptStyle()
@@ -72,6 +74,18 @@ class Protocol(ABC):
         """Parse the first step of a reply whose think block is `think`; `functions` are the functions that
         are allowed now. Raises nothing and evaluates nothing.
         """
+
+    def unfinished(self, text: str) -> str:
+        """The beginning of a step from which the model has to write on, if `text` is one: a format whose step
+        takes several replies, such as lines. "" where `text` is a whole step. Raises nothing.
+        """
+        return ""
+
+    def segments(self, text: str) -> list[str]:
+        """The parts of a step's text that are replies of their own (`unfinished`). Each is tokenised alone,
+        so that training and prompts have the tokens that were sampled.
+        """
+        return [text]
 
     def parse_trajectory(self, text: str) -> ReadTrajectory:
         """Parse a whole trajectory from one text. Raises nothing."""
@@ -140,9 +154,14 @@ class Protocol(ABC):
             return built + self._one_growing_message(turns)
         return built + self._history_message(turns)
 
-    def messages(self, turns: Sequence[Turn]) -> list[Message]:
-        """As `lay_out`, in the form of the chat API; a growing turn is the last message."""
-        return [turn.message() for turn in self.lay_out(turns)]
+    def messages(self, turns: Sequence[Turn], *, begun: str = "") -> list[Message]:
+        """As `lay_out`, in the form of the chat API; a growing turn is the last message. `begun` is the
+        beginning of the next reply, at the end of the last message, which is then the assistant's.
+        """
+        if not begun or self.layout is Layout.HISTORY_IN_USER_TURN:
+            sent = [turn.message() for turn in self.lay_out(turns)]
+            return [*sent, {"role": "assistant", "content": begun}] if begun else sent
+        return self.messages([*turns, {"role": "assistant", "reasoning": begun}])
 
     def samples(self, turns: Sequence[Turn]) -> list[list[ChatTurn]]:
         """The training samples: the conversation, or, where each step has a prompt of its own, one sample per
@@ -211,6 +230,10 @@ class Protocol(ABC):
             return "ends without finish", 0
         if rows[1].get("role") != "observation" or not _text_of(rows[1], "content"):
             return "a search is not followed by its observation", 1
+        if self.needs_conclusion:
+            said = _text_of(rows[2], "reasoning") if rows[2:] and rows[2].get("role") == "assistant" else ""
+            found = self.parse_conclusion(said) and isinstance(self.parse(said), ParseError)
+            return ("", 3) if found else ("a search has no conclusion", 2)
         # After an observation, two turns of the assistant in a row are a conclusion and the next step.
         concluded = self.concludes and [row.get("role") for row in rows[2:4]] == ["assistant", "assistant"]
         return "", 3 if concluded else 2
@@ -242,7 +265,7 @@ class Protocol(ABC):
             role = turn["role"]
             if role == "assistant":
                 n += 1
-                grown.append(Segment(turn["reasoning"], True))
+                grown += [Segment(part, True) for part in self.segments(turn["reasoning"])]
             elif role == "observation":
                 grown.append(Segment(self._observation_text(turn["content"], n), False))
             elif role in ("user", "system"):

@@ -20,10 +20,11 @@ from pydantic import Field
 from src_core.config import config_class
 from src_data.filters.answer_tokens import covers, is_quantity, tokens
 from src_tasks.answers import NO_ANSWER, normalize_answer, squad_normalize
-from src_tasks.metrics import token_f1
+from src_tasks.metrics import em, is_right, token_f1
 
 AnswerCode = Literal["agrees", "no_gold", "empty", "abstains", "closed", "number", "differs"]
 CLOSED = frozenset({"yes", "no"})
+AnswerRule = Literal["strict", "em_f1", "original"]
 _DECIMAL = re.compile(r"\d\.\d")
 _PARENTHESES = re.compile(r"\s*\([^()]*\)")
 _KIND = re.compile(
@@ -42,11 +43,12 @@ _QUALIFIERS = frozenset(_IN_FRONT.split())
 
 @config_class
 class AnswerRules:
-    """`rule`: `strict` (ours) or `original` (token F1 not zero with the first gold). `min_f1` in (0, 1] is
-    for `strict`: the token F1 that a name and the same name with an addition must reach.
+    """`rule`: `strict` (ours), `em_f1` (`src_tasks.metrics.is_right`, by which trees are explored) or
+    `original` (token F1 not zero with the first gold). `min_f1` in (0, 1] is the token F1 that a name and the
+    same name with an addition must reach (`strict`), or any answer (`em_f1`).
     """
 
-    rule: Literal["strict", "original"] = "strict"
+    rule: AnswerRule = "strict"
     min_f1: Annotated[float, Field(gt=0, le=1)] = 0.6
 
 
@@ -74,6 +76,10 @@ def accept(prediction: str, golds: Sequence[str], rules: AnswerRules = DEFAULT_R
     if rules.rule == "original":
         agrees = original_accepts(prediction, golds[0])
         return AnswerMatch(agrees, "agrees" if agrees else "differs", golds[0], f1)
+    if rules.rule == "em_f1":
+        best = max(golds, key=lambda gold: (em(prediction, [gold]), token_f1(prediction, [gold])))
+        agrees = is_right(prediction, golds, min_f1=rules.min_f1)
+        return AnswerMatch(agrees, "agrees" if agrees else "differs", best, f1)
     codes: dict[str, AnswerCode] = {gold: _compare(prediction, gold, rules.min_f1) for gold in golds}
     agreeing = next((gold for gold, code in codes.items() if code == "agrees"), "")
     best = agreeing or max(golds, key=lambda gold: token_f1(prediction, [gold]))

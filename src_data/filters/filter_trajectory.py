@@ -10,9 +10,10 @@ rejected row, every row is kept on disk, and the best trajectory of each questio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -20,8 +21,8 @@ from src_core.config import Count, Positive, config_class
 from src_core.protocols.base import Protocol
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import ParseError
-from src_core.types import Finish, Search, Status, Step, Trajectory
-from src_data.filters.answer_rules import AnswerRules, accept
+from src_core.types import DirectAnswer, Finish, Search, Status, Step, Trajectory
+from src_data.filters.answer_rules import AnswerRule, AnswerRules, accept
 from src_data.filters.leaks import find_leak
 from src_data.filters.support import query_key, supported
 
@@ -39,6 +40,7 @@ REASONS: tuple[str, ...] = (
     "answer_closed",
     "answer_number",
     "answer_differs",
+    "enumerated",
     "too_few_searches",
     "repeated_query",
     "unsupported",
@@ -49,6 +51,7 @@ REASONS: tuple[str, ...] = (
     "repaired",
     "not_best",
 )
+_LIST = re.compile(r"\d{1,2}\. ")
 WORDS_TO_TOKENS = 1.35  # English text under the tokenizers in use
 
 
@@ -74,7 +77,9 @@ class FilterConfig:
     `answer_rule` and `min_f1` are those of `answer_rules`. `need_gold: false` accepts an answer where no gold
     is known. `min_searches: 1` rejects trajectories without a search. `need_support` enables `support`.
     `allow_repairs` keeps trajectories with a step that the parser had to repair: the training text is
-    rendered again, without the fault. `chains_per_question` is the maximal number of kept trajectories per
+    rendered again, without the fault; `forbidden_repairs` names those that are rejected all the same.
+    `allow_enumerations: false` rejects intermediate answers that begin like a list (`1. `; DeepRAG, reference
+    deeprag.md section 7.1). `chains_per_question` is the maximal number of kept trajectories per
     question, the best first (0: all).
     """
 
@@ -83,13 +88,15 @@ class FilterConfig:
     input_file: str = "trajectories.jsonl"
     output_file: str = "conversations.json"
     output_file_validity: str = "conversations_validity.json"
-    answer_rule: Literal["strict", "original"] = "strict"
+    answer_rule: AnswerRule = "strict"
     min_f1: Annotated[float, Field(gt=0, le=1)] = 0.6
     need_gold: bool = True
     min_searches: Annotated[int, Field(ge=0)] = 1
     need_support: bool = True
     allow_repeated_queries: bool = False
     allow_repairs: bool = True
+    forbidden_repairs: tuple[str, ...] = ()
+    allow_enumerations: bool = True
     bounds: Bounds = Bounds()
     chains_per_question: Annotated[int, Field(ge=0)] = 1
 
@@ -169,8 +176,11 @@ def _step_problem(step: Step, number: int, protocol: Protocol, *, last: bool) ->
             return "finishes before the end"
         if step.observation is not None:
             return "observes after finish"
-    elif isinstance(step.action, Search) and not (step.observation or "").strip():
-        return "searches but observes nothing"
+    elif isinstance(step.action, Search):
+        if not (step.observation or "").strip():
+            return "searches but observes nothing"
+        if protocol.needs_conclusion and not step.conclusion.strip():
+            return "searches but concludes nothing"
     read = protocol.parse(protocol.render_step(step))
     if isinstance(read, ParseError):
         return f"cannot be read back ({read.code})"
@@ -190,8 +200,10 @@ def _leaks(trajectory: Trajectory, _: FilterConfig) -> FilterResult | None:
 
 
 def _texts(step: Step) -> tuple[str, ...]:
-    argument = step.action.query if isinstance(step.action, Search) else step.action.answer
-    return step.thought, argument, step.observation or ""
+    action = step.action
+    argument = action.query if isinstance(action, Search) else action.answer
+    asked = action.sub_question if isinstance(action, DirectAnswer) else ""
+    return step.thought, asked, argument, step.observation or "", step.conclusion
 
 
 def _answer(trajectory: Trajectory, config: FilterConfig) -> FilterResult | None:
@@ -245,15 +257,25 @@ def _lengths(trajectory: Trajectory, config: FilterConfig) -> FilterResult | Non
 
 
 def _repairs(trajectory: Trajectory, config: FilterConfig) -> FilterResult | None:
-    repaired = next((step for step in trajectory.steps if step.parse_fixes), None)
-    if config.allow_repairs or repaired is None:
-        return None
-    return _reject("repaired", f"step {repaired.n}: {', '.join(repaired.parse_fixes)}")
+    for step in trajectory.steps:
+        bad = [fix for fix in step.parse_fixes if not config.allow_repairs or fix in config.forbidden_repairs]
+        if bad:
+            return _reject("repaired", f"step {step.n}: {', '.join(bad)}")
+    return None
+
+
+def _enumerations(trajectory: Trajectory, config: FilterConfig) -> FilterResult | None:
+    for step in trajectory.steps:
+        said = step.action.answer if isinstance(step.action, DirectAnswer) else step.conclusion
+        if not config.allow_enumerations and _LIST.match(said):
+            return _reject("enumerated", f"step {step.n}: {said!r:.120}")
+    return None
 
 
 _RULES: tuple[Rule, ...] = (
     _leaks,
     _answer,
+    _enumerations,
     _searches,
     _repeats,
     _support,

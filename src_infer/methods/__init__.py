@@ -19,8 +19,9 @@ from src_infer.runtime import Runtime
 class Method:
     """A method's coroutine, its settings (None where it has none), its description in one sentence, and
     whether it needs the retriever (not with `NEEDS_SEARCH = False` in its module). `formats` are the text
-    formats that a model has to be trained for (`FORMATS` in its module; none: any model). `file` is the
-    user's file that it came from, None for a method of this package.
+    formats that a model has to be trained for (`FORMATS` in its module; none: any model), `untrained` says
+    how it answers with another one (`UNTRAINED`; "": it needs such a model). `file` is the user's file that
+    it came from, None for a method of this package.
     """
 
     run: Callable[[Question, Runtime], Awaitable[Trajectory]]
@@ -29,6 +30,7 @@ class Method:
     needs_search: bool
     formats: tuple[str, ...] = ()
     file: Path | None = None
+    untrained: str = ""
 
     async def answer(self, question: Question, runtime: Runtime) -> Trajectory:
         """Run the method. What a user's file raises, or returns instead of a row of plain data, is a
@@ -81,4 +83,5 @@ def load_method(name: str, settings: dict[str, Any] | None = None) -> Method:
     summary = " ".join((module.__doc__ or "").split("\n\n", 1)[0].split())
     file = Path(name) if is_file(name) else None
     formats = tuple(getattr(module, "FORMATS", ()))
-    return Method(run, built, summary, getattr(module, "NEEDS_SEARCH", True), formats, file)
+    untrained = getattr(module, "UNTRAINED", "")
+    return Method(run, built, summary, getattr(module, "NEEDS_SEARCH", True), formats, file, untrained)

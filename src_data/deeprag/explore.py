@@ -1,0 +1,261 @@
+"""Explore the trees of DeepRAG's two data stages and write their training data:
+
+    python -m src_data.deeprag.explore configs/systems/deeprag/stage1-cpu.yaml [key=value …]
+
+Each question is a row of `runs/<run_name>/trajectories.jsonl`: its best path as the steps, the whole tree in
+`provenance.tree` (`src_infer.search_record`). The same command resumes an interrupted run; a question whose
+server failed has no tree and is explored again. With `--check` it only reports errors in the settings, the
+question files or the run directory. The last step, imitation or calibration, can be repeated alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.text import Text
+
+from src_core.config import dump, load_config
+from src_core.console import Terminal
+from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
+from src_core.jsonl import read_jsonl, write_atomic
+from src_core.progress import Begun, StepProgress
+from src_core.rundir import QUESTION_IDS, QUESTIONS, RunDir, failure_counts, was_used
+from src_core.runfolder import run_folder
+from src_core.served import Servers
+from src_core.types import RETRIED, Passage, Question, Status, Trajectory
+from src_data.deeprag.calibration import make_pairs, print_pairs
+from src_data.deeprag.config import ExploreConfig
+from src_data.deeprag.imitation import imitate
+from src_data.postprocess import print_finished
+from src_data.sampling.mixture import Mixture, mix
+from src_infer.deeprag.players import student_roles, teacher_roles
+from src_infer.deeprag.roles import Roles
+from src_infer.episode import failure_status
+from src_infer.metering import metered
+from src_infer.own_servers import check_own_servers
+from src_infer.prompts import pinned_digest
+from src_infer.runner import run_all
+from src_infer.runtime import Runtime, make_protocol, open_runtime
+from src_infer.search_record import Tree, answer_of
+from src_infer.search_tree import search_tree
+from src_infer.show import failure_lines, report_console
+from src_infer.tree_roles import RolesExpander
+from src_retrieval.client import Retriever
+from src_tasks.choices import asked_text
+from src_tasks.metrics import is_right
+
+CHECK = "--check"
+
+
+def main() -> int:
+    """Read the command line, explore, write the data. Exit status 1 when a question failed at a server."""
+    arguments = [argument for argument in sys.argv[1:] if argument != CHECK]
+    if not arguments or "=" in arguments[0]:
+        raise UserError(f"usage: python -m src_data.deeprag.explore CONFIG.yaml [{CHECK}] [key=value ...]")
+    config = load_config(ExploreConfig, Path(arguments[0]), arguments[1:])
+    config = replace(config, prompts_digest=pinned_digest(config.prompts_digest))
+    make_protocol(config.runtime)
+    folder = run_folder(config.runs_dir, config.run_name)
+    was_used(folder, config=dump(config), on_existing=config.on_existing)
+    err = Terminal(stderr=True)
+    mixture = _questions(config, err)
+    if CHECK in sys.argv:
+        asyncio.run(check_own_servers(config.runtime))
+        return 0
+    try:
+        return asyncio.run(run(config, mixture, folder, err=err, out=report_console()))
+    except KeyboardInterrupt as stopped:
+        raise KeyboardInterrupt(f"run_name={config.run_name}") from stopped
+
+
+async def run(config: ExploreConfig, mixture: Mixture, folder: Path, *, err: Console, out: Console) -> int:
+    """One run from questions to training data."""
+    async with AsyncExitStack() as stack:
+        servers = Servers(strict=config.on_existing != "resume_anyway")
+        runtime = await _opened(config, stack, servers)
+        rundir = RunDir(folder, config=dump(config), on_existing=config.on_existing, servers=servers)
+        try:
+            begun = Begun.now()
+            write_atomic(rundir.path / "mixture.json", mixture.report.json())
+            ids = [question.id for question in mixture]
+            write_atomic(rundir.path / QUESTIONS, orjson.dumps(ids))
+            failed = await _explore_all(config, mixture, rundir, runtime=runtime, err=err)
+            made = _written(config, rundir.path, out)
+            rundir.write_manifest(
+                {
+                    "config": dump(config),
+                    "index": runtime.identity,
+                    "models": servers.model_names(),
+                    "servers": servers.records,
+                    **made,
+                    **begun.facts(),
+                    QUESTION_IDS: ids,
+                }
+            )
+            failures = failure_counts(read_jsonl(rundir.rows)) if failed else Counter()
+        finally:
+            rundir.close()
+    for line in failure_lines(failures):
+        out.print(line, soft_wrap=True)
+    return int(failed > 0)
+
+
+async def explore(question: Question, config: ExploreConfig, runtime: Runtime) -> Trajectory:
+    """The tree of one question as a row. A boundary error is a row without a tree, which a resumed run
+    replaces.
+    """
+    begun = time.perf_counter()
+    with metered() as meter:
+        try:
+            tree = await _search(question, config, runtime)
+            gold = config.gold_documents and tree.winner is None and bool(question.supporting)
+            if gold:
+                tree = await _search(question, config, _with_gold(runtime, question))
+        except BoundaryError as error:
+            return Trajectory(
+                question, (), "", failure_status(error), meter.usage, time.perf_counter() - begun, str(error)
+            )
+    row = tree_row(question, tree, teacher=_teacher(config, runtime), gold_documents=gold)
+    return replace(row, usage=meter.usage, seconds=time.perf_counter() - begun)
+
+
+def tree_row(question: Question, tree: Tree, *, teacher: str, gold_documents: bool) -> Trajectory:
+    """A tree as a trajectory: its best path, right or not, with the tree in the provenance."""
+    best = tree.best()
+    provenance: dict[str, Any] = {"teacher": teacher, "chain": 0, "gold_documents": gold_documents}
+    return Trajectory(
+        question,
+        tree.prefix(best).steps if best else (),
+        answer_of(best) if best else "",
+        Status.FINISHED if best else Status.MALFORMED_THEN_ANSWERED,
+        tree.usage,
+        provenance={**provenance, "right": tree.winner is not None, "tree": tree},
+    )
+
+
+async def _search(question: Question, config: ExploreConfig, runtime: Runtime) -> Tree:
+    return await search_tree(
+        asked_text(question),
+        expander=RolesExpander(_roles(config, runtime)),
+        judge=partial(is_right, golds=question.answers, min_f1=config.min_f1),
+        mode=config.search_mode,
+        limits=config.tree,
+        children=config.children,
+    )
+
+
+def _roles(config: ExploreConfig, runtime: Runtime) -> Roles:
+    if config.stage == "imitation":
+        return teacher_roles(runtime, config.roles, prompt=config.teacher_prompt)
+    return student_roles(runtime, config.roles)
+
+
+def _teacher(config: ExploreConfig, runtime: Runtime) -> str:
+    """The model that wrote the sub-questions; of a path as a name only its last part, since provenance is
+    published with the data.
+    """
+    model = runtime.reader if config.stage == "imitation" else runtime.policy.model
+    return model.name.rstrip("/").rpartition("/")[2] if model.name.startswith("/") else model.name
+
+
+class _GoldRetriever:
+    """Finds the gold passages of one question, whatever is asked."""
+
+    def __init__(self, retriever: Retriever, ids: Sequence[str]) -> None:
+        self._retriever, self._ids = retriever, ids
+
+    async def search(self, query: str, top_n: int) -> list[Passage]:  # noqa: ARG002 - as a `Retriever`
+        """All gold passages. Raises `RetrieverError`, also for one that the corpus lacks."""
+        return await self._retriever.passages(self._ids)
+
+    async def passages(self, ids: Sequence[str]) -> list[Passage]:
+        """See `Retriever.passages`."""
+        return await self._retriever.passages(ids)
+
+    async def close(self) -> None:
+        """The retriever is closed by its owner."""
+
+
+def _with_gold(runtime: Runtime, question: Question) -> Runtime:
+    return replace(runtime, retriever=_GoldRetriever(runtime.retriever, question.supporting))
+
+
+async def _explore_all(
+    config: ExploreConfig, mixture: Mixture, rundir: RunDir, *, runtime: Runtime, err: Console
+) -> int:
+    """Explore the questions that the run directory does not hold yet. Returns the number of failures."""
+    done = rundir.finished_ids(retry_statuses=RETRIED)
+    todo = [question for question in mixture if question.id not in done]
+    progress = StepProgress(err, unit="trees", total=len(mixture), done=len(mixture) - len(todo))
+    runtime.news.attach(
+        on_note=lambda note: err.print(Text(f"note: {note}"), soft_wrap=True), on_wait=progress.note
+    )
+    failed = 0
+
+    def on_row(row: Trajectory) -> None:
+        nonlocal failed
+        failed += row.status.retryable
+        progress.advance()
+
+    try:
+        await run_all(
+            todo,
+            answer=lambda question: explore(question, config, runtime),
+            in_flight=config.runtime.in_flight,
+            rows=rundir.rows,
+            on_row=on_row,
+        )
+    except ServerGoneError as error:
+        raise UserError(f"{error}, with run_name={config.run_name}") from error
+    finally:
+        progress.stop()
+    return failed
+
+
+def _written(config: ExploreConfig, run_dir: Path, out: Console) -> dict[str, Any]:
+    """The training data of the stage, and its counts for the manifest."""
+    if config.stage == "imitation":
+        done = imitate(run_dir, config.imitation)
+        print_finished(done, out)
+        return {"yield": done.filter_report.as_dict()}
+    counts = make_pairs(run_dir, config.calibration)
+    print_pairs(counts, out)
+    return {"pairs": counts.as_dict()}
+
+
+async def _opened(config: ExploreConfig, stack: AsyncExitStack, servers: Servers) -> Runtime:
+    """The runtime. A server that does not answer is a `UserError` that names the start command."""
+    opened = open_runtime(
+        config.runtime,
+        needs_reader=config.stage == "imitation",
+        section="runtime.",
+        servers=servers,
+    )
+    try:
+        return await stack.enter_async_context(opened)
+    except BoundaryError as error:
+        raise UserError(
+            f"a server does not answer: {error}; run 'bash deploy/status.sh' to see which servers run, and "
+            "start them with the scripts in deploy/"
+        ) from error
+
+
+def _questions(config: ExploreConfig, err: Console) -> Mixture:
+    mixture = mix(config.mix_config(), report=lambda bad: err.print(Text(f"bad row: {bad}"), soft_wrap=True))
+    err.print(Text(mixture.report.markdown()))
+    return mixture if config.n_sample < 0 else replace(mixture, lines=mixture.lines[: config.n_sample])
+
+
+if __name__ == "__main__":
+    run_main(main)
