@@ -1,9 +1,8 @@
-"""Stage `rank`: every reranker scores the same candidates of the evaluation questions.
+"""Rerankers side by side: every one of them scores the same candidates.
 
-A line of the comparison is no reranker, the untuned one, or the one of a blend. Each gives a file of
-rankings in `comparison/`, which a reader's run can search (`retriever: ranked:FILE`) and
-`src_eval.rerankers` scores. The same rerankers score some training questions (`page/`), for the page that
-shows candidates with all their scores. `readers.yaml` is the evaluation of a reader over all lines.
+A line of the comparison is no reranker, the one of a blend, or another one (`config.Comparison`). Each gives
+a file of rankings, which a reader's run can search (`retriever: ranked:FILE`) and `src_eval.rerankers`
+scores. `readers.yaml`, beside the rankings, is the evaluation of a reader over all lines.
 """
 
 from __future__ import annotations
@@ -22,12 +21,10 @@ from src_core.jsonl import rewrite_jsonl, write_atomic
 from src_core.progress import Steps
 from src_core.rankings import RankedPassage, Ranking, passages_beside
 from src_core.types import to_json
-from src_data.radio.config import NONE, UNTUNED, Comparison, RadioConfig
-from src_data.radio.files import COMPARISON
+from src_data.radio.config import NONE, RadioConfig
 from src_retrieval.scoring import PassageReranker, RerankOptions
 
 READERS = "readers.yaml"
-PAGE = "page"
 RERANK = "rerank"
 _AT_ONCE = 16
 """Questions whose pairs are batched together."""
@@ -40,25 +37,25 @@ class Line(NamedTuple):
     options: RerankOptions | None
 
 
-def lines_of(config: RadioConfig) -> list[Line]:
-    """The lines in their order. Raises `UserError` where no reranker is configured, or one was not trained
-    yet.
-    """
-    base = config.comparison.rerank
-    if base is None:
-        raise UserError(
-            "the comparison has no reranker; set comparison.rerank.model to the one that was tuned"
-        )
-    tuned = [
-        Line(blend.label, replace(base, model=config.tuned_model(blend.label))) for blend in config.blends
-    ]
-    for line in tuned:
-        if line.options is not None and not Path(line.options.model).is_dir():
-            raise UserError(
-                f"there is no reranker {line.options.model} of the blend {line.label!r}; train it (stage "
-                "finetune), or leave the blend out of blends"
-            )
-    return [Line(NONE, None), Line(UNTUNED, base), *tuned]
+class Lines(NamedTuple):
+    """The lines that can be ranked, in their order, and the labels of those whose reranker is not there."""
+
+    present: list[Line]
+    missing: list[str]
+
+
+def lines_of(config: RadioConfig) -> Lines:
+    """The lines of the comparison. A reranker that is trained in this run may not be there (yet)."""
+    rerankers = [(each.label, each.rerank) for each in config.comparison.others]
+    rerankers += [(blend.label, config.comparison.tuned) for blend in config.blends]
+    present, missing = [Line(NONE, None)], []
+    for label, options in rerankers:
+        model = config.model_of(options.model, label)
+        if model != options.model and not Path(model).is_dir():
+            missing.append(label)
+        else:
+            present.append(Line(label, replace(options, model=model)))
+    return Lines(present, missing)
 
 
 def rank(
@@ -113,32 +110,45 @@ def ranking_digest(rankings: Sequence[Ranking]) -> str:
     return digest.hexdigest()[:16]
 
 
-def readers_yaml(config: RadioConfig, lines: Sequence[Line]) -> bytes:
-    """The evaluation of a reader on the rankings of each line (a configuration of `src_eval.run`)."""
-    found: Comparison = config.comparison
-    folder = config.folder / COMPARISON
-    values: dict[str, Any] = {
-        "name": config.run_name,
-        "infer": found.infer,
-        "methods": [
-            {
-                "method": "naive_rag",
-                "label": line.label,
-                "settings": [f"retriever=ranked:{folder / line.label}.jsonl", f"top_k={found.top_k}"],
-            }
-            for line in lines
-        ],
-        "datasets": [{"name": each.name, "path": each.path, "n": each.n} for each in found.datasets],
-        "settings": list(found.settings),
-        "baseline": NONE,
-        "runs_dir": config.runs_dir,
+class Reading(NamedTuple):
+    """What reads the rankings in `folder`: a name of its runs (`eval-NAME-…`), the configuration of a run and
+    its settings, a line each (`methods`), and the question sets.
+    """
+
+    folder: Path
+    name: str
+    infer: str
+    settings: Sequence[str]
+    methods: Sequence[dict[str, Any]]
+    datasets: Sequence[dict[str, Any]]
+    metrics: Sequence[str]
+
+
+def write_reading(reading: Reading, *, file: str, runs_dir: str) -> Path:
+    """Write the evaluation of a reader (a configuration of `src_eval.run`). Returns its path. The first line
+    is the baseline.
+    """
+    path = reading.folder / file
+    values = {
+        "name": reading.name,
+        "infer": reading.infer,
+        "methods": list(reading.methods),
+        "datasets": list(reading.datasets),
+        "settings": list(reading.settings),
+        "baseline": reading.methods[0]["label"],
+        "metrics": list(reading.metrics),
+        "runs_dir": runs_dir,
     }
-    head = f"# bash scripts/evaluate.sh {folder / READERS}\n"
-    return head.encode() + yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
-
-
-def write_readers(config: RadioConfig, lines: Sequence[Line]) -> Path:
-    """Write the evaluation of the reader. Returns its path."""
-    path = config.folder / COMPARISON / READERS
-    write_atomic(path, readers_yaml(config, lines))
+    head = f"# bash scripts/evaluate.sh {path}\n"
+    write_atomic(path, head.encode() + yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
     return path
+
+
+def reading_line(method: str, label: str, settings: Sequence[str]) -> dict[str, Any]:
+    """A line of a reader's evaluation."""
+    return {"method": method, "label": label, "settings": list(settings)}
+
+
+def ranked_by(folder: Path, label: str, *, top_k: int) -> list[str]:
+    """The settings of a run that reads the best `top_k` passages under the line `label`."""
+    return [f"retriever=ranked:{folder / label}.jsonl", f"top_k={top_k}"]

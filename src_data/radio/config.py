@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,15 +15,16 @@ from src_core.config import AllOrCount, Count, InFlight, Positive, Seed, config_
 from src_core.http_json import RetryPolicy
 from src_core.llm import Sampling
 from src_core.runfolder import run_folder
+from src_core.text import fill
 from src_data.config import PatientEndpoint
 from src_data.radio.blending import Sampler
 from src_data.sampling.mixture import MixConfig
 from src_retrieval.scoring import RerankOptions, ScorerSettings
 from src_tasks.readers.sources import OnBadRow, SourceConfig, SourceSetting
 
-NONE, UNTUNED = "none", "untuned"
-RESERVED = (NONE, UNTUNED)
-"""The lines of a comparison that no blend makes: no reranker, and the reranker before its training."""
+NONE = "none"
+"""The line of a comparison without a reranker."""
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,80}")
 Weight = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -100,11 +101,7 @@ class Blend:
     gold: Gold = Gold.IGNORE
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,80}", self.label) or self.label in RESERVED:
-            raise ValueError(
-                f"the label {self.label!r:.90} must be letters, digits, '-', '_', '+' and '.', and none of "
-                f"{', '.join(RESERVED)}"
-            )
+        _check_label(self.label)
 
 
 @config_class
@@ -117,21 +114,67 @@ class EvaluationSet:
 
 
 @config_class
+class OtherReranker:
+    """A line of the comparison that no blend makes: the base before its training, or a reranker of another
+    base. In `rerank.model`, `{runs}` (the folder of all runs) and `{run}` (the run's name) are filled in.
+    """
+
+    label: str
+    rerank: RerankOptions
+
+    def __post_init__(self) -> None:
+        _check_label(self.label)
+
+
+@config_class
+class OtherReader:
+    """Another model that answers from the same rankings: the `settings` of its runs, and the lines that it
+    reads (none named: all).
+    """
+
+    label: str
+    settings: tuple[str, ...]
+    lines: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_label(self.label)
+
+
+@config_class
 class Comparison:
-    """The comparison of rerankers: no reranker, `rerank` as it is (without the section: no such line), and
-    one of each blend, read from `tuned`, in which `{run}` and `{label}` are filled in. All of them score the
-    same `top_n` candidates of each question; a reader answers from the best `top_k` of each, with `infer`
-    and `settings`. `page_questions` training questions are put on the page of candidates.
+    """The comparison of rerankers on questions with gold passages: none, `others`, and the one of each blend,
+    run as `tuned` says, in whose `model` also `{label}` is filled in. All of them score the same `top_n`
+    candidates of each question; a reader answers from the best `top_k` of each, with `infer` and `settings`,
+    and so do `readers`. `page_questions` training questions are put on the page of candidates.
     """
 
     datasets: tuple[EvaluationSet, ...] = ()
     top_n: Positive = 20
-    rerank: RerankOptions | None = None
-    tuned: str = "runs/{run}-{label}/model"
+    tuned: RerankOptions = RerankOptions(model="{runs}/{run}-{label}/model")
+    others: tuple[OtherReranker, ...] = ()
     top_k: Positive = 5
     infer: str = "configs/infer/cpu.yaml"
     settings: tuple[str, ...] = ()
+    readers: tuple[OtherReader, ...] = ()
     page_questions: Count = 30
+
+
+@config_class
+class MmluSettings:
+    """Multiple-choice questions that are answered without a search and under rankings of the comparison
+    (`lines`; none named: all): `path` is a folder of MMLU's tables or any question file ("": the stage has
+    nothing to do). `n` questions are taken evenly from all subjects (-1: all). `answer` is how the letter is
+    taken (`src_infer.methods.multiple_choice`); the reader has the best `top_k` passages, `infer` and
+    `settings`.
+    """
+
+    path: str = ""
+    n: AllOrCount = -1
+    lines: tuple[str, ...] = ()
+    answer: Literal["grammar", "logprob", "text"] = "grammar"
+    top_k: Positive = 5
+    infer: str = "configs/infer/cpu.yaml"
+    settings: tuple[str, ...] = ()
 
 
 @config_class
@@ -155,11 +198,19 @@ class RadioConfig:
     scores: ScoreSettings = ScoreSettings()
     blends: Annotated[tuple[Blend, ...], Field(min_length=1)] = (Blend(),)
     comparison: Comparison = Comparison()
+    mmlu: MmluSettings = MmluSettings()
 
     def __post_init__(self) -> None:
         labels = [blend.label for blend in self.blends]
-        if len(set(labels)) < len(labels):
-            raise ValueError("two blends have one label; give each its own")
+        labels += [other.label for other in self.comparison.others]
+        twice = next((label for label in labels if labels.count(label) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two blends or rerankers are called {twice!r}; give each its own label")
+        known = (NONE, *labels)
+        named = [line for reader in self.comparison.readers for line in reader.lines]
+        unknown = next((line for line in (*named, *self.mmlu.lines) if line not in known), None)
+        if unknown is not None:
+            raise ValueError(f"there is no line {unknown!r}; the lines are {', '.join(known)}")
 
     @property
     def folder(self) -> Path:
@@ -175,6 +226,14 @@ class RadioConfig:
             on_bad_row=self.on_bad_row,
         )
 
-    def tuned_model(self, label: str) -> str:
-        """The folder of the reranker of a blend."""
-        return self.comparison.tuned.replace("{run}", self.run_name).replace("{label}", label)
+    def model_of(self, template: str, label: str = "") -> str:
+        """The model that a setting names, with `{runs}`, `{run}` and `{label}` filled in."""
+        return fill(template, runs=self.runs_dir, run=self.run_name, label=label)
+
+
+def _check_label(label: str) -> None:
+    """Raises `ValueError` for a label that cannot be a file's name, or is the line without a reranker."""
+    if not _LABEL.fullmatch(label) or label == NONE:
+        raise ValueError(
+            f"the label {label!r:.90} must be letters, digits, '-', '_', '+' and '.', and not {NONE!r}"
+        )

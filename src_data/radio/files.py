@@ -7,6 +7,7 @@ scores.jsonl                   the same with raw and scaled scores of retriever 
 vectors-*.f32, *.keys.jsonl    the encoder's vectors of the passages
 groups/LABEL.train.jsonl, LABEL.validation.jsonl
 comparison/                    the same of the evaluation questions, a ranking per reranker, the tables
+mmlu/                          the same of multiple-choice questions
 STAGE.json                     settings, counts, code and packages of the stage
 """
 
@@ -30,6 +31,7 @@ CANDIDATES = "candidates.jsonl"
 SCORES = "scores.jsonl"
 GROUPS = "groups"
 COMPARISON = "comparison"
+MMLU = "mmlu"
 
 
 @contextmanager

@@ -41,68 +41,12 @@ _REFUSAL = re.compile(
     r"|as an ai\b|as a language model\b|unfortunately, i (?:cannot|can'?t|do not|don'?t))",
     re.IGNORECASE,
 )
-_COMMON = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "answer",
-        "answers",
-        "are",
-        "as",
-        "at",
-        "be",
-        "because",
-        "been",
-        "by",
-        "correct",
-        "did",
-        "do",
-        "does",
-        "for",
-        "from",
-        "given",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "his",
-        "i",
-        "in",
-        "is",
-        "it",
-        "its",
-        "of",
-        "on",
-        "one",
-        "or",
-        "question",
-        "right",
-        "she",
-        "so",
-        "that",
-        "the",
-        "their",
-        "them",
-        "there",
-        "they",
-        "this",
-        "to",
-        "true",
-        "was",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "whose",
-        "why",
-        "will",
-        "with",
-    ]
-)
+_COMMON_WORDS = """
+a an and answer answers are as at be because been by correct did do does for from given had has have he
+her his i in is it its of on one or question right she so that the their them there they this to true was
+were what when where which who whose why will with
+"""
+_COMMON = frozenset(_COMMON_WORDS.split())
 
 
 class Outcome(StrEnum):

@@ -6,6 +6,7 @@ scripts/radio.sh`).
     scores       each candidate's similarity to the rationale, beside the retriever's score
     blend        both scores mixed, groups drawn from them: training rows for a reranker
     rank         every reranker scores the candidates of the evaluation questions
+    mmlu         candidates of multiple-choice questions, and every reranker's scores of them
 
 Each stage reads what the earlier ones wrote in `runs/<run_name>/` (`files`), resumes after an interruption,
 and prints what it counted. Exit status 1 when a model or search call failed for good; the same command tries
@@ -21,7 +22,7 @@ from pathlib import Path
 from src_core.config import load_config
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
-from src_data.radio import server_stages, table_stages
+from src_data.radio import rank_stages, server_stages, table_stages
 from src_data.radio.config import RadioConfig
 from src_data.radio.files import held
 from src_data.radio.stage import Stage, evaluation_questions, training_questions
@@ -32,7 +33,8 @@ STAGES: dict[str, Callable[[Stage], int]] = {
     "candidates": server_stages.collect_candidates,
     "scores": table_stages.score,
     "blend": table_stages.blend,
-    "rank": table_stages.rank_all,
+    "rank": rank_stages.rank_all,
+    "mmlu": rank_stages.mmlu,
 }
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.text import Text
 
@@ -98,32 +98,43 @@ async def _ask_all(
         await model.close()
 
 
+class Part(NamedTuple):
+    """Questions whose candidates are kept in `folder`, `top_n` of each."""
+
+    folder: Path
+    questions: list[Question]
+    top_n: int
+
+
 def collect_candidates(stage: Stage) -> int:
     """Stage `candidates`: of the training questions `candidates.top_n`, of the evaluation questions
     `comparison.top_n`.
     """
     config = stage.config
-    parts = [(stage.folder, stage.questions, config.candidates.top_n)]
+    parts = [Part(stage.folder, stage.questions, config.candidates.top_n)]
     if config.comparison.datasets:
         evaluation = evaluation_questions(config)
-        parts.append((stage.folder / files.COMPARISON, evaluation, config.comparison.top_n))
-    found = _run(stage, lambda news: _search_all(stage, parts, news))
+        parts.append(Part(stage.folder / files.COMPARISON, evaluation, config.comparison.top_n))
+    return search(stage, parts)
+
+
+def search(stage: Stage, parts: Sequence[Part]) -> int:
+    """Collect the candidates of all parts and print what was found. Returns 1 when a search failed."""
+    found: list[Found] = _run(stage, lambda news: _search_all(stage, parts, news))
     failures: Counter[str] = Counter()
-    for (folder, _, _), part in zip(parts, found, strict=True):
-        failures += part.failures
+    for part, done in zip(parts, found, strict=True):
+        failures += done.failures
         stage.say(
-            f"{part.questions:,} questions, {part.passages:,} candidates, {part.distinct:,} distinct "
-            f"passages: {part.ratio:.1f} times fewer encodes than per question; "
-            f"written: {folder / files.CANDIDATES}"
+            f"{done.questions:,} questions, {done.passages:,} candidates, {done.distinct:,} distinct "
+            f"passages: {done.ratio:.1f} times fewer encodes than per question; "
+            f"written: {part.folder / files.CANDIDATES}"
         )
     for error, count in failures.most_common(3):
         stage.say(f"failed: {count} x {error}")
     return int(failures.total() > 0)
 
 
-async def _search_all(
-    stage: Stage, parts: Sequence[tuple[Path, list[Question], int]], news: ServerNews
-) -> list[Found]:
+async def _search_all(stage: Stage, parts: Sequence[Part], news: ServerNews) -> list[Found]:
     settings = stage.config.candidates
     allow_connections(settings.in_flight, in_flight=settings.in_flight)
     async with AsyncExitStack() as opened:
