@@ -95,7 +95,7 @@ def _categories(runs: Sequence[tuple[str, Scored]]) -> Iterator[tuple[str, Membe
 
 def _subjects(runs: Sequence[tuple[str, Scored]]) -> Iterator[tuple[str, Member]]:
     names = {subject_name(row.group) for _, scored in runs for row in scored.rows}
-    for subject in [*SUBJECTS, *sorted(names - SUBJECTS.keys())]:
+    for subject in [*sorted(SUBJECTS), *sorted(names - SUBJECTS.keys())]:
         yield subject or "no subject", _in({subject})
 
 

@@ -324,10 +324,10 @@ def test_a_rationale_that_adds_nothing_is_told_apart(text: str, repeats: bool) -
     [
         ("scores", {}, "run the stage 'candidates' first"),
         ("blend", {}, "run the stage 'scores' first"),
-        ("rank", {}, "has no reranker"),
+        ("rank", {}, "run the stage 'candidates' first"),
         ("blend", {"blends": "[{label: ../x}]"}, "must be letters"),
         ("blend", {"blends": "[{label: none}]"}, "must be letters"),
-        ("blend", {"blends": "[{}, {}]"}, "two blends have one label"),
+        ("blend", {"blends": "[{}, {}]"}, "two blends or rerankers are called"),
         ("blend", {"blends": "[{weight: 1.5}]"}, "at least 0 and at most 1"),
         ("rationales", {"questions": "[nowhere.jsonl]"}, "nowhere.jsonl"),
         ("elsewhere", {}, "usage:"),

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from src_core.config import AllOrCount, Count, InFlight, Positive, Seed, config_class
 from src_core.http_json import RetryPolicy
@@ -24,8 +24,19 @@ from src_tasks.readers.sources import OnBadRow, SourceConfig, SourceSetting
 
 NONE = "none"
 """The line of a comparison without a reranker."""
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,80}")
 Weight = Annotated[float, Field(ge=0, le=1)]
+
+
+def _label(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,80}", value) or value == NONE:
+        raise ValueError(
+            f"the label {value!r:.90} must be letters, digits, '-', '_', '+' and '.', and not {NONE!r}"
+        )
+    return value
+
+
+Label = Annotated[str, AfterValidator(_label)]
+"""The name of a line and of its files; `none` is the line without a reranker."""
 
 
 class Layout(StrEnum):
@@ -95,13 +106,10 @@ class Blend:
     of the rationale score (1: the rationale alone, 0: the retriever alone).
     """
 
-    label: str = "w0.5"
+    label: Label = "w0.5"
     weight: Weight = 0.5
     sampler: Sampler = Sampler.SHIFT
     gold: Gold = Gold.IGNORE
-
-    def __post_init__(self) -> None:
-        _check_label(self.label)
 
 
 @config_class
@@ -119,11 +127,8 @@ class OtherReranker:
     base. In `rerank.model`, `{runs}` (the folder of all runs) and `{run}` (the run's name) are filled in.
     """
 
-    label: str
+    label: Label
     rerank: RerankOptions
-
-    def __post_init__(self) -> None:
-        _check_label(self.label)
 
 
 @config_class
@@ -132,12 +137,9 @@ class OtherReader:
     reads (none named: all).
     """
 
-    label: str
+    label: Label
     settings: tuple[str, ...]
     lines: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _check_label(self.label)
 
 
 @config_class
@@ -229,11 +231,3 @@ class RadioConfig:
     def model_of(self, template: str, label: str = "") -> str:
         """The model that a setting names, with `{runs}`, `{run}` and `{label}` filled in."""
         return fill(template, runs=self.runs_dir, run=self.run_name, label=label)
-
-
-def _check_label(label: str) -> None:
-    """Raises `ValueError` for a label that cannot be a file's name, or is the line without a reranker."""
-    if not _LABEL.fullmatch(label) or label == NONE:
-        raise ValueError(
-            f"the label {label!r:.90} must be letters, digits, '-', '_', '+' and '.', and not {NONE!r}"
-        )
