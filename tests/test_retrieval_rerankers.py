@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_rerank import HEADS, LENGTH, WORDS, cross_encoder_folder
+from helpers_rerank import LENGTH, WORDS, cross_encoder_folder
 from helpers_wait import PATIENCE
 from rich.console import Console
 
 from src_core.config import load_config
 from src_core.errors import UserError
 from src_core.progress import Steps
-from src_models.encoders import build_cross_encoder
+from src_models.cross_encoders import build_cross_encoder
 from src_retrieval.build import build_index
 from src_retrieval.build_plan import BuildConfig
 from src_retrieval.engine import EngineConfig, OpenedIndex, open_engine
@@ -50,7 +50,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def onnx_folder(hub: Path) -> Path:
-    build_cross_encoder(hub, hub.parent / "onnx", heads=HEADS)
+    build_cross_encoder(hub, hub.parent / "onnx")
     return hub.parent / "onnx"
 
 
@@ -182,14 +182,14 @@ def test_an_unusable_folder_or_type_is_named(onnx_folder: Path, tmp_path: Path) 
                 (copy / path.name).write_bytes(path.read_bytes())
         with pytest.raises(UserError, match=name):
             loaded(copy)
-    build_cross_encoder(cross_encoder_folder(tmp_path / "two", labels=2), tmp_path / "onnx2", heads=HEADS)
+    build_cross_encoder(cross_encoder_folder(tmp_path / "two", labels=2), tmp_path / "onnx2")
     with pytest.raises(UserError, match="gives 2 numbers per pair"):
         loaded(tmp_path / "onnx2").score(PAIRS[:3])
 
 
 def test_the_identity_follows_the_weights_and_the_settings(onnx_folder: Path, tmp_path: Path) -> None:
     first = loaded(onnx_folder).identity
-    build_cross_encoder(cross_encoder_folder(tmp_path / "other", seed=1), tmp_path / "onnx", heads=HEADS)
+    build_cross_encoder(cross_encoder_folder(tmp_path / "other", seed=1), tmp_path / "onnx")
     assert loaded(tmp_path / "onnx").identity.sha256 != first.sha256
     assert loaded(onnx_folder, precision="fp32").identity.sha256 != first.sha256
     assert loaded(onnx_folder, max_length=20).identity != first
