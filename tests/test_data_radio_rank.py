@@ -40,11 +40,12 @@ def test_every_reranker_sorts_the_same_candidates(radio: Radio) -> None:
     ids = {line: [each["id"] for each in rows[0]["passages"]] for line, rows in by_line.items()}
     assert sorted(ids["none"]) == sorted(ids["untuned"]) == sorted(ids["w0.5"])
     assert len(ids["none"]) == 10
-    assert ids["untuned"] != ids["w0.5"]
-    for line in ("untuned", "w0.5"):
-        scores = [each["scores"]["rerank"] for each in by_line[line][0]["passages"]]
-        assert scores == sorted(scores, reverse=True)
-        assert len(set(scores)) > 1
+    assert ids["untuned"][0] == "p9"  # its name is in the question
+    scores = [each["scores"]["rerank"] for each in by_line["untuned"][0]["passages"]]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) > 1
+    assert len({each["scores"]["rerank"] for each in by_line["w0.5"][0]["passages"]}) == 1
+    assert ids["w0.5"] == ids["none"]  # equal scores keep the retriever's order
     page = radio.rows("comparison/page/none.jsonl")[0]["passages"][0]["scores"]
     assert {"retrieval", "rationale", "blend 0.5", "blend 1"} <= page.keys()
 
