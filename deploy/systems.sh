@@ -4,14 +4,20 @@
 # shellcheck source=deploy/local.sh
 source deploy/local.sh
 
-# choose_system SYSTEM: the profile (gpu, else cpu), and the YAML files of the system for it. Without TRAIN, DEV and CORPUS
-# the sample world is used: every fourth question is kept for DEV.
+# choose_system SYSTEM GPU_MODEL: the profile (gpu, else cpu), and the YAML files of the system for it. MODEL is GPU_MODEL
+# on a GPU node and the 0.5B elsewhere, where none is named. Without TRAIN, DEV and CORPUS the sample world is used: every
+# fourth question is kept for DEV.
 choose_system() {
   knobs_from_caller
-  export MODEL=${MODEL:-${REARAG_MODEL_DIR:-qwen2.5-coder-0.5b}} # on the GPU node: the YAML files name the models
+  local named=${MODEL:-${REARAG_MODEL_DIR:-}} retriever=${RETRIEVER_CONFIG:-}
+  export MODEL=${named:-qwen2.5-coder-0.5b}
   choose_profile cpu
+  if [[ $PROFILE == gpu ]]; then export MODEL=${named:-$2}; fi
   [[ $PROFILE == cpu || $PROFILE == gpu ]] || die "PROFILE is '$PROFILE'; $1 runs with cpu or gpu"
   SUFFIX=$([[ $PROFILE == gpu ]] || echo -cpu) CONFIGS=configs/systems/$1
+  INDEX_CONFIG=$CONFIGS/index$SUFFIX.yaml
+  [[ -f $INDEX_CONFIG ]] || INDEX_CONFIG=configs/index.yaml
+  [[ ! -f $CONFIGS/retriever$SUFFIX.yaml ]] || export RETRIEVER_CONFIG=${retriever:-$CONFIGS/retriever$SUFFIX.yaml}
   TRAIN=$(from_caller "${TRAIN:-}") DEV=$(from_caller "${DEV:-}")
   if [[ -z $TRAIN && -z $DEV && $PROFILE == cpu ]]; then
     mkdir -p "runs/$NAME-data"
@@ -29,6 +35,13 @@ last_stage() {
   local stage last=base
   for stage in "$@"; do [[ ! -d $(weights "$stage") ]] || last=$stage; done
   printf '%s' "$last"
+}
+
+# embedded_search: the index of the laptop's retriever.
+embedded_search() {
+  bash scripts/setup.sh requirements-local.txt
+  [[ -z ${ENCODER-e5-small} ]] || embedded_weights "${ENCODER-e5-small}"
+  embedded_index
 }
 
 # serve STAGE: retriever and model servers, the agent's with the weights of STAGE (base: none). Sets SERVED, the settings of
@@ -64,7 +77,7 @@ train() {
   local stage=$1 file=$2 without=$3; shift 3
   [[ -s $file ]] || { say "note: $without, so $stage trains nothing"; return 0; }
   release
-  bash scripts/train.sh "$CONFIGS/train-$stage$SUFFIX.yaml" run_name="$NAME-train-$stage" "train=[{path: $file}]" "$@"
+  bash scripts/train.sh "$CONFIGS/train-$stage$SUFFIX.yaml" run_name="$NAME-train-$stage" "train=[{path: $file}]" model="$MODEL" "$@"
 }
 
 # joined SETTING…: a list as YAML.

@@ -22,12 +22,13 @@ case ${1:-} in -h | --help) help_of scripts/deeprag.sh; exit ;; esac
 NAME=${NAME:-deeprag}
 # shellcheck source=deploy/systems.sh
 source deploy/systems.sh
-choose_system deeprag
+export ENCODER='' INDEX_KIND=english # on a laptop: BM25, which needs no encoder
+choose_system deeprag meta-llama/Meta-Llama-3-8B-Instruct
 N_SAMPLES=${N_SAMPLES:-$([[ $PROFILE == gpu ]] && echo -1 || echo 40)} # questions that each stage explores, -1: all
 N_DEV=${N_DEV:-$N_SAMPLES}                                              # questions of DEV that are answered
 
 stage_index() {
-  if [[ $PROFILE == gpu ]]; then bash scripts/build_index.sh "$CONFIGS/index.yaml"; else embedded_index; fi
+  if [[ $PROFILE == gpu ]]; then bash scripts/build_index.sh "$INDEX_CONFIG"; else embedded_search; fi
 }
 
 stage_launch() {
