@@ -18,17 +18,22 @@ choose_system() {
   INDEX_CONFIG=$CONFIGS/index$SUFFIX.yaml
   [[ -f $INDEX_CONFIG ]] || INDEX_CONFIG=configs/index.yaml
   [[ ! -f $CONFIGS/retriever$SUFFIX.yaml ]] || export RETRIEVER_CONFIG=${retriever:-$CONFIGS/retriever$SUFFIX.yaml}
-  TRAIN=$(from_caller "${TRAIN:-}") DEV=$(from_caller "${DEV:-}")
+  if [[ -n ${RUNS_DIR:-} ]]; then RUNS_DIR=$(into_caller "$RUNS_DIR"); else RUNS_DIR=runs; fi
+  TRAIN=$(each_from_caller "${TRAIN:-}") DEV=$(each_from_caller "${DEV:-}")
   if [[ -z $TRAIN && -z $DEV && $PROFILE == cpu ]]; then
-    mkdir -p "runs/$NAME-data"
-    TRAIN=runs/$NAME-data/train.jsonl DEV=runs/$NAME-data/dev.jsonl
+    mkdir -p "$RUNS_DIR/$NAME-data"
+    TRAIN=$RUNS_DIR/$NAME-data/train.jsonl DEV=$RUNS_DIR/$NAME-data/dev.jsonl
     awk -v train="$TRAIN" -v dev="$DEV" '{ print > (NR % 4 ? train : dev) }' data/sample_world/questions.jsonl
   fi
-  [[ -f $TRAIN && -f $DEV ]] || die "TRAIN and DEV must name files of questions: '$TRAIN' and '$DEV' are not both there"
+  local file files
+  IFS=, read -ra files <<< "$TRAIN,$DEV"
+  for file in "${files[@]}"; do
+    [[ -f $file ]] || die "TRAIN and DEV must name files of questions: '$TRAIN' and '$DEV' are not both there"
+  done
 }
 
 # weights STAGE: the folder of the weights that a stage trained.
-weights() { printf 'runs/%s-train-%s/%s' "$NAME" "$1" "$([[ $PROFILE == gpu ]] && echo model || echo adapter)"; }
+weights() { printf '%s/%s-train-%s/%s' "$RUNS_DIR" "$NAME" "$1" "$([[ $PROFILE == gpu ]] && echo model || echo adapter)"; }
 
 # last_stage STAGE…: the last of these stages that has weights, base where none has.
 last_stage() {
@@ -77,7 +82,7 @@ train() {
   local stage=$1 file=$2 without=$3; shift 3
   [[ -s $file ]] || { say "note: $without, so $stage trains nothing"; return 0; }
   release
-  bash scripts/train.sh "$CONFIGS/train-$stage$SUFFIX.yaml" run_name="$NAME-train-$stage" "train=[{path: $file}]" model="$MODEL" "$@"
+  bash scripts/train.sh "$CONFIGS/train-$stage$SUFFIX.yaml" run_name="$NAME-train-$stage" runs_dir="$RUNS_DIR" "train=[{path: $file}]" model="$MODEL" "$@"
 }
 
 # joined SETTING…: a list as YAML.

@@ -12,7 +12,7 @@
 # rl      the online variant, from the model of Stage I
 # infer   questions of DEV with the last model; eval: all variants and baselines in one table
 # Stages read configs/systems/deeprag/*.yaml (with -cpu on a laptop). Knobs: N_SAMPLES N_DEV TRAIN DEV NAME PROFILE MODEL
-# CORPUS INDEX_DIR, and those of deploy/deploy_config.sh.
+# CORPUS INDEX_DIR RUNS_DIR, and those of deploy/deploy_config.sh.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD
@@ -39,7 +39,7 @@ stage_launch() {
 stage_stage1() {
   stage_launch
   explore stage1
-  train stage1 "runs/$NAME-stage1/conversations.train.jsonl" "no path with a right answer was found"
+  train stage1 "$RUNS_DIR/$NAME-stage1/conversations.train.jsonl" "no path with a right answer was found"
 }
 
 stage_stage2() {
@@ -48,7 +48,7 @@ stage_stage2() {
   [[ -d $from ]] || { say "note: Stage I trained no model, so Stage II has none to calibrate"; return 0; }
   serve stage1
   explore stage2
-  train stage2 "runs/$NAME-stage2/pairs.train.jsonl" "no decision had two sides to compare" \
+  train stage2 "$RUNS_DIR/$NAME-stage2/pairs.train.jsonl" "no decision had two sides to compare" \
     "$([[ $PROFILE == gpu ]] && echo model || echo lora.start_from)=$from"
 }
 
@@ -57,7 +57,7 @@ stage_rl() { die "the online variant needs the trainer of scripts/rl.sh, which i
 stage_infer() {
   serve "$(last_stage stage1 stage2)"
   "$VENV/bin/python" -m src_infer.run "$CONFIGS/infer$SUFFIX.yaml" run_name="$NAME-infer-$(last_stage stage1 stage2)" \
-    questions="$DEV" n_questions="$N_DEV" "${SERVED[@]}"
+    runs_dir="$RUNS_DIR" questions="$DEV" n_questions="$N_DEV" "${SERVED[@]}"
 }
 
 stage_eval() {
@@ -65,14 +65,14 @@ stage_eval() {
   for stage in base stage1 stage2; do # lines whose model is not trained are named and left out of the table
     [[ $stage == base || -d $(weights "$stage") ]] || continue
     serve "$stage"
-    "$VENV/bin/python" -m src_eval.run "$CONFIGS/eval.yaml" name="$NAME" infer="$CONFIGS/infer$SUFFIX.yaml" \
+    "$VENV/bin/python" -m src_eval.run "$CONFIGS/eval.yaml" name="$NAME" runs_dir="$RUNS_DIR" infer="$CONFIGS/infer$SUFFIX.yaml" \
       profile="$stage" servers="$(joined "${SERVED[@]}")" datasets="[{name: dev, path: $DEV, n: $N_DEV}]"
   done
 }
 
 # explore STAGE: trees of questions of TRAIN, none of which is in DEV.
 explore() {
-  "$VENV/bin/python" -m src_data.deeprag.explore "$CONFIGS/$1$SUFFIX.yaml" run_name="$NAME-$1" n_sample="$N_SAMPLES" \
+  "$VENV/bin/python" -m src_data.deeprag.explore "$CONFIGS/$1$SUFFIX.yaml" run_name="$NAME-$1" runs_dir="$RUNS_DIR" n_sample="$N_SAMPLES" \
     "input_files=[{path: $TRAIN}]" "evaluation_files=[{path: $DEV}]" "${SERVED[@]/#/runtime.}"
 }
 
