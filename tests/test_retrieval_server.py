@@ -472,12 +472,12 @@ def test_a_query_is_searched_once_and_answered_alike_ever_after(server: Server) 
 def test_the_cache_forgets_the_oldest_rows_and_may_be_none() -> None:
     asked: list[str] = []
 
-    def search(queries: Sequence[str], top_n: int) -> list[list[Ranked]]:
-        asked.extend(queries)
-        return [[Ranked(at, float(top_n)) for at in range(top_n)] for _ in queries]
+    def through(cache: ResultCache, *queries: str, top_n: int = 2, rerank_top_n: int | None = None) -> int:
+        def search(missing: Sequence[str]) -> list[list[Ranked]]:
+            asked.extend(missing)
+            return [[Ranked(at, float(top_n)) for at in range(top_n)] for _ in missing]
 
-    def through(cache: ResultCache, *queries: str, top_n: int = 2) -> int:
-        rows, known = cache.through(search, queries, top_n)
+        rows, known = cache.through(search, queries, top_n, rerank_top_n)
         assert [len(each) for each in rows] == [top_n] * len(queries)
         return known
 
@@ -486,6 +486,7 @@ def test_the_cache_forgets_the_oldest_rows_and_may_be_none() -> None:
     assert [through(small, "a"), through(small, "b")] == [1, 0]
     assert through(small, "a", top_n=9) == through(small, "a", top_n=9) == 0  # more than it can hold
     assert through(small, "twice \ud800", "twice \ud800") == 0
+    assert through(small, "b") == through(small, "b", rerank_top_n=0) + 1 == 1  # another number of candidates
     none = ResultCache(0, "index")
     assert through(none, "a") == through(none, "a") == 0
     assert asked.count("a") == 5

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from src_core.errors import UserError
+from tests.helpers_radio import Radio
 from tests.helpers_rerank import cross_encoder_folder
 from tests.helpers_train import killed_run, logged, write_json_rows
 
@@ -326,6 +327,26 @@ def test_rows_are_read_as_flagembedding_and_the_data_stages_write_them(tmp_path:
     assert len(read_groups([GroupFile(path=str(path), n=1)], seed=1)) == 1
     with pytest.raises(UserError, match="there are no rows in train"):
         read_groups([], seed=1)
+
+
+def test_the_rows_of_the_data_stages_train_with_soft_labels(tmp_path: Path, folder: Path) -> None:
+    radio = Radio(tmp_path)
+    radio.stages("rationales", "candidates", "scores", "blend")
+    groups = [{"path": str(radio.run / "groups/w0.5.train.jsonl")}]
+    read = read_groups([GroupFile(**groups[0])], seed=1, need_scores=True)
+    assert {(len(group.pos), len(group.neg), len(group.scores)) for group in read} == {(1, 6, 7)}
+    path = config_file(tmp_path, folder, train=groups, soft_weight=0.5, max_steps=1, export=False)
+    assert main([str(path)]) == 0
+
+
+@pytest.mark.published
+def test_the_examples_of_flagembedding_are_rows() -> None:
+    files = sorted(Path("../shared/data/flagembedding_examples").glob("*.jsonl"))
+    assert len(files) == 3
+    for file in files:
+        groups = read_groups([GroupFile(path=str(file))], seed=1)
+        assert len(groups) == 10
+        assert all(len(GroupDraws(groups, size=7, seed=1)[at].passages) == 7 for at in range(10))
 
 
 def test_an_encoder_gets_a_head_and_lower_layers_can_stay(tmp_path: Path) -> None:

@@ -56,6 +56,10 @@ class OnnxCrossEncoder(Reranker):
         logits = query_by_query(pairs, self._score) if int8 else self._score(pairs)
         return sigmoid(logits) if self._options.sigmoid else logits
 
+    def count_tokens(self, pairs: Sequence[Pair]) -> int:
+        """See `Reranker.count_tokens`."""
+        return sum(len(pair.ids) for pair in self._tokens.encode(pairs))
+
     def _score(self, pairs: Sequence[Pair]) -> FloatArray:
         tokens = self._tokens.encode(pairs)
 
