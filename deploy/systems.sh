@@ -1,6 +1,6 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2153
 # What the scripts of whole systems share (scripts/deeprag.sh and its kin): profile, data, the model of a stage, training.
-# Sourced, never run; the working directory is the repository.
+# Sourced, never run; the working directory is the repository, and NAME is the name that runs of the script begin with.
 # shellcheck source=deploy/local.sh
 source deploy/local.sh
 
@@ -90,14 +90,14 @@ joined() { local IFS=,; printf '[%s]' "$*"; }
 
 # run_stages KNOWN… -- STAGE…: the functions stage_NAME, one after another (all known ones where none is named).
 run_stages() {
-  local known=() stage
-  while [[ $1 != -- ]]; do known+=("$1"); shift; done
+  local stages=() stage
+  while [[ $1 != -- ]]; do stages+=("$1"); shift; done
   shift
   for stage in "$@"; do
-    [[ " ${known[*]} ${OTHER_STAGES:-} " == *" $stage "* ]] \
-      || die "there is no stage '$stage'; name ${known[*]} ${OTHER_STAGES:-}"
+    [[ " ${stages[*]} ${OTHER_STAGES:-} " == *" $stage "* ]] \
+      || die "there is no stage '$stage'; name ${stages[*]} ${OTHER_STAGES:-}"
   done
-  (( $# )) || set -- "${known[@]}"
+  (( $# )) || set -- "${stages[@]}"
   for stage in "$@"; do
     say "== $stage"
     "stage_$stage"

@@ -24,7 +24,7 @@ from src_eval.config import EvalConfig
 from src_eval.expected import Expected
 from src_eval.records import QuestionScore
 from src_eval.report.evaluation_page import PAGE
-from src_eval.rerankers import print_table, write_table
+from src_eval.rerankers import print_table, require_same_rankings, write_table
 from src_eval.scoring import Scored, estimates_of, score_run
 from src_tasks.mmlu import SUBJECTS, Category, Grouping, category_of, subject_name
 
@@ -53,12 +53,14 @@ def main() -> None:
 
 
 def scored_lines(config: EvalConfig) -> list[tuple[str, Scored]]:
-    """The name and scores of each finished line. Raises `UserError` where the baseline is not among them."""
+    """The name and scores of each finished line. Raises `UserError` where the baseline is not among them, and
+    where a run read other rankings than there are now."""
     found = []
     for line in config.lines:
         for dataset in config.datasets:
             folder = Path(config.runs_dir) / f"eval-{config.name}-{dataset.name}-{line.name}"
             if (folder / MANIFEST).is_file():
+                require_same_rankings(folder, line)
                 found.append((line.name, score_run(folder)))
     if config.baseline_name() not in [name for name, _ in found]:
         raise UserError(

@@ -24,6 +24,7 @@ from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.rankings import Ranking, read_rankings
 from src_core.rundir import MANIFEST
+from src_core.served import content_digest
 from src_core.types import Question
 from src_eval.compare import Entry, Table, build_table
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
@@ -31,7 +32,7 @@ from src_eval.expected import Expected
 from src_eval.records import QuestionScore, RunScore
 from src_eval.report.candidates_page import CANDIDATES_PAGE, write_candidates_page
 from src_eval.report.evaluation_page import PAGE, write_evaluation_page
-from src_eval.scoring import Scored, estimates_of, score_run
+from src_eval.scoring import Scored, estimates_of, read_manifest, score_run
 from src_eval.tables import FORMATS, notes_of, terminal
 from src_tasks.readers.sources import read_questions
 from src_tasks.retrieval import ranking_scores
@@ -103,10 +104,27 @@ def _entries(config: EvalConfig, reader: str) -> Iterator[Entry]:
 
 def ranking_file(line: MethodSpec) -> Path:
     """The rankings that a line searches. Raises `UserError` where it searches something else."""
-    found = next((each for each in line.settings if each.startswith(_RANKED)), None)
+    found = _ranked(line)
     if found is None:
         raise UserError(f"the line {line.name} has no setting {_RANKED}FILE; add the rankings that it reads")
-    return Path(found.removeprefix(_RANKED))
+    return found
+
+
+def _ranked(line: MethodSpec) -> Path | None:
+    found = next((each for each in line.settings if each.startswith(_RANKED)), None)
+    return Path(found.removeprefix(_RANKED)) if found else None
+
+
+def require_same_rankings(folder: Path, line: MethodSpec) -> None:
+    """Raises `UserError` where the finished run in `folder` read other rankings than the line has now (its
+    reranker was trained anew since): its answers would stand beside the wrong ranking.
+    """
+    read = read_manifest(folder).get("index") or {}
+    path = _ranked(line)
+    if path is not None and "sha256" in read and read["sha256"] != content_digest(path):
+        raise UserError(
+            f"{path} was written anew after {folder} had read it; remove that folder and read again"
+        )
 
 
 def _scored(
@@ -124,7 +142,10 @@ def _scored(
             "the stages candidates and rank again"
         )
     folder = Path(config.runs_dir) / f"eval-{config.name}-{dataset.name}-{line.name}"
-    reader = score_run(folder) if (folder / MANIFEST).is_file() else None
+    reader = None
+    if (folder / MANIFEST).is_file():
+        require_same_rankings(folder, line)
+        reader = score_run(folder)
     answers = {row.id: row for row in reader.rows} if reader else {}
     rows = [
         _row(question, rankings[question.id], answers.get(question.id), dataset.name)

@@ -15,6 +15,7 @@ Behaviour of this server that clients depend on (llama.cpp as bound by xllamacpp
 - With a LoRA adapter every request is answered with it, and the model's name includes it (`served_name`).
 - /v1/models lists digests of the weights and of the adapter as `tags`.
 - The port answers once the model is loaded. /health and /v1/models need no token.
+- SIGTERM and SIGINT end it at once while it loads, and after the replies in flight (2 s) later.
 - A `Host` or a page that is not of this machine is refused (`src_models/llama_front.py`).
 """
 
@@ -24,8 +25,10 @@ import argparse
 import os
 import signal
 import socket
+import subprocess
 import tempfile
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,24 +68,36 @@ class ServerSettings:
     tags: frozenset[str] = frozenset()
 
 
-def serve(settings: ServerSettings, *, stop: threading.Event) -> None:
-    """Load the model, answer requests until a signal, or not at all where `stop` was set meanwhile. Raises
-    `UserError` when the port is taken or the model cannot be loaded.
+def serve(settings: ServerSettings) -> None:
+    """Load the model and answer requests until SIGTERM or SIGINT. Raises `UserError` when the port is taken
+    or the model cannot be loaded.
     """
     from src_models.llama_front import serve_front  # uvicorn, which a machine that only trains may lack
 
     require_free_port(settings.host, settings.port)
-    with tempfile.TemporaryDirectory(prefix="llama-") as folder:
-        inner = Path(folder) / "llama.sock"
+    with _socket_folder() as folder:
+        inner = folder / "llama.sock"
+        # The binding holds the interpreter while it loads, so that a handler in Python would run only
+        # afterwards: until the front listens, signals have their default effect.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
         server = start(make_params(replace(settings, host=str(inner))))
         say(
             f"{settings.alias} running on http://{settings.host}:{settings.port} "
             f"({settings.threads} threads, {settings.parallel} slots of {settings.ctx} tokens)"
         )
-        if not stop.is_set():
-            options = HttpOptions(hosts=settings.hosts)
-            serve_front(inner, host=settings.host, port=settings.port, options=options)
+        options = HttpOptions(hosts=settings.hosts)
+        serve_front(inner, host=settings.host, port=settings.port, options=options)
         del server
+
+
+@contextmanager
+def _socket_folder() -> Iterator[Path]:
+    """A folder for a socket. A child removes it as soon as this process has ended, however it ended."""
+    folder = tempfile.mkdtemp(prefix="llama-")
+    remove = ["sh", "-c", 'trap "" HUP INT TERM; read -r _; rm -rf -- "$0"', folder]
+    with subprocess.Popen(remove, stdin=subprocess.PIPE):
+        yield Path(folder)
 
 
 def start(params: Any) -> Any:
@@ -232,11 +247,7 @@ def digests(model: Path, lora: Path | None) -> frozenset[str]:
 
 def main() -> None:
     """Command line: serve until SIGTERM or SIGINT."""
-    chosen = _parse(None)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    serve(settings_from(chosen), stop=stop)
+    serve(settings_from(_parse(None)))
 
 
 if __name__ == "__main__":

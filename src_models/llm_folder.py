@@ -19,6 +19,8 @@ def llm_folder(name: str) -> Path:
         return folder
     if folder.exists():
         raise UserError(f"{name} has no config.json; give a folder as the hub lays it out")
+    if name.startswith((".", "/", "~")):
+        raise UserError(f"there is no model folder at {name}; check the path")
     if "/" in name:
         return snapshot(name)
     gguf = find_model(name)

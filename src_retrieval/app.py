@@ -16,7 +16,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from src_core.config import Count, Positive, Seconds, config_class
-from src_core.errors import BoundaryError
+from src_core.errors import BoundaryError, IndexServerError
 from src_core.http_app import JSON, refusal
 from src_core.http_server import HttpOptions, RequestError
 from src_core.served import INDEX_HEADER
@@ -185,6 +185,7 @@ def make_app(service: SearchService, *, options: AppOptions) -> Flask:
     _check_files(app, service)
     app.register_error_handler(RequestError, _request_error)
     app.register_error_handler(TimeoutError, _timed_out)
+    app.register_error_handler(IndexServerError, _index_server)
     app.register_error_handler(BoundaryError, _boundary_error)
     app.register_error_handler(HTTPException, _http_error)
     return app
@@ -276,6 +277,11 @@ def _request_error(error: RequestError) -> Response:
 
 def _files_changed(error: FilesChangedError) -> Response:
     return _request_error(RequestError(503, "files changed", str(error)))
+
+
+def _index_server(error: IndexServerError) -> Response:
+    """503 where the same search may succeed later: clients then ask again."""
+    return _request_error(RequestError(503 if error.retryable else 422, "index server", str(error)))
 
 
 def _timed_out(_: TimeoutError) -> Response:

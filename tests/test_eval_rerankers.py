@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from unittest.mock import patch
@@ -15,6 +16,7 @@ from src_core.config import load_config
 from src_core.errors import UserError
 from src_core.jsonl import rewrite_jsonl
 from src_core.rankings import RankedPassage, Ranking
+from src_core.served import content_digest
 from src_core.types import to_json
 from src_eval.compare import Line
 from src_eval.config import EvalConfig
@@ -97,6 +99,22 @@ def test_a_ranking_that_lacks_a_question_is_refused(folder: Path) -> None:
     rows = (folder / "tuned.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "tuned.jsonl").write_text("".join(rows[1:]), encoding="utf-8")
     with pytest.raises(UserError, match="1 of 24 questions of dev have no ranking of tuned"):
+        lines_of(folder, "readers.yaml")
+
+
+def test_the_readers_scores_stand_beside_their_own_ranking_only(folder: Path) -> None:
+    run = folder / "runs/eval-radio-dev-tuned"
+    run.mkdir(parents=True)
+    question = read_questions(folder / "dev.jsonl")[0]
+    row = {"question": json.loads(to_json(question)), "steps": [], "answer": "1200", "status": "finished"}
+    (run / "trajectories.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    read = {"retriever": "ranked", "sha256": content_digest(folder / "tuned.jsonl")}
+    manifest = {"config": {"method": "naive_rag"}, "models": ["m"], "index": read}
+    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert mean(lines_of(folder, "readers.yaml")["dev", "tuned"], "em") == 1.0
+    rows = (folder / "tuned.jsonl").read_text(encoding="utf-8").replace("other1", "other8")
+    (folder / "tuned.jsonl").write_text(rows, encoding="utf-8")
+    with pytest.raises(UserError, match="was written anew after"):
         lines_of(folder, "readers.yaml")
 
 

@@ -26,7 +26,7 @@ from src_infer.search_record import (
     tree_from_json,
 )
 from src_infer.search_tree import Children, TreeLimits, search_tree
-from tests.helpers_trees import COST, RIGHT, Odds, RandomTree, is_right
+from tests.helpers_trees import COST, RIGHT, MergingTree, Odds, RandomTree, is_right
 
 FIRST, ALL = SearchMode.FIRST, SearchMode.ALL
 
@@ -56,6 +56,61 @@ def test_on_a_thousand_random_trees_the_path_has_the_fewest_retrievals(children:
         assert tree.stop is (Stop.FOUND if tree.winner else Stop.EXHAUSTED)
         solved += tree.winner is not None
     assert 300 < solved < 900  # neither outcome is rare
+
+
+class Forgetful(MergingTree):
+    """The same world, in which every prefix counts as different."""
+
+    def state(self, node: Node) -> None:  # type: ignore[override]
+        return None
+
+
+def test_following_one_of_equal_states_finds_the_same_path_in_fewer_calls() -> None:
+    calls = dict.fromkeys((MergingTree, Forgetful), 0)
+    for seed in range(250):
+        odds = Odds(longest=1 + seed % 5, direct=0.5, search=0.75)
+        for children in Children:
+            made = {}
+            for kind in calls:
+                world = kind(seed, odds)
+                tree = run(world, children=children)
+                made[kind] = (shape(tree), cost(tree), tree.stop)
+                calls[kind] += len(world.calls)
+                assert cost(tree) == world.best()
+            assert made[MergingTree] == made[Forgetful], seed
+    assert calls[MergingTree] < 0.75 * calls[Forgetful]
+
+
+@given(seed=st.integers(0, 10**6), width=st.integers(2, 7), children=st.sampled_from(list(Children)))
+@settings(max_examples=60, deadline=None)
+def test_a_wide_search_leaves_out_no_cheaper_path_with_an_equal_state(
+    seed: int, width: int, children: Children
+) -> None:
+    world = MergingTree(seed, Odds(5, direct=0.5, search=0.75))
+    tree = run(world, children=children, limits=TreeLimits(max_nodes=2000, width=width))
+    assert cost(tree) == world.best()
+
+
+def test_a_duplicate_is_on_record_and_the_whole_tree_has_none() -> None:
+    odds = Odds(longest=3, ends=0.0, direct=0.3, search=0.9, fails=0.0)
+    seen = 0
+    for seed in range(40):
+        tree = run(MergingTree(seed, odds))
+        states = [
+            MergingTree(seed, odds).state(tree.prefix(node))
+            for node in tree.nodes
+            if node.asked is not None and not isinstance(node.asked, Failure)
+        ]
+        assert len(states) == len(set(states))
+        for node in tree.nodes:
+            if node.lost == "duplicate":
+                seen += 1
+                assert node.step is not None
+                assert not tree.children(node)
+        whole = run(MergingTree(seed, odds), mode=ALL)
+        assert len(whole.leaves) == 2**3
+        assert "duplicate" not in {node.lost for node in whole.nodes}
+    assert seen > 20
 
 
 @given(
@@ -198,10 +253,11 @@ def test_each_limit_ends_the_search_with_its_name(limits: TreeLimits, stop: Stop
     children=st.sampled_from(list(Children)),
     width=st.integers(1, 4),
     seconds=st.sampled_from([0.0, 4.0]),
+    world=st.sampled_from([RandomTree, MergingTree]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_search_is_replayed_from_its_record(
-    seed: int, mode: SearchMode, children: Children, width: int, seconds: float
+    seed: int, mode: SearchMode, children: Children, width: int, seconds: float, world: type[RandomTree]
 ) -> None:
     ticks = iter(range(10_000))
     asked: dict[str, Any] = {
@@ -209,7 +265,7 @@ def test_a_search_is_replayed_from_its_record(
         "children": children,
         "limits": TreeLimits(max_nodes=40, width=width, max_seconds=seconds),
     }
-    tree = run(RandomTree(seed), clock=lambda: float(next(ticks)), **asked)
+    tree = run(world(seed), clock=lambda: float(next(ticks)), **asked)
     read = tree_from_json(orjson.loads(to_json(tree)))
     assert read == tree
     again = run(ReplayExpander(read), clock=replay_clock(read), **asked)

@@ -1,4 +1,4 @@
-"""scripts/deeprag.sh: its stages, with fake servers and a fake interpreter that writes what a stage would."""
+"""scripts/deeprag.sh: its stages, with fake servers and a fake interpreter that writes what stages write."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def write_model(folder: Path, base: Path, out: Path, *, kind: str) -> None:
     copied = [name for name in header.tensors if name in COMPUTED]
     reader = _reader(base)
     tensors |= {name: _copy(name, reader) for name in copied}
-    metadata = _metadata(reader, _changes(folder, kind=kind))
+    metadata = copied_metadata(reader, _changes(folder, kind=kind))
     write_gguf(out, architecture=header.architecture, metadata=metadata, tensors=tensors)
 
 
@@ -160,7 +160,7 @@ def _copy(name: str, reader: Any) -> Tensor:
     return Tensor("F32", found.data.shape, lambda: np.asarray(found.data, dtype=np.float32))
 
 
-def _metadata(reader: Any, changes: Mapping[str, Entry]) -> Iterator[Entry]:
+def copied_metadata(reader: Any, changes: Mapping[str, Entry]) -> Iterator[Entry]:
     """The base's entries in their order with the changed ones in their places, then the new ones. Leaves out
     entries that the writer adds itself and entries about the base's quantisation.
     """
