@@ -1,6 +1,6 @@
 """DeepRAG's Stage I, our tree search against the order and the calls of the release:
 
-    python scripts/bench/tree_search.py [questions=200] [in_flight=8]     over a fake server (`fake_slots.py`)
+    python scripts/bench/tree_search.py [questions=100] [in_flight=8]     over a fake server (`fake_slots.py`)
     python scripts/bench/tree_search.py --server http://127.0.0.1:9891/v1 [questions=6]       over a real one
 
 Both sides make the same trees with the same roles, prompts, client and retriever. The other side takes from
@@ -27,7 +27,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -64,17 +64,19 @@ COUNTERS = ("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total")
 class Settings:
     """What to measure. `max_steps` sub-questions per path at most, for both sides. Of the fake server:
     `slots`, tokens per second of prompts (`prefill`) and replies (`decode`) in each slot, and how many times
-    faster than said it answers (`speed`); a search takes `search_seconds` on both sides.
+    faster than said it answers (`speed`); a search takes `search_seconds` on both sides. `same_answers`: see
+    there.
     """
 
-    questions: Positive = 200
+    questions: Positive = 100
     in_flight: Positive = 8
     max_steps: Positive = 6
     slots: Positive = 4
     prefill: Positive = 4000
     decode: Positive = 60
-    speed: Positive = 4
+    speed: Positive = 6
     search_seconds: NotNegative = 0.05
+    same_answers: bool = True
 
 
 class Found(NamedTuple):
@@ -126,7 +128,7 @@ def main() -> None:
         least = [found.searches for found in done[-2].found]
     else:
         questions = [_item(number) for number in range(settings.questions)]
-        least = [best(number) for number in range(settings.questions)]
+        least = [best(number, same=settings.same_answers) for number in range(settings.questions)]
         with _fake_server(settings) as root:
             urls = [(side, f"{root}{side.base}/v1") for side in _sides(settings)]
             done = [asyncio.run(_measure(side, settings, questions, at)) for side, at in urls]
@@ -220,8 +222,14 @@ def _counters(url: str) -> list[int]:
         lines = [line.split() for line in reply.read().decode().splitlines() if not line.startswith("#")]
     values = {line[0]: float(line[1]) for line in lines if len(line) == 2}
     if missing := [name for name in COUNTERS if name not in values]:
-        raise UserError(f"{root}/metrics has no {missing[0]}; name a server that counts as llama.cpp does")
+        raise UserError(f"{root}/metrics has no {missing[0]}; use a server that counts as llama.cpp does")
     return [int(values[name]) for name in COUNTERS]
+
+
+def _answers(root: str) -> bool:
+    with suppress(OSError):
+        return bool(_counters(root))
+    return False
 
 
 def _item(number: int) -> Question:
@@ -234,21 +242,16 @@ def _fake_server(settings: Settings) -> Iterator[str]:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         port = int(holder.getsockname()[1])
-    words = [port, settings.slots, settings.prefill, settings.decode, settings.speed]
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("fake_slots.py")), *map(str, words)]
-    )
+    script = str(Path(__file__).with_name("fake_slots.py"))
+    numbers = (settings.slots, settings.prefill, settings.decode, settings.speed, int(settings.same_answers))
+    process = subprocess.Popen([sys.executable, script, *map(str, (port, *numbers))])
     root = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 30
-        while True:
-            try:
-                _counters(root)
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit("the fake server did not start") from None
-                time.sleep(0.1)
+        while not _answers(root):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit("the fake server did not start")
+            time.sleep(0.1)
         yield root
     finally:
         process.terminate()
@@ -269,17 +272,14 @@ def _report(done: Sequence[Measured], least: Sequence[int | None], *, speed: int
             f"{row['calls']:.1f}", f"{row['computed']:,.0f}", f"{row['written']:,.0f}",
             f"{row['seconds']:.2f}", f"{row['ratio_to_one_at_a_time']} / {row['ratio_to_same_at_once']}",
         )  # fmt: skip
-    Console().print(table)
+    Console(width=120).print(table)
     print(json.dumps(rows))
 
 
 def _figures(done: Measured, least: Sequence[int | None], speed: int) -> dict[str, Any]:
     count = len(done.found)
-    solved = [
-        (found.searches, fewest)
-        for found, fewest in zip(done.found, least, strict=True)
-        if found.searches is not None
-    ]
+    both = zip((found.searches for found in done.found), least, strict=True)
+    solved = [(searches, fewest) for searches, fewest in both if searches is not None]
     more = sum(fewest is None or searches > fewest for searches, fewest in solved)
     return {
         "side": done.side.name,
