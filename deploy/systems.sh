@@ -19,13 +19,17 @@ choose_system() {
   [[ -f $INDEX_CONFIG ]] || INDEX_CONFIG=configs/index.yaml
   [[ ! -f $CONFIGS/retriever$SUFFIX.yaml ]] || export RETRIEVER_CONFIG=${retriever:-$CONFIGS/retriever$SUFFIX.yaml}
   if [[ -n ${RUNS_DIR:-} ]]; then RUNS_DIR=$(into_caller "$RUNS_DIR"); else RUNS_DIR=runs; fi
-  TRAIN=$(from_caller "${TRAIN:-}") DEV=$(from_caller "${DEV:-}")
+  TRAIN=$(each_from_caller "${TRAIN:-}") DEV=$(each_from_caller "${DEV:-}")
   if [[ -z $TRAIN && -z $DEV && $PROFILE == cpu ]]; then
     mkdir -p "$RUNS_DIR/$NAME-data"
     TRAIN=$RUNS_DIR/$NAME-data/train.jsonl DEV=$RUNS_DIR/$NAME-data/dev.jsonl
     awk -v train="$TRAIN" -v dev="$DEV" '{ print > (NR % 4 ? train : dev) }' data/sample_world/questions.jsonl
   fi
-  [[ -f $TRAIN && -f $DEV ]] || die "name files of questions with TRAIN and DEV; '$TRAIN' and '$DEV' are not both there"
+  local file files
+  IFS=, read -ra files <<< "$TRAIN,$DEV"
+  for file in "${files[@]}"; do
+    [[ -f $file ]] || die "TRAIN and DEV must name files of questions: '$TRAIN' and '$DEV' are not both there"
+  done
 }
 
 # weights STAGE: the folder of the weights that a stage trained.

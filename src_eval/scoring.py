@@ -227,6 +227,11 @@ def _run_score(name: str, rows: list[QuestionScore], manifest: Row) -> RunScore:
     )
 
 
+def estimates_of(rows: Sequence[QuestionScore]) -> dict[str, Estimate]:
+    """The estimates of every metric over these questions; a metric that no row has is absent."""
+    return _estimates(_columns(rows))
+
+
 def _by(
     labels: Sequence[str], columns: dict[str, Column], overall: dict[str, Estimate]
 ) -> dict[str, dict[str, Estimate]]:

@@ -23,6 +23,8 @@ _NAMES = {
     "cover_em": "cover-EM",
     "rouge_l": "ROUGE-L",
     "acc_l": "ACC_L",
+    "ndcg@10": "nDCG@10",
+    "mrr": "MRR",
     "choice_accuracy": "choice acc.",
     "choice_unread": "no one choice",
     "zh_f1": "F1 (zh)",

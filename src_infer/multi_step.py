@@ -121,7 +121,7 @@ class Prompted(Protocol):
         )
 
 
-def reader_policy(runtime: Runtime, protocol: Protocol, *, logprobs: bool = False) -> Policy:
+def reader_policy(runtime: Runtime, protocol: Protocol, *, logprobs: int = 0) -> Policy:
     """A policy whose model is the answer LLM, with the run's sampling."""
     return replace(
         runtime.policy, model=runtime.reader, protocol=protocol, constrain=Constrain.OFF, logprobs=logprobs

@@ -43,7 +43,7 @@ class Policy(StepWriter):
     sampling: Sampling
     prompt_tokens: int
     constrain: Constrain = Constrain.OFF
-    logprobs: bool = False
+    logprobs: int = 0
     tokenizer: Callable[[], ChatTokenizer | None] = lambda: None
 
     @property

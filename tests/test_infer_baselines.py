@@ -70,7 +70,7 @@ class Typist:
         sampling: Sampling,
         stop: Sequence[str] = (),
         constraint: object = None,
-        logprobs: bool = False,
+        logprobs: int = 0,
     ) -> Completion:
         self.calls.append(messages)
         begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
