@@ -13,7 +13,7 @@ choose_system() {
   export MODEL=${named:-qwen2.5-coder-0.5b}
   choose_profile cpu
   if [[ $PROFILE == gpu ]]; then export MODEL=${named:-$2}; fi
-  [[ $PROFILE == cpu || $PROFILE == gpu ]] || die "PROFILE is '$PROFILE'; $1 runs with cpu or gpu"
+  [[ $PROFILE == cpu || $PROFILE == gpu ]] || die "PROFILE is '$PROFILE'; choose cpu or gpu for $1"
   SUFFIX=$([[ $PROFILE == gpu ]] || echo -cpu) CONFIGS=configs/systems/$1
   INDEX_CONFIG=$CONFIGS/index$SUFFIX.yaml
   [[ -f $INDEX_CONFIG ]] || INDEX_CONFIG=configs/index.yaml
@@ -28,7 +28,7 @@ choose_system() {
   local file files
   IFS=, read -ra files <<< "$TRAIN,$DEV"
   for file in "${files[@]}"; do
-    [[ -f $file ]] || die "TRAIN and DEV must name files of questions: '$TRAIN' and '$DEV' are not both there"
+    [[ -f $file ]] || die "name files of questions with TRAIN and DEV; '$TRAIN' and '$DEV' are not both there"
   done
 }
 

@@ -47,7 +47,7 @@ _LEFT_OUT = {
     PART: "decisions are left out (not in a tree, after another sub-question, or not followed to the end)",
 }
 _NO_DECISIONS = Decided([], 0)
-_SAME = "what one knows says nothing of the other, so name runs of one model"
+_SAME = "what one model knows says nothing of another"
 
 
 class BoundaryLine(NamedTuple):
@@ -88,7 +88,10 @@ def main() -> None:
         if chosen.trees:
             made = decisions_of(folder, [chosen.trees])
             if made is None:
-                raise UserError(f"{chosen.trees} was not explored by the model of {folder}; {_SAME}")
+                raise UserError(
+                    f"{chosen.trees} was not explored by the model of {folder}; "
+                    f"name runs of one model: {_SAME}"
+                )
             lines += decision_lines(made, dataset=run.run.dataset, name=run.run.run)
     table, out = boundary_cells(Boundary(lines, []), never=[never.run.run]), Terminal(narrowest=170)
     out.print(as_terminal(table))
@@ -111,7 +114,7 @@ def boundary_line(
     if models_of(run.run) != models_of(never.run):
         raise UserError(
             f"{run.run.run} ({run.run.model}) and {never.run.run} ({never.run.model}) were answered by "
-            f"different models or adapters; {_SAME}"
+            f"different models or adapters; name runs of one model: {_SAME}"
         )
     labels = known_questions(never)
     rows = [row for row in run.rows if row.id in labels and _counts(row)]

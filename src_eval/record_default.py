@@ -58,7 +58,7 @@ def record(runs: Sequence[Scored]) -> Recording:
         if scored.run.model != first.model or {row.id for row in scored.rows} != ids:
             raise UserError(
                 f"{scored.run.run} is of another model or other questions than {first.run}; "
-                f"record runs that {MAKER} makes"
+                f"make them with {MAKER}"
             )
         if failed := scored.run.outcomes.keys() & {"model_error", "retriever_error"}:
             raise UserError(f"{scored.run.run} has rows with {min(failed)}; run the same command again")

@@ -69,7 +69,7 @@ def _decided(rows: Iterator[Row], trees: Mapping[str, Row], folder: Path) -> Dec
             labelled = list(_labelled(row, trees[name])) if name in trees else []
         except _BROKEN as error:
             raise UserError(
-                f"the tree of question {name} in {folder / ROWS} cannot be read ({type(error).__name__}); "
+                f"the tree of question {name} in {folder / ROWS} is not as it was written; "
                 "explore that question again"
             ) from error
         unlabelled += len(made) - len(labelled)

@@ -79,9 +79,7 @@ def read_recording(questions: Path) -> Recording | None:
     try:
         return _RECORDING.validate_json(path.read_bytes())
     except (ValidationError, OSError) as error:
-        raise UserError(
-            f"{path} is no recording ({type(error).__name__}); write it again: {MAKER}"
-        ) from error
+        raise UserError(f"{path} is not a recording; write it again: {MAKER}") from error
 
 
 def recorded_line(recording: Recording) -> str:

@@ -80,7 +80,7 @@ def test_main_writes_the_file_and_the_pages(tmp_path: Path, monkeypatch: pytest.
 def test_a_damaged_recording_is_one_sentence(tmp_path: Path) -> None:
     assert read_recording(tmp_path / "questions.jsonl") is None
     (tmp_path / RECORDED).write_text('{"model": 3}')
-    with pytest.raises(UserError, match="is no recording"):
+    with pytest.raises(UserError, match="is not a recording"):
         read_recording(tmp_path / "questions.jsonl")
 
 

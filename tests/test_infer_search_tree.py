@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import runpy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,10 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src_core.errors import BoundaryError, ContextFullError, ModelError
-from src_core.types import Step, to_json
+from src_core.protocols.deeprag import ANSWER, FINAL, FOLLOW_UP, LONG, NO_INFO, DeepRag, ask_line
+from src_core.protocols.records import ParsedStep
+from src_core.types import DirectAnswer, Search, Step, to_json
 from src_infer.episode import Node
 from src_infer.search_record import (
+    Asked,
     Branch,
+    Expander,
     Failure,
     ReplayExpander,
     SearchMode,
@@ -29,6 +35,8 @@ from src_infer.search_tree import Children, TreeLimits, search_tree
 from tests.helpers_trees import COST, RIGHT, MergingTree, Odds, RandomTree, is_right
 
 FIRST, ALL = SearchMode.FIRST, SearchMode.ALL
+BENCH = Path(__file__).resolve().parents[1] / "scripts/bench"
+PLAIN = DeepRag(documents=False)
 
 
 def run(expander: Any, **more: Any) -> Tree:
@@ -285,3 +293,69 @@ def test_a_question_that_is_finished_at_once_has_a_leaf_below_the_root() -> None
     best = tree.best()
     assert best is not None
     assert (tree.winner, best.id, best.lost) == (None, 1, "wrong")
+
+
+def test_the_order_of_the_release_takes_a_search_too_many_now_and_then() -> None:
+    """What `scripts/bench/tree_search.py` compares with: the reference has 6 to 31 % of its paths."""
+    search = runpy.run_path(str(BENCH / "release_tree.py"))["release_search"]
+    longer = found = 0
+    for seed in range(300):
+        world = RandomTree(seed, Odds(longest=2 + seed % 4, ends=0.0, direct=0.6, search=0.8, fails=0.0))
+        theirs = asyncio.run(search("Who?", new_expander=lambda w=world: w, judge=is_right, max_steps=9))
+        best = world.best()
+        assert (theirs is None) == (best is None)
+        if best is not None:
+            found += 1
+            longer += theirs > best[0]
+            assert theirs - best[0] in (0, 1)
+    assert 0.06 < longer / found < 0.31
+
+
+def test_the_world_of_the_fake_server_has_the_cheapest_path_that_its_replies_lead_to() -> None:
+    fake = runpy.run_path(str(BENCH / "fake_slots.py"))
+
+    class World(Expander):
+        """Asks the fake server's replies, with the transcript of Stage I."""
+
+        async def propose(self, node: Node) -> Asked | Failure:
+            text = self.reply(node, "" if node.steps else FOLLOW_UP)
+            return Asked("" if text.startswith(FINAL) else text.removeprefix(FOLLOW_UP).strip())
+
+        async def answer_directly(self, node: Node, sub_question: str) -> Step | Failure:
+            text = self.reply(node, f"{ask_line(sub_question)}{ANSWER}")
+            return Step(1, "", DirectAnswer(sub_question, text.strip()))
+
+        async def answer_after_search(self, node: Node, sub_question: str) -> Step | Failure:
+            messages = [
+                {"role": "user", "content": sub_question},
+                {"role": "assistant", "content": "Answer:"},
+            ]
+            text = fake["reply"](messages, (), same).strip()
+            return (
+                Failure("no_related_info")
+                if text == NO_INFO
+                else Step(1, "", Search(sub_question), conclusion=text)
+            )
+
+        async def finish(self, node: Node) -> Step | Failure:
+            parsed = PLAIN.parse(f"{FINAL} {LONG}{self.reply(node, f'{FINAL} {LONG}')}")
+            assert isinstance(parsed, ParsedStep)
+            return Step(1, parsed.thought, parsed.action)
+
+        def state(self, node: Node) -> str:
+            return self.written(node)
+
+        def written(self, node: Node) -> str:
+            return "".join(turn["reasoning"] for turn in PLAIN.turns(node.question, node.steps)[1:])
+
+        def reply(self, node: Node, begun: str) -> str:
+            written = self.written(node) + begun
+            messages = [{"role": "user", "content": f"Question: {node.question}"}]
+            return fake["reply"]([*messages, {"role": "assistant", "content": written}], (LONG,), same)
+
+    for same in (True, False):
+        for item in range(40):
+            search = search_tree(f"What is item {item}?", expander=World(), judge=is_right)
+            tree = asyncio.run(search)
+            won = None if tree.winner is None else tree.nodes[tree.winner].retrievals
+            assert won == fake["best"](item, same=same)

@@ -29,7 +29,11 @@ CLASSES = {
     "eval/": "src_eval.config:EvalConfig",
     "expected": "src_eval.expected:Expected",
     "systems/deeprag/stage": "src_data.deeprag.config:ExploreConfig",
+    "systems/deeprag/infer": "src_infer.config:InferConfig",
+    "systems/deeprag/eval": "src_eval.config:EvalConfig",
     "systems/deeprag/train": "src_train.config:TrainConfig",
+    "systems/deeprag/index": "src_retrieval.build_plan:BuildConfig",
+    "systems/deeprag/retriever": "src_retrieval.server:ServerConfig",
     "systems/deeprag/rl": "src_tasks.rewards:DeepRagRewards",
 }
 # Read by a loader of its own.

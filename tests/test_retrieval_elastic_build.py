@@ -22,6 +22,7 @@ from test_retrieval_build import settings as arguments
 from src_core.errors import IndexServerError, UserError
 from src_retrieval.build import build_index
 from src_retrieval.sparse import elastic_build, elastic_errors
+from src_retrieval.sparse.elastic_server import ElasticOptions, ElasticServer
 
 ROWS = 40
 
@@ -219,6 +220,20 @@ def test_a_busy_server_is_asked_again_for_what_it_refused(tmp_path: Path, fake: 
     assert [len(request.body.splitlines()) // 2 for request in fake.sent("_bulk")] == [7, 1]
 
 
+def test_an_error_ends_the_waits_of_the_other_requests(tmp_path: Path, fake: FakeElastic) -> None:
+    make_corpus(tmp_path / "corpus.jsonl", 28)
+
+    def one_is_wrong(request: Request) -> Reply | None:
+        if "_bulk" not in request.path:
+            return None
+        status = 400 if '"d0"' in request.body else 429
+        return item_errors(request, status, "parsing", "no")
+
+    fake.fault = one_is_wrong
+    with pytest.raises(UserError, match="the passage 'd0'"):
+        built(tmp_path, fake, **{"retry.first_wait": 3600, "retry.longest_wait": 3600})
+
+
 def test_a_document_that_is_refused_is_named(tmp_path: Path, fake: FakeElastic) -> None:
     make_corpus(tmp_path / "corpus.jsonl", 3)
 
@@ -238,7 +253,7 @@ def always(reply: Reply) -> Any:
 PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
     "older server": (
         {"version": "7.17.9"},
-        r"client 9 of Elasticsearch does not speak|version 7\.17\.9; 8 or newer is needed",
+        r"client \d of Elasticsearch does not speak|version 7\.17\.9; 8 or newer is needed",
     ),
     "newer client": ({"version": "5.0.0"}, r"client \d of Elasticsearch does not speak to the server at"),
     "another product": ({"product": ""}, "is not Elasticsearch, or a proxy"),
@@ -305,6 +320,16 @@ def test_the_password_of_the_environment_is_sent(
     monkeypatch.setenv("ELASTICSEARCH_API_KEY", "a2V5")
     served(tmp_path, fake)
     assert fake.requests[-1].headers["authorization"] == "ApiKey a2V5"
+
+
+def test_the_address_is_that_of_the_settings_or_of_the_environment(
+    fake: FakeElastic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ES_HOST", raising=False)
+    assert ElasticServer(ElasticOptions()).host == "http://127.0.0.1:9200"
+    monkeypatch.setenv("ES_HOST", fake.url + "/")
+    assert ElasticServer(ElasticOptions()).version() == "9.1.0"
+    assert ElasticServer(ElasticOptions(host="http://search.example:80/es")).host.endswith(":80/es")
 
 
 def test_an_index_of_another_corpus_is_replaced_only_when_asked(tmp_path: Path, fake: FakeElastic) -> None:

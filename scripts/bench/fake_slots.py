@@ -1,5 +1,5 @@
 """A fake OpenAI-compatible server with slots, for `tree_search.py`: python scripts/bench/fake_slots.py PORT
-SLOTS PREFILL DECODE SPEED
+SLOTS PREFILL DECODE SPEED SAME
 
 A slot does one request at a time and keeps its text; of a prompt only what follows the longest common prefix
 with that text is computed. A request takes `uncached / PREFILL + new / DECODE` seconds (tokens per second;
@@ -10,7 +10,8 @@ client that draws a replica for each request. `/metrics` counts tokens under lla
 The replies are those of a teacher and a target model in DeepRAG's Stage I (`src_infer.deeprag`). Question K
 needs 2 to 5 facts; every second one is asked for in the same words whatever was answered before. An answer
 is good or bad by a draw from what the model sees: the target the answers so far, the reader the sub-question.
-A good answer is the same from either. So `best` knows the cheapest right path.
+With SAME 1 a good answer is the same from either, with 0 its words differ. `best` knows the cheapest right
+path.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from src_core.protocols.deeprag import FINAL, FOLLOW_UP, NO_INFO
 RIGHT_DIRECT, RIGHT_SEARCHED, NOTHING_FOUND = 0.5, 0.75, 0.05
 _ITEM = re.compile(r"item (\d+)")
 _ASKED = re.compile(r"What is fact \d+ of item \d+[^?\n]*\?")
-_ANSWERED = re.compile(r"Intermediate answer: the (recalled value is bad|found value is bad|value is good)")
+_ANSWERED = re.compile(r"Intermediate answer: the ((?:(?:recalled|found) )?value is (?:good|bad))")
 
 
 def facts(item: int) -> int:
@@ -53,38 +54,38 @@ def recalled(item: int, answers: Sequence[str]) -> str:
     return "value is good" if good else "recalled value is bad"
 
 
-def found(sub_question: str) -> str:
+def found(sub_question: str, same: bool) -> str:
     """The answer of the reader, "" where the documents hold none."""
     draw = random.Random(sub_question).random()
     if draw > 1 - NOTHING_FOUND:
         return ""
-    return "value is good" if draw < RIGHT_SEARCHED else "found value is bad"
+    if draw < RIGHT_SEARCHED:
+        return "value is good" if same else "found value is good"
+    return "found value is bad"
 
 
-def best(item: int, answers: tuple[str, ...] = ()) -> int | None:
+def best(item: int, *, same: bool, answers: tuple[str, ...] = ()) -> int | None:
     """The fewest searches on the way from these answers to a right answer, by brute force."""
     if len(answers) == facts(item):
         return 0 if is_right(answers) else None
-    direct = best(item, (*answers, recalled(item, answers)))
-    read = found(asked(item, answers))
-    searched = best(item, (*answers, read)) if read else None
-    return min(
-        (each for each in (direct, None if searched is None else searched + 1) if each is not None),
-        default=None,
-    )
+    costs = [best(item, same=same, answers=(*answers, recalled(item, answers)))]
+    if read := found(asked(item, answers), same):
+        searched = best(item, same=same, answers=(*answers, read))
+        costs.append(None if searched is None else searched + 1)
+    return min((cost for cost in costs if cost is not None), default=None)
 
 
 def is_right(answers: Sequence[str]) -> bool:
     """Whether the answer from these answers is right."""
-    return all(answer == "value is good" for answer in answers)
+    return all(answer.endswith("good") for answer in answers)
 
 
-def reply(messages: list[dict[str, str]], stop: Sequence[str]) -> str:
+def reply(messages: list[dict[str, str]], stop: Sequence[str], same: bool) -> str:
     """The text that continues the last message."""
     last = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
     everything = "\n".join(message["content"] for message in messages)
     if last == "Answer:":
-        read = found(_ASKED.findall(everything)[-1])
+        read = found(_ASKED.findall(everything)[-1], same)
         return f" the {read}" if read else f" {NO_INFO}"
     item = int(_ITEM.findall(everything)[-1])
     answers = _ANSWERED.findall(last)
@@ -113,10 +114,11 @@ class Slot:
 class Server:
     """The routes and what they count."""
 
-    def __init__(self, slots: int, prefill: float, decode: float, speed: float) -> None:
+    def __init__(self, slots: int, prefill: float, decode: float, speed: float, same: bool) -> None:
         self._slots = [Slot() for _ in range(slots)]
         self._free = asyncio.Semaphore(slots)
         self._prefill, self._decode, self._speed = prefill, decode, speed
+        self._same = same
         self._draw = random.Random(1)
         self._requests = self._computed = self._written = 0
 
@@ -125,7 +127,7 @@ class Server:
         body = orjson.loads(await request.read())
         messages = body["messages"]
         prompt = "\n".join(f"<{message['role']}>{message['content']}" for message in messages)
-        text = reply(messages, body.get("stop", ()))
+        text = reply(messages, body.get("stop", ()), self._same)
         if request.path.startswith("/random/"):
             cached = await self._serve(self._draw.choice(self._slots), prompt, text)
         else:
@@ -174,8 +176,8 @@ def _common(one: str, other: str) -> int:
 
 def main() -> None:
     """Serve on the port."""
-    port, slots, prefill, decode, speed = (int(word) for word in sys.argv[1:])
-    server = Server(slots, prefill, decode, speed)
+    port, slots, prefill, decode, speed, same = (int(word) for word in sys.argv[1:])
+    server = Server(slots, prefill, decode, speed, same == 1)
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_get("/metrics", server.metrics)
     for base in ("", "/random"):

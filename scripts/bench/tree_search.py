@@ -1,6 +1,6 @@
 """DeepRAG's Stage I, our tree search against the order and the calls of the release:
 
-    python scripts/bench/tree_search.py [questions=200] [in_flight=8]     over a fake server (`fake_slots.py`)
+    python scripts/bench/tree_search.py [questions=100] [in_flight=8]     over a fake server (`fake_slots.py`)
     python scripts/bench/tree_search.py --server http://127.0.0.1:9891/v1 [questions=6]       over a real one
 
 Both sides make the same trees with the same roles, prompts, client and retriever. The other side takes from
@@ -12,8 +12,8 @@ Ours runs as `src_data.deeprag.explore` does, with both children at once and wit
 Printed for each side: solved questions, the share of them with more searches than needed (against all paths
 at the fake server, against our side at a real one), and per question LLM calls, prompt tokens that the server
 computed, tokens that it wrote (both by its counters) and seconds (of all questions, divided by their number).
-The last line is one JSON object. With `--server` the questions are those of the sample world and the server
-is the embedded one, or another with llama.cpp's `/metrics`, which nobody else uses meanwhile.
+The last line is one JSON object. With `--server` the questions are those of the sample world, our side goes
+first, and the server is the embedded one, or another with llama.cpp's `/metrics`, which nobody else uses.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -64,17 +64,19 @@ COUNTERS = ("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total")
 class Settings:
     """What to measure. `max_steps` sub-questions per path at most, for both sides. Of the fake server:
     `slots`, tokens per second of prompts (`prefill`) and replies (`decode`) in each slot, and how many times
-    faster than said it answers (`speed`); a search takes `search_seconds` on both sides.
+    faster than said it answers (`speed`); a search takes `search_seconds` on both sides. `same_answers`: see
+    there.
     """
 
-    questions: Positive = 200
+    questions: Positive = 100
     in_flight: Positive = 8
     max_steps: Positive = 6
     slots: Positive = 4
     prefill: Positive = 4000
     decode: Positive = 60
-    speed: Positive = 4
+    speed: Positive = 6
     search_seconds: NotNegative = 0.05
+    same_answers: bool = True
 
 
 class Found(NamedTuple):
@@ -115,18 +117,21 @@ def main() -> None:
         at = arguments.index("--server")
         if len(arguments) < at + 2:
             raise UserError("--server has no address; add it, as in --server http://127.0.0.1:9891/v1")
-        url = arguments[at + 1]
-        arguments = [*arguments[:at], *arguments[at + 2 :]]
+        _, url = arguments[at : at + 2]
+        del arguments[at : at + 2]
     settings = load_config(Settings, None, arguments)
     os.chdir(REPO)
     if url:
         settings = replace(settings, speed=1)
         questions = read_questions(f"{WORLD}/questions.jsonl", limit=settings.questions)
-        done = [asyncio.run(_measure(side, settings, questions, url)) for side in _sides(settings)]
-        least = [found.searches for found in done[-2].found]
+        if not _answers(url):
+            raise UserError(f"no server answers at {url}; start one with src_models.llama_server")
+        last_first = _sides(settings)[::-1]  # what the server still has in its cache helps the release
+        done = [asyncio.run(_measure(side, settings, questions, url)) for side in last_first][::-1]
+        least = [found.searches for found in done[2].found]
     else:
         questions = [_item(number) for number in range(settings.questions)]
-        least = [best(number) for number in range(settings.questions)]
+        least = [best(number, same=settings.same_answers) for number in range(settings.questions)]
         with _fake_server(settings) as root:
             urls = [(side, f"{root}{side.base}/v1") for side in _sides(settings)]
             done = [asyncio.run(_measure(side, settings, questions, at)) for side, at in urls]
@@ -134,13 +139,11 @@ def main() -> None:
 
 
 def _sides(settings: Settings) -> list[Side]:
-    at_once = partial(_ours, Children.AT_ONCE)
-    as_needed = partial(_ours, Children.AS_NEEDED)
     return [
         Side("release, one question at a time", 1, "/random", _theirs),
         Side("release", settings.in_flight, "/random", _theirs),
-        Side("ours, both children at once", settings.in_flight, "", at_once),
-        Side("ours, children as needed", settings.in_flight, "", as_needed),
+        Side("ours, both children at once", settings.in_flight, "", partial(_ours, Children.AT_ONCE)),
+        Side("ours, children as needed", settings.in_flight, "", partial(_ours, Children.AS_NEEDED)),
     ]
 
 
@@ -149,8 +152,7 @@ async def _ours(children: Children, question: Question, config: ExploreConfig, r
     if row.status.retryable:
         raise SystemExit(f"a question failed: {row.error}")
     tree = row.provenance["tree"]
-    won = None if tree.winner is None else tree.nodes[tree.winner]
-    return Found(won.retrievals if won else None, row.usage.calls)
+    return Found(None if tree.winner is None else tree.nodes[tree.winner].retrievals, row.usage.calls)
 
 
 async def _theirs(question: Question, config: ExploreConfig, runtime: Runtime) -> Found:
@@ -220,8 +222,14 @@ def _counters(url: str) -> list[int]:
         lines = [line.split() for line in reply.read().decode().splitlines() if not line.startswith("#")]
     values = {line[0]: float(line[1]) for line in lines if len(line) == 2}
     if missing := [name for name in COUNTERS if name not in values]:
-        raise UserError(f"{root}/metrics has no {missing[0]}; name a server that counts as llama.cpp does")
+        raise UserError(f"{root}/metrics has no {missing[0]}; use a server that counts as llama.cpp does")
     return [int(values[name]) for name in COUNTERS]
+
+
+def _answers(url: str) -> bool:
+    with suppress(OSError):
+        return bool(_counters(url))
+    return False
 
 
 def _item(number: int) -> Question:
@@ -234,21 +242,16 @@ def _fake_server(settings: Settings) -> Iterator[str]:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         port = int(holder.getsockname()[1])
-    words = [port, settings.slots, settings.prefill, settings.decode, settings.speed]
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("fake_slots.py")), *map(str, words)]
-    )
+    script = str(Path(__file__).with_name("fake_slots.py"))
+    numbers = (settings.slots, settings.prefill, settings.decode, settings.speed, int(settings.same_answers))
+    process = subprocess.Popen([sys.executable, script, *map(str, (port, *numbers))])
     root = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 30
-        while True:
-            try:
-                _counters(root)
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit("the fake server did not start") from None
-                time.sleep(0.1)
+        while not _answers(root):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit("the fake server did not start")
+            time.sleep(0.1)
         yield root
     finally:
         process.terminate()
@@ -269,17 +272,14 @@ def _report(done: Sequence[Measured], least: Sequence[int | None], *, speed: int
             f"{row['calls']:.1f}", f"{row['computed']:,.0f}", f"{row['written']:,.0f}",
             f"{row['seconds']:.2f}", f"{row['ratio_to_one_at_a_time']} / {row['ratio_to_same_at_once']}",
         )  # fmt: skip
-    Console().print(table)
+    Console(width=120).print(table)
     print(json.dumps(rows))
 
 
 def _figures(done: Measured, least: Sequence[int | None], speed: int) -> dict[str, Any]:
     count = len(done.found)
-    solved = [
-        (found.searches, fewest)
-        for found, fewest in zip(done.found, least, strict=True)
-        if found.searches is not None
-    ]
+    both = zip((found.searches for found in done.found), least, strict=True)
+    solved = [(searches, fewest) for searches, fewest in both if searches is not None]
     more = sum(fewest is None or searches > fewest for searches, fewest in solved)
     return {
         "side": done.side.name,

@@ -70,7 +70,7 @@ def require_whole(
             )
         )
     if ended and state.meta.get("rows_done") != len(corpus):
-        raise UserError(f"the build of {name} has not ended; complete it with {_command(server)}")
+        raise UserError(f"the build of {name} has not ended; run it again: {_command(server)}")
     return state
 
 
@@ -137,6 +137,7 @@ def _send(
             while waiting:
                 arrived()
         except BaseException:
+            server.give_up()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

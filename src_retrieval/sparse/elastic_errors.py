@@ -79,7 +79,7 @@ class ElasticErrors:
         short = _ERRNO.search(said)
         place = f"{self._host} ({short[1].strip() if short else said})"
         return IndexServerError(
-            f"no answer from Elasticsearch at {place}; start it, or correct sparse_options.host",
+            f"no answer from Elasticsearch at {place}; start it, or correct ES_HOST or sparse_options.host",
             retryable=True,
         )
 

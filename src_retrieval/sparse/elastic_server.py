@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_when_event_set,
+    wait_exponential,
+    wait_random,
+)
 
 from src_core.access_token import read_token
 from src_core.config import Count, InFlight, Positive, Seconds, config_class
@@ -23,6 +33,7 @@ from src_retrieval.sparse.elastic_errors import API_KEY, PASSWORD, ElasticErrors
 
 T = TypeVar("T")
 
+HOST = "ES_HOST"
 INSTALL = "bash scripts/setup.sh requirements-elasticsearch.txt"
 FIELDS = ("title", "txt")
 ANALYZER = "english"
@@ -37,14 +48,15 @@ _SEARCHED = ("error", "status", "timed_out", "_shards.failed", "hits.hits._id", 
 
 @config_class
 class ElasticOptions:
-    """The server and the index on it. Who asks is `user` with the password in ELASTICSEARCH_PASSWORD, or the
-    key in ELASTICSEARCH_API_KEY, both from the environment; without either no name is sent. `ca_certs` is
-    the certificate file of a server that signed its own. A build sends at most `bulk_passages` passages and
-    `bulk_bytes` in a request, and `bulk_requests` of them at the same time; `shards` and `replicas` are those
-    of a new index. `replace` deletes an index of the same name that was made from another corpus.
+    """The server and the index on it. `host` empty: the address in ES_HOST, else this machine. Who asks is
+    `user` with the password in ELASTICSEARCH_PASSWORD, or the key in ELASTICSEARCH_API_KEY, both from the
+    environment; without either no name is sent. `ca_certs` is the certificate file of a server that signed
+    its own. A build sends at most `bulk_passages` passages and `bulk_bytes` in a request, and `bulk_requests`
+    of them at the same time; `shards` and `replicas` are those of a new index. `replace` deletes an index of
+    the same name that was made from another corpus.
     """
 
-    host: str = "http://127.0.0.1:9200"
+    host: str = ""
     index: str = "wiki"
     user: str = "elastic"
     ca_certs: str = ""
@@ -86,14 +98,17 @@ class ElasticServer:
         try:
             import elasticsearch
         except ImportError as error:
-            raise UserError(f"the client of Elasticsearch is not installed; {INSTALL}") from error
+            raise UserError(f"the client of Elasticsearch is not installed; install it: {INSTALL}") from error
         if not _NAME.fullmatch(options.index):  # also: no pattern, which would stand for several indexes
             raise UserError(
                 f"{options.index!r:.100} is no name of an Elasticsearch index; use small letters, digits, "
                 "'-', '_' and '.' in sparse_options.index"
             )
-        self.index, self.host = options.index, server_url(options.host, secret=PASSWORD)
-        self._retry = options.retry
+        self.index, self.host = (
+            options.index,
+            server_url(options.host or os.environ.get(HOST) or "http://127.0.0.1:9200", secret=PASSWORD),
+        )
+        self._retry, self._ended = options.retry, threading.Event()
         self._raised = (elasticsearch.ApiError, elasticsearch.TransportError)
         self._errors = ElasticErrors(self.host, self.index, elasticsearch.__version__[0])
         logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # our sentences say the same
@@ -104,6 +119,10 @@ class ElasticServer:
             connections_per_node=max(10, options.bulk_requests),
             **_credentials(options),
         )
+
+    def give_up(self) -> None:
+        """Calls of other threads are not repeated any more: they end with the error that they have."""
+        self._ended.set()
 
     def version(self) -> str:
         """The version of the server, which has to be 8 or newer."""
@@ -246,7 +265,8 @@ class ElasticServer:
     def _retried(self, call: Callable[[], T]) -> T:
         policy = self._retry
         retrying = Retrying(
-            stop=stop_after_attempt(policy.attempts),
+            stop=stop_after_attempt(policy.attempts) | stop_when_event_set(self._ended),
+            sleep=sleep_using_event(self._ended),
             wait=wait_exponential(policy.first_wait, policy.longest_wait) + wait_random(0, policy.first_wait),
             retry=retry_if_exception(lambda error: isinstance(error, IndexServerError) and error.retryable),
             reraise=True,
