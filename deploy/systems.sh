@@ -28,7 +28,7 @@ choose_system() {
   local file files
   IFS=, read -ra files <<< "$TRAIN,$DEV"
   for file in "${files[@]}"; do
-    [[ -f $file ]] || die "TRAIN and DEV must name files of questions: '$TRAIN' and '$DEV' are not both there"
+    [[ -f $file ]] || die "name files of questions with TRAIN and DEV; '$TRAIN' and '$DEV' are not both there"
   done
 }
 
