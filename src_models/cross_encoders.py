@@ -23,6 +23,8 @@ from src_models.weights import Weights, read_safetensors
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 FILES = {"model.onnx": False, "model.int8.onnx": True}
 """The files that are written, and whether their matrices have 8 bits."""
+MAX_BYTES = (1 << 31) - (1 << 20)
+"""Weights that one ONNX file holds: protobuf's limit is 2 GiB."""
 _WEIGHTS, _CONFIG, _TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 _ADVICE = "fetch the folder again"
 _HEAD = {"classifier.dense": "pooler.dense", "classifier.out_proj": "classifier"}
@@ -63,15 +65,21 @@ def is_supported(folder: Path) -> bool:
         config.get("model_type") in MODEL_TYPES
         and config.get("hidden_act", "gelu") == "gelu"
         and positions == "absolute"
+        and not _is_too_large(folder)
     )
+
+
+def _is_too_large(folder: Path) -> bool:
+    weights = folder / _WEIGHTS
+    return weights.is_file() and weights.stat().st_size > MAX_BYTES
 
 
 def require_supported(folder: Path) -> dict[str, Any]:
     """The config of a folder. Raises `UserError` where `build_cross_encoder` does not know the model."""
     if not is_supported(folder):
         raise UserError(
-            f"{folder} is neither a BERT nor an XLM-RoBERTa model with GELU; others cannot be converted, "
-            "serve it with rerank.precision=torch"
+            f"{folder} is neither a BERT nor an XLM-RoBERTa model with GELU of less than 2 GiB; others "
+            "cannot be converted, serve it with rerank.precision=torch"
         )
     return read_object(folder / _CONFIG, advice=_ADVICE)
 

@@ -64,7 +64,7 @@ def export(folder: Path, options: RerankOptions, probe: Sequence[Pair]) -> None:
     differs too much from torch's is removed again. Raises `UserError` where the fp32 file differs.
     """
     if not is_supported(folder):
-        answer(f"no ONNX files: {folder.name} is neither BERT nor XLM-RoBERTa; the server runs it in torch")
+        answer("no ONNX files: they are for BERT and XLM-RoBERTa of less than 2 GiB; torch serves this model")
         return
     try:
         write_files(folder, folder)

@@ -90,6 +90,17 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
         assert not (tmp_path / "out").exists()
 
 
+def test_a_model_that_no_onnx_file_holds_is_left_to_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = cross_encoder_folder(tmp_path / "hub")
+    assert is_supported(folder)
+    monkeypatch.setattr("src_models.cross_encoders.MAX_BYTES", 1000)
+    assert not is_supported(folder)
+    with pytest.raises(UserError, match=r"of less than 2 GiB; .* rerank\.precision=torch"):
+        build_cross_encoder(folder, tmp_path / "out")
+
+
 def test_the_weights_of_an_encoder_file_come_back(tmp_path: Path) -> None:
     weights = read_safetensors(cross_encoder_folder(tmp_path / "hub") / "model.safetensors")
     write_bert(weights, tmp_path / "model.onnx", heads=HEADS, int8=False)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src_core.errors import ModelError, UserError
@@ -183,6 +183,7 @@ def test_windows_by_hand() -> None:
 
 
 @given(st.integers(0, 200), st.integers(2, 30), st.integers(1, 40))
+@settings(deadline=None)
 def test_windows_overlap_and_cover_the_list(count: int, size: int, stride: int) -> None:
     found = windows(count, size, stride)
     if count < 2:
@@ -196,6 +197,7 @@ def test_windows_overlap_and_cover_the_list(count: int, size: int, stride: int) 
 
 
 @given(st.text(alphabet="0123456789[]> ,a\n", max_size=80), st.integers(1, 12))
+@settings(deadline=None)
 def test_a_reply_names_places_once_and_in_bounds(text: str, count: int) -> None:
     found = named_places(text, count)
     assert len(set(found)) == len(found)

@@ -26,6 +26,7 @@ from src_retrieval.engine import EngineConfig, OpenedIndex, open_engine
 from src_retrieval.identity import describe
 from src_retrieval.rerankers import load_reranker
 from src_retrieval.rerankers.base import (
+    Candidates,
     Pair,
     Reranker,
     RerankOptions,
@@ -132,6 +133,11 @@ def test_the_int8_score_of_a_pair_does_not_depend_on_who_else_asks(onnx_folder: 
     together = reranker.score(PAIRS)
     for at in range(0, len(PAIRS), 8):
         assert np.array_equal(reranker.score(PAIRS[at : at + 8]), together[at : at + 8])
+    texts = [pair.passage for pair in PAIRS[:8]]
+    halves = [Candidates(PAIRS[0].query, texts[:3]), Candidates(PAIRS[0].query, texts[3:])]
+    for half, scores in zip(halves, reranker.score_lists(halves), strict=True):  # of two callers
+        assert np.array_equal(scores, reranker.score([Pair(half.query, text) for text in half.passages]))
+    assert reranker.score_lists([]) == []
     exact = loaded(onnx_folder, precision="fp32").score(PAIRS)
     assert np.corrcoef(together, exact)[0, 1] > 0.98
 

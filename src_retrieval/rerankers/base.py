@@ -116,6 +116,8 @@ class Reranker(ABC):
 
     def score_lists(self, lists: Sequence[Candidates]) -> list[FloatArray]:
         """float32 [passages] for the candidates of each query, batched together."""
+        if not lists:
+            return []
         pairs = [Pair(query, passage) for query, passages in lists for passage in passages]
         scores = self.score(pairs) if pairs else np.zeros(0, dtype=np.float32)
         ends = np.cumsum([len(each.passages) for each in lists])
@@ -163,6 +165,14 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         size = max(1, budget // max(1, lengths[order[start]]))
         yield order[start : start + size]
         start += size
+
+
+def list_by_list(
+    lists: Sequence[Candidates], score: Callable[[Sequence[Pair]], FloatArray]
+) -> list[FloatArray]:
+    """`Reranker.score_lists` for weights as in `query_by_query`: two callers may send the same query."""
+    pairs = [[Pair(query, passage) for passage in passages] for query, passages in lists]
+    return [score(each) if each else np.zeros(0, dtype=np.float32) for each in pairs]
 
 
 def query_by_query(pairs: Sequence[Pair], score: Callable[[Sequence[Pair]], FloatArray]) -> FloatArray:

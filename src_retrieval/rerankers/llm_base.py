@@ -140,3 +140,4 @@ async def bounded(calls: Sequence[Callable[[], Awaitable[Any]]], limit: int) -> 
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # else they would end in the next call
