@@ -115,13 +115,13 @@ def test_the_reranker_alone_stays_until_it_is_stopped(radio: RadioScript) -> Non
         (["finetune"], {}, "run the stage blend first"),
         (["rerank"], {}, "run the stage finetune first"),
         (["blend"], {"TRAIN": "absent.jsonl"}, "'absent.jsonl' and '' are not both there"),
-        (["blend"], {"PROFILE": "small"}, "PROFILE is 'small'; radio runs with cpu or gpu"),
+        (["blend"], {"PROFILE": "small"}, "PROFILE is 'small'; choose cpu or gpu for radio"),
     ],
 )
 def test_mistakes_are_one_sentence(
     radio: RadioScript, arguments: list[str], env: dict[str, str], words: str
 ) -> None:
     failed = radio.run("scripts/radio.sh", *arguments, **env)
-    assert failed.returncode != 0
+    assert failed.returncode == 2
     assert words in failed.stderr.splitlines()[-1]
     assert radio.calls() == []
