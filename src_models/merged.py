@@ -15,6 +15,7 @@ from src_core.served import sampled_digest
 from src_core.terminal import say
 from src_models.catalog import cache_dir
 from src_models.files import exclusive_lock
+from src_models.gguf_header import read_gguf_header
 
 FOLDER = "merged"
 RECIPE = "1"
@@ -35,9 +36,11 @@ def merged_copy(model: Path, lora: Path | None, *, kind: str, cache: Path | None
     copy = folder / f"{model.stem}-{kind}-{digest}.gguf"
     try:
         with exclusive_lock(folder / "lock"):
-            if copy.is_file():
+            if _is_whole(copy):
                 copy.touch()
                 return copy
+            for torn in (copy, *folder.glob("*.tmp")):  # of a start that was killed
+                torn.unlink(missing_ok=True)
             say(f"making {copy}, which llama.cpp reads faster than {model}; once, about a minute")
             merge_gguf(model, lora, copy, kind=kind)
             _drop_old(folder)
@@ -47,6 +50,13 @@ def merged_copy(model: Path, lora: Path | None, *, kind: str, cache: Path | None
             "free some space, set REARAG_CACHE to another folder, or drop --merged"
         ) from error
     return copy
+
+
+def _is_whole(copy: Path) -> bool:
+    try:
+        return copy.is_file() and bool(read_gguf_header(copy).tensors)
+    except UserError:
+        return False
 
 
 def _drop_old(folder: Path) -> None:

@@ -41,6 +41,17 @@ def test_a_copy_is_made_once_for_each_content(files: tuple[Path, Path], tmp_path
     assert first not in copies  # the one that was not used for the longest time
 
 
+def test_a_torn_copy_is_made_again(files: tuple[Path, Path], tmp_path: Path) -> None:
+    base, lora = files
+    copy = merged_copy(base, lora, kind="q4_0", cache=tmp_path / "cache")
+    whole = copy.read_bytes()
+    copy.write_bytes(whole[:-20_000])
+    other = copy.with_name("other-q4_0-1.gguf.tmp")
+    other.write_bytes(b"of a start that was killed")
+    assert merged_copy(base, lora, kind="q4_0", cache=tmp_path / "cache").read_bytes() == whole
+    assert not other.exists()
+
+
 def test_two_servers_that_start_at_once_make_one_copy(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
