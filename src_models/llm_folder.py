@@ -7,7 +7,7 @@ from pathlib import Path
 from src_core.errors import UserError
 from src_models.convert.to_hf import to_hf
 from src_models.hub import snapshot
-from src_models.llama_server import find_model
+from src_models.model_file import find_model
 
 
 def llm_folder(name: str) -> Path:

@@ -16,6 +16,7 @@ from helpers_wait import until
 from src_core.errors import UserError
 from src_models import llama_server as server
 from src_models.catalog import REPO_ROOT
+from src_models.model_file import find_model
 
 
 def parsed(*arguments: str) -> server.ServerSettings:
@@ -102,14 +103,14 @@ def test_wrong_flags_are_one_sentence(gguf: Path, extra: list[str], message: str
 
 def test_wrong_model_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such model file"):
-        server.find_model(str(tmp_path / "absent.gguf"))
+        find_model(str(tmp_path / "absent.gguf"))
     (tmp_path / "a.gguf").write_bytes(b"PK\x03\x04")
     with pytest.raises(UserError, match="not a GGUF file"):
-        server.find_model(str(tmp_path / "a.gguf"))
+        find_model(str(tmp_path / "a.gguf"))
     with pytest.raises(UserError, match="no model is called"):
-        server.find_model("nonesuch")
+        find_model("nonesuch")
     with pytest.raises(UserError, match=r"is a folder, .*src_models\.convert\.to_gguf .* OUT\.gguf"):
-        server.find_model(str(tmp_path))
+        find_model(str(tmp_path))
 
 
 def test_command_line_error_ends_with_status_2() -> None:

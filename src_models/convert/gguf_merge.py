@@ -20,18 +20,18 @@ import numpy as np
 from src_core.errors import UserError, run_main
 from src_core.terminal import CommandLine, say
 from src_models.adapters import require_gguf_adapter
-from src_models.convert.gguf_model import EMBEDDINGS, FILE_TYPES, OUTPUT, copied_metadata
-from src_models.convert.gguf_write import Array, Entry, Tensor, fitting, write_gguf
-from src_models.gguf_header import read_gguf_header
-from src_models.llama_server import find_model
+from src_models.convert.gguf_model import EMBEDDINGS, FILE_TYPES, FOUR_BITS, OUTPUT, copied_metadata
+from src_models.convert.gguf_write import QUANTISABLE, Array, Entry, Tensor, fitting, write_gguf
+from src_models.gguf_header import TensorInfo, read_gguf_header
+from src_models.model_file import find_model
 
-KINDS = ("q8_0", "q4_0", "f16", "f32")
+KINDS = ("q8_0", "q4_0", "iq4_nl", "f16", "f32")
 
 
 def merge_gguf(base: Path, lora: Path | None, out: Path, *, kind: str = "q8_0") -> None:
     """Write `out`: the model `base`, with the adapter `lora` where there is one, its matrices in the type
-    `kind` (one of `KINDS`; embeddings have at least eight bits). Raises `UserError` when the two do not
-    belong together, or `out` exists.
+    `kind` (one of `KINDS`; see `_kind`). Raises `UserError` when the two do not belong together, or `out`
+    exists.
     """
     import gguf
 
@@ -45,11 +45,7 @@ def merge_gguf(base: Path, lora: Path | None, out: Path, *, kind: str = "q8_0") 
     reader = gguf.GGUFReader(base)
     updates = _updates(lora) if lora is not None else {}
     tensors = {
-        found.name: Tensor(
-            _kind(found, header.tensors[found.name].shape, kind=kind),
-            header.tensors[found.name].shape,
-            partial(_load, found, updates.get(found.name)),
-        )
+        found.name: _tensor(found, header.tensors[found.name], updates.get(found.name), kind=kind)
         for found in reader.tensors
     }
     changes = {
@@ -60,12 +56,26 @@ def merge_gguf(base: Path, lora: Path | None, out: Path, *, kind: str = "q8_0") 
     write_gguf(out, architecture=header.architecture, metadata=metadata, tensors=tensors)
 
 
-def _kind(found: Any, shape: tuple[int, ...], *, kind: str) -> str:
-    """The type of a tensor. Vectors (norms, biases) are small and decide much: float32."""
+def _tensor(found: Any, info: TensorInfo, update: _Update | None, *, kind: str) -> Tensor:
+    """One tensor to write. What changes neither in value nor in type is copied."""
+    import gguf
+
+    theirs = gguf.GGMLQuantizationType(info.kind).name
+    ours = _kind(found.name, info.shape, theirs, kind=kind)
+    if ours == theirs and update is None:
+        return Tensor(ours, info.shape, lambda: found.data, stored=True)
+    return Tensor(ours, info.shape, partial(_load, found, update))
+
+
+def _kind(name: str, shape: tuple[int, ...], theirs: str, *, kind: str) -> str:
+    """The type of a tensor. Vectors (norms, biases) are small and decide much: float32. In a file of four
+    bits the embeddings keep their type, or have eight bits where it cannot be written.
+    """
     if len(shape) == 1:
         return "F32"
-    chosen = "q8_0" if kind == "q4_0" and found.name in (EMBEDDINGS, OUTPUT) else kind
-    return fitting(chosen.upper(), shape)
+    if kind not in FOUR_BITS or name not in (EMBEDDINGS, OUTPUT):
+        return fitting(kind.upper(), shape)
+    return theirs if theirs in QUANTISABLE else fitting("Q8_0", shape)
 
 
 class _Update:
