@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,8 +14,28 @@ from src_models.convert.to_hf import to_hf
 from src_models.hub import snapshot
 from src_models.llama_server import find_model
 from src_models.peft_folder import read_peft
-from src_train.config import LoraConfig, TrainConfig
+from src_train.config import LoraConfig
 from src_train.logprobs import return_logprobs
+
+
+class ModelSettings(Protocol):
+    """The settings that loading a model reads, of training and of reinforcement learning."""
+
+    @property
+    def lora(self) -> LoraConfig | None:
+        """Adapters, None for all weights."""
+
+    @property
+    def precision(self) -> str:
+        """`bf16`, `bf16_weights` or `fp32`."""
+
+    @property
+    def attention(self) -> str:
+        """The implementation in transformers."""
+
+    @property
+    def loss_chunk(self) -> int:
+        """Trained tokens whose logits are in memory at once."""
 
 
 def model_folder(name: str) -> Path:
@@ -36,7 +56,7 @@ def model_folder(name: str) -> Path:
     return widened
 
 
-def load_model(folder: Path, config: TrainConfig) -> Any:
+def load_model(folder: Path, config: ModelSettings) -> Any:
     """The model for `trainer.PackedTrainer`: in training mode, after `return_logprobs`, with the adapters of
     the run. Raises `UserError` for a folder that cannot be loaded.
     """
@@ -62,7 +82,7 @@ def halve_adapter(file: Path) -> None:
     save_file(halved, file, metadata={"format": "pt"})
 
 
-def _frozen(config: TrainConfig) -> bool:
+def _frozen(config: ModelSettings) -> bool:
     """Whether the base weights are not trained and can therefore be stored in bf16."""
     return config.lora is not None and config.precision != "fp32"
 
