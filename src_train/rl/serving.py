@@ -161,6 +161,7 @@ class EmbeddedServing(_Connected):
         """See `Serving.publish`."""
         adapter = self._learner.export(self._folder / f"version-{version}")
         file = self._folder / f"version-{version}.gguf"
+        file.unlink(missing_ok=True)  # of an interrupted run
         write_adapter(adapter, self._gguf, file, kind="f16")
         await self._disconnect()
         self._stop()
