@@ -82,8 +82,8 @@ def test_gae_with_gamma_and_lambda_one_is_the_return_minus_the_value() -> None:
     assert advantages == pytest.approx([1.3 - 0.5, 1.2 - 0.6, 1.0 - 0.7])
 
 
-# A policy that chooses when to stop. At each turn it searches (with probability 1 - p) or answers, at the third
-# turn it answers. A search costs 0.2, an answer pays nothing: the best policy never searches.
+# A policy that chooses when to stop. At each turn it searches (with probability 1 - p) or answers, at the
+# third turn it answers. A search costs 0.2, an answer pays nothing: the best policy never searches.
 STOP, COST, TURNS = 0.4, -0.2, 3
 
 

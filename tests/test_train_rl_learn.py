@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,10 @@ def test_random_weights_learn_to_search_before_they_answer(
     assert main([str(settings)]) == 0
     lines = log_of(tmp_path / "runs/rl")
     with capsys.disabled():
-        print("\nstep  reward  right  searches  malformed")
+        sys.stdout.write("\nstep  reward  right  searches  malformed\n")
         for line in lines[::10] + lines[-1:]:
             figures = (line[name] for name in ("reward", "outcome", "searches", "malformed"))
-            print(f"{line['step']:4}  " + "  ".join(f"{value:6.3f}" for value in figures))
+            sys.stdout.write(f"{line['step']:4}  " + "  ".join(f"{value:6.3f}" for value in figures) + "\n")
     first, last = lines[0], lines[-5:]
     assert first["outcome"] < 0.2
     assert first["searches"] < 0.3
@@ -90,7 +91,7 @@ def test_a_second_run_has_nothing_to_do_and_other_settings_are_refused(
     assert (tmp_path / "runs/rl/report.html").is_file()
     assert main([settings]) == 0
     assert "nothing to do" in capsys.readouterr().out
-    with pytest.raises(UserError, match="other settings|settings"):
+    with pytest.raises(UserError, match="settings"):
         main([settings, "seed=2"])
 
 
