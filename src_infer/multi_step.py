@@ -127,6 +127,13 @@ def agent_policy(runtime: Runtime, protocol: Protocol) -> Policy:
     return replace(runtime.policy, protocol=protocol, constrain=Constrain.OFF)
 
 
+def must_answer(functions: Sequence[str]) -> bool:
+    """Whether a step has to end the episode: it is the last one, or queries were repeated too often. A method
+    without constrained decoding then begins the reply with the words before an answer.
+    """
+    return tuple(functions) == ("finish",)
+
+
 def user_turn(text: str) -> Turn:
     """The turn that holds the question."""
     return {"role": "user", "content": text}

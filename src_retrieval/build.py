@@ -87,7 +87,7 @@ def _present(plan: Plan, steps: Steps) -> Manifest | None:
         return None
     wanted = plan.manifest(_corpus_info(plan, steps), 0.0)
     if there is not None and _other(there, wanted) is None:
-        return there
+        return there if _is_whole(plan, there) else None
     if waiting is not None and (there is None or config.overwrite) and _other(waiting, wanted) is None:
         return publish(layout, partial(_remove_old, plan))
     if there is None or config.overwrite:
@@ -101,6 +101,11 @@ def _present(plan: Plan, steps: Steps) -> Manifest | None:
         f"{str(_other(there, wanted)).removesuffix('_sha256')}; add overwrite=true to replace it, or choose "
         "another index_dir"
     )
+
+
+def _is_whole(plan: Plan, there: Manifest) -> bool:
+    words = plan.words
+    return words is None or words.backend.is_whole(words.kind, there, words.options)
 
 
 def _corpus_info(plan: Plan, steps: Steps) -> CorpusInfo:
@@ -121,7 +126,16 @@ def _unmoved(layout: IndexLayout) -> Manifest | None:
 
 def _other(present: Manifest, wanted: Manifest) -> str | None:
     """The first thing in which a finished index is another one."""
-    facts = ("corpus_sha256", "encoder", "type", "dense", "sparse", "settings", "tokenizer")
+    facts = (
+        "corpus_sha256",
+        "encoder",
+        "type",
+        "dense",
+        "sparse",
+        "settings",
+        "sparse_settings",
+        "tokenizer",
+    )
     return next((name for name in facts if getattr(present, name) != getattr(wanted, name)), None)
 
 
@@ -230,7 +244,7 @@ def _build_indexes(plan: Plan, corpus: Corpus, steps: Steps) -> None:
         own.backend.build(own.kind, layout, vectors, own.options, steps)
     if plan.words is not None:
         words = plan.words
-        words.backend.build(words.kind, layout, corpus.contents, len(corpus), words.options, steps)
+        words.backend.build(words.kind, layout, corpus, words.options, steps)
 
 
 def _scaffolding(plan: Plan) -> set[Path]:

@@ -15,6 +15,7 @@ from src_retrieval.corpus import Corpus, CorpusInfo
 from src_retrieval.encoders.base import Encoder, EncoderOptions
 from src_retrieval.encoders.load import load_encoder
 from src_retrieval.layout import HYBRID, MANIFEST_VERSION, IndexLayout, Manifest
+from src_retrieval.results import Facts
 from src_retrieval.reuse import HASH_BYTES
 from src_retrieval.sparse import sparse_backend, sparse_kinds
 from src_retrieval.sparse.base import SparseBackend
@@ -69,6 +70,11 @@ class Words:
     backend: SparseBackend
     options: Any
 
+    @property
+    def settings(self) -> Facts:
+        """The options that the index is built by."""
+        return self.backend.settings(self.options)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
@@ -93,7 +99,8 @@ class Plan:
             library_version=self.vectors.backend.version() if self.vectors else "",
             build_seconds=round(seconds, 3),
             settings=dump(self.vectors.options) if self.vectors else {},
-            tokenizer=self.words.backend.version() if self.words else "",
+            tokenizer=self.words.backend.version(self.words.settings) if self.words else "",
+            sparse_settings=self.words.settings if self.words else {},
         )
 
 
@@ -129,7 +136,7 @@ def check_space(plan: Plan, corpus: Corpus) -> None:
         disk, memory = disk + need.disk + len(corpus) * (dim * 4 + HASH_BYTES), need.memory
         disk -= layout.vectors.stat().st_size if layout.vectors.is_file() else 0
     if plan.words is not None:
-        disk += plan.words.backend.disk_need(corpus.contents, len(corpus))
+        disk += plan.words.backend.disk_need(corpus, plan.words.options)
     free = shutil.disk_usage(layout.root).free
     if disk > free:
         raise UserError(

@@ -24,7 +24,7 @@ from src_retrieval.rerankers import load_reranker
 from src_retrieval.rerankers.base import Pair, Reranker, RerankOptions
 from src_retrieval.results import FloatArray, Ranked, ranked
 from src_retrieval.sparse import sparse_backend
-from src_retrieval.sparse.base import SparseIndex
+from src_retrieval.sparse.base import Built, SparseIndex
 from src_retrieval.vector import vector_backend
 from src_retrieval.vector.base import VectorIndex
 from src_retrieval.vector.faiss_file import open_faiss_file
@@ -193,7 +193,7 @@ def _from_folder(
         own = sparse_backend(sparse_kind)
         require_tokenizer(own, manifest, layout)
         options = options_of(own.options, config.sparse_options, where="sparse_options")
-        sparse = own.open(sparse_kind, layout, options)
+        sparse = own.open(sparse_kind, Built(layout, corpus, manifest.sparse_settings), options)
     return _engine(config, corpus, encoder=encoder, dense=dense, sparse=sparse, files=files)
 
 

@@ -64,7 +64,7 @@ def require_encoder(encoder: Encoder, manifest: Manifest, layout: IndexLayout) -
 
 def require_tokenizer(backend: SparseBackend, manifest: Manifest, layout: IndexLayout) -> None:
     """Raises `UserError` where queries would be divided into other words than the passages were."""
-    given, built = backend.version(), manifest.tokenizer
+    given, built = backend.version(manifest.sparse_settings), manifest.tokenizer
     if built != given and (built or not backend.reads_unversioned(layout)):
         raise UserError(
             f"the words of the index in {layout.root} were made by another tokenizer "

@@ -57,7 +57,7 @@ def publish(layout: IndexLayout, remove_old: RemoveOld) -> Manifest:
     assert manifest is not None
     for name in manifest.files:
         if (built.root / name).is_file():
-            (layout.root / name).parent.mkdir(exist_ok=True)
+            (layout.root / name).parent.mkdir(parents=True, exist_ok=True)
             (built.root / name).replace(layout.root / name)
     for path in set(built.root.iterdir()) - {built.publishing}:  # what served the build only
         shutil.rmtree(path) if path.is_dir() else path.unlink()

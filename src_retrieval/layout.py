@@ -88,8 +88,9 @@ class IndexLayout:
 class Manifest:
     """The sources and settings of an index. `dense` and `sparse` are the kinds of its vector and its word
     index; None where it has none. `settings` and `library_version` are those of the vector index,
-    `tokenizer` names what divided the passages into words. `files` holds the mark of each file
-    (`OpenFile.mark`), by its path in the folder; indexes of earlier versions have none.
+    `sparse_settings` those of the word index, `tokenizer` names what divided the passages into words. `files`
+    holds the mark of each file (`OpenFile.mark`), by its path in the folder; indexes of earlier versions have
+    none.
     """
 
     version: int
@@ -105,12 +106,15 @@ class Manifest:
     settings: dict[str, str | int | float | bool]
     tokenizer: str = ""
     files: dict[str, str] = dataclasses.field(default_factory=dict)
+    sparse_settings: dict[str, str | int | float | bool] = dataclasses.field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """The values that identify an index: without the path of the corpus and the build time."""
         facts = dataclasses.asdict(self)
         for name in ("version", "corpus_path", "build_seconds", "library_version", "files"):
             del facts[name]
+        if not self.sparse_settings:  # so that the identity of earlier indexes stays
+            del facts["sparse_settings"]
         return facts
 
 

@@ -10,9 +10,6 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from src_core.errors import UserError
-from src_models.convert.to_hf import to_hf
-from src_models.hub import snapshot
-from src_models.llama_server import find_model
 from src_models.peft_folder import read_peft
 from src_train.config import LoraConfig
 from src_train.logprobs import return_logprobs
@@ -36,24 +33,6 @@ class ModelSettings(Protocol):
     @property
     def loss_chunk(self) -> int:
         """Trained tokens whose logits are in memory at once."""
-
-
-def model_folder(name: str) -> Path:
-    """The folder of `model`: the folder itself, the hub's copy (cached or downloaded) of that name, or, for a
-    name of `configs/models.yaml`, its GGUF converted to bf16 (once). Raises `UserError` when none is found.
-    """
-    folder = Path(name)
-    if (folder / "config.json").is_file():
-        return folder
-    if folder.exists():
-        raise UserError(f"{name} has no config.json; give a folder as the hub lays it out")
-    if "/" in name:
-        return snapshot(name)
-    gguf = find_model(name)
-    widened = gguf.with_name(f"{gguf.stem}-bf16")
-    if not widened.exists():
-        to_hf(gguf, widened)
-    return widened
 
 
 def load_model(folder: Path, config: ModelSettings) -> Any:

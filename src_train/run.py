@@ -30,11 +30,12 @@ from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
 from src_core.runfolder import run_folder
 from src_core.terminal import answer
+from src_models.llm_folder import llm_folder
 from src_models.machine import physical_cores
 from src_train.checks import print_check
 from src_train.config import TrainConfig
 from src_train.data import Data, check_config, read_data
-from src_train.model import load_model, model_folder
+from src_train.model import load_model
 from src_train.objectives import needs_reference, objective_of
 from src_train.packing import loss_mask
 from src_train.progress import TrainingProgress
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
         (precision,) = broadcast_object_list([faster_precision(state.device)])  # the first process decides
         config = replace(config, precision=precision)
     with state.main_process_first():
-        folder = model_folder(config.model)
+        folder = llm_folder(config.model)
     encoder = ChatTokenizer(folder, template=Path(config.chat_template) if config.chat_template else None)
     data = read_data(config, encoder, console=console_of(state))
     if state.is_main_process:

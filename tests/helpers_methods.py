@@ -44,6 +44,8 @@ SEARCH_O1 = "Reasoning so far:"
 DOCUMENTS = "after the words Final Information"
 R3_RAG = "The question: "
 TAGGED = "between <think> and </think>"
+ITERDRAG = "Now this question, with these documents:"
+AUTO_RAG = "by asking a retriever"
 
 Rows = list[tuple[str, list[str]]]
 
@@ -157,6 +159,44 @@ CASES = {
         [WHO, WHERE],
         calls=4,
     ),
+    "fs_rag": Case(
+        "fs_rag",
+        [(SENTENCE, ["Jane Austen wrote it. She", "So the answer is: Steventon."])],
+        [ASKED, "Jane Austen wrote it."],
+        calls=2,
+    ),
+    "iterdrag": Case(
+        "iterdrag",
+        [
+            (
+                ITERDRAG,
+                [
+                    f"Follow up: {WHO}\nIntermediate answer: invented",
+                    f"Intermediate answer: {FACTS[0]}",
+                    f"Follow up: {WHERE}",
+                    FACTS[1],
+                    "So the final answer is: Steventon",
+                ],
+            )
+        ],
+        [ASKED, WHO, WHERE],
+        calls=5,
+    ),
+    "auto_rag": Case(
+        "auto_rag",
+        [
+            (
+                AUTO_RAG,
+                [
+                    f"I need the author.\nRefined Query: {WHO}\nRetrieved Document_1: invented",
+                    f"It is Jane Austen.\n**Refined Query:** {WHERE}",
+                    "She was born in Steventon.\nFinal Answer: Steventon.",
+                ],
+            )
+        ],
+        [WHO, WHERE],
+        calls=3,
+    ),
     "r3rag": Case(
         "r3rag",
         [
@@ -250,4 +290,10 @@ def short_rows(question: str, answer: str) -> Rows:
         (f"[Final Answer]: Norway\n\nQuestion: {question}", [f"[Final Answer]: {answer}"]),
         (f"{question}\n\nReasoning so far:", [f"\\boxed{{{answer}}}"]),
         (f"</answer>\n\nQuestion: {question}", [f"<answer>{answer}</answer>"]),
+        (f"the answer is: no\n\nQuestion: {question}\nAnswer:", [f"So the answer is: {answer}"]),
+        (f"say what you believe.\n\nQuestion: {question}\nAnswer:", [f"So the answer is: {answer}"]),
+        (f"[Yes]\n\nQuestion: {question}\nReply:", ["[Yes]"]),
+        (f"Text: {question}\nReply:", ["yes"]),
+        (f"with these documents:\nQuestion: {question}", [f"So the final answer is: {answer}"]),
+        (f"Final Answer: Norway\n\nQuestion: {question}", [f"Final Answer: {answer}"]),
     ]

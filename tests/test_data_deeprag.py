@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,14 +24,15 @@ from src_core.conversations import read_conversations
 from src_core.errors import UserError
 from src_core.protocols.deeprag import ANSWER, FOLLOW_UP, SEARCH, DeepRag
 from src_core.rowfiles import RawRow
-from src_core.types import Question, to_json
+from src_core.types import Question, Step, to_json
 from src_data.deeprag.calibration import balanced, make_pairs
 from src_data.deeprag.config import CalibrationConfig, ImitationConfig, ImitationFilter
 from src_data.deeprag.explore import tree_row
 from src_data.deeprag.imitation import imitate
 from src_data.deeprag.pairs import DIRECT, RETRIEVE, PreferencePair, Skip, Variant, pairs_of
 from src_data.deeprag.paths import PathChoice, choose_leaf
-from src_infer.search_record import SearchMode, Tree
+from src_infer.episode import Node
+from src_infer.search_record import Failure, SearchMode, Tree
 from src_infer.search_tree import TreeLimits, search_tree
 from src_train.pairs import Pair, parse_pair
 
@@ -108,6 +110,18 @@ def test_a_tie_gives_no_pair() -> None:
     tree = explored(Tie(1, Odds(longest=2, ends=0.0, fails=0.0)))
     assert next(pairs_of(tree, PROTOCOL, Variant.PATH)) is Skip.TIE
     assert [pair.kind for pair in pairs(tree)] == [RETRIEVE]  # after the direct answer only a search is right
+
+
+def test_documents_that_hold_no_answer_count_against_the_search() -> None:
+    class Empty(RandomTree):
+        async def answer_after_search(self, node: Node, sub_question: str) -> Step | Failure:
+            found = await super().answer_after_search(node, sub_question)
+            return Failure("no_related_info", found.usage, found) if isinstance(found, Step) else found
+
+    easy = Odds(longest=2, ends=0.0, direct=1.0, fails=0.0)
+    assert [pair.kind for pair in pairs(explored(Empty(1, easy)))] == [DIRECT, DIRECT]
+    hard = explored(Empty(1, easy._replace(direct=0.0)))
+    assert list(pairs_of(hard, PROTOCOL, Variant.PATH)) == [Skip.NO_RIGHT_LEAF]
 
 
 def test_a_child_that_was_not_expanded_far_enough_gives_no_pair() -> None:
@@ -291,6 +305,12 @@ def timeless(value: Any) -> Any:
     return [timeless(each) for each in value] if isinstance(value, list) else value
 
 
+def is_made_by(path: Path, stage: str) -> bool:
+    """Whether the last step of a stage writes this file of a run."""
+    names = {"imitation": ("chosen", "kept", "conversations"), "calibration": ("pairs",)}
+    return path.name.startswith(names[stage])
+
+
 def by_question(folder: Path) -> dict[str, Any]:
     return {row["question"]["question"]: timeless(row) for row in read_rows(folder)}
 
@@ -340,6 +360,28 @@ def test_stage_one_takes_the_cheapest_right_path_of_each_question(tmp_path: Path
     assert not any(row.problem for row in made)
 
 
+@pytest.mark.parametrize("stage", ["imitation", "calibration"])
+def test_the_last_step_of_a_stage_can_be_repeated_alone(stage: str, tmp_path: Path) -> None:
+    asyncio.run(explore_once(tmp_path, stage))
+    folder = tmp_path / "runs/r"
+    made = {path: path.read_bytes() for path in folder.iterdir() if is_made_by(path, stage)}
+    assert len(made) > 2
+    for path in made:
+        path.unlink()
+
+    async def repeat(*settings: str) -> tuple[int | None, str]:
+        again = Run(f"src_data.deeprag.{stage}", [str(folder), *settings])
+        out, err = await again.communicate()
+        return again.returncode, (out + err).decode()
+
+    code, printed = asyncio.run(repeat())
+    assert code == 0, printed
+    assert {path: path.read_bytes() for path in made} == made
+    code, printed = asyncio.run(repeat("balanec=drop"))
+    assert code == 2
+    assert "balanec" in printed
+
+
 def test_stage_two_prints_its_pairs(tmp_path: Path) -> None:
     printed = asyncio.run(explore_once(tmp_path, "calibration", **{"calibration.validation_share": 0.2}))
     counts = json.loads((tmp_path / "runs/r/pairs.json").read_text())
@@ -350,12 +392,8 @@ def test_stage_two_prints_its_pairs(tmp_path: Path) -> None:
         rows = read_rows(tmp_path, f"pairs.{side}.jsonl")
         assert Counter(row["kind"] for row in rows) == counts["written"][side]
         for row in rows:
-            item, fact = (
-                int(n)
-                for n in __import__("re").findall(
-                    r"fact (\d+) of item (\d+)", row["prompt"][-1]["reasoning"]
-                )[0][::-1]
-            )
+            asked = re.findall(r"fact (\d+) of item (\d+)", row["prompt"][-1]["reasoning"])
+            fact, item = map(int, asked[0])
             assert row["kind"] == (DIRECT if knows(item, fact) else RETRIEVE)
 
 

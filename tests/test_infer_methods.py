@@ -28,6 +28,7 @@ from src_infer.methods import load_method, method_names
 from src_retrieval.toy import ToyRetriever
 
 ELSEWHERE = {"closed_book", "naive_rag", "rearag"}  # tests/test_infer_rag.py
+ELSEWHERE |= {"cot", "cot_retrieve", "fl_rag", "dragin", "uar", "taare"}  # tests/test_infer_baselines.py
 BY_NAME = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 STEPWISE = [case for case in CASES.values() if case.method != "in_context"]
 BY_STEPS = pytest.mark.parametrize("case", STEPWISE, ids=[name for name in CASES if CASES[name] in STEPWISE])
@@ -58,7 +59,7 @@ def test_a_method_searches_answers_and_leaves_all_on_record(case: Case, tmp_path
     assert trajectory_from_json(to_json(row)) == row
 
 
-NONSENSE = {"ircot": "", "flare": "", "iter_retgen": " \n"}
+NONSENSE = {"ircot": "", "flare": "", "fs_rag": "", "iter_retgen": " \n"}
 CODES = {
     "ircot": "empty_argument",
     "flare": "empty_argument",
@@ -68,6 +69,9 @@ CODES = {
     "search_o1": "no_query_or_answer",
     "search_r1": "no_tag",
     "r3rag": "no_analysis",
+    "fs_rag": "empty_argument",
+    "iterdrag": "no_follow_up",
+    "auto_rag": "no_query_or_answer",
 }
 READER: Rows = [(FROM_PASSAGES, ["by reader"]), (FROM_SEARCHES, ["by reader"]), (OBSERVE, FACTS)]
 

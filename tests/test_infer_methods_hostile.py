@@ -111,6 +111,8 @@ IN_STEPS = {
         "The problem analysis: a\nThe retrieval query: Emma, Bath, Oslo",
         "The problem analysis: b\nThe final answer: A",
     ],
+    "iterdrag": ["Follow up: Emma, Bath, Oslo", "x", "So the final answer is: A"],
+    "auto_rag": ["Refined Query: Emma, Bath, Oslo", "Final Answer: A"],
     "search_r1": ["<search>Emma, Bath, Oslo", "<answer>A"],
     "r1_searcher": ["<|begin_of_query|>Emma, Bath, Oslo", "<answer>A"],
     "research": ["<search>Emma, Bath, Oslo", "<answer>A"],

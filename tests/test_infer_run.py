@@ -50,7 +50,8 @@ def scripted(folder: Path, **more: object) -> list[str]:
 
 
 SCRIPTED = ("closed_book", "in_context", "naive_rag", "rearag", "ircot", "iter_retgen", "flare", "self_ask")
-SCRIPTED += ("search_o1", "searchain", "search_r1", "r3rag")
+SCRIPTED += ("search_o1", "searchain", "search_r1", "r3rag", "cot", "cot_retrieve", "fl_rag", "fs_rag")
+SCRIPTED += ("iterdrag", "auto_rag", "uar", "taare")
 
 
 @pytest.mark.parametrize("method", SCRIPTED)

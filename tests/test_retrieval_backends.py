@@ -96,15 +96,16 @@ class WordsBackend(SparseBackend):
     kinds = ("words",)
     options = Options
 
-    def disk_need(self, texts, count):
-        return 100 * count
+    def disk_need(self, corpus, options):
+        return 100 * len(corpus)
 
-    def build(self, kind, layout, texts, count, options, steps):
-        lines = [text.replace("\\n", " ") for text in texts(0, count)]
+    def build(self, kind, layout, corpus, options, steps):
+        lines = [text.replace("\\n", " ") for text in corpus.contents(0, len(corpus))]
         (layout.root / "words.txt").write_text("\\n".join(lines))
 
-    def open(self, kind, layout, options):
-        return Words((layout.root / "words.txt").read_text().splitlines(), options.weight)
+    def open(self, kind, built, options):
+        texts = (built.layout.root / "words.txt").read_text().splitlines()
+        return Words(texts, options.weight)
 
     def remove(self, layout):
         (layout.root / "words.txt").unlink(missing_ok=True)

@@ -24,9 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from src_core.chat_tokenizer import ChatTokenizer
 from src_core.config import load_config
 from src_core.errors import UserError, run_main
+from src_models.llm_folder import llm_folder
 from src_train.config import TrainConfig
 from src_train.logprobs import token_logprobs
-from src_train.model import load_model, model_folder
+from src_train.model import load_model
 from src_train.objectives import Sft
 from src_train.packing import collate, join
 from src_train.rows import TrainRow, read_rows
@@ -43,7 +44,7 @@ def main() -> None:
     if config.lora is None or not config.lora.start_from:
         raise UserError("name the adapter: lora.start_from=FOLDER")
     config = replace(config, precision=faster_precision(torch.device("cpu")))
-    folder = model_folder(config.model)
+    folder = llm_folder(config.model)
     drop = config.on_long == "drop"
     rows = read_rows(
         config.validation,

@@ -7,27 +7,28 @@ nothing. "" or None means that the text does not hold it; no value is guessed.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from src_core.protocols.records import MAX_ARGUMENT, MAX_REPLY
 from src_core.think import CLOSE, OPEN
 
-_SENTENCE_END = re.compile(r"[.?!][\"'”’)\]]{0,2}(?=\s|$)")
+_SENTENCE_END = re.compile(r"[.?!][\"'”’)\]]{0,2}(?=\s|$)|\n")
 _SHORT_FORMS = frozenset(
     {"mr", "mrs", "ms", "dr", "st", "jr", "sr", "vs", "prof", "gen", "col", "lt", "sgt", "capt", "rev"}
     | {"inc", "ltd", "co", "ca", "e.g", "i.e", "u.s", "u.k"}
 )
 # A lookahead: a later statement on the same line can still match.
 _AFTER_ANSWER = r"[ \t:*]{0,6}+(?=(?P<answer>\S[^\n]{0,1999}))"
-_STATED = re.compile(
-    r"\bthe[ \t]{1,3}(?:final[ \t]{1,3}|short[ \t]{1,3})?answer(?:[ \t]{1,3}is\b|[ \t]{0,3}:)"
-    + _AFTER_ANSWER,
-    re.IGNORECASE,
-)
+_STATEMENT = r"the[ \t]{1,3}(?:final[ \t]{1,3}|short[ \t]{1,3})?answer(?:[ \t]{1,3}is\b|[ \t]{0,3}:)"
+_STATED = re.compile(r"\b" + _STATEMENT + _AFTER_ANSWER, re.IGNORECASE)
 _LABELLED = re.compile(
     r"^[ \t*]{0,4}(?:final[ \t]{1,3})?answer[ \t*]{0,3}:" + _AFTER_ANSWER, re.IGNORECASE | re.MULTILINE
 )
 _NEGATED = re.compile(r"(?:not|yet|still|unclear|found in|in the passage)\b", re.IGNORECASE)
+# A model that was to write on after "So the answer is:" may write these words once more.
+_STATED_AGAIN = re.compile(r"(?:so,?[ \t]{1,3})?" + _STATEMENT, re.IGNORECASE)
 _BOX = "\\boxed{"
 _TEXT_IN_BOX = re.compile(r"\\(?:text|textbf|textit|mathrm)\{([^{}]{0,2000})\}")
 
@@ -56,12 +57,27 @@ def first_sentence(text: str) -> str:
     is one sentence.
     """
     line = " ".join(text[:MAX_ARGUMENT].split())
-    for end in _SENTENCE_END.finditer(line):
-        word = line[: end.start()].rsplit(" ", 1)[-1].lower().lstrip("(\"'")
+    return line[: next(_sentence_ends(line), len(line))]
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Start and end of each sentence of `text`, as `first_sentence` ends them; a line break ends one too. The
+    spans cover the whole text: white space belongs to the sentence after it, that at the end to the last one.
+    """
+    ends = [0]
+    for end in [*_sentence_ends(text), len(text)]:
+        if text[ends[-1] : end].strip():
+            ends.append(end)
+    return list(pairwise([*ends[:-1], len(text)])) if len(ends) > 1 else []
+
+
+def _sentence_ends(text: str) -> Iterator[int]:
+    for end in _SENTENCE_END.finditer(text):
+        words = text[max(0, end.start() - MAX_ARGUMENT) : end.start()].rsplit(None, 1)
+        word = words[-1].lower().lstrip("(\"'") if words and not text[end.start() - 1].isspace() else ""
         if end[0] == "." and (word in _SHORT_FORMS or (len(word) == 1 and word.isalpha())):
             continue
-        return line[: end.end()]
-    return line
+        yield end.end()
 
 
 def stated_answer(text: str) -> str:
@@ -70,7 +86,7 @@ def stated_answer(text: str) -> str:
     """
     for pattern in (_STATED, _LABELLED):
         for match in pattern.finditer(text[:MAX_REPLY]):
-            if not _NEGATED.match(match["answer"]):
+            if not _NEGATED.match(match["answer"]) and not _STATED_AGAIN.match(match["answer"]):
                 return plain_answer(first_sentence(match["answer"]))
     return ""
 

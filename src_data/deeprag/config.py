@@ -46,7 +46,7 @@ class TreeRuntime(RuntimeConfig):
     """
 
     agent: PatientEndpoint = PatientEndpoint()
-    reader: PatientEndpoint = PatientEndpoint(url="http://127.0.0.1:9893/v1")
+    reader: PatientEndpoint = PatientEndpoint(url="http://127.0.0.1:9894/v1")
     retriever_retry: RetryPolicy = RetryPolicy(attempts=8)
     protocol: str = "deeprag"
     prompt: PromptSettings = PromptSettings(system="")

@@ -8,8 +8,9 @@ sides are the two lines that may follow, and nothing else:
 
 The line break belongs to the first side, as tokenizers write `.` and a line break as one token; after the
 colon a new token begins whatever the answer is. A pair is made only where both children were evaluated: each
-has a leaf, and nothing that is not expanded could still change the order. How we differ from the release: the
-last pair of a question holds its sub-question (there the original question), and a tie gives no pair.
+ends in an answer or in documents that hold none, and nothing that is not expanded could still change the
+order. How we differ from the release: the last pair of a question holds its sub-question (there the original
+question), and a tie gives no pair.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 from src_core.protocols.deeprag import ANSWER, SEARCH, DeepRag, ask_line
 from src_core.protocols.records import Turn
 from src_infer.search_record import Asked, Branch, Tree, TreeNode
+from src_infer.tree_roles import NO_INFO
 
 
 class Variant(StrEnum):
@@ -52,8 +54,8 @@ class Skip(StrEnum):
 
 _MEANINGS = {
     Skip.NO_RIGHT_LEAF: "no leaf of the tree is right",
-    Skip.FAILED: "the reply of the other child was empty or malformed",
-    Skip.NO_LEAF: "no branch of a child ends in an answer",
+    Skip.FAILED: "a reply of a child was empty, malformed or too long for the context",
+    Skip.NO_LEAF: "no branch of a child comes to an end",
     Skip.NOT_EXPANDED: "what was not expanded could change the order",
     Skip.TIE: "both children lead to a right answer with as many searches",
     Skip.BOTH_WRONG: "both children lead to wrong answers only",
@@ -77,11 +79,11 @@ class PreferencePair(NamedTuple):
 
 
 class _Value(NamedTuple):
-    """The leaves below a node: whether there are any, the searches of the best right one, and the fewest
-    searches of a node that was not expanded (None: there is none).
+    """The ends below a node: how many, the searches of the best right one, and the fewest searches of a node
+    that was not expanded (None: there is none).
     """
 
-    leaves: int = 0
+    ends: int = 0
     right: int | None = None
     open_from: int | None = None
 
@@ -113,19 +115,19 @@ def _better(children: dict[Branch, TreeNode], values: list[_Value]) -> Branch | 
     On the cheapest right path this is the branch that was taken, unless it is a tie.
     """
     direct, search = (children[branch] for branch in (Branch.DIRECT, Branch.SEARCH))
-    if direct.failure or search.failure:
+    if {direct.failure, search.failure} - {"", NO_INFO}:
         return Skip.FAILED
     found = {branch: values[child.id] for branch, child in children.items()}
     costs = {branch: value.right for branch, value in found.items() if value.right is not None}
     if not costs:
-        return Skip.BOTH_WRONG if all(value.leaves for value in found.values()) else Skip.NO_LEAF
+        return Skip.BOTH_WRONG if all(value.ends for value in found.values()) else Skip.NO_LEAF
     best = min(costs, key=lambda branch: costs[branch])
     (other,) = (value for branch, value in found.items() if branch is not best)
     if other.right == costs[best]:
         return Skip.TIE
     if other.open_from is not None and other.open_from <= costs[best]:
         return Skip.NOT_EXPANDED
-    return best if other.leaves else Skip.NO_LEAF
+    return best if other.ends else Skip.NO_LEAF
 
 
 def _decision(tree: Tree, node: TreeNode, protocol: DeepRag, better: Branch) -> PreferencePair:
@@ -161,11 +163,13 @@ def _values(tree: Tree) -> list[_Value]:
         own = _Value()
         if node.branch is Branch.FINISH and not node.failure:
             own = _Value(1, node.retrievals if node.right else None)
+        elif node.failure == NO_INFO:
+            own = _Value(1)
         elif node.lost == "not_expanded":
             own = _Value(open_from=node.retrievals)
         every = [own, *below]
         values[node.id] = _Value(
-            sum(value.leaves for value in every),
+            sum(value.ends for value in every),
             min((value.right for value in every if value.right is not None), default=None),
             min((value.open_from for value in every if value.open_from is not None), default=None),
         )

@@ -97,8 +97,8 @@ class Roles:
     async def answer_directly(
         self, node: Node, sub_question: str, *, ledger: Ledger, written: str = ""
     ) -> Step | None:
-        """The step that answers from the model's own knowledge; `written` is an answer that the decision
-        brought along.
+        """The step that answers from the model's own knowledge; `written` is an answer that was written with
+        the decision.
         """
         begun = time.perf_counter()
         call = _Call(self.answerer, node, ledger, DIRECT, self.tries)

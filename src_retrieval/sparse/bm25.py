@@ -5,73 +5,85 @@ memory-mapped. `bm25s` defines files, words and scores.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 from typing_extensions import override
 
 from src_core.config import config_class
 from src_core.errors import UserError
 from src_core.progress import Steps
 from src_core.segment import segment, segmenter_version
-from src_retrieval.layout import IndexLayout
-from src_retrieval.results import NOTHING, Hits
-from src_retrieval.sparse.base import SparseBackend, SparseIndex, Texts
+from src_retrieval.corpus import Corpus
+from src_retrieval.layout import IndexLayout, rebuild_hint
+from src_retrieval.results import NOTHING, Facts, Hits
+from src_retrieval.sparse.base import Built, SparseBackend, SparseIndex
 from src_retrieval.sparse.bm25_build import PARAMS, VOCAB, build_bm25, disk_need, tokenise
+from src_retrieval.sparse.bm25_english import FIELDS, TIE_BREAKER, build_english, settings, split
+from src_retrieval.sparse.english import EnglishWords
+from src_retrieval.sparse.english import version as english_version
+from src_retrieval.sparse.postings import Postings, best_rows
+
+PARTS = ("data", "indices", "indptr")
 
 
 @config_class
 class Bm25Options:
-    """There are none: k1 and b have the fixed values of bm25s."""
+    """`words` are those of bm25s, with k1 1.5; `english` ranks as Elasticsearch does (`bm25_english.py`).
+    None: `words` in a build; on a server, as the index was built.
+    """
+
+    analyzer: Literal["words", "english"] | None = None
 
 
 class Bm25Index(SparseIndex):
-    """A built BM25 index, its postings mapped."""
+    """A built BM25 index, its postings mapped. `english`: one with two fields."""
 
-    def __init__(self, folder: Path) -> None:
-        import bm25s
-
-        if not (folder / PARAMS).is_file():
+    def __init__(self, folder: Path, *, english: bool = False) -> None:
+        names = [name for name in FIELDS if (folder / name).is_dir()] if english else ["."]
+        if not names or not all((folder / name / PARAMS).is_file() for name in names):
             raise UserError(f"no BM25 index in {folder}; build it with type=bm25 or type=hybrid")
-        try:
-            self._index = bm25s.BM25.load(str(folder), mmap=True)
-            self._rows: int = self._index.scores["num_docs"]
-            _require_whole(self._index)
-        except (ValueError, KeyError, TypeError, EOFError, OSError) as error:
-            raise UserError(
-                f"the BM25 index in {folder} is damaged ({error}); build it again with overwrite=true"
-            ) from error
-        self.identity = {"kind": "bm25", "k1": self._index.k1, "b": self._index.b}
+        fields = [_loaded(folder / name) for name in names]
+        self._vocabularies: list[dict[str, int]] = [own.vocab_dict for own in fields]
+        self._postings = [Postings(*(own.scores[name] for name in PARTS)) for own in fields]
+        self._rows: int = fields[0].scores["num_docs"]
+        self._divide = _english_words() if english else tokenise
+        self.identity = {"kind": "bm25", "k1": fields[0].k1, "b": fields[0].b}
+        if english:
+            self.identity |= settings()
 
     def search(self, queries: Sequence[str], k: int) -> Hits:
         """The `k` best rows per query; rows that share no word with the query are left out."""
         k = min(k, self._rows)
         rows = np.full((len(queries), k), NOTHING, dtype=np.int64)
         scores = np.zeros((len(queries), k), dtype=np.float32)
-        for at, tokens in enumerate(tokenise(queries)):
-            totals = self._scores(tokens)
-            best = np.argpartition(totals, len(totals) - k)[len(totals) - k :]
-            best = best[totals[best] > 0]
-            # Equal scores in row order, so that results do not depend on the partition.
-            best = best[np.lexsort((best, -totals[best]))]
-            rows[at, : len(best)] = best
-            scores[at, : len(best)] = totals[best]
+        for at, words in enumerate(self._divide(queries)):
+            query = [[own[word] for word in words if word in own] for own in self._vocabularies]
+            best = best_rows(self._postings, query, k, rows=self._rows, tie_breaker=TIE_BREAKER)
+            rows[at, : len(best.rows)], scores[at, : len(best.rows)] = best
         return Hits(rows, scores)
 
-    def _scores(self, tokens: list[str]) -> NDArray[np.float32]:
-        """float32 [rows]. Rows are unique within one token, so plain indexed addition is correct, and faster
-        than the `np.add.at` of bm25s.
-        """
-        data, indices, indptr = (self._index.scores[name] for name in ("data", "indices", "indptr"))
-        totals = np.zeros(self._rows, dtype=np.float32)
-        for token in self._index.get_tokens_ids(tokens):
-            span = slice(int(indptr[token]), int(indptr[token + 1]))
-            totals[indices[span]] += data[span]
-        return totals
+
+def _english_words() -> Callable[[Sequence[str]], list[list[str]]]:
+    words = EnglishWords()
+    return lambda texts: [words.words(text) for text in texts]
+
+
+def _loaded(folder: Path) -> Any:
+    import bm25s
+
+    try:
+        index = bm25s.BM25.load(str(folder), mmap=True)
+        _require_whole(index)
+    except (ValueError, KeyError, TypeError, EOFError, OSError) as error:
+        raise UserError(
+            f"the BM25 index in {folder} is damaged ({error}); build it again with overwrite=true"
+        ) from error
+    return index
 
 
 def _require_whole(index: Any) -> None:
@@ -88,28 +100,43 @@ class Bm25Backend(SparseBackend):
     options = Bm25Options
 
     @override
-    def disk_need(self, texts: Texts, count: int) -> int:
+    def disk_need(self, corpus: Corpus, options: Any) -> int:
         """See `SparseBackend.disk_need`."""
-        return disk_need(texts, count)
+        words = partial(split, EnglishWords()) if _is_english(self.settings(options)) else tokenise
+        return disk_need(corpus.contents, len(corpus), words)
 
     @override
-    def build(
-        self, kind: str, layout: IndexLayout, texts: Texts, count: int, options: Any, steps: Steps
-    ) -> None:
+    def build(self, kind: str, layout: IndexLayout, corpus: Corpus, options: Any, steps: Steps) -> None:
         """See `SparseBackend.build`."""
-        build_bm25(layout.bm25, texts, count, steps)
+        build = build_english if _is_english(self.settings(options)) else build_bm25
+        build(layout.bm25, corpus.contents, len(corpus), steps)
 
     @override
-    def open(self, kind: str, layout: IndexLayout, options: Any) -> SparseIndex:
+    def open(self, kind: str, built: Built, options: Any) -> SparseIndex:
         """See `SparseBackend.open`."""
-        return Bm25Index(layout.bm25)
+        if options.analyzer is not None and self.settings(options) != built.settings:
+            raise UserError(
+                f"the BM25 index in {built.layout.root} was not built with the analyzer {options.analyzer}; "
+                f"rebuild it with {rebuild_hint(built.layout)} sparse_options.analyzer={options.analyzer}"
+            )
+        return Bm25Index(built.layout.bm25, english=_is_english(built.settings))
+
+    @override
+    def settings(self, options: Any) -> Facts:
+        """See `SparseBackend.settings`; none for the analyser `words`, as in indexes from before there was
+        a choice.
+        """
+        return settings() if options.analyzer == "english" else {}
 
     def remove(self, layout: IndexLayout) -> None:
         """See `SparseBackend.remove`."""
         shutil.rmtree(layout.bm25, ignore_errors=True)
 
-    def version(self) -> str:
-        """The words of bm25s, and those of text without spaces."""
+    @override
+    def version(self, settings: Facts) -> str:
+        """Those of the analyser; the words of bm25s include those of text without spaces."""
+        if _is_english(settings):
+            return english_version()
         return f"bm25s words, {segmenter_version()}"
 
     @override
@@ -120,6 +147,10 @@ class Bm25Backend(SparseBackend):
         except (OSError, ValueError):
             return True  # `open` reports it
         return not any(segment(word).words for word in words)
+
+
+def _is_english(settings: Facts) -> bool:
+    return settings.get("analyzer") == "english"
 
 
 BACKEND = Bm25Backend()

@@ -6,7 +6,8 @@ token in a second pass (a test compares the scores).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,8 @@ TOKEN_MASK = (1 << 32) - 1
 DATA, INDICES, INDPTR = "data.csc.index.npy", "indices.csc.index.npy", "indptr.csc.index.npy"
 VOCAB, PARAMS = "vocab.index.json", "params.index.json"
 
+NO_WORD = "no passage of the corpus holds a word that BM25 can index; use another index type"
+
 POSTING_BYTES = 12 + 8
 """On disk, of a pair of a word and a passage: as it is collected, and as it is sorted and scored."""
 WORD_BYTES = 8 + 16
@@ -43,6 +46,18 @@ class Divided(NamedTuple):
 
     words: list[str]
     length: int
+
+
+class Analysis(NamedTuple):
+    """How passages are divided and scored. `factor` multiplies all scores. `as_lucene`: lengths are rounded
+    as Lucene stores them, and passages without any word do not count.
+    """
+
+    divide: Callable[[Sequence[str]], list[Divided]]
+    k1: float
+    b: float
+    factor: float = 1.0
+    as_lucene: bool = False
 
 
 def divided(texts: Sequence[str]) -> list[Divided]:
@@ -72,11 +87,13 @@ def _words(texts: list[str]) -> list[list[str]]:
     return tokens
 
 
-def disk_need(texts: Texts, count: int) -> int:
-    """Bytes that a build writes, estimated from passages of all parts of the corpus."""
+def disk_need(texts: Texts, count: int, split: Callable[[Sequence[str]], list[list[str]]]) -> int:
+    """Bytes that a build writes, estimated from passages of all parts of the corpus, which `split` divides
+    into words.
+    """
     step = max(SAMPLE_ROWS, count // SAMPLE_BLOCKS)
     starts = range(0, count, step)
-    sample = [words for start in starts for words in tokenise(texts(start, min(start + SAMPLE_ROWS, count)))]
+    sample = [words for start in starts for words in split(texts(start, min(start + SAMPLE_ROWS, count)))]
     postings = sum(len(set(words)) for words in sample) * POSTING_BYTES
     distinct = {word for words in sample for word in words}
     vocabulary = sum(WORD_BYTES + len(word.encode()) for word in distinct)
@@ -90,30 +107,33 @@ def disk_need(texts: Texts, count: int) -> int:
 
 def build_bm25(folder: Path, texts: Texts, count: int, steps: Steps) -> None:
     """Write a BM25 index of `count` texts, where `texts(start, stop)` gives some of them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    builder = _Builder(folder)
+    builder = Bm25Builder(folder, Analysis(divided, K1, B))
     with steps("passages split into words", total=count) as progress:
         for start in range(0, count, DOCS_PER_CHUNK):
             chunk = texts(start, min(start + DOCS_PER_CHUNK, count))
-            builder.add(start, divided(chunk))
+            builder.add(start, chunk)
             progress.advance(len(chunk))
+    if not builder.postings:
+        raise UserError(NO_WORD)
     with steps("word occurrences scored", total=builder.postings) as progress:
         builder.finish(count, progress)
 
 
-class _Builder:
+class Bm25Builder:
     """Postings to disk in document order, then sorted by token in blocks."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, analysis: Analysis) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._analysis = folder, analysis
         self._vocabulary: dict[str, int] = {}
         self._counts = np.zeros(1024, dtype=np.int64)
         self._lengths: list[NDArray[np.int32]] = []
         self._paths = {name: folder / f"postings.{name}" for name in ("tokens", "docs", "tf")}
         self._files = {name: path.open("wb") for name, path in self._paths.items()}
 
-    def add(self, first: int, documents: list[Divided]) -> None:
-        """Append the postings of documents `first`, `first` + 1, …"""
+    def add(self, first: int, texts: Sequence[str]) -> None:
+        """Append the postings of passages `first`, `first` + 1, …"""
+        documents = self._analysis.divide(texts)
         vocabulary = self._vocabulary
         flat = [vocabulary.setdefault(word, len(vocabulary)) for text in documents for word in text.words]
         counts = [len(text.words) for text in documents]
@@ -138,6 +158,12 @@ class _Builder:
         """The number of added pairs of a word and a passage."""
         return int(self._counts.sum())
 
+    def discard(self) -> None:
+        """Remove the files of a build without postings."""
+        for handle in self._files.values():
+            handle.close()
+        shutil.rmtree(self._folder)
+
     def finish(self, count: int, progress: StepProgress) -> None:
         """Write the files of bm25s; PARAMS last, so that the files of a killed build do not count as
         complete.
@@ -154,7 +180,7 @@ class _Builder:
         (self._folder / VOCAB).write_bytes(orjson.dumps(self._vocabulary))
         for path in self._paths.values():
             path.unlink()
-        (self._folder / PARAMS).write_bytes(orjson.dumps(_params(count)))
+        (self._folder / PARAMS).write_bytes(orjson.dumps(_params(count, self._analysis)))
 
     def _place(
         self,
@@ -166,15 +192,14 @@ class _Builder:
     ) -> None:
         """Score each posting and put it at its token's next free place."""
         total = int(indptr[-1])
-        if total == 0:
-            raise UserError(
-                "no passage of the corpus holds a word that BM25 can index; use another index type"
-            )
         data = create_npy(self._folder / DATA, "<f4", total)
         indices = create_npy(self._folder / INDICES, "<i4", total)
         maps = {name: np.memmap(path, dtype=np.int32, mode="r") for name, path in self._paths.items()}
-        idf = np.log(1 + (count - df + 0.5) / (df + 0.5))
-        norms = K1 * (1 - B + B * lengths / lengths.mean())
+        scored = self._analysis
+        counted = int(np.count_nonzero(lengths)) if scored.as_lucene else count
+        idf = scored.factor * np.log(1 + (counted - df + 0.5) / (df + 0.5))
+        shares = (_stored(lengths) if scored.as_lucene else lengths) / (lengths.sum() / counted)
+        norms = scored.k1 * (1 - scored.b + scored.b * shares)
         free = indptr[: len(df)].copy()
         for start in range(0, total, POSTINGS_PER_BLOCK):
             block = {
@@ -193,10 +218,21 @@ class _Builder:
             array.flush()
 
 
-def _params(count: int) -> dict[str, Any]:
+def _stored(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Lengths as Lucene keeps them in one byte each: exact below 40, then the next lower number of four
+    binary digits above 24 (`SmallFloat.intToByte4`).
+    """
+    codes = np.arange(256 - 24)
+    shifts = (codes >> 3) - 1
+    above = np.where(shifts < 0, codes, ((codes & 7) | 8) << np.maximum(shifts, 0))
+    known = np.concatenate([np.arange(24), 24 + above])
+    return known[np.searchsorted(known, lengths, side="right") - 1]
+
+
+def _params(count: int, analysis: Analysis) -> dict[str, Any]:
     return {
-        "k1": K1,
-        "b": B,
+        "k1": analysis.k1,
+        "b": analysis.b,
         "delta": 0.5,
         "method": "lucene",
         "idf_method": "lucene",

@@ -23,8 +23,8 @@ from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
 from src_core.runfolder import run_folder
 from src_core.terminal import answer
+from src_models.llm_folder import llm_folder
 from src_models.machine import physical_cores
-from src_train.model import model_folder
 from src_train.result import write_export
 from src_train.rl.config import RlConfig
 from src_train.rl.learner import Learner
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         if result.is_dir():
             answer(f"{result} exists already; nothing to do")
             return 0
-        weights = model_folder(learner_config.model)
+        weights = llm_folder(learner_config.model)
         template = Path(learner_config.chat_template) if learner_config.chat_template else None
         tokenizer = ChatTokenizer(weights, template=template)
         learner = Learner(learner_config, config.advantage, weights, device=device, seed=config.seed)

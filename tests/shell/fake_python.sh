@@ -11,8 +11,9 @@ if [[ ${*: -1} == --check ]]; then
 fi
 case ${2:-} in
   src_models.llama_server | src_retrieval.server | src_demo.server) exec "$REAL_PYTHON" "$FAKE_SERVER" "$@" ;;
-  src_infer.run | src_data.run | src_data.ray_job | src_eval.run)
+  src_infer.run | src_data.run | src_data.ray_job | src_eval.run | src_data.deeprag.explore | src_train.run)
     printf '%s\n' "$@" > "$FAKE_RUN_ARGUMENTS"
+    printf '%s\n' "${*:2}" >> "$FAKE_RUN_ARGUMENTS.all"
     eval "${FAKE_RUN:-true}" ;;
   src_models.adapters | src_models.convert.to_gguf) exec "$REAL_PYTHON" "$@" ;;
   src_data.documents.long_rows) printf '%s\n' "${3#corpus=}" ;;

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# DeepRAG (arXiv 2502.01142) from questions to its table, stage by stage:  bash scripts/deeprag.sh [STAGE …]
+#   bash scripts/deeprag.sh                    every stage but rl, on the sample world with embedded models
+#   N_SAMPLES=6 bash scripts/deeprag.sh        with fewer questions; the same command resumes what was stopped
+#   bash scripts/deeprag.sh stage1             one stage: index launch stage1 stage2 rl infer eval
+#   TRAIN=a.jsonl DEV=b.jsonl CORPUS=corpus.jsonl NAME=mine bash scripts/deeprag.sh        questions and passages of yours
+#   PROFILE=gpu MODEL=Qwen/Qwen2.5-7B-Instruct TRAIN=… DEV=… bash scripts/deeprag.sh       as in the paper, on a GPU node
+# index   the passages in a search engine: the embedded one, or on the GPU node Elasticsearch (ES_HOST)
+# launch  retriever, target and teacher (TEACHER_MODEL_DIR)
+# stage1  explore a tree of each question, filter the cheapest right paths, train on them (imitation)
+# stage2  explore with the model of Stage I, make pairs of decisions, train on them (calibration)
+# rl      the online variant, from the model of Stage I
+# infer   questions of DEV with the last model; eval: all variants and baselines in one table
+# Stages read configs/systems/deeprag/*.yaml (with -cpu on a laptop). Knobs: N_SAMPLES N_DEV TRAIN DEV NAME PROFILE MODEL
+# CORPUS INDEX_DIR RUNS_DIR, and those of deploy/deploy_config.sh.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
+set -Eeuo pipefail
+CALLER=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source deploy/say.sh
+case ${1:-} in -h | --help) help_of scripts/deeprag.sh; exit ;; esac
+NAME=${NAME:-deeprag}
+# shellcheck source=deploy/systems.sh
+source deploy/systems.sh
+export ENCODER='' INDEX_KIND=english # on a laptop: BM25, which needs no encoder
+choose_system deeprag meta-llama/Meta-Llama-3-8B-Instruct
+N_SAMPLES=${N_SAMPLES:-$([[ $PROFILE == gpu ]] && echo -1 || echo 40)} # questions that each stage explores, -1: all
+N_DEV=${N_DEV:-$N_SAMPLES}                                              # questions of DEV that are answered
+
+stage_index() {
+  if [[ $PROFILE == gpu ]]; then bash scripts/build_index.sh "$INDEX_CONFIG"; else embedded_search; fi
+}
+
+stage_launch() {
+  [[ $PROFILE != gpu ]] || TEACHER_MODEL_DIR=${TEACHER_MODEL_DIR:-Qwen/Qwen2.5-72B-Instruct} bash deploy/deploy_async.sh
+  serve base
+}
+
+stage_stage1() {
+  stage_launch
+  explore stage1
+  train stage1 "$RUNS_DIR/$NAME-stage1/conversations.train.jsonl" "no path with a right answer was found"
+}
+
+stage_stage2() {
+  local from
+  from=$(weights stage1)
+  [[ -d $from ]] || { say "note: Stage I trained no model, so Stage II has none to calibrate"; return 0; }
+  serve stage1
+  explore stage2
+  train stage2 "$RUNS_DIR/$NAME-stage2/pairs.train.jsonl" "no decision had two sides to compare" \
+    "$([[ $PROFILE == gpu ]] && echo model || echo lora.start_from)=$from"
+}
+
+stage_rl() { die "the online variant needs the trainer of scripts/rl.sh, which is not part of this release; its reward is in $CONFIGS/rl.yaml"; }
+
+stage_infer() {
+  serve "$(last_stage stage1 stage2)"
+  "$VENV/bin/python" -m src_infer.run "$CONFIGS/infer$SUFFIX.yaml" run_name="$NAME-infer-$(last_stage stage1 stage2)" \
+    runs_dir="$RUNS_DIR" questions="$DEV" n_questions="$N_DEV" "${SERVED[@]}"
+}
+
+stage_eval() {
+  local stage
+  for stage in base stage1 stage2; do # lines whose model is not trained are named and left out of the table
+    [[ $stage == base || -d $(weights "$stage") ]] || continue
+    serve "$stage"
+    "$VENV/bin/python" -m src_eval.run "$CONFIGS/eval.yaml" name="$NAME" runs_dir="$RUNS_DIR" infer="$CONFIGS/infer$SUFFIX.yaml" \
+      profile="$stage" servers="$(joined "${SERVED[@]}")" datasets="[{name: dev, path: $DEV, n: $N_DEV}]"
+  done
+}
+
+# explore STAGE: trees of questions of TRAIN, none of which is in DEV.
+explore() {
+  "$VENV/bin/python" -m src_data.deeprag.explore "$CONFIGS/$1$SUFFIX.yaml" run_name="$NAME-$1" runs_dir="$RUNS_DIR" n_sample="$N_SAMPLES" \
+    "input_files=[{path: $TRAIN}]" "evaluation_files=[{path: $DEV}]" "${SERVED[@]/#/runtime.}"
+}
+
+OTHER_STAGES=rl run_stages index launch stage1 stage2 infer eval -- "$@"
