@@ -23,6 +23,10 @@ CLASSES = {
     "systems/deeprag/stage": "src_data.deeprag.config:ExploreConfig",
     "systems/deeprag/train": "src_train.config:TrainConfig",
     "systems/deeprag/rl": "src_tasks.rewards:DeepRagRewards",
+    "systems/r3rag/coldstart": "src_data.config:DataConfig",
+    "systems/r3rag/train": "src_train.config:TrainConfig",
+    "systems/r3rag/rl": "src_train.rl.config:RlConfig",
+    "systems/rearag/rl": "src_train.rl.config:RlConfig",
 }
 # Read by a loader of its own.
 LOADERS = {"models.yaml": "src_models.catalog:load_catalog"}
@@ -38,7 +42,9 @@ def class_for(path: Path) -> Any:
     relative = path.relative_to(ROOT / "configs")
     key = relative.parts[0] if len(relative.parts) > 1 else relative.stem.split("_")[0]
     if key == "systems":
-        key = f"{relative.parent.as_posix()}/{relative.stem.split('-')[0].rstrip('12')}"
+        kind = relative.stem.split("-")[0].rstrip("12")
+        key = f"{relative.parent.as_posix()}/{kind}"
+        key = key if key in CLASSES else kind
     assert key in CLASSES, f"say in this test which class reads configs/{relative}"
     return find(CLASSES[key])
 

@@ -129,7 +129,7 @@ def test_the_repaired_r3rag(
 
 
 def test_searching_on_pays_as_shipped_and_not_once_repaired() -> None:
-    """Five relevant searches without an answer against two and the right answer (r3rag.md, 1.13, point 12)."""
+    """Five relevant searches without an answer against two and the right one (r3rag.md, 1.13, point 12)."""
     assert sum(r3rag_rewards([1.0] * 5, Ending.UNANSWERED)) > sum(r3rag_rewards([0.5, 0.5], Ending.CORRECT))
     stalled = sum(repaired_rewards([0.2] * 5, 0.0, Ending.UNANSWERED))
     wrong = sum(repaired_rewards([0.0], 0.0, Ending.INCORRECT))

@@ -22,6 +22,7 @@ from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl
 from src_core.progress import StepProgress
 from src_core.types import Question
+from src_infer.documents import has_documents
 from src_infer.rag_engine import ObservationMode
 from src_infer.runtime import Runtime, open_runtime
 from src_tasks.reward_rules import score
@@ -29,7 +30,7 @@ from src_train.rl.attempts import Attempt, attempt_json, read_attempts, train_ro
 from src_train.rl.config import Guards, RlConfig
 from src_train.rl.credit import Group, Played, kept_groups, with_advantages
 from src_train.rl.learner import Learner
-from src_train.rl.play import Player, has_documents, play_groups, questions_of, rollout_protocol
+from src_train.rl.play import Player, play_groups, questions_of, rollout_protocol
 from src_train.rl.serving import Serving, make_serving
 from src_train.rl.step_log import step_facts
 from src_train.trainer import last_whole_checkpoint

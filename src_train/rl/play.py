@@ -14,9 +14,9 @@ from src_core.llm import derive_seed
 from src_core.llm_tokens import TokenModel
 from src_core.protocols.base import Protocol
 from src_core.protocols.search_r1 import DIALECTS
-from src_core.types import Question, Step
+from src_core.types import Question
 from src_infer.config import RuntimeConfig
-from src_infer.episode import Observation, SearchFn
+from src_infer.documents import search_of
 from src_infer.prompts import load_prompt
 from src_infer.rollout import RolloutLimits, rollout
 from src_infer.runtime import Runtime, make_protocol
@@ -61,25 +61,6 @@ def rollout_protocol(config: RuntimeConfig) -> Protocol:
             prompt, system="", user_template=load_prompt(config.protocol), observation_role="user"
         )
     return make_protocol(replace(config, prompt=prompt))
-
-
-def has_documents(protocol: Protocol) -> bool:
-    """Whether the format renders documents in a form of its own."""
-    return type(protocol).render_documents is not Protocol.render_documents
-
-
-def search_of(runtime: Runtime, protocol: Protocol) -> SearchFn:
-    """The observation of a query: the documents as the format renders them where it has a form of its own,
-    else what the RAG engine shows (`runtime.observation_mode`).
-    """
-    if not has_documents(protocol):
-        return runtime.rag.observe
-
-    async def search(query: str, _steps: Sequence[Step]) -> Observation:
-        passages = await runtime.retrieve(query)
-        return Observation(protocol.render_documents(passages, view=runtime.view, query=query), passages)
-
-    return search
 
 
 class Player:
