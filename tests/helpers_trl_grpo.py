@@ -1,4 +1,4 @@
-"""TRL's GRPO losses and gradients on one small case: `tests/data/trl_grpo.json`, which the suite compares with.
+"""TRL's GRPO losses and gradients on one case: `tests/data/trl_grpo.json`, which the suite compares with.
 
     pip install --no-deps --target /tmp/trl trl==1.16.0
     PYTHONPATH=/tmp/trl .venv-test-train/bin/python -m tests.helpers_trl_grpo      # writes the file

@@ -1,4 +1,4 @@
-"""The learner: TRL's loss and gradient, exactly none from tokens of the environment, guards, credit of steps."""
+"""The learner: TRL's loss and gradient, none at all from tokens of the environment, guards, credit."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def rollout_rows() -> list[TrainRow]:
 @pytest.mark.parametrize("kl", [0.0, KL])
 @pytest.mark.parametrize(("loss", "trl"), [("sequence", "grpo"), ("token", "bnpo")])
 def test_loss_and_gradient_are_trls(tmp_path: Path, loss: str, trl: str, kl: float, pack_length: int) -> None:
-    """GRPO of TRL 1.16 on the same ids (`tests/helpers_trl_grpo.py` made the numbers), however rows are packed."""
+    """GRPO of TRL 1.16 on the same ids (`tests/helpers_trl_grpo.py`), however rows are packed."""
     still = learner(tmp_path, loss=loss, policy={"kl_coef": kl}, pack_length=pack_length)
     stored = STORED_VALUES[f"{trl}, KL {kl}"]
     rows = rollout_rows()

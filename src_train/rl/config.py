@@ -11,6 +11,7 @@ from src_core.rundir import OnExisting
 from src_infer.config import RuntimeConfig
 from src_infer.rollout import RolloutLimits
 from src_tasks.readers.sources import SourceSetting
+from src_tasks.reward_judge import RewardJudgeConfig
 from src_tasks.reward_rules import RewardConfig
 from src_train.config import LoraConfig, PolicyConfig
 
@@ -133,6 +134,9 @@ class RlConfig:
     `runtime.limits`, `step_tries` 1 trains on malformed replies instead of replacing them. `rollout` bounds
     the tokens of a reply and of a sample.
 
+    `judge` is the model that rates searches where `reward.relevance` is `judge`, and answers with
+    `judge.answers`.
+
     Every `keep_every`-th step keeps its rollouts under `rollouts/`, and they are shown in `report.html`.
     Checkpoints are written after every `save_steps` steps; the same command goes on from the last one, with
     the rollouts that were already played. `stop_after_minutes` ends the run at the next step (0: no limit).
@@ -150,6 +154,7 @@ class RlConfig:
     questions_per_step: Positive = 16
     group_size: Positive = 4
     reward: RewardConfig = RewardConfig()
+    judge: RewardJudgeConfig | None = None
     advantage: AdvantageConfig = AdvantageConfig()
     guards: Guards = Guards()
     keep_every: Positive = 10

@@ -7,17 +7,20 @@ that were played already.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 from rich.console import Console
 
+from src_core.access_token import read_token
 from src_core.chat_tokenizer import ChatTokenizer
+from src_core.endpoints import make_model
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl
 from src_core.progress import StepProgress
@@ -25,14 +28,15 @@ from src_core.types import Question
 from src_infer.documents import has_documents
 from src_infer.rag_engine import ObservationMode
 from src_infer.runtime import Runtime, open_runtime
-from src_tasks.reward_rules import score
-from src_train.rl.attempts import Attempt, attempt_json, read_attempts, train_rows
+from src_tasks.reward_judge import RewardJudge, RewardJudgeConfig
+from src_tasks.reward_rules import Verdicts, score
+from src_train.rl.attempts import Attempt, Key, attempt_json, read_attempts, train_rows
 from src_train.rl.config import Guards, RlConfig
 from src_train.rl.credit import Group, Played, kept_groups, with_advantages
 from src_train.rl.learner import Learner
 from src_train.rl.play import Player, play_groups, questions_of, rollout_protocol
 from src_train.rl.serving import Serving, make_serving
-from src_train.rl.step_log import step_facts
+from src_train.rl.step_log import judge_facts, step_facts
 from src_train.trainer import last_whole_checkpoint
 
 LOG = "log.jsonl"
@@ -58,6 +62,7 @@ class Run:
         self.folder, self._console = folder, console
         self.done = 0
         self.out_of_time = False
+        self._judge: RewardJudge | None = None
         self._protocol = rollout_protocol(config.runtime)
         self.style = self._protocol.style
         self._begun = time.monotonic()
@@ -67,6 +72,8 @@ class Run:
         self._resume()
         async with AsyncExitStack() as opened:
             runtime = await opened.enter_async_context(self._runtime())
+            if self.config.judge is not None:
+                self._judge = await opened.enter_async_context(opened_judge(self.config.judge))
             serving = make_serving(self.config, self.learner, self.tokenizer, folder=self.folder)
             opened.push_async_callback(serving.close)
             progress = opened.enter_context(
@@ -86,9 +93,10 @@ class Run:
         published = time.perf_counter()
         groups = await self._play(number, runtime, serving)
         played = time.perf_counter()
-        scored = [self._scored(group) for group in groups]
+        verdicts = await self._verdicts(groups)
+        scored = [self._scored(group, verdicts) for group in groups]
         kept = kept_groups(scored, self.config.advantage)
-        facts = step_facts(groups, scored, len(kept))
+        facts = step_facts(groups, scored, len(kept)) | judge_facts(groups, verdicts)
         check_rollouts(facts, self.config.guards)
         facts |= self._train(kept)
         check_update(facts, self.config.guards)
@@ -140,11 +148,22 @@ class Run:
                 on_done=keep,
             )
 
-    def _scored(self, group: Sequence[Attempt]) -> Group:
+    async def _verdicts(self, groups: Sequence[Sequence[Attempt]]) -> dict[Key, Verdicts]:
+        """What the judge says of each rollout; nothing without one."""
+        judge = self._judge
+        if judge is None:
+            return {}
+        rates = self.config.reward.relevance == "judge"
+        asked = [attempt for group in groups for attempt in group if not attempt.failed]
+        found = await asyncio.gather(*(judge.verdicts(each.trajectory, relevance=rates) for each in asked))
+        return {attempt.key: verdicts for attempt, verdicts in zip(asked, found, strict=True)}
+
+    def _scored(self, group: Sequence[Attempt], verdicts: Mapping[Key, Verdicts]) -> Group:
         """The rollouts of a group that have a reward and tokens to train on."""
         made = []
         for attempt in group:
-            found = None if attempt.failed else score(attempt.trajectory, self.config.reward)
+            known = verdicts.get(attempt.key)
+            found = None if attempt.failed else score(attempt.trajectory, self.config.reward, known)
             if found is not None and attempt.samples:
                 made.append(Played(attempt, found, train_rows(attempt, self.tokenizer.vocabulary)))
         return made
@@ -190,6 +209,20 @@ class Run:
             number = int(path.stem.rpartition("-")[2])
             if number <= self.done and number % self.config.keep_every and number != 1:
                 path.unlink()
+
+
+@asynccontextmanager
+async def opened_judge(config: RewardJudgeConfig) -> AsyncIterator[RewardJudge]:
+    """Connect to the judge, and close at the end."""
+    model = make_model(
+        config.endpoint, connections=config.in_flight, token=read_token(), keys=("judge.endpoint",)
+    )
+    try:
+        await model.ready()
+        with RewardJudge(model, config) as judge:
+            yield judge
+    finally:
+        await model.close()
 
 
 def check_rollouts(facts: dict[str, Any], guards: Guards) -> None:

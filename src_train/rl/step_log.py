@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from src_tasks.reward_rules import Scored, is_malformed
-from src_tasks.rewards import Ending
-from src_train.rl.attempts import Attempt
+from src_core.types import Search
+from src_tasks.reward_judge import ratings_agree
+from src_tasks.reward_rules import Scored, Verdicts, is_malformed
+from src_tasks.rewards import Ending, process_rewards
+from src_train.rl.attempts import Attempt, Key
 from src_train.rl.credit import Group, Played
 
 REWARD_BINS = (-math.inf, -1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 2.0, 4.0, math.inf)
@@ -53,6 +55,37 @@ def step_facts(groups: Sequence[Sequence[Attempt]], scored: Sequence[Group], kep
         "searches_histogram": _counted(min(each.attempt.trajectory.searches, 9) for each in played),
         "reward_histogram": histogram([each.scored.total for each in played], REWARD_BINS),
         "length_histogram": histogram(sampled, LENGTH_BINS),
+    }
+
+
+def judge_facts(
+    groups: Sequence[Sequence[Attempt]], verdicts: Mapping[Key, Verdicts]
+) -> dict[str, float | None]:
+    """What a judge said: its mean relevance, how often it agrees with the gold passages, and the searches
+    that it did not rate. Empty without a judge.
+    """
+    if not verdicts:
+        return {}
+    rated: list[float] = []
+    gold: list[float] = []
+    unrated = 0
+    for attempt in (each for group in groups for each in group):
+        given = verdicts.get(attempt.key, Verdicts()).relevance
+        unrated += sum(value is None for value in given)
+        found = [
+            [] if step.repeated else [passage.id for passage in step.passages]
+            for step in attempt.trajectory.steps
+            if isinstance(step.action, Search)
+        ]
+        shares = process_rewards(found, attempt.trajectory.question.supporting)
+        if shares is not None and len(shares) == len(given):
+            pairs = [(a, b) for a, b in zip(given, shares, strict=True) if a is not None]
+            rated += [a for a, _ in pairs]
+            gold += [b for _, b in pairs]
+    return {
+        "judge_relevance": _mean(rated),
+        "judge_agreement": ratings_agree(rated, gold),
+        "judge_unrated": float(unrated),
     }
 
 
