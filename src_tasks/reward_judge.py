@@ -103,7 +103,7 @@ class RewardJudge:
         return None if found is None else found == 1.0
 
     async def _cached(self, key: str, ask: Callable[[], Awaitable[float | None]]) -> float | None:
-        """A known rating, else that of `ask`. Replies without a rating are not kept: the next run asks again."""
+        """A known rating, else that of `ask`. A reply without one is not kept: the next run asks again."""
         if key in self._known:
             return self._known[key]
         async with self._slots:
@@ -124,8 +124,8 @@ class RewardJudge:
                     ) from error
                 self.pauses += 1
                 say(
-                    f"training waits: the judge does not answer ({one_line(str(error))}); it is asked again in "
-                    f"{self._config.pause_seconds:g} s"
+                    f"training waits: the judge does not answer ({one_line(str(error))}); it is asked again "
+                    f"in {self._config.pause_seconds:g} s"
                 )
             await asyncio.sleep(self._config.pause_seconds)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from helpers_gguf import MERGES, SPECIAL, byte_tokens, hub_model, write_base
 
 torch = pytest.importorskip("torch")
@@ -112,3 +115,79 @@ def test_the_embedded_server_samples_with_each_version_of_the_adapter(
     assert lines[-1]["kl"] > 10 * lines[0]["kl"], "the weights did not change"
     assert [entry.name for entry in sorted((run / "versions").iterdir())] == ["version-2", "version-2.gguf"]
     assert (run / "adapter/training.json").is_file()
+
+
+class FakeVllm:
+    """The routes of vLLM that a run uses: adapters come and go, each by its name; every reply is one token."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self.asked: list[str] = []
+
+    async def start(self) -> str:
+        app = web.Application()
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/load_lora_adapter", self._load)
+        app.router.add_post("/v1/unload_lora_adapter", self._unload)
+        app.router.add_post("/v1/completions", self._complete)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        host, port = self._runner.addresses[0][:2]
+        return f"http://{host}:{port}/v1"
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+    async def _models(self, _: web.Request) -> web.Response:
+        names = [name for call, name in self.calls if call == "load"]
+        return web.json_response({"data": [{"id": name} for name in ("base", *names)]})
+
+    async def _load(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if not (Path(body["lora_path"]) / "adapter_model.safetensors").is_file():
+            return web.json_response({"error": "no adapter"}, status=400)
+        self.calls.append(("load", body["lora_name"]))
+        return web.Response(text="Success")  # plain text, as vLLM answers
+
+    async def _unload(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if ("load", body["lora_name"]) not in self.calls:
+            return web.json_response({"error": "not found"}, status=404)
+        self.calls.append(("unload", body["lora_name"]))
+        return web.Response(text="Success")
+
+    async def _complete(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.asked.append(body["model"])
+        if len(self.asked) % 6 == 0:
+            return web.json_response({"error": "out of memory"}, status=400)
+        token = 68 + len(self.asked) % 2  # e or d
+        choice = {"token_ids": [token], "logprobs": {"token_logprobs": [-5.5]}, "finish_reason": "length"}
+        return web.json_response({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+
+
+def test_vllm_gets_each_version_under_a_name_and_a_failed_call_costs_one_rollout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "score", by_chance)
+    server, loops = FakeVllm(), asyncio.new_event_loop()
+    threading.Thread(target=loops.run_forever, daemon=True).start()
+    url = asyncio.run_coroutine_threadsafe(server.start(), loops).result()
+    path = settings(tmp_path, byte_folder(tmp_path / "model"), kind="vllm")
+    agent = f"runtime.agent={{url: '{url}', engine: vllm, retry: {{attempts: 1}}}}"
+    assert main([str(path), agent, "guards.max_mismatch=0"]) == 0
+    asyncio.run_coroutine_threadsafe(server.stop(), loops).result()
+    assert server.calls == [
+        ("load", "rl-0"),
+        ("load", "rl-1"),
+        ("unload", "rl-0"),
+        ("load", "rl-2"),
+        ("unload", "rl-1"),
+    ]
+    assert sorted(set(server.asked)) == ["rl-0", "rl-1", "rl-2"]
+    lines = [json.loads(line) for line in (tmp_path / "runs/rl/log.jsonl").read_text().splitlines()]
+    assert [list(line["versions"]) for line in lines] == [["0"], ["1"], ["2"]]
+    assert sum(line["failed"] for line in lines) >= 3
+    assert all(line["updates"] == 1.0 for line in lines)
+    assert "out of memory" in lines[0]["first_error"]
