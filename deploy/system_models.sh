@@ -51,5 +51,17 @@ train() {
   local stage=$1 file=$2 without=$3; shift 3
   [[ -s $file ]] || { say "note: $without, so $stage trains nothing"; return 0; }
   release
-  bash scripts/train.sh "$CONFIGS/train-$stage$SUFFIX.yaml" run_name="$NAME-train-$stage" runs_dir="$RUNS_DIR" "train=[{path: $file}]" model="$MODEL" "$@"
+  bash scripts/train.sh "$CONFIGS/train-$stage$SUFFIX.yaml" run_name="$NAME-train-$stage" runs_dir="$RUNS_DIR" \
+    "train=[{path: $file}]" model="$MODEL" "$@"
+}
+
+# rl FROM SETTING…: reinforcement learning that starts from the adapter of stage FROM, on the questions of TRAIN. The embedded
+# model server is the run's own; only the retriever is ours.
+rl() {
+  local from=$1; shift
+  release
+  if (( EMBEDDED )); then start_embedded 1 0; else bash deploy/deploy_rag_engine.sh; fi
+  bash scripts/rl.sh "$CONFIGS/rl$SUFFIX.yaml" run_name="$NAME-train-rl" runs_dir="$RUNS_DIR" learner.model="$MODEL" \
+    "questions=[{path: $TRAIN}]" learner.lora.start_from="$(weights "$from")" \
+    runtime.retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT" "$@"
 }

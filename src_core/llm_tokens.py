@@ -7,12 +7,14 @@ log-probabilities under the model (temperature 1, no truncation of the distribut
 - llama.cpp (the embedded server): `/completion` with a token prompt and `return_tokens`. A continuation is
   scored by a grammar of token ids, which forces it; the reported log-probabilities are those before the
   grammar. After a stop string the server does not return the log-probabilities of the last tokens, so these
-  are scored in a second call.
+  are scored in a second call. Of a character that takes several tokens it returns only the last one's; the
+  others are not known, and no grammar can force half a character.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -27,11 +29,11 @@ Body = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class TokenCompletion:
     """A sampled reply: `ids` with end-of-text and stop-string tokens, one log-probability per id in
-    `logprobs`, `finish_reason` (`stop`, `length`), token usage.
+    `logprobs` (None where the server does not say), `finish_reason` (`stop`, `length`), token usage.
     """
 
     ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
+    logprobs: tuple[float | None, ...]
     finish_reason: str
     usage: Usage
 
@@ -120,14 +122,18 @@ class LlamaCppTokens:
             **({"stop": list(sampling.stop)} if sampling.stop else {}),
             **({"seed": sampling.seed} if sampling.seed is not None else {}),
         )
-        ids, logprobs = self._tokens(reply)
+        ids, rows = self._tokens(reply)
+        logprobs = _aligned(ids, rows)
         usage = Usage(1, read_usage(reply).prompt_tokens, len(ids))
-        if len(logprobs) < len(ids):
-            rest = await self.score(model, [*prompt, *ids[: len(logprobs)]], ids[len(logprobs) :])
-            logprobs = (*logprobs, *rest)
+        known = max((at + 1 for at, value in enumerate(logprobs) if value is not None), default=0)
+        if known < len(ids):
+            rest: Sequence[float | None] = [None] * (len(ids) - known)
+            with suppress(ModelError):
+                rest = await self.score(model, [*prompt, *ids[:known]], ids[known:])
+            logprobs = [*logprobs[:known], *rest]
             usage += Usage(1, 0, len(rest))
         reason = "length" if reply.get("stop_type") == "limit" else "stop"
-        return _checked(ids, logprobs, reason, usage, url=self._route)
+        return _checked(ids, tuple(logprobs), reason, usage, url=self._route)
 
     async def score(self, model: str, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:  # noqa: ARG002
         """See `TokenModel.score_tokens`."""
@@ -135,10 +141,12 @@ class LlamaCppTokens:
             return []
         forced = "root ::= " + " ".join(f"<[{int(token)}]>" for token in continuation)
         reply = await self._ask(prompt, n_predict=len(continuation), temperature=0.0, grammar=forced)
-        ids, logprobs = self._tokens(reply)
-        if ids[: len(continuation)] != tuple(continuation) or len(logprobs) < len(continuation):
+        ids, rows = self._tokens(reply)
+        found = _aligned(ids, rows)[: len(continuation)]
+        known = [value for value in found if value is not None]
+        if ids[: len(continuation)] != tuple(continuation) or len(known) < len(continuation):
             raise ModelError(f"{self._route} did not generate the continuation that was to be scored")
-        return list(logprobs[: len(continuation)])
+        return known
 
     async def _ask(self, prompt: Sequence[int], **settings: Any) -> Body:
         # The server's default samplers truncate the distribution (top_k 40, min_p 0.05).
@@ -147,17 +155,32 @@ class LlamaCppTokens:
         reply: Body = await self._http.request("POST", self._route, body, expect=dict)
         return reply
 
-    def _tokens(self, reply: Body) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    def _tokens(self, reply: Body) -> tuple[tuple[int, ...], list[tuple[int, float]]]:
+        """The ids, and the reported ids with their log-probabilities."""
         try:
             ids = tuple(int(token) for token in reply["tokens"])
             rows = reply.get("completion_probabilities") or ()
-            return ids, tuple(float(row["logprob"]) for row in rows)
+            return ids, [(int(row["id"]), float(row["logprob"])) for row in rows]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"{self._route} returned no token ids") from error
 
 
+def _aligned(ids: Sequence[int], rows: Sequence[tuple[int, float]]) -> list[float | None]:
+    """For each id its reported log-probability, None for those that were left out."""
+    found: list[float | None] = [None] * len(ids)
+    at = 0
+    for token, logprob in rows:
+        while at < len(ids) and ids[at] != token:
+            at += 1
+        if at == len(ids):
+            break
+        found[at] = logprob
+        at += 1
+    return found
+
+
 def _checked(
-    ids: tuple[int, ...], logprobs: tuple[float, ...], reason: str, usage: Usage, *, url: str
+    ids: tuple[int, ...], logprobs: tuple[float | None, ...], reason: str, usage: Usage, *, url: str
 ) -> TokenCompletion:
     if len(ids) != len(logprobs):
         raise ModelError(f"{url} returned {len(ids)} token ids and {len(logprobs)} log-probabilities")

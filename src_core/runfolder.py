@@ -33,6 +33,7 @@ MADE = (
     ),
     *("conversations*.json", "conversations*.jsonl", "chains.html"),
     *("checkpoint-*", "log.jsonl", "loss.png", "reference.*.safetensors", "runs"),
+    *("rollouts", "versions", "judgements.jsonl"),
     *("model", "model.gguf", "adapter", "adapter.gguf", "merged", "merged.gguf"),
 )
 """The names (patterns) of what runs, scoring, construction and training write into the folder of a run."""

@@ -58,8 +58,10 @@ class BuildConfig:
 
     `input_files` are paths, `hub:` names, or mappings of `SourceConfig`; the first `n_sample` of the mixed
     questions are taken (-1: all). `teacher` is `llm` or `decomposition` (follows the annotation of a
-    question); `n_chains` trajectories are constructed per question. `runtime` is the runtime of inference,
-    with the teacher as its agent.
+    question); `n_chains` trajectories are constructed per question, with `until_right` one after the other
+    and only until one ends with a gold answer; `first_greedy`: an LLM writes the first one at temperature 0
+    (both as in R3-RAG's cold start; not with Ray). `runtime` is the runtime of inference, with the teacher as
+    its agent.
     """
 
     input_files: tuple[SourceSetting, ...]
@@ -70,6 +72,8 @@ class BuildConfig:
     n_sample: AllOrCount = 5
     teacher: Literal["llm", "decomposition"] = "llm"
     n_chains: Positive = 1
+    until_right: bool = False
+    first_greedy: bool = False
     runtime: ConstructionRuntime = ConstructionRuntime()
 
     def mix_config(self) -> MixConfig:

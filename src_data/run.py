@@ -153,6 +153,7 @@ async def make_chains(
             n_chains=build.n_chains,
             in_flight=build.runtime.in_flight,
             on_row=on_row,
+            until_right=build.until_right,
         )
     except ServerGoneError as error:
         raise UserError(f"{error}, with run_name={config.run_name}") from error

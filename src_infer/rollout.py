@@ -30,14 +30,14 @@ from src_infer.policy import MAX_LINES
 
 
 class Span(NamedTuple):
-    """Consecutive token ids from one source. `logprobs` has one value per id where the policy sampled them,
-    and is empty where the environment inserted them; `policy_version` is the number of weight updates before
-    the span was sampled.
+    """Consecutive token ids from one source. `logprobs` has one value per id where the policy sampled them
+    (None where the server did not say), and is empty where the environment inserted them; `policy_version` is
+    the number of weight updates before the span was sampled.
     """
 
     ids: tuple[int, ...]
     trainable: bool
-    logprobs: tuple[float, ...] = ()
+    logprobs: tuple[float | None, ...] = ()
     policy_version: int = 0
 
 
@@ -55,13 +55,17 @@ class Sample:
 
     @property
     def trainable(self) -> list[bool]:
-        """For each id, whether the policy sampled it."""
-        return [span.trainable for span in self.spans for _ in span.ids]
+        """For each id, whether the policy sampled it with a known probability."""
+        return [value is not None for span in self.spans for value in _values(span)]
 
     @property
     def logprobs(self) -> list[float]:
-        """For each id its log-probability when it was sampled, 0.0 where the environment inserted it."""
-        return [value for span in self.spans for value in span.logprobs or (0.0,) * len(span.ids)]
+        """For each id its log-probability when it was sampled, 0.0 where it is not trainable."""
+        return [value or 0.0 for span in self.spans for value in _values(span)]
+
+
+def _values(span: Span) -> tuple[float | None, ...]:
+    return span.logprobs if span.trainable else (None,) * len(span.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ class _Open:
     replies: list[int] = field(default_factory=list)
 
     def append(
-        self, ids: Sequence[int], *, trainable: bool, logprobs: Sequence[float] = (), version: int = 0
+        self, ids: Sequence[int], *, trainable: bool, logprobs: Sequence[float | None] = (), version: int = 0
     ) -> None:
         # A reply is a span even when it is empty: a retry drops the last span.
         if ids or trainable:
@@ -239,7 +243,7 @@ class TokenWriter(StepWriter):
     async def _sample(self, n: int, attempt: int) -> Completion:
         """Append a reply, which may take several lines (`Protocol.unfinished`)."""
         prompt = [token for span in self._open.spans for token in span.ids]
-        ids, logprobs, usage = list[int](), list[float](), NO_USAGE
+        ids, logprobs, usage = list[int](), list[float | None](), NO_USAGE
         for line in range(MAX_LINES):
             reply = await self._tokens_after([*prompt, *ids], n, attempt, line)
             keep = self._before_stop(reply.ids)
@@ -281,20 +285,23 @@ class TokenWriter(StepWriter):
         return keep
 
 
-def rollout_row(done: Rollout, advantages: Sequence[float]) -> dict[str, Any]:
-    """A row of a rollout file for training (`src_train.rollouts`), with one advantage per sample. Raises
-    `ValueError` unless there are as many advantages as samples.
+def rollout_row(done: Rollout, advantages: Sequence[float | Sequence[float]]) -> dict[str, Any]:
+    """A row of a rollout file for training (`src_train.rollouts`), with one advantage, or one per id, for
+    each sample. Raises `ValueError` unless there are as many as samples.
     """
+    pairs = zip(done.samples, advantages, strict=True)
     return {
         "question_id": done.question.id,
-        "samples": [
-            {
-                "ids": sample.ids,
-                "trainable": [int(each) for each in sample.trainable],
-                "logprobs": sample.logprobs,
-                "advantages": advantage,
-                "policy_version": max((s.policy_version for s in sample.spans if s.trainable), default=0),
-            }
-            for sample, advantage in zip(done.samples, advantages, strict=True)
-        ],
+        "samples": [sample_row(sample, advantage) for sample, advantage in pairs],
+    }
+
+
+def sample_row(sample: Sample, advantages: float | Sequence[float]) -> dict[str, Any]:
+    """A sample as in `rollout_row`."""
+    return {
+        "ids": sample.ids,
+        "trainable": [int(each) for each in sample.trainable],
+        "logprobs": sample.logprobs,
+        "advantages": advantages if isinstance(advantages, int | float) else list(advantages),
+        "policy_version": max((span.policy_version for span in sample.spans if span.trainable), default=0),
     }

@@ -163,3 +163,99 @@ def deeprag_reward(
     if not right:
         return numbers.well_formed
     return numbers.right - numbers.per_retrieval * min(retrievals, numbers.most_retrievals)
+
+
+@config_class
+class RepairedRewards:
+    """R3-RAG's three terms without its two incentives (reference 1.13, points 7 and 12): the searches of one
+    question share `process`, which is less than the answer's `outcome`, and only a trajectory that answers
+    gets it, so that searching on and on never pays more than an answer. A malformed step costs `malformed`,
+    a question without an answer `unanswered`; both are below every answer.
+    """
+
+    outcome: NotNegative = 1.0
+    process: NotNegative = 0.3
+    malformed: NotNegative = 0.5
+    unanswered: NotNegative = 0.2
+
+
+REPAIRED = RepairedRewards()
+
+
+def repaired_rewards(
+    shares: Sequence[float], outcome: float, ending: Ending, *, numbers: RepairedRewards = REPAIRED
+) -> list[float]:
+    """One reward per step. `shares`: what each search contributed, in [0, 1] and 1 in sum at most
+    (`process_rewards`); `outcome`: the metric of the answer. The last step of a trajectory without an answer
+    is a search, which then carries the penalty.
+    """
+    if ending is Ending.MALFORMED:
+        return [*(0.0 for _ in shares), -numbers.malformed]
+    if ending is Ending.UNANSWERED:
+        return [0.0] * (len(shares) - 1) + [-numbers.unanswered] if shares else []
+    return [numbers.process * share for share in shares] + [numbers.outcome * outcome]
+
+
+@config_class
+class SearchR1Rewards:
+    """The numbers of Search-R1 (reference section 3). `format=False` is its first reward, 0 or 1 by exact
+    match. With `format` (v0.3) a right answer in a malformed transcript is worth `right` minus `malformed`, a
+    wrong one in a valid transcript `valid`, plus `found` where a passage of a search holds a gold answer, and
+    a wrong one in a malformed transcript `answered`.
+    """
+
+    format: bool = True
+    right: NotNegative = 1.0
+    malformed: NotNegative = 0.2
+    valid: NotNegative = 0.2
+    found: NotNegative = 0.0
+    answered: NotNegative = 0.1
+
+
+SEARCH_R1 = SearchR1Rewards()
+
+
+def search_r1_reward(
+    *, right: bool, answered: bool, valid: bool, found: bool, numbers: SearchR1Rewards = SEARCH_R1
+) -> float:
+    """The reward of a whole trajectory. `valid`: every reply was written in the format; `found`: a passage
+    holds a gold answer.
+    """
+    if not numbers.format:
+        return numbers.right if right else 0.0
+    if right:
+        return numbers.right if valid else numbers.right - numbers.malformed
+    if valid:
+        return numbers.valid + (numbers.found if found else 0.0)
+    return numbers.answered if answered else 0.0
+
+
+@config_class
+class Penalties:
+    """Costs that are subtracted from any reward: of a trajectory without an answer (at its last step), of
+    each repeated query, and of each search beyond the first `free_searches`.
+    """
+
+    no_answer: NotNegative = 0.0
+    repeat: NotNegative = 0.0
+    over_search: NotNegative = 0.0
+    free_searches: Count = 2
+
+
+NO_PENALTIES = Penalties()
+
+
+def penalties(
+    searches: Sequence[bool], repeated: Sequence[bool], *, answered: bool, costs: Penalties = NO_PENALTIES
+) -> list[float]:
+    """One value of at most 0 per step; `searches` and `repeated` say of each step whether it searched, and
+    whether its query was asked before.
+    """
+    made, done = [], 0
+    for searched, again in zip(searches, repeated, strict=True):
+        done += searched
+        over = searched and done > costs.free_searches
+        made.append(-(costs.repeat * again + costs.over_search * over))
+    if made and not answered:
+        made[-1] -= costs.no_answer
+    return made

@@ -31,17 +31,20 @@ _SMALLEST_CHUNK = 32
 
 class TokenLogprobs(NamedTuple):
     """The trained tokens of a batch, in order: `values` (n,) float32 log-probabilities, `rows` (n,) int64
-    number of the row that each belongs to.
+    number of the row that each belongs to, `states` (n, width) the hidden states that each was predicted
+    from.
     """
 
     values: torch.Tensor
     rows: torch.Tensor
+    states: torch.Tensor | None = None
 
 
 def return_logprobs(model: Any, *, chunk: int) -> None:
     """Change `model` (a transformers causal language model) in place. Its `forward` then takes `input_ids`,
     `position_ids` and `labels`, each (batch, length), and returns `{"logprobs": (n,) float32}` of the n
-    trained tokens (labels other than `IGNORED`), `chunk` of them at a time (0: all at once). The model's own
+    trained tokens (labels other than `IGNORED`), `chunk` of them at a time (0: all at once), and their hidden
+    `states` (n, width). The model's own
     `forward` is replaced, not wrapped, so that sharding, adapters and saving still work. Raises `UserError`
     for a model whose logits are not the plain product.
     """
@@ -67,7 +70,8 @@ def return_logprobs(model: Any, *, chunk: int) -> None:
         )
         trained = labels[:, 1:] != IGNORED
         states = hidden.last_hidden_state[:, :-1][trained]
-        return {"logprobs": chunked_logprobs(states, head, labels[:, 1:][trained], chunk=chunk)}
+        logprobs = chunked_logprobs(states, head, labels[:, 1:][trained], chunk=chunk)
+        return {"logprobs": logprobs, "states": states}
 
     model.forward = types.MethodType(forward, model)
 
@@ -77,7 +81,7 @@ def token_logprobs(model: Any, batch: Batch) -> TokenLogprobs:
     not).
     """
     outputs = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], labels=batch["labels"])
-    return TokenLogprobs(outputs["logprobs"], of_trained(batch, "row_numbers"))
+    return TokenLogprobs(outputs["logprobs"], of_trained(batch, "row_numbers"), outputs["states"])
 
 
 def of_trained(batch: Batch, key: str) -> torch.Tensor:

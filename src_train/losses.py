@@ -141,3 +141,18 @@ def group_loss(
         entropy = torch.special.entr(soft_targets).sum()
         total = total + soft_weight * (-(logprobs * soft_targets).sum() - entropy)
     return total
+
+
+def value_loss(
+    values: torch.Tensor,
+    old_values: torch.Tensor,
+    returns: torch.Tensor,
+    *,
+    weights: torch.Tensor,
+    clip: float,
+) -> torch.Tensor:
+    """The weighted sum over tokens (n,) of half the squared error of a value head: the larger error of the
+    value and of the value clipped to `clip` around its old one (PPO, as in OpenRLHF and verl).
+    """
+    near = old_values + (values - old_values).clamp(-clip, clip)
+    return (0.5 * torch.maximum((values - returns) ** 2, (near - returns) ** 2) * weights).sum()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -11,11 +11,31 @@ from transformers import AutoModelForCausalLM
 
 from src_core.errors import UserError
 from src_models.peft_folder import read_peft
-from src_train.config import LoraConfig, TrainConfig
+from src_train.config import LoraConfig
 from src_train.logprobs import return_logprobs
 
 
-def load_model(folder: Path, config: TrainConfig) -> Any:
+class ModelSettings(Protocol):
+    """The settings that loading a model reads, of training and of reinforcement learning."""
+
+    @property
+    def lora(self) -> LoraConfig | None:
+        """Adapters, None for all weights."""
+
+    @property
+    def precision(self) -> str:
+        """`bf16`, `bf16_weights` or `fp32`."""
+
+    @property
+    def attention(self) -> str:
+        """The implementation in transformers."""
+
+    @property
+    def loss_chunk(self) -> int:
+        """Trained tokens whose logits are in memory at once."""
+
+
+def load_model(folder: Path, config: ModelSettings) -> Any:
     """The model for `trainer.PackedTrainer`: in training mode, after `return_logprobs`, with the adapters of
     the run. Raises `UserError` for a folder that cannot be loaded.
     """
@@ -41,7 +61,7 @@ def halve_adapter(file: Path) -> None:
     save_file(halved, file, metadata={"format": "pt"})
 
 
-def _frozen(config: TrainConfig) -> bool:
+def _frozen(config: ModelSettings) -> bool:
     """Whether the base weights are not trained and can therefore be stored in bf16."""
     return config.lora is not None and config.precision != "fp32"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,27 @@ def write_result(trainer: PackedTrainer, config: TrainConfig, folder: Path, path
     if trainer.is_world_process_zero():
         if config.lora is not None:
             halve_adapter(partial / "adapter_model.safetensors")
-        AutoTokenizer.from_pretrained(folder).save_pretrained(partial)
-        record = json.dumps(training_record(config, data), indent=2, ensure_ascii=False)
-        (partial / TRAINING).write_text(record + "\n", "utf-8")
-        partial.replace(result)
-        answer(f"written: {result}")
+        _complete(partial, result, folder, training_record(config, data))
+
+
+def write_export(
+    export: Callable[[Path], object], result: Path, folder: Path, record: dict[str, Any]
+) -> None:
+    """As `write_result`, for weights that `export` writes into a folder; `record` is the content of
+    `training.json`.
+    """
+    partial = result.with_name(result.name + ".partial")
+    export(partial)
+    _complete(partial, result, folder, record)
+
+
+def _complete(partial: Path, result: Path, folder: Path, record: dict[str, Any]) -> None:
+    """Add the tokenizer of `folder` and the record; then the result is whole."""
+    AutoTokenizer.from_pretrained(folder).save_pretrained(partial)
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    (partial / TRAINING).write_text(text + "\n", "utf-8")
+    partial.replace(result)
+    answer(f"written: {result}")
 
 
 def training_record(config: TrainConfig, data: Data) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def read_rollouts(
         for raw in draw(file, file_rows(Path(file.path)), seed):
             place = f"{file.path}:{raw.place}"
             for number, sample in enumerate(_samples(raw, place), start=1):
-                row = _row(sample, f"{place} sample {number}", vocabulary)
+                row = checked_row(sample, f"{place} sample {number}", vocabulary)
                 if limit.keeps(row, too_long):
                     rows.append(row)
             on_row()
@@ -67,7 +67,8 @@ def _samples(raw: RawRow, place: str) -> list[Any]:
     return samples
 
 
-def _row(sample: Any, place: str, vocabulary: int) -> TrainRow:
+def checked_row(sample: Any, place: str, vocabulary: int) -> TrainRow:
+    """A sample as a row to train on. Raises `UserError` naming `place` (see `read_rollouts`)."""
     try:
         encoded, values = _parsed(sample, vocabulary)
     except ValueError as error:

@@ -28,7 +28,7 @@ def protocols(role: str = "user") -> dict[str, Protocol]:
     """Every format and layout; observations have the chat role `role`."""
     style = PromptStyle(system="Be brief.", observation_role=role)
     made: dict[str, Protocol] = {
-        name: load_protocol(name, style) for name in ("rearag", "react", "r3rag", "deeprag")
+        name: load_protocol(name, style) for name in ("rearag", "react", "r3rag", "r3rag_whole", "deeprag")
     }
     for name, dialect in DIALECTS.items():
         made[name] = dialect(style)

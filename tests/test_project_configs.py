@@ -31,6 +31,10 @@ CLASSES = {
     "systems/deeprag/index": "src_retrieval.build_plan:BuildConfig",
     "systems/deeprag/retriever": "src_retrieval.server:ServerConfig",
     "systems/deeprag/rl": "src_tasks.rewards:DeepRagRewards",
+    "systems/r3rag/coldstart": "src_data.config:DataConfig",
+    "systems/r3rag/train": "src_train.config:TrainConfig",
+    "systems/r3rag/rl": "src_train.rl.config:RlConfig",
+    "systems/rearag/rl": "src_train.rl.config:RlConfig",
 }
 # Read by a loader of its own.
 LOADERS = {"models.yaml": "src_models.catalog:load_catalog"}

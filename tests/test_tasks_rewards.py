@@ -9,12 +9,17 @@ from src_tasks.rewards import (
     Ending,
     FormatCosts,
     OutcomeMetric,
+    Penalties,
     R3Rewards,
+    SearchR1Rewards,
     deeprag_reward,
     format_reward,
     outcome_reward,
+    penalties,
     process_rewards,
     r3rag_rewards,
+    repaired_rewards,
+    search_r1_reward,
 )
 
 
@@ -103,3 +108,57 @@ def test_the_release_pays_a_guess_when_no_sub_question_is_wanted() -> None:
     numbers = DeepRagRewards(min_sub_questions=0)
     made = deeprag_reward(right=True, retrievals=0, sub_questions=0, well_formed=True, numbers=numbers)
     assert made == 1.0
+
+
+@pytest.mark.parametrize(
+    ("shares", "outcome", "ending", "rewards"),
+    [
+        ([0.5, 0.5], 1.0, Ending.CORRECT, [0.15, 0.15, 1.0]),
+        ([0.5, 0.0], 0.4, Ending.INCORRECT, [0.15, 0.0, 0.4]),
+        ([], 1.0, Ending.CORRECT, [1.0]),
+        ([0.5, 0.5], 0.0, Ending.UNANSWERED, [0.0, -0.2]),
+        ([], 0.0, Ending.UNANSWERED, []),
+        ([0.5, 0.5], 0.0, Ending.MALFORMED, [0.0, 0.0, -0.5]),
+        ([], 0.0, Ending.MALFORMED, [-0.5]),
+    ],
+)
+def test_the_repaired_r3rag(
+    shares: list[float], outcome: float, ending: Ending, rewards: list[float]
+) -> None:
+    assert repaired_rewards(shares, outcome, ending) == pytest.approx(rewards)
+
+
+def test_searching_on_pays_as_shipped_and_not_once_repaired() -> None:
+    """Five relevant searches without an answer against two and the right one (r3rag.md, 1.13, point 12)."""
+    assert sum(r3rag_rewards([1.0] * 5, Ending.UNANSWERED)) > sum(r3rag_rewards([0.5, 0.5], Ending.CORRECT))
+    stalled = sum(repaired_rewards([0.2] * 5, 0.0, Ending.UNANSWERED))
+    wrong = sum(repaired_rewards([0.0], 0.0, Ending.INCORRECT))
+    assert sum(repaired_rewards([], 1.0, Ending.CORRECT)) > wrong > stalled
+
+
+@pytest.mark.parametrize(
+    ("right", "answered", "valid", "found", "reward"),
+    [
+        (True, True, True, False, 1.0),
+        (True, True, False, False, 0.8),
+        (False, True, True, False, 0.2),
+        (False, True, True, True, 0.5),
+        (False, False, True, False, 0.2),
+        (False, True, False, True, 0.1),
+        (False, False, False, False, 0.0),
+    ],
+)
+def test_search_r1(right: bool, answered: bool, valid: bool, found: bool, reward: float) -> None:
+    numbers = SearchR1Rewards(found=0.3)
+    made = {"right": right, "answered": answered, "valid": valid, "found": found}
+    assert search_r1_reward(**made, numbers=numbers) == pytest.approx(reward)
+    assert search_r1_reward(**made, numbers=SearchR1Rewards(format=False)) == float(right)
+
+
+def test_penalties_of_each_step() -> None:
+    costs = Penalties(no_answer=0.3, repeat=0.1, over_search=0.05, free_searches=2)
+    searches, repeated = [True, True, True, False], [False, False, True, False]
+    assert penalties(searches, repeated, answered=True, costs=costs) == pytest.approx([0, 0, -0.15, 0])
+    assert penalties(searches, repeated, answered=False, costs=costs) == pytest.approx([0, 0, -0.15, -0.3])
+    assert penalties([], [], answered=False, costs=costs) == []
+    assert penalties(searches, repeated, answered=False) == [0, 0, 0, 0]

@@ -1,6 +1,6 @@
 """Text formats, one module each, found by the value of `format` in conversation rows and of `protocol` in
-settings: `rearag`, `react`, `r3rag`, `search_r1` (with the dialects `r1_searcher` and `research`), `deeprag`,
-`chat`.
+settings: `rearag`, `react`, `r3rag`, `r3rag_whole`, `search_r1` (with the dialects `r1_searcher` and
+`research`), `deeprag`, `chat`.
 
 A new format is one module here, or a file of the user's that is given by its path, whose class is named
 `FORMAT`.

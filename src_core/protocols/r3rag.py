@@ -46,7 +46,7 @@ class R3Rag(Protocol):
     needs_thought: ClassVar[bool] = True
     user_template: ClassVar[str] = f"{QUESTION} {{question}}"
     layout: Layout = Layout.HISTORY_IN_USER_TURN
-    stops = (*TURN_MARKS[:2], f"\n{DOCUMENTS}")
+    stops: tuple[str, ...] = (*TURN_MARKS[:2], f"\n{DOCUMENTS}")
 
     def render_step(self, step: Step) -> str:
         """`Step k:`, the analysis, and the query or the answer."""

@@ -29,6 +29,6 @@ async def open_construction(
     )
     async with opened as runtime:
         if config.teacher == "llm":
-            yield LlmTeacher(runtime.policy), runtime
+            yield LlmTeacher(runtime.policy, first_greedy=config.first_greedy), runtime
         else:
             yield DecompositionTeacher(runtime.policy.protocol), runtime

@@ -10,16 +10,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
+
+from src_core.jsonl import read_jsonl
 from src_core.rundir import RunDir
-from src_core.types import RETRIED, Finish, Question, Status, Trajectory
+from src_core.types import RETRIED, Finish, Question, Status, Trajectory, trajectory_from_json
 from src_data.teachers import Teacher
+from src_infer.documents import search_of
 from src_infer.episode import run_episode
 from src_infer.runner import run_all
 from src_infer.runtime import Runtime
 from src_tasks.choices import asked_text
+from src_tasks.metrics import exact_match
+
+ALREADY_RIGHT = "an earlier attempt is right"
+"""The reason of attempts that were not made."""
 
 
 class Chain(NamedTuple):
@@ -48,17 +57,58 @@ async def construct(
     n_chains: int,
     in_flight: int,
     on_row: Callable[[Trajectory | None], None],
+    until_right: bool = False,
 ) -> None:
     """Construct the trajectories that `rundir` does not hold yet. `on_row` is called for each one that is on
-    disk, with None for one of an earlier run.
+    disk, with None for one of an earlier run. `until_right`: see `Attempts`.
     """
     done = rundir.finished_ids(retry_statuses=RETRIED, key=chain_key)
     todo = missing_chains(questions, done=done, n_chains=n_chains, on_done=lambda: on_row(None))
+    attempts = Attempts(_right_ones(rundir.rows)) if until_right else None
 
     async def make(chain: Chain) -> Trajectory:
-        return await make_chain(chain, teacher, runtime)
+        if attempts is None:
+            return await make_chain(chain, teacher, runtime)
+        return await attempts.make(chain, lambda: make_chain(chain, teacher, runtime))
 
     await run_all(todo, answer=make, in_flight=in_flight, rows=rundir.rows, on_row=on_row)
+
+
+class Attempts:
+    """The trajectories of one question as attempts, one after the other: once one is right, the later ones
+    are refused (R3-RAG's cold start, reference r3rag.md section 1.6). `right` holds the ids of questions that
+    have a right one already.
+    """
+
+    def __init__(self, right: Set[str]) -> None:
+        self._right = set(right)
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    async def make(self, chain: Chain, make: Callable[[], Awaitable[Trajectory]]) -> Trajectory:
+        """The trajectory, or a refusal. Attempts of one question wait for each other in their order."""
+        async with self._turns.setdefault(chain.question.id, asyncio.Lock()):
+            if chain.question.id in self._right:
+                provenance = {"chain": chain.number}
+                return Trajectory(
+                    chain.question, (), "", Status.REFUSED, error=ALREADY_RIGHT, provenance=provenance
+                )
+            made = await make()
+            if is_right(made):
+                self._right.add(chain.question.id)
+            return made
+
+
+def is_right(made: Trajectory) -> bool:
+    """Whether a trajectory ends with an answer that equals a gold one."""
+    return made.status is Status.FINISHED and exact_match(made.answer, made.question.answers) == 1
+
+
+def _right_ones(rows: Path) -> set[str]:
+    """The ids of the questions that have a right trajectory on disk."""
+    if not rows.is_file():
+        return set()
+    made = (trajectory_from_json(orjson.dumps(row)) for row in read_jsonl(rows))
+    return {each.question.id for each in made if is_right(each)}
 
 
 def missing_chains(
@@ -91,7 +141,7 @@ async def make_chain(chain: Chain, teacher: Teacher, runtime: Runtime) -> Trajec
     episode = await run_episode(
         asked_text(chain.question),
         writer=teacher.writer(chain.question, chain.number),
-        search=runtime.rag.observe,
+        search=search_of(runtime, runtime.policy.protocol),
         limits=runtime.limits,
     )
     last = episode.steps[-1].action if episode.steps else None

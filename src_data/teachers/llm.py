@@ -13,10 +13,11 @@ from src_infer.policy import Policy
 
 
 class LlmTeacher:
-    """Trajectories of one question differ by their seed."""
+    """Trajectories of one question differ by their seed; with `first_greedy` the first one is greedy."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, *, first_greedy: bool = False) -> None:
         self._policy = policy
+        self._first_greedy = first_greedy
 
     @property
     def name(self) -> str:
@@ -39,4 +40,6 @@ class LlmTeacher:
     def writer(self, question: Question, chain: int) -> StepWriter:  # noqa: ARG002 - the policy gets the text
         """A policy with the seeds of this trajectory."""
         sampling = replace(self._policy.sampling, seed=self.seed(chain))
+        if self._first_greedy and chain == 0:
+            sampling = replace(sampling, temperature=0.0, top_p=1.0)
         return replace(self._policy, sampling=sampling)

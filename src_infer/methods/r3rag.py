@@ -7,29 +7,24 @@ reader from the passages (there it counts as failed), and passages keep their ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from src_core.protocols.r3rag import R3Rag
-from src_core.types import Question, Step, Trajectory
-from src_infer.episode import Observation
+from src_core.protocols.r3rag_whole import R3Whole
+from src_core.types import Question, Trajectory
+from src_infer.documents import search_of
 from src_infer.multi_step import Evidence, agent_policy, answer_stepwise
 from src_infer.runtime import Runtime
 
-FORMATS = ("r3rag",)
+FORMATS = ("r3rag", "r3rag_whole")
 
 
 async def run(question: Question, runtime: Runtime) -> Trajectory:
-    """Steps until one holds an answer."""
-    protocol = R3Rag()
-
-    async def search(query: str, _steps: Sequence[Step]) -> Observation:
-        passages = await runtime.retrieve(query)
-        return Observation(protocol.render_documents(passages, view=runtime.view, query=query), passages)
+    """Steps until one holds an answer; in one growing turn for a model that was trained so."""
+    protocol = R3Whole() if runtime.trained_format == R3Whole.name else R3Rag()
 
     return await answer_stepwise(
         question,
         runtime,
         writer=agent_policy(runtime, protocol),
-        search=search,
+        search=search_of(runtime, protocol),
         evidence=Evidence.PASSAGES,
     )

@@ -11,14 +11,13 @@ then the reader answers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from src_core.config import config_class
 from src_core.protocols.records import Layout, PromptStyle
 from src_core.protocols.search_r1 import DIALECTS
-from src_core.types import Question, Step, Trajectory
-from src_infer.episode import Observation
+from src_core.types import Question, Trajectory
+from src_infer.documents import search_of
 from src_infer.multi_step import Evidence, agent_policy, answer_stepwise
 from src_infer.runtime import Runtime
 
@@ -39,15 +38,10 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
     style = PromptStyle(user_template=runtime.prompt(settings.protocol), observation_role="user")
     protocol = DIALECTS[settings.protocol](style, layout=Layout(settings.layout))
 
-    async def search(query: str, _steps: Sequence[Step]) -> Observation:
-        passages = await runtime.retrieve(query)
-        documents = protocol.render_documents(passages, view=runtime.view, query=query)
-        return Observation(documents, passages)
-
     return await answer_stepwise(
         question,
         runtime,
         writer=agent_policy(runtime, protocol),
-        search=search,
+        search=search_of(runtime, protocol),
         evidence=Evidence.PASSAGES,
     )

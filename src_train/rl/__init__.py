@@ -1,0 +1,1 @@
+"""Reinforcement learning: rollouts, rewards, advantages, updates, new weights to the server, and again."""

@@ -1,0 +1,126 @@
+"""Reinforcement learning from one YAML: `bash scripts/rl.sh CONFIG.yaml [key=value …]`.
+
+The run directory holds `log.jsonl` (one line per step), `rollouts/` of every k-th step, `report.html`,
+checkpoints, and at the end `adapter/` (or `model/`) with the tokenizer, which `infer.sh` serves. The same
+command goes on where the run was stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers.utils.logging import disable_progress_bar
+
+from src_core.chat_tokenizer import ChatTokenizer
+from src_core.config import dump, load_config
+from src_core.console import Terminal
+from src_core.errors import UserError, run_main
+from src_core.rundir import RunDir
+from src_core.runfolder import run_folder
+from src_core.terminal import answer
+from src_models.llm_folder import llm_folder
+from src_models.machine import physical_cores
+from src_tasks.reward_rules import Rule
+from src_train.result import write_export
+from src_train.rl.config import RlConfig
+from src_train.rl.learner import Learner
+from src_train.rl.loop import LOG, ROLLOUTS, Run
+from src_train.rl.play import training_questions
+from src_train.rl.report import write_report
+from src_train.speed import faster_precision
+
+USAGE = "usage: bash scripts/rl.sh CONFIG.yaml [key=value …]"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Read, check, train, write the result."""
+    if not arguments or "=" in arguments[0]:
+        raise UserError(USAGE)
+    config = load_config(RlConfig, Path(arguments[0]), arguments[1:])
+    check_config(config)
+    folder = run_folder(config.runs_dir, config.run_name)
+    torch.set_num_threads(config.threads or physical_cores())
+    disable_progress_bar()
+    questions = training_questions(config)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    learner_config = config.learner
+    if learner_config.precision == "auto":
+        learner_config = replace(learner_config, precision=faster_precision(device))
+    config = replace(config, learner=learner_config)
+    run_dir = RunDir(folder, config=dump(config), on_existing=config.on_existing)
+    try:
+        result = folder / ("model" if learner_config.lora is None else "adapter")
+        if result.is_dir():
+            answer(f"{result} exists already; nothing to do")
+            return 0
+        weights = llm_folder(learner_config.model)
+        template = Path(learner_config.chat_template) if learner_config.chat_template else None
+        tokenizer = ChatTokenizer(weights, template=template)
+        learner = Learner(learner_config, config.advantage, weights, device=device, seed=config.seed)
+        run = Run(config, questions, learner, tokenizer, folder=folder, console=Terminal(stderr=True))
+        try:
+            asyncio.run(run.run())
+        finally:
+            write_report(
+                folder,
+                log=folder / LOG,
+                rollouts=folder / ROLLOUTS,
+                reward=config.reward,
+                title=config.run_name,
+            )
+        if run.out_of_time:
+            answer("the time limit is reached; run the same command again to resume")
+        else:
+            record = {
+                "run": config.run_name,
+                "objective": "rl",
+                "prompt": dump(run.style),
+                "format": config.runtime.protocol,
+            }
+            write_export(learner.export, result, weights, record)
+        run_dir.write_manifest(
+            {
+                "status": "stopped at the time limit" if run.out_of_time else "finished",
+                "config": dump(config),
+                "steps": run.done,
+                "questions": len(questions),
+            }
+        )
+    finally:
+        run_dir.close()
+    return 0
+
+
+def check_config(config: RlConfig) -> None:
+    """Check combinations of settings. Raises `UserError`."""
+    learner, advantage = config.learner, config.advantage
+    if learner.reference == "base" and learner.lora is None:
+        raise UserError("learner.reference=base disables adapters, and this run has none; set it to start")
+    if learner.lora is not None and learner.lora.dropout:
+        raise UserError(
+            "learner.lora.dropout would change the ratio to the sampling policy at random; set it to 0"
+        )
+    if advantage.name not in ("ppo", "reinforce_pp") and config.group_size == 1:
+        raise UserError(
+            f"advantage.name={advantage.name} compares rollouts of one question, and group_size is 1; raise "
+            "group_size, or take ppo or reinforce_pp"
+        )
+    asks = config.reward.relevance == "judge" and config.reward.rule in (Rule.R3RAG, Rule.R3RAG_REPAIRED)
+    if asks and config.judge is None:
+        raise UserError("reward.relevance=judge needs a judge; set judge.endpoint.url")
+    if advantage.kl_coef and advantage.name != "ppo":
+        raise UserError("advantage.kl_coef is for ppo; set learner.policy.kl_coef for a KL term in the loss")
+    if config.rollout.temperature != 1.0 or config.rollout.top_p != 1.0:
+        raise UserError(
+            "rollout.temperature and rollout.top_p must be 1: log-probabilities are those of the whole "
+            "distribution, and other samples would be off-policy"
+        )
+
+
+if __name__ == "__main__":
+    run_main(lambda: main(sys.argv[1:]))

@@ -1,0 +1,140 @@
+"""Two layers of random weights learn to search before they answer; a run that was killed goes on alike."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers_rl import letter_model, rl_settings
+from tests.helpers_train import python
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.training
+
+from src_core.errors import UserError  # noqa: E402
+from src_train.rl.attempts import read_attempts  # noqa: E402
+from tests.data.rl_toy_run import main  # noqa: E402
+
+RUN = ("-m", "tests.data.rl_toy_run")
+
+
+def log_of(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def same(line: dict[str, Any]) -> dict[str, Any]:
+    """A line of the log without its times."""
+    return {name: value for name, value in line.items() if not name.startswith("seconds")}
+
+
+@pytest.mark.slow
+def test_random_weights_learn_to_search_before_they_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An answer without a search is right in one of four cases; the letter is in what a search finds."""
+    settings = rl_settings(
+        tmp_path,
+        letter_model(tmp_path / "model"),
+        steps=170,
+        group_size=16,
+        save_steps=60,
+        learner={
+            "model": str(tmp_path / "model"),
+            "lora": None,
+            "precision": "fp32",
+            "learning_rate": 1.5e-3,
+        },
+    )
+    assert main([str(settings)]) == 0
+    lines = log_of(tmp_path / "runs/rl")
+    with capsys.disabled():
+        sys.stdout.write("\nstep  reward  right  searches  malformed\n")
+        for line in lines[::10] + lines[-1:]:
+            figures = (line[name] for name in ("reward", "outcome", "searches", "malformed"))
+            sys.stdout.write(f"{line['step']:4}  " + "  ".join(f"{value:6.3f}" for value in figures) + "\n")
+    first, last = lines[0], lines[-5:]
+    assert first["outcome"] < 0.2
+    assert first["searches"] < 0.3
+    assert sum(line["outcome"] for line in last) / 5 > 0.85
+    assert 0.9 < sum(line["searches"] for line in last) / 5 < 1.2
+    assert sum(line["malformed"] for line in last) / 5 < 0.1
+
+
+def test_a_killed_run_goes_on_with_the_same_next_batch(tmp_path: Path) -> None:
+    settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=4, keep_every=1))
+    few = "runtime.in_flight=8"  # so that some rollouts have ended when the process dies
+    assert python(*RUN, settings, few, "run_name=whole").returncode == 0
+    killed = python(*RUN, settings, few, "run_name=killed", "--die-at", "3")
+    assert killed.returncode == -9, killed.stderr
+    run, whole = tmp_path / "runs/killed", tmp_path / "runs/whole"
+    assert [line["step"] for line in log_of(run)] == [1, 2]
+    played = read_attempts(run / "rollouts/step-000003.jsonl", policy_version=2)
+    assert 0 < len(played) < 64, "it was killed in the middle of the third step"
+    assert python(*RUN, settings, few, "run_name=killed").returncode == 0
+    assert [same(line) for line in log_of(run)] == [same(line) for line in log_of(whole)]
+    again = read_attempts(run / "rollouts/step-000003.jsonl", policy_version=2)
+    assert len(again) == 64
+    assert {key: again[key].samples for key in played} == {key: one.samples for key, one in played.items()}
+    weights = [(folder / "model/model.safetensors").read_bytes() for folder in (run, whole)]
+    assert weights[0] == weights[1], "the same weights, bit for bit"
+
+
+def test_a_second_run_has_nothing_to_do_and_other_settings_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1))
+    assert main([settings]) == 0
+    assert (tmp_path / "runs/rl/report.html").is_file()
+    assert main([settings]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    with pytest.raises(UserError, match="settings"):
+        main([settings, "seed=2"])
+
+
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "rloo", "reinforce_pp", "step", "ppo"])
+def test_every_estimator_makes_a_step(tmp_path: Path, name: str) -> None:
+    learner = {
+        "model": str(tmp_path / "model"),
+        "lora": {"rank": 4, "alpha": 8},
+        "precision": "fp32",
+        "policy": {"kl_coef": 0.01},
+        "minibatches": 2,
+        "epochs": 2,
+        "old_logprobs": "learner",
+        "learning_rate": 1e-2,
+    }
+    advantage = {"name": name, "kl_coef": 0.01 if name == "ppo" else 0.0}
+    settings = rl_settings(
+        tmp_path, letter_model(tmp_path / "model"), steps=2, learner=learner, advantage=advantage
+    )
+    assert main([str(settings)]) == 0
+    lines = log_of(tmp_path / "runs/rl")
+    assert [line["updates"] for line in lines] == [4.0, 4.0]
+    assert lines[0]["mismatch"] < 1e-4, "sampler and learner are one model"
+    assert lines[1]["kl"] > 0
+    assert lines[0]["ratio"] != 1.0, "the second minibatch is off-policy"
+    if name == "ppo":
+        assert lines[0]["value_loss"] > 0
+    assert (tmp_path / "runs/rl/adapter/adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["rollout.temperature=0.5"], "must be 1"),
+        (["group_size=1"], "raise group_size"),
+        (["advantage.kl_coef=0.1"], "is for ppo"),
+        (["learner.reference=base"], "set it to start"),
+        (["learner.lora={dropout: 0.1}"], "set it to 0"),
+        (["serving.kind=vllm"], "set learner.lora"),
+        (["guards.max_malformed=0.1"], "fine-tuning first"),
+    ],
+)
+def test_settings_and_rollouts_that_cannot_work(tmp_path: Path, change: list[str], message: str) -> None:
+    settings = rl_settings(tmp_path, letter_model(tmp_path / "model"))
+    with pytest.raises(UserError, match=message):
+        main([str(settings), *change])
