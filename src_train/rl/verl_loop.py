@@ -1,9 +1,9 @@
 """Rollouts inside verl (0.9) for several GPUs and nodes: its agent loop calls the same `rollout`, with our
 protocol, retriever, masks and rewards (`scripts/rl_verl.sh`).
 
-verl makes an object by `make_loop` for each rollout and awaits `run`. It trains one sequence per rollout, so a
-format with a prompt of its own for each step does not fit (`r3rag_whole` does). Its estimators get the reward
-of the whole rollout at the last token; the rewards of the steps are in `extra_fields` for the log, since
+verl makes an object by `make_loop` for each rollout and awaits `run`. It trains one sequence per rollout, so
+a format with a prompt of its own for each step does not fit (`r3rag_whole` does). Its estimators get the
+reward of the whole rollout at the last token; the rewards of the steps are in `extra_fields` for the log, since
 `register_adv_est` of 0.9.1 passes them to no estimator of ours.
 """
 
@@ -96,7 +96,11 @@ class VerlTokens:
             ids, tuple(map(float, found.log_probs)), reason, Usage(1, len(prompt), len(ids))
         )
 
-    async def score_tokens(self, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:
+    async def score_tokens(
+        self,
+        prompt: Sequence[int],  # noqa: ARG002 - an argument of the interface
+        continuation: Sequence[int],  # noqa: ARG002
+    ) -> list[float]:
         """Not a part of verl's client."""
         raise ModelError("verl's server scores no continuations")
 

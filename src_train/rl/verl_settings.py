@@ -34,7 +34,8 @@ def verl_settings(config: RlConfig) -> list[str]:
     learner, advantage = config.learner, config.advantage
     if advantage.name not in ESTIMATORS:
         raise UserError(
-            f"verl has no estimator for advantage.name={advantage.name}; choose one of {', '.join(ESTIMATORS)}"
+            f"verl has no estimator for advantage.name={advantage.name}; choose one of "
+            f"{', '.join(ESTIMATORS)}"
         )
     actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
     in_reward = advantage.kl_coef > 0
