@@ -3,8 +3,8 @@ protocol, retriever, masks and rewards (`scripts/rl_verl.sh`).
 
 verl makes an object by `make_loop` for each rollout and awaits `run`. It trains one sequence per rollout, so
 a format with a prompt of its own for each step does not fit (`r3rag_whole` does). Its estimators get the
-reward of the whole rollout at the last token; the rewards of the steps are in `extra_fields` for the log, since
-`register_adv_est` of 0.9.1 passes them to no estimator of ours.
+reward of the whole rollout at the last token; the rewards of the steps are in `extra_fields` for the log,
+since `register_adv_est` of 0.9.1 passes them to no estimator of ours.
 """
 
 from __future__ import annotations
