@@ -7,6 +7,14 @@ from_caller() {
   if [[ $1 == [!/]* && $CALLER != "$PWD" && -e $CALLER/$1 ]]; then printf '%s' "$CALLER/$1"; else printf '%s' "$1"; fi
 }
 
+# each_from_caller LIST: files with commas between them, each as the caller sees it.
+each_from_caller() {
+  local file files found=()
+  IFS=, read -ra files <<< "$1"
+  for file in "${files[@]}"; do found+=("$(from_caller "$file")"); done
+  local IFS=,; printf '%s' "${found[*]}"
+}
+
 # into_caller PATH: where something new is written: always in the caller's folder.
 into_caller() {
   if [[ $1 == [!/]* && $CALLER != "$PWD" ]]; then printf '%s' "$CALLER/$1"; else printf '%s' "$1"; fi

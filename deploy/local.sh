@@ -25,7 +25,7 @@ read_arguments() {
     case $argument in
       -h | --help) help_of "$script"; exit ;;
       [A-Z]*=*)
-        grep -q "\${${argument%%=*}:-" "$script" deploy/local.sh deploy/profile.sh deploy/deploy_config.sh scripts/setup.sh \
+        grep -qF "\${${argument%%=*}:-" "$script" deploy/local.sh deploy/profile.sh deploy/deploy_config.sh scripts/setup.sh \
           || die "no knob is called ${argument%%=*}; see the first lines of $script and deploy/deploy_config.sh"
         export "${argument?}" ;;
       *=*) settings+=("$(setting_from_caller "$argument")") ;;

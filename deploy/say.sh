@@ -13,7 +13,8 @@ plain() {
 }
 
 say() { plain "$@"; }
-die() { plain "error: $*" >&2; exit 1; }
+# die TEXT...: what is wrong and what to do, as the Python programs end on it (src_core/errors.py).
+die() { plain "error: $*" >&2; exit 2; }
 
 # help_of FILE: the comment at the head of a script.
 help_of() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"; }

@@ -52,7 +52,7 @@ stage_stage2() {
     "$([[ $PROFILE == gpu ]] && echo model || echo lora.start_from)=$from"
 }
 
-stage_rl() { die "the online variant needs the trainer of scripts/rl.sh, which is not part of this release; its reward is in $CONFIGS/rl.yaml"; }
+stage_rl() { die "the online variant needs the trainer of scripts/rl.sh, which is not here yet; use stage2 instead"; }
 
 stage_infer() {
   serve "$(last_stage stage1 stage2)"

@@ -58,6 +58,12 @@ class RetrieverError(BoundaryError):
     """The retriever refused a request, closed the connection or timed out, after all retries."""
 
 
+class IndexServerError(BoundaryError):
+    """A server that keeps an index (Elasticsearch) refused a request, closed the connection or timed out,
+    after all retries.
+    """
+
+
 def run_main(main: Callable[[], int | None]) -> None:
     """Run an entry point: exit status 0 on success, 2 with one line on a `UserError`, 130 on Ctrl-C, 143 on
     SIGTERM or when the process that started it has ended, 2 with one line on a full disk and on a path that

@@ -75,7 +75,7 @@ class HttpChatModel:
         sampling: Sampling,
         stop: Sequence[str] = (),
         constraint: Constraint | None = None,
-        logprobs: bool = False,
+        logprobs: int = 0,
     ) -> Completion:
         """See `ChatModel.chat`. If the last message is the assistant's, the model continues it; the reply is
         the continuation. An `openai` server cannot do so in general: there the message is the end of the
@@ -97,7 +97,8 @@ class HttpChatModel:
         begun = sent[-1]["content"] if sent[-1]["role"] == "assistant" else ""
         template = self._template or (self._continuing if begun else None)
         if logprobs:
-            body.update({"logprobs": True, "top_logprobs": 1} if template is None else {"logprobs": 1})
+            chat = template is None
+            body.update({"logprobs": True, "top_logprobs": logprobs} if chat else {"logprobs": logprobs})
         if template is None:
             can_continue = self.engine != "openai"
             route, body["messages"] = "/chat/completions", sent if can_continue else _asked_to_go_on(sent)
@@ -259,9 +260,9 @@ def _completed(reply: Reply, *, begun: str, stop: Sequence[str]) -> Completion:
 def _tokens(reply: Reply, length: int | None) -> tuple[Token, ...]:
     """The reply's tokens, of its first `length` characters where it was cut."""
     kept, at = [], 0
-    for text, logprob in reply.tokens:
+    for token in reply.tokens:
         if length is not None and at >= length:
             break
-        kept.append(Token(text, logprob))
-        at += len(text)
+        kept.append(token)
+        at += len(token.text)
     return tuple(kept)

@@ -60,10 +60,13 @@ class Endpoint:
 
 
 class Token(NamedTuple):
-    """One generated token and the natural logarithm of its probability."""
+    """One generated token and the natural logarithm of its probability. `likeliest` are the most likely
+    tokens at its position with theirs, as many as were requested.
+    """
 
     text: str
     logprob: float
+    likeliest: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +93,10 @@ class ChatModel(Protocol):
         sampling: Sampling,
         stop: Sequence[str] = (),
         constraint: Constraint | None = None,
-        logprobs: bool = False,
+        logprobs: int = 0,
     ) -> Completion:
-        """One reply, with its tokens and their log-probabilities if `logprobs` is true. Raises `ModelError`
-        after all retries.
+        """One reply; with `logprobs` above 0 also its tokens, and at each position that many of the most
+        likely ones (servers give up to 20). Raises `ModelError` after all retries.
         """
         ...
 

@@ -102,6 +102,12 @@ class StepProgress:
             self._first += by
             self.update(self._done + by, quiet=True)
 
+    def leave_out(self, by: int, *, note: str) -> None:
+        """`by` units need no work: the total is that of the others, and `note` says so after the rate."""
+        with self._lock:
+            total = None if self._total is None else self._total - by
+            self.update(self._done, total=total, note=note, quiet=True)
+
     def update(
         self, done: int, *, total: int | None = None, note: str | None = None, quiet: bool = False
     ) -> None:

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from src_core.llm import Token
 from src_core.protocols.records import FUNCTIONS
 from src_core.text import whole_text
 from src_core.types import Usage
@@ -51,15 +52,15 @@ _REPLY_COUNTS = (
 
 
 class Reply(NamedTuple):
-    """A reply as it was sent: `text` with any think block, `think` that came apart from it, `tokens` as pairs
-    of text and log-probability (empty where the server sends none), `model` as the server names itself.
+    """A reply as it was sent: `text` with any think block, `think` that came apart from it, `tokens` with
+    their log-probabilities (empty where the server sends none), `model` as the server names itself.
     """
 
     text: str
     think: str
     finish_reason: str
     usage: Usage
-    tokens: tuple[tuple[str, float], ...] = ()
+    tokens: tuple[Token, ...] = ()
     model: str = ""
 
 
@@ -250,15 +251,23 @@ def _count(counts: Json, keys: tuple[str, ...]) -> int:
     return 0
 
 
-def _tokens(found: Any) -> tuple[tuple[str, float], ...]:
-    """The tokens of a reply in the shape of chat (`content`) or of completions (two lists); () where the
-    reply has none.
+def _tokens(found: Any) -> tuple[Token, ...]:
+    """The tokens of a reply in the shape of chat (`content`) or of completions (lists); () where the reply
+    has none.
     """
     try:
         if found.get("content"):
-            pairs = [(row["token"], row["logprob"]) for row in found["content"]]
+            rows = [(row["token"], row["logprob"], row.get("top_logprobs")) for row in found["content"]]
         else:
-            pairs = list(zip(found.get("tokens") or (), found.get("token_logprobs") or (), strict=True))
-        return tuple((str(text), float(logprob)) for text, logprob in pairs)
+            texts, logprobs = found.get("tokens") or (), found.get("token_logprobs") or ()
+            tops = found.get("top_logprobs") or [None] * len(texts)
+            rows = list(zip(texts, logprobs, tops, strict=True))
+        return tuple(Token(str(text), float(logprob), _likeliest(top)) for text, logprob, top in rows)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return ()
+
+
+def _likeliest(top: Any) -> tuple[tuple[str, float], ...]:
+    """The most likely tokens at a position: rows of `token` and `logprob`, or an object."""
+    pairs = top.items() if isinstance(top, dict) else [(row["token"], row["logprob"]) for row in top or ()]
+    return tuple((str(text), float(logprob)) for text, logprob in pairs)

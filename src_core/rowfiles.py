@@ -166,7 +166,9 @@ def _text(handle: BinaryIO) -> Iterator[io.TextIOWrapper]:
 
 
 def _table_rows(reader: Any, path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
-    """Rows under a header, or all rows of a table whose columns are named here, from a reader of csv."""
+    """Rows under a header, or all rows of a table whose columns are named here, from a reader of csv. A
+    caption above the header (as in exported sheets: text in the first of several cells) is no row.
+    """
     header = list(columns) or None
     while True:
         first = reader.line_num + 1
@@ -182,9 +184,13 @@ def _table_rows(reader: Any, path: Path, columns: Sequence[str]) -> Iterator[Raw
         if not any(cells):
             continue
         if header is None:
-            header = _header(cells, path, first)
+            header = None if _is_caption(cells) else _header(cells, path, first)
             continue
         yield _table_row(f"line {first}", header, cells)
+
+
+def _is_caption(cells: list[str]) -> bool:
+    return len(cells) > 2 and bool(cells[0].strip()) and not any(cell.strip() for cell in cells[1:])
 
 
 def _header(cells: list[str], path: Path, line: int) -> list[str]:

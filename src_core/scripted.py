@@ -5,7 +5,8 @@ The file is JSONL. Each row is `{"when": TEXT, "replies": [TEXT, …]}`: the fir
 the last message that the user or the observation sent, or anywhere in the conversation with `"anywhere":
 true`, answers with its next reply. `"cycle": true` starts over at the end. Token counts are white-space
 words, so that usage is non-zero and exact. `"unsure": [WORD, …]` gives the row's replies log-probabilities
-where they are requested: these words have probability 0.05, all others 0.95.
+where they are requested: these words have probability 0.05, all others 0.95. `"likeliest": {TOKEN:
+PROBABILITY, …}` are the most likely tokens at the first word.
 
 With a tokenizer it also takes and returns token ids: `when` is searched in the whole decoded prompt, special
 tokens in a reply are tokens, a stop string ends the reply and is part of it. `"likely": [TEXT, …]` are the
@@ -64,7 +65,7 @@ class ScriptedModel:
         sampling: Sampling,  # noqa: ARG002 - an argument of the interface; a script does not use it
         stop: Sequence[str] = (),
         constraint: Constraint | None = None,  # noqa: ARG002
-        logprobs: bool = False,
+        logprobs: int = 0,
     ) -> Completion:
         """The next scripted reply, cut at the first stop string as a server does; more than `MAX_STOPS` are
         refused, as by a server.
@@ -81,7 +82,7 @@ class ScriptedModel:
             text = text.split(mark, 1)[0]
         usage = Usage(1, len(everything.split()), len(text.split()))
         thinking = split_think(text)
-        tokens = _tokens(text, row["unsure"]) if logprobs and "unsure" in row else ()
+        tokens = _tokens(text, row) if logprobs else ()
         return Completion(thinking.text, "stop", usage, think=thinking.think, tokens=tokens)
 
     async def generate_tokens(self, prompt: Sequence[int], *, sampling: TokenSampling) -> TokenCompletion:
@@ -140,6 +141,13 @@ class ScriptedModel:
         """There is nothing to release."""
 
 
-def _tokens(text: str, unsure: Sequence[str]) -> tuple[Token, ...]:
-    words = _WORD.findall(text)
-    return tuple(Token(word, _UNLIKELY if word.strip(" \n.,?!") in unsure else _LIKELY) for word in words)
+def _tokens(text: str, row: dict[str, Any]) -> tuple[Token, ...]:
+    """The words of a reply with the log-probabilities of its row; () where the row has none."""
+    if not {"unsure", "likeliest"} & row.keys():
+        return ()
+    unsure, likeliest = row.get("unsure", ()), row.get("likeliest", {})
+    tokens = [
+        Token(word, _UNLIKELY if word.strip(" \n.,?!") in unsure else _LIKELY) for word in _WORD.findall(text)
+    ]
+    first = tuple((token, math.log(probability)) for token, probability in likeliest.items())
+    return tuple([tokens[0]._replace(likeliest=first), *tokens[1:]] if tokens else ())

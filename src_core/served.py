@@ -9,7 +9,7 @@ reports what it reported before counts as another.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ _DEPTH = 4
 _NAMES = ("id", "name", "model")
 _META = ("n_params", "size")
 _SAMPLES, _SAMPLE_BYTES = 64, 65_536
+
+_SORTED = orjson.OPT_SORT_KEYS
 
 Facts = dict[str, Any]
 Record = dict[str, Facts]
@@ -173,6 +175,21 @@ def index_facts(index: Any) -> Facts:
 def identity_of(facts: Facts) -> Facts:
     """The facts that tell two servers of one name apart."""
     return {key: facts[key] for key in _IDENTITY if key in facts}
+
+
+def models_key(records: Any, *, roles: Collection[str] = ()) -> str:
+    """What tells the models of runs apart, from the `servers` of their manifests: by role (of `roles`; all
+    where it is empty) the names and the digests that the servers reported (an adapter is served under the
+    name of its model). "" where nothing is on record.
+    """
+    rows = [record for record in records if isinstance(record, dict)] if isinstance(records, list) else []
+    found = {
+        orjson.dumps({"role": role, "model": facts.get("model"), **identity_of(facts)}, option=_SORTED)
+        for record in rows
+        for role, facts in record.items()
+        if isinstance(facts, dict) and facts.get("model") and (not roles or role in roles)
+    }
+    return b",".join(sorted(found)).decode()
 
 
 def _plain(index: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:

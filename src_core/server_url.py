@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from src_core.access_token import TOKEN_VARIABLE
 from src_core.errors import UserError
 
 
-def server_url(url: str) -> str:
+def server_url(url: str, *, secret: str = TOKEN_VARIABLE) -> str:
     """`url` without white space and slashes at its end. Raises `UserError` for one that cannot be an address,
-    and for one with a user name or a password: a run writes its addresses into its files.
+    and for one with a user name or a password: a run writes its addresses into its files. `secret` is the
+    variable of the environment that holds the password of this server.
     """
     given = url.strip().rstrip("/")
     try:
@@ -20,7 +22,7 @@ def server_url(url: str) -> str:
     if usable and "@" in parts.netloc:
         raise UserError(
             f"the address of the server at {parts.hostname} holds a user name or a password, which every run "
-            "would write into its files; remove them and set REARAG_TOKEN"
+            f"would write into its files; remove them and set {secret}"
         )
     if not usable or any(char.isspace() for char in given):
         raise UserError(f"{url!r:.200} is no address of a server; write it like http://127.0.0.1:9892")

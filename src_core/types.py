@@ -204,8 +204,18 @@ class Trajectory:
 
     @property
     def searches(self) -> int:
-        """The number of executed search actions."""
-        return sum(isinstance(step.action, Search) for step in self.steps)
+        """The number of search actions, and of searches that the retriever saw and no step records."""
+        recorded = sum(isinstance(step.action, Search) for step in self.steps)
+        return recorded + searches_without_step(self.provenance)
+
+
+SEARCHES_WITHOUT_STEP = "searches_without_step"
+
+
+def searches_without_step(provenance: dict[str, Any]) -> int:
+    """The searches of a question that none of its steps records, as the run counted them at the retriever."""
+    found = provenance.get(SEARCHES_WITHOUT_STEP, 0)
+    return found if isinstance(found, int) and found > 0 else 0
 
 
 _TRAJECTORY = TypeAdapter(Trajectory)

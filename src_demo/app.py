@@ -25,6 +25,7 @@ from src_demo.servers import ServerWatch
 from src_demo.wire import Event, run_request
 from src_infer.methods import load_method, method_names
 from src_tasks.readers.sources import read_questions
+from src_tasks.recorded import Recording, read_recording
 
 QUIET_SECONDS = 15.0
 EXAMPLES = 5
@@ -162,8 +163,10 @@ def method_facts(configured: str) -> list[dict[str, Any]]:
     return facts
 
 
-def examples(config: DemoConfig) -> list[str]:
-    """A few questions of the configured file, of as many kinds as it has; none where there is no file."""
+def examples(config: DemoConfig) -> list[dict[str, Any]]:
+    """A few questions of the configured file, of as many kinds as it has, each with the answer that was
+    recorded for it, if any (`src_tasks.recorded`); none where there is no file.
+    """
     path = Path(config.questions)
     if not path.is_file():
         return []
@@ -171,7 +174,20 @@ def examples(config: DemoConfig) -> list[str]:
     for question in read_questions(path):
         kind = (str(question.meta.get("type")), str(question.meta.get("hops")))
         by_kind.setdefault(kind, question.question)
-    return list(by_kind.values())[:EXAMPLES]
+    recording = read_recording(path)
+    return [
+        {"question": text, "recorded": _recorded(recording, text, config.method)}
+        for text in list(by_kind.values())[:EXAMPLES]
+    ]
+
+
+def _recorded(recording: Recording | None, question: str, method: str) -> dict[str, Any] | None:
+    """The recorded answer of this method, with the model that gave it."""
+    known = recording.examples.get(question) if recording else None
+    own = known.answers.get(method) if known else None
+    if recording is None or own is None:
+        return None
+    return {"answer": own.answer, "right": own.right, "method": method, "model": recording.model}
 
 
 def _choices(config: DemoConfig) -> dict[str, Any]:

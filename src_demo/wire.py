@@ -8,6 +8,7 @@ import orjson
 
 from src_core.http_server import RequestError
 from src_core.page_step import page_scores, page_step, page_usage
+from src_core.page_tree import page_tree
 from src_core.types import Step, Trajectory, to_json
 from src_demo.config import DemoConfig
 from src_infer.methods import method_names
@@ -84,7 +85,9 @@ def error_event(sentence: str, trajectory: Trajectory | None = None) -> Event:
 
 
 def _outcome(trajectory: Trajectory) -> dict[str, Any]:
+    tree = page_tree(trajectory)
     return {
+        **({"tree": tree} if tree else {}),
         "status": trajectory.status.value,
         "searches": trajectory.searches,
         "seconds": trajectory.seconds,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from src_core.config import AllOrCount, config_class
 from src_core.errors import UserError
@@ -14,7 +14,18 @@ from src_tasks.judge import JudgeConfig, Rubric
 __all__ = ["DatasetSpec", "EvalConfig", "JudgeConfig", "MethodSpec", "Rubric"]
 
 FLASHRAG_ITEMS = 1_000
+ANSWERS = ("em", "f1")
+COSTS = ("searches", "searches_right", "searches_wrong", "tokens", "seconds")
+"""What every table shows: a method that searches more or reads more is compared at its cost."""
 _FLASHRAG_EM = frozenset({"nq", "triviaqa", "popqa"})
+
+
+def _names(value: Any) -> Any:
+    return (value,) if isinstance(value, str) and value else value or ()
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+"""Names of lines or folders; a single one may stand alone."""
 
 
 @config_class
@@ -37,11 +48,15 @@ class MethodSpec:
 
 @config_class
 class DatasetSpec:
-    """Questions to answer: the first `n` of `path` (-1: all)."""
+    """Questions to answer: the first `n` of `path` (-1: all). `trees` are run directories of explorations of
+    these questions, one for each model, that label the sub-questions of the knowledge boundary
+    (`src_eval.tree_labels`).
+    """
 
     name: str
     path: str
     n: AllOrCount = -1
+    trees: Names = ()
 
 
 @config_class
@@ -51,10 +66,13 @@ class EvalConfig:
     `infer` is the configuration of every run, `settings` its overrides for all methods, `servers` the URLs of
     the servers (`scripts/evaluate.sh` fills it in). `corpus` and `index_dir` are the corpus and index that
     `scripts/evaluate.sh` builds and serves ("": the sample world). Every other method is tested against
-    `baseline` ("": the first one). `profile` is the profile that is served now (`scripts/evaluate.sh` fills
-    it in): lines of other profiles are not run, but are in the table if they were run before. `metrics` are
-    the columns (names of `src_eval.records.QuestionScore`); `flashrag` takes the first 1,000 items and
-    FlashRAG's choice of metric instead. `expected` is a file of published numbers that are printed with ours.
+    `baseline` ("": the first one). `never` are the lines that never search, whose right answers are the
+    labels of the knowledge boundary, for each line those of its own model (`src_eval.boundary`; none: no such
+    table). `profile` is the profile that is served now (`scripts/evaluate.sh` fills it in): lines of other
+    profiles are not run, but are in the table if they were run before. `metrics` are the columns (names of
+    `src_eval.records.QuestionScore`) before EM, F1 and the costs, which are in every table; `flashrag` takes
+    the first 1,000 items, and puts FlashRAG's choice of metric first. `expected` is a file of published
+    numbers that are printed with ours.
     """
 
     name: str
@@ -66,8 +84,9 @@ class EvalConfig:
     corpus: str = ""
     index_dir: str = ""
     baseline: str = ""
+    never: Names = ()
     profile: str = ""
-    metrics: tuple[str, ...] = ("em", "f1")
+    metrics: tuple[str, ...] = ()
     flashrag: bool = False
     judge: JudgeConfig | None = None
     expected: str = "configs/expected.yaml"
@@ -94,11 +113,16 @@ class EvalConfig:
             )
         return self.baseline or names[0]
 
+    def absent_never(self) -> list[str]:
+        """The names of `never` that no line has, as where the methods of a file are replaced by others."""
+        names = [line.name for line in self.lines]
+        return [name for name in self.never if name not in names]
+
     def metrics_of(self, dataset: str) -> tuple[str, ...]:
-        """The metrics shown for a data set."""
-        if not self.flashrag:
-            return self.metrics
-        return ("em",) if dataset in _FLASHRAG_EM else ("f1",)
+        """The metrics shown for a data set; the first one is the metric that it is reported by."""
+        answers = ANSWERS if dataset in _FLASHRAG_EM else ANSWERS[::-1]
+        chosen = answers if self.flashrag else (*self.metrics, *ANSWERS)
+        return tuple(dict.fromkeys((*chosen, *COSTS)))
 
     def questions_of(self, dataset: DatasetSpec) -> int:
         """The number of questions of a data set that are answered (-1: all)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,11 +13,13 @@ from src_core.errors import UserError
 @config_class
 class PublishedRow:
     """One system: `method` is the corresponding module of `src_infer/methods` ("" for none); one list of
-    values per data set of its table, in the order of its metrics; null for a missing value.
+    values per data set of its table, in the order of its metrics; null for a missing value. `note` says what
+    is irregular about the printed numbers.
     """
 
     method: str = ""
     system: str
+    note: str = ""
     values: tuple[tuple[float | None, ...], ...]
 
 
@@ -45,6 +47,7 @@ class Published(NamedTuple):
     source: str
     system: str
     values: dict[str, float]
+    note: str = ""
 
 
 def load_expected(path: str) -> Expected:
@@ -73,8 +76,14 @@ def published(expected: Expected, *, dataset: str, method: str) -> list[Publishe
         for row in table.rows:
             values = _known(table.metrics, row.values[at])
             if row.method == method and values:
-                found.append(Published(table.source, row.system, values))
+                found.append(Published(table.source, row.system, values, row.note))
     return found
+
+
+def published_notes(shown: Iterable[Published]) -> list[str]:
+    """What is irregular about the published rows that are shown, each once."""
+    notes = (f"{each.system} ({each.source}): {each.note}." for each in shown if each.note)
+    return list(dict.fromkeys(notes))
 
 
 def _known(metrics: Sequence[str], values: Sequence[float | None]) -> dict[str, float]:

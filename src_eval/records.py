@@ -17,10 +17,10 @@ SCORE_TOTALS = "scores.json"
 @dataclass(frozen=True, slots=True)
 class QuestionScore:
     """One question of one run. `metrics` maps a metric's name (`em`, `f1`, `cover_em`, `rouge_l`,
-    `choice_accuracy`, `choice_unread`, `recall`, `recall@5`, `ndcg@5`, `searches`, `steps`, `calls`,
-    `prompt_tokens`, `completion_tokens`, `seconds`, `parse_failures`, `replies`, `acc_l`) to its value; a
-    metric that does not apply (no gold passages, no verdict) is absent, never 0. `hops` is None where the set
-    does not state it.
+    `choice_accuracy`, `choice_unread`, `recall`, `recall@5`, `ndcg@5`, `searches`, `searches_right`,
+    `searches_wrong`, `direct_answers`, `steps`, `calls`, `prompt_tokens`, `completion_tokens`, `tokens`,
+    `seconds`, `parse_failures`, `replies`, `acc_l`) to its value; a metric that does not apply (no gold
+    passages, no verdict) is absent, never 0. `hops` is None where the set does not state it.
     """
 
     id: str

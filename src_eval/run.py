@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -35,15 +35,19 @@ from src_core.runfolder import run_folder
 from src_core.terminal import answer
 from src_core.text import shorten
 from src_core.types import RETRIED, Question, to_json
+from src_eval.boundary import NOTHING, boundary_cells, boundary_of
 from src_eval.compare import Entry, build_table
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
-from src_eval.expected import load_expected
+from src_eval.expected import Expected, load_expected
 from src_eval.judge_run import judge_folders
-from src_eval.report.evaluation_page import PAGE, Link, write_evaluation_page
+from src_eval.pareto import pareto_cells, points_of
+from src_eval.report.evaluation_page import PAGE, Extras, Link, write_evaluation_page
 from src_eval.report.report_page import REPORT, write_report
 from src_eval.report.run_files import read_scored_run
 from src_eval.scoring import read_manifest, score_run
 from src_eval.tables import FORMATS, notes_of, terminal
+from src_eval.text_tables import as_csv, as_markdown, as_terminal
+from src_eval.tree_labels import Decided, decisions_of
 from src_tasks.readers.publishers import missing_file
 from src_tasks.readers.sources import read_questions
 
@@ -78,7 +82,7 @@ def main() -> int:
     if CHECK in sys.argv:
         answer(f"{config.corpus}\n{config.index_dir}")
         return 0
-    return evaluate(config, jobs, out=Terminal(narrowest=170), err=Terminal(stderr=True))
+    return evaluate(config, jobs, out=Terminal(narrowest=230), err=Terminal(stderr=True))
 
 
 def require_files(config: EvalConfig) -> None:
@@ -132,6 +136,8 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
         home / "config.yaml", yaml.safe_dump(dump(config), sort_keys=False, allow_unicode=True).encode()
     )
     troubles = []
+    if absent := config.absent_never():
+        err.print(Text(f"note: never names {', '.join(absent)}, which is no method of this run"))
     wanted = [job for job in jobs if is_wanted(config, job)]
     for name in dict.fromkeys(job.line.name for job in jobs if not is_wanted(config, job)):
         err.print(Text(f"not run with PROFILE={config.profile}: {name}"))
@@ -231,20 +237,52 @@ def _failures(job: Job) -> str:
 
 def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> None:
     entries = [Entry(job.dataset.name, job.line.name, job.line.method, score_run(job.folder)) for job in jobs]
+    expected = load_expected(config.expected)
     table = build_table(
-        entries,
-        baseline=config.baseline_name(),
-        metrics_of=config.metrics_of,
-        expected=load_expected(config.expected),
+        entries, baseline=config.baseline_name(), metrics_of=config.metrics_of, expected=expected
     )
-    for name, written in FORMATS.items():
-        write_atomic(home / name, written(table).encode("utf-8", "replace"))
+    files = {name: written(table) for name, written in FORMATS.items()}
     out.print(terminal(table))
     for note in notes_of(table):
         out.print(Text(note), soft_wrap=True)
+    decided = {
+        (job.dataset.name, job.line.name): decisions_of(
+            job.folder, [Path(name) for name in job.dataset.trees]
+        )
+        for job in jobs
+        if job.dataset.trees
+    }
+    extras = extras_of(entries, never=config.never, expected=expected, decided=decided)
+    for name, cells in extras.tables.items():
+        out.print(as_terminal(cells))
+        for note in cells.notes:
+            out.print(Text(note), soft_wrap=True)
+        files |= {f"{name}.md": as_markdown(cells), f"{name}.csv": as_csv(cells)}
+    for name, text in files.items():
+        write_atomic(home / name, text.encode("utf-8", "replace"))
     links = [_write_run_page(job, home) for job in jobs]
-    write_evaluation_page(home / PAGE, table, name=config.name, links=links)
-    out.print(Text(f"written: {home}/{{{', '.join(FORMATS)}}} and the page {home / PAGE}"), soft_wrap=True)
+    write_evaluation_page(home / PAGE, table, name=config.name, links=links, extras=extras)
+    out.print(Text(f"written: {home}/{{{', '.join(files)}}} and the page {home / PAGE}"), soft_wrap=True)
+
+
+def extras_of(
+    entries: Sequence[Entry],
+    *,
+    never: Sequence[str],
+    expected: Expected,
+    decided: Mapping[tuple[str, str], Decided | None] = NOTHING,
+) -> Extras:
+    """What stands beside the main table: `pareto` where a run searches, `boundary` where a line of `never`
+    has the model of another.
+    """
+    tables = {}
+    points = points_of(entries)
+    if any(point.cost.mean for point in points):
+        tables["pareto"] = pareto_cells(points)
+    boundary = boundary_of(entries, never=never, expected=expected, decided=decided)
+    if boundary.lines:
+        tables["boundary"] = boundary_cells(boundary, never=never)
+    return Extras(points, tables)
 
 
 def _write_run_page(job: Job, home: Path) -> Link:

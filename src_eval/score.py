@@ -16,9 +16,9 @@ from src_eval.records import Estimate, RunScore
 from src_eval.scoring import score_run
 
 COLUMNS: tuple[str, ...] = ("choice_accuracy", "em", "f1", "cover_em", "acc_l", "recall")
-COLUMNS += ("searches", "chain_length", "seconds")
+COLUMNS += ("searches", "searches_right", "searches_wrong", "chain_length", "tokens", "seconds")
 SHARES: tuple[str, ...] = ("choice_", "em", "f1", "cover_em", "rouge_l", "zh_f1", "acc_l")
-SHARES += ("recall", "ndcg", "all_found", "step_")
+SHARES += ("recall", "ndcg", "mrr", "all_found", "step_")
 
 
 def main() -> None:

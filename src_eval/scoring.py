@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from src_core.errors import UserError
 from src_core.jsonl import read_jsonl, rewrite_jsonl, write_atomic
 from src_core.rundir import MANIFEST, QUESTION_IDS, ROWS, present_only
+from src_core.served import models_key
+from src_core.types import searches_without_step
 from src_eval.records import SCORE_ROWS, SCORE_TOTALS, Estimate, QuestionScore, RunScore
 from src_eval.stats import bootstrap
 from src_tasks.metrics import chinese_scores
@@ -31,6 +33,7 @@ from src_tasks.readers.rows import group_of_meta
 from src_tasks.scores import Answered, Figures, drop_retrieval, figures
 
 VERDICTS = "verdicts.jsonl"
+DIRECT_ANSWERS = "direct_answers"
 _ROW_KEYS = ("question", "steps", "answer", "status")
 _HOPS_IN_ID = re.compile(r"([2-9])hop\d*_")  # MuSiQue: 3hop1__…
 
@@ -70,6 +73,11 @@ def score_run(folder: Path) -> Scored:
     rewrite_jsonl(folder / SCORE_ROWS, map(orjson.dumps, rows))
     write_atomic(folder / SCORE_TOTALS, orjson.dumps(scored.run, option=orjson.OPT_INDENT_2))
     return scored
+
+
+def models_of(run: RunScore) -> str:
+    """What tells the models of a run from those of others: what their servers reported, else their names."""
+    return models_key(run.manifest.get("servers")) or run.model
 
 
 def read_manifest(folder: Path) -> Row:
@@ -131,7 +139,7 @@ def score_row(row: Row, *, verdicts: Verdicts, fallback: str = "") -> QuestionSc
         golds=golds,
         choices=question.get("choices") or (),
         supporting=question.get("supporting") or (),
-        searches=sum(searched),
+        searches=sum(searched) + searches_without_step(row.get("provenance") or {}),
         shown=[
             [passage["id"] for passage in step["passages"]]
             for step, search in zip(steps, searched, strict=True)
@@ -151,18 +159,35 @@ def score_row(row: Row, *, verdicts: Verdicts, fallback: str = "") -> QuestionSc
         source=str(meta.get("dataset") or fallback),
         group=str(question.get("group") or group_of_meta(meta)),
         hops=_hops(meta),
-        metrics=metrics | _costs(row, right=metrics.get("acc_l", metrics.get("em")) == 1.0),
+        metrics=metrics | _costs(row, metrics),
     )
 
 
-def _costs(row: Row, *, right: bool) -> Figures:
-    """The costs of an answer: steps, calls, tokens, seconds, malformed replies."""
+def answers_rightly(metrics: Mapping[str, float]) -> bool | None:
+    """Whether an answer is right: by the judge where there is a verdict, else by EM; None without golds."""
+    verdict = metrics.get("acc_l", metrics.get("em"))
+    return None if verdict is None else verdict == 1.0
+
+
+def _costs(row: Row, metrics: Figures) -> Figures:
+    """The costs of an answer: steps, calls, tokens, seconds, malformed replies; the steps of a right answer,
+    the searches of a right or a wrong one (DeepRAG, Table 2), and sub-questions answered without a search.
+    """
     steps, usage = float(len(row["steps"])), row.get("usage") or {}
     rejected = float(len((row.get("provenance") or {}).get("parse_failures", ())))
-    found = {"steps": steps, **({"chain_length": steps} if right else {})}
+    found = {"steps": steps, DIRECT_ANSWERS: float(sum(map(_answers_directly, row["steps"])))}
+    right = answers_rightly(metrics)
+    if right is not None:
+        found |= {"chain_length": steps} if right else {}
+        found["searches_right" if right else "searches_wrong"] = metrics["searches"]
     found |= {name: float(usage.get(name, 0)) for name in ("calls", "prompt_tokens", "completion_tokens")}
+    found["tokens"] = found["prompt_tokens"] + found["completion_tokens"]
     found |= {"seconds": float(row.get("seconds", 0.0)), "parse_failures": rejected}
     return found | {"replies": rejected + steps}
+
+
+def _answers_directly(step: Row) -> bool:
+    return bool(step["action"]["function"] == "direct_answer" and not step.get("repeated"))
 
 
 def _hops(meta: Row) -> int | None:
@@ -175,6 +200,9 @@ def _hops(meta: Row) -> int | None:
 
 def _run_score(name: str, rows: list[QuestionScore], manifest: Row) -> RunScore:
     drop_retrieval(row.metrics for row in rows)
+    if not any(row.metrics[DIRECT_ANSWERS] for row in rows):  # a method without such steps
+        for row in rows:
+            del row.metrics[DIRECT_ANSWERS]
     columns = _columns(rows)
     overall = _estimates(columns)
     by = {
@@ -197,6 +225,11 @@ def _run_score(name: str, rows: list[QuestionScore], manifest: Row) -> RunScore:
         invalid_rate=sum(row.metrics["parse_failures"] for row in rows) / max(replies, 1),
         manifest={key: value for key, value in manifest.items() if key != QUESTION_IDS},
     )
+
+
+def estimates_of(rows: Sequence[QuestionScore]) -> dict[str, Estimate]:
+    """The estimates of every metric over these questions; a metric that no row has is absent."""
+    return _estimates(_columns(rows))
 
 
 def _by(

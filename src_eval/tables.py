@@ -8,15 +8,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from typing import NamedTuple
 
 from rich.table import Table as TerminalTable
 
-from src_core.console import as_cell
 from src_eval.compare import ALPHA, BETTER, WORSE, Cell, Line, Table
-from src_eval.expected import Published
+from src_eval.expected import Published, published_notes
 from src_eval.records import FEWEST
 from src_eval.score import estimate_text, is_share
+from src_eval.text_tables import Cells, Row, as_latex, as_markdown, as_terminal
 
 _NAMES = {
     "em": "EM",
@@ -24,35 +23,21 @@ _NAMES = {
     "cover_em": "cover-EM",
     "rouge_l": "ROUGE-L",
     "acc_l": "ACC_L",
+    "ndcg@10": "nDCG@10",
+    "mrr": "MRR",
     "choice_accuracy": "choice acc.",
     "choice_unread": "no one choice",
     "zh_f1": "F1 (zh)",
     "chain_length": "chain length",
+    "searches_right": "searches, right",
+    "searches_wrong": "searches, wrong",
+    "direct_answers": "direct answers",
     "prompt_tokens": "prompt tokens",
     "completion_tokens": "completion tokens",
     "invalid": "invalid %",
 }
-_LATEX = {"\\": r"\textbackslash{}", "%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$"}
-_LATEX |= {"{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX |= {BETTER: r"$^{*}$", WORSE: r"$^{\dagger}$", "\n": " "}
-_MARKDOWN = {"|": r"\|", "*": r"\*", "_": r"\_", "\n": " "}
 _CSV: tuple[str, ...] = ("dataset", "method", "metric", "mean", "low", "high", "n")
 _CSV += ("baseline", "difference", "p", "p_holm", "detectable", "published")
-
-
-class Row(NamedTuple):
-    """A row of text; `ours` is true for measured and false for published numbers."""
-
-    cells: list[str]
-    ours: bool
-
-
-class Cells(NamedTuple):
-    """A table as text: its head, its rows, and the notes below."""
-
-    head: list[str]
-    rows: list[Row]
-    notes: list[str]
 
 
 def cells_of(table: Table) -> Cells:
@@ -95,6 +80,10 @@ def notes_of(table: Table) -> list[str]:
         for line in table.lines
         if line.left_out
     ]
+    shown = [
+        each for line in table.lines for each in line.published if each.values.keys() & set(table.metrics)
+    ]
+    notes += published_notes(shown)
     reasons: dict[str, list[str]] = {}
     for line in table.lines:
         if line.not_reproducible:
@@ -112,21 +101,12 @@ def _detectable_text(value: float | None) -> str:
 
 def markdown(table: Table) -> str:
     """A pipe table with its notes."""
-    head, rows, notes = cells_of(table)
-    lines = [_piped(head), _piped(["---", "---", *["---:"] * (len(head) - 2)])]
-    lines += [_piped([_replaced(cell, _MARKDOWN) for cell in row.cells]) for row in rows]
-    return "\n".join([*lines, "", *(f"- {_replaced(note, _MARKDOWN)}" for note in notes), ""])
+    return as_markdown(cells_of(table))
 
 
 def latex(table: Table) -> str:
     """A `tabular` for the package booktabs."""
-    head, rows, notes = cells_of(table)
-    lines = [rf"\begin{{tabular}}{{ll{'r' * (len(head) - 2)}}}", r"\toprule", _latex_row(head), r"\midrule"]
-    for at, row in enumerate(rows):
-        if at and row.cells[0] != rows[at - 1].cells[0]:
-            lines.append(r"\midrule")
-        lines.append(_latex_row(row.cells))
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in notes), ""])
+    return as_latex(cells_of(table))
 
 
 def comma_separated(table: Table) -> str:
@@ -146,14 +126,7 @@ def comma_separated(table: Table) -> str:
 
 def terminal(table: Table) -> TerminalTable:
     """For the terminal, published rows dimmed."""
-    head, rows, _ = cells_of(table)
-    shown = TerminalTable(header_style="bold")
-    for at, name in enumerate(head):
-        shown.add_column(name, justify="left" if at < 2 else "right", no_wrap=at >= 2)
-    for at, row in enumerate(rows):
-        last = at + 1 == len(rows) or rows[at + 1].cells[0] != row.cells[0]
-        shown.add_row(*map(as_cell, row.cells), end_section=last, style="" if row.ours else "dim")
-    return shown
+    return as_terminal(cells_of(table))
 
 
 def shown_name(metric: str) -> str:
@@ -176,8 +149,12 @@ def _published(dataset: str, each: Published, metrics: list[str]) -> Row | None:
 
 
 def _figure(metric: str, cell: Cell | None) -> str:
-    """The estimate with the mark of significance, `66.7 [56.0, 76.2]*`; `-` for None."""
-    return "-" if cell is None else estimate_text(metric, cell.estimate) + cell.mark
+    """The estimate with the mark of significance, `66.7 [56.0, 76.2]*`; `-` for None. Costs have no mark:
+    more of them is not better.
+    """
+    if cell is None:
+        return "-"
+    return estimate_text(metric, cell.estimate) + (cell.mark if is_share(metric) else "")
 
 
 def _csv_figures(cell: Cell, baseline: str) -> list[str]:
@@ -193,18 +170,6 @@ def _csv_figures(cell: Cell, baseline: str) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
-
-
-def _piped(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _latex_row(cells: list[str]) -> str:
-    return " & ".join(_replaced(cell, _LATEX) for cell in cells) + r" \\"
-
-
-def _replaced(text: str, table: dict[str, str]) -> str:
-    return "".join(table.get(char, char) for char in text)
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from src_core.llm import Completion
 from src_core.protocols.parsers import stated_answer
-from src_core.protocols.records import ChatTurn, ParsedStep, ParseError, Turn, make_action
+from src_core.protocols.records import MAX_REPLY, ChatTurn, ParsedStep, ParseError, Turn, make_action
 from src_core.types import Finish, Passage, Question, Search, Step, Trajectory
 from src_infer.episode import StepWriter
 from src_infer.multi_step import (
@@ -64,6 +64,11 @@ def text_so_far(steps: Sequence[Step]) -> str:
     return joined([step.thought for step in steps])
 
 
+def answer_in(*pieces: str) -> str:
+    """The answer that a reasoning states, "" where it states none. Of a very long one the end is read."""
+    return stated_answer(joined(pieces)[-MAX_REPLY:])
+
+
 def newest_passages(steps: Sequence[Step]) -> tuple[Passage, ...]:
     """The passages of the last search."""
     return next((step.passages for step in reversed(steps) if isinstance(step.action, Search)), ())
@@ -101,7 +106,7 @@ class ReasoningWriter(StepWriter):
 
     def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:  # noqa: ARG002
         """The answer that the text states."""
-        return finish(reply.text, stated_answer(reply.text))
+        return finish(reply.text, answer_in(reply.text))
 
 
 async def closed(
@@ -110,7 +115,7 @@ async def closed(
     """The reply, continued with `CLOSING` where the text after `steps` and the reply states no answer. An
     empty reply stays as it is.
     """
-    if not reply.text.strip() or stated_answer(joined([text_so_far(steps), reply.text])):
+    if not reply.text.strip() or answer_in(text_so_far(steps), reply.text):
         return reply
     return await continued(reply, " " + CLOSING, policy, question, steps, n=n, attempt=attempt)
 

@@ -50,11 +50,12 @@ class RuntimeConfig:
     the original ReaRAG, except where they are defects (reference rearag.md sections 3, 8 and 14.7).
 
     `agent` writes the steps in the text format `protocol` (a name of `src_core/protocols` or the path of a
-    file), `reader` answers sub-queries and the question from passages. `retriever` is a URL or `toy:CORPUS`
-    (in memory, for tests). `thinks`: the agent's replies begin with a think block. `deterministic` sets
-    every temperature to 0. `in_flight` is how many questions run at once. `trained` is the folder of the
-    model or adapter that the agent serves: the prompt that its `training.json` records must be the run's
-    ("": not compared). Of a passage longer than `max_passage_chars` a model is shown `passage_part`.
+    file), `reader` answers sub-queries and the question from passages. `retriever` is a URL, `toy:CORPUS`
+    (in memory, for tests) or `ranked:FILE` (rankings on disk). `thinks`: the agent's replies begin with a
+    think block. `deterministic` sets every temperature to 0. `in_flight` is how many questions run at once.
+    `trained` is the folder of the model or adapter that the agent serves: the prompt that its `training.json`
+    records must be the run's ("": not compared). Of a passage longer than `max_passage_chars` a model is
+    shown `passage_part`.
     """
 
     agent: Endpoint = Endpoint()

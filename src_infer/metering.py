@@ -1,23 +1,26 @@
-"""Counts the calls and tokens of each question at the models themselves, whatever its method adds up."""
+"""Counts the calls, tokens and searches of each question at the models and the retriever themselves, whatever
+its method adds up or records.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from src_core.llm import ChatModel, Completion
 from src_core.llm_tokens import TokenCompletion, TokenModel, TokenSampling
-from src_core.types import NO_USAGE, Usage
+from src_core.types import NO_USAGE, SEARCHES_WITHOUT_STEP, Search, Trajectory, Usage
 
 
 @dataclass(slots=True)
 class Meter:
-    """The usage of one question so far."""
+    """The usage and the executed searches of one question so far."""
 
     usage: Usage = NO_USAGE
+    searches: int = 0
 
 
 Reply = TypeVar("Reply", Completion, TokenCompletion)
@@ -33,6 +36,23 @@ def metered() -> Iterator[Meter]:
         yield meter
     finally:
         _METER.reset(token)
+
+
+def count_search() -> None:
+    """One search was executed."""
+    meter = _METER.get()
+    if meter is not None:
+        meter.searches += 1
+
+
+def with_all_searches(row: Trajectory, executed: int) -> Trajectory:
+    """The row, with a note of the executed searches that its steps do not show: those of a method that
+    records no step for them, or of a step that failed. A repeated query was not executed.
+    """
+    shown = sum(isinstance(step.action, Search) and not step.repeated for step in row.steps)
+    if executed <= shown:
+        return row
+    return replace(row, provenance={**row.provenance, SEARCHES_WITHOUT_STEP: executed - shown})
 
 
 class MeteredModel:

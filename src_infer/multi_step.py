@@ -62,8 +62,9 @@ class Prompted(Protocol):
 
     `turns` gives question and steps in the published schema, of which only observations are shortened to fit
     the context; they fill the slots of `template`: `{question}`, `{context}` (the observations), `{thoughts}`
-    (the assistant's turns), `{transcript}` (both, in order) and further `slots`. `parse` parses a reply, with
-    its think block where `reads_think` says so (some models search while they think).
+    (the assistant's turns), `{transcript}` (both, in order) and further `slots`. Where a step has to end the
+    episode (`must_answer`), the reply begins with `closing`. `parse` parses a reply, with that beginning, and
+    with its think block where `reads_think` says so (some models search while they think).
     """
 
     name = "prompted"
@@ -76,6 +77,7 @@ class Prompted(Protocol):
         turns: Turns,
         parse: Parse = no_steps,
         stops: tuple[str, ...] = READER_STOPS,
+        closing: str = "",
         reads_think: bool = False,
         **slots: str,
     ) -> None:
@@ -83,7 +85,7 @@ class Prompted(Protocol):
         self.stops = stops
         self._template, self._slots = template, slots
         self._make_turns, self._parse = turns, parse
-        self._reads_think = reads_think
+        self._reads_think, self._closing = reads_think, closing
 
     def render_step(self, step: Step) -> str:
         """The thought; each method writes queries in its own notation (`turns`)."""
@@ -92,6 +94,10 @@ class Prompted(Protocol):
     def turns(self, question: str, steps: Sequence[Step]) -> list[Turn]:
         """See the class."""
         return self._make_turns(question, steps)
+
+    def opening(self, functions: Sequence[str]) -> str:
+        """See the class."""
+        return self._closing if must_answer(functions) else ""
 
     def parse(
         self, text: str, *, think: str = "", functions: Sequence[str] = FUNCTIONS
@@ -115,7 +121,7 @@ class Prompted(Protocol):
         )
 
 
-def reader_policy(runtime: Runtime, protocol: Protocol, *, logprobs: bool = False) -> Policy:
+def reader_policy(runtime: Runtime, protocol: Protocol, *, logprobs: int = 0) -> Policy:
     """A policy whose model is the answer LLM, with the run's sampling."""
     return replace(
         runtime.policy, model=runtime.reader, protocol=protocol, constrain=Constrain.OFF, logprobs=logprobs
@@ -128,9 +134,7 @@ def agent_policy(runtime: Runtime, protocol: Protocol) -> Policy:
 
 
 def must_answer(functions: Sequence[str]) -> bool:
-    """Whether a step has to end the episode: it is the last one, or queries were repeated too often. A method
-    without constrained decoding then begins the reply with the words before an answer.
-    """
+    """Whether a step has to end the episode: it is the last one, or queries were repeated too often."""
     return tuple(functions) == ("finish",)
 
 

@@ -43,7 +43,7 @@ class Policy(StepWriter):
     sampling: Sampling
     prompt_tokens: int
     constrain: Constrain = Constrain.OFF
-    logprobs: bool = False
+    logprobs: int = 0
     tokenizer: Callable[[], ChatTokenizer | None] = lambda: None
 
     @property
@@ -65,7 +65,7 @@ class Policy(StepWriter):
         A reply that is not yet a whole step is continued (`Protocol.unfinished`). Raises `ModelError`, and
         `ContextFullError` when the server refuses the shortest form too.
         """
-        begun, usage = "", NO_USAGE
+        begun, usage = self.protocol.opening(functions), NO_USAGE
         for line in range(MAX_LINES):
             reply = await self.write(
                 question, steps, n=n, attempt=attempt, functions=functions, part=part, line=line, begun=begun
@@ -87,9 +87,10 @@ class Policy(StepWriter):
         part: int = 0,
         line: int = 0,
         begun: str = "",
+        stop: Sequence[str] = (),
     ) -> Completion:
-        """The text of one call that continues `begun`, the beginning of the reply, which is part of it.
-        `line` numbers the calls of one reply. Raises as `generate`.
+        """The text of one call that continues `begun`, the beginning of the reply, which is part of it; it
+        ends before a string of `stop`. `line` numbers the calls of one reply. Raises as `generate`.
         """
         protocol = self.protocol
         turns = protocol.turns(question, steps)
@@ -105,7 +106,7 @@ class Policy(StepWriter):
                 self.sampling, question, steps, n=n, attempt=attempt, part=part, line=line
             ),
             prompt_tokens=self.prompt_tokens,
-            stop=(*protocol.stops, *protocol.closers),
+            stop=(*protocol.stops, *protocol.closers, *stop),
             constraint=protocol.constraint(self.constrain, n=n, functions=functions),
             logprobs=self.logprobs,
         )

@@ -17,6 +17,7 @@ from src_core.protocols.records import Message
 from src_core.text import fill
 from src_core.types import NO_USAGE, Passage, Step, Usage
 from src_infer.episode import Observation
+from src_infer.metering import count_search
 from src_retrieval.client import Retriever
 
 READER_STOPS = ("<|user|>", "<|endoftext|>", "<|assistant|>")
@@ -97,7 +98,9 @@ class RagEngine:
 
 async def retrieve(retriever: Retriever, query: str, top_k: int) -> tuple[Passage, ...]:
     """The `top_k` best passages, without identical texts. Raises `RetrieverError`."""
-    return tuple(unique_passages(await retriever.search(query, top_k)))
+    passages = await retriever.search(query, top_k)
+    count_search()
+    return tuple(unique_passages(passages))
 
 
 def unique_passages(passages: Sequence[Passage]) -> list[Passage]:

@@ -194,8 +194,7 @@ class TokenWriter(StepWriter):
         """All samples. The last reply of a turn gets its terminator where the model did not write it."""
         if episode.status is Status.FINISHED:
             self._end_turn(episode.node.question, episode.steps)
-        samples = [*self._closed, self._open.sample()]
-        return tuple(sample for sample in samples if any(sample.trainable))
+        return tuple(each for each in (*self._closed, self._open.sample()) if any(each.trainable))
 
     def _chat(self, question: str, steps: Sequence[Step]) -> list[ChatTurn]:
         return self._protocol.lay_out(self._protocol.turns(question, steps))
@@ -233,14 +232,10 @@ class TokenWriter(StepWriter):
             self._append_after(trained[-1], [])
 
     def _append_after(self, written: TokenPiece, inserted: list[int]) -> None:
-        """Append the terminator that the model should have written, if it did not, and the tokens
-        after it.
-        """
+        """Append the terminator, where the model did not write it, and the tokens after it."""
         end, sampled = self._tokenizer.terminator(written.ids), self._open.spans[-1]
         wrote = self._tokenizer.terminator(sampled.ids)
-        if (
-            wrote is not None and wrote != end
-        ):  # it ended its turn where the turn continues, or with another token
+        if wrote not in (None, end):  # it ended its turn where the turn continues, or with another token
             self._open.spans[-1] = sampled._replace(ids=sampled.ids[:-1], logprobs=sampled.logprobs[:-1])
         missing = [end] if end is not None and wrote != end else []
         self._open.append([*missing, *inserted], trainable=False)
@@ -270,9 +265,7 @@ class TokenWriter(StepWriter):
         """One call. Raises `ContextFullError` where the sample is full."""
         room = min(self._tokens.max_reply_tokens, self._tokens.max_tokens - len(prompt))
         if room <= 0:
-            raise ContextFullError(
-                f"the sample has {len(prompt)} tokens, the limit is {self._tokens.max_tokens}"
-            )
+            raise ContextFullError(f"the sample has {len(prompt)} of {self._tokens.max_tokens} tokens")
         sampling = TokenSampling(
             max_tokens=room,
             temperature=self._tokens.temperature,
@@ -285,11 +278,9 @@ class TokenWriter(StepWriter):
     def _before_stop(self, ids: Sequence[int]) -> int:
         """The number of ids before a stop string that is not part of the reply."""
         text = self._tokenizer.reply_text(ids)
-        cuts = [at for mark in self._protocol.stops if (at := text.find(mark)) >= 0]
-        if not cuts:
-            return len(ids)
+        cut = min((at for mark in self._protocol.stops if (at := text.find(mark)) >= 0), default=len(text))
         keep = len(ids)
-        while keep and len(self._tokenizer.reply_text(ids[:keep])) > min(cuts):
+        while cut < len(text) and keep and len(self._tokenizer.reply_text(ids[:keep])) > cut:
             keep -= 1
         return keep
 

@@ -34,7 +34,7 @@ from src_core.trained_prompt import trained_format
 from src_core.types import RETRIED, Question, Trajectory, question_id, to_json, trajectory_from_json
 from src_infer.config import ROLES, InferConfig
 from src_infer.episode import failure_status
-from src_infer.metering import metered
+from src_infer.metering import metered, with_all_searches
 from src_infer.methods import Method, load_method
 from src_infer.own_servers import check_own_servers
 from src_infer.prompts import pinned_digest
@@ -46,6 +46,7 @@ from src_infer.show import (
     gone_line,
     outcome_lines,
     outcomes_text,
+    recorded_note,
     report_console,
     results_table,
     totals_table,
@@ -127,6 +128,8 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
         not_reproducible=summary["not_reproducible"],
         out=out,
     )
+    if note := "" if config.question else recorded_note(Path(config.questions), summary["models"]):
+        out.print(Text(note), soft_wrap=True)
     out.print(Text(f"written: {rundir.path}/"), soft_wrap=True)
     out.print(Text(f"as one page: bash scripts/report.sh {rundir.path}"), soft_wrap=True)
     return int(any(trajectory.status.retryable for trajectory in trajectories))
@@ -232,7 +235,8 @@ async def _answer_all(
             except BoundaryError as error:
                 row = Trajectory(question, (), "", failure_status(error), error=str(error))
         seconds = time.monotonic() - begun
-        return replace(row, question=question, usage=meter.usage, seconds=seconds)
+        row = replace(row, question=question, usage=meter.usage, seconds=seconds)
+        return with_all_searches(row, meter.searches)
 
     try:
         await run_all(

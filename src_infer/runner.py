@@ -12,26 +12,27 @@ from pathlib import Path
 from typing import TypeVar
 
 from src_core.jsonl import JsonlWriter
-from src_core.types import Trajectory, to_json
+from src_core.types import to_json
 
 Work = TypeVar("Work")
-OnRow = Callable[[Trajectory], None]
+Row = TypeVar("Row")
 
 
 async def run_all(
     todo: Iterable[Work],
     *,
-    answer: Callable[[Work], Awaitable[Trajectory]],
+    answer: Callable[[Work], Awaitable[Row]],
     in_flight: int,
     rows: Path,
-    on_row: OnRow,
+    on_row: Callable[[Row], None],
 ) -> None:
-    """Answer all of `todo`, at most `in_flight` at once, appending each trajectory to `rows` as it ends.
+    """Answer all of `todo`, at most `in_flight` at once, appending each row (a record of JSON data, as a
+    trajectory) to `rows` as it ends.
 
     `on_row` is called once the row is on disk. Raises the writer's error (`UserError` on a full disk) and
     `ServerGoneError` after cancelling the rest, which leaves no rows; boundary errors are recorded in rows.
     """
-    queue: asyncio.Queue[Trajectory | None] = asyncio.Queue(maxsize=4 * in_flight)
+    queue: asyncio.Queue[Row | None] = asyncio.Queue(maxsize=4 * in_flight)
     pending = iter(todo)
 
     async def draw() -> None:
@@ -49,7 +50,7 @@ async def run_all(
         raise failed.exceptions[0] from None
 
 
-async def _write(queue: asyncio.Queue[Trajectory | None], *, rows: Path, on_row: OnRow) -> None:
+async def _write(queue: asyncio.Queue[Row | None], *, rows: Path, on_row: Callable[[Row], None]) -> None:
     """Take all queued rows, write and sync them in a thread, report them."""
     with JsonlWriter(rows) as writer:
         ended = False
@@ -67,7 +68,7 @@ async def _write(queue: asyncio.Queue[Trajectory | None], *, rows: Path, on_row:
             raise
 
 
-def _queued(queue: asyncio.Queue[Trajectory | None]) -> list[Trajectory | None]:
+def _queued(queue: asyncio.Queue[Row | None]) -> list[Row | None]:
     return [queue.get_nowait() for _ in range(queue.qsize())]
 
 

@@ -40,6 +40,7 @@ from src_infer.policy import Policy
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import RagEngine, ask, retrieve
 from src_retrieval.client import Retriever, RetrieverClient
+from src_retrieval.ranked import RankedRetriever
 from src_retrieval.toy import ToyRetriever
 
 StepHook = Callable[[Question, Step], None]
@@ -262,9 +263,11 @@ def make_retriever(
     retry: RetryPolicy | None = None,
     news: ServerNews | None = None,
 ) -> Retriever:
-    """The retriever behind a URL or `toy:CORPUS`."""
+    """The retriever behind a URL, `toy:CORPUS` or `ranked:RANKINGS`."""
     if where.startswith("toy:"):
         return ToyRetriever.from_file(Path(where.removeprefix("toy:")))
+    if where.startswith("ranked:"):
+        return RankedRetriever.from_file(Path(where.removeprefix("ranked:")))
     return RetrieverClient(where, token=token, connections=connections, retry=retry, news=news)
 
 
@@ -272,6 +275,8 @@ async def retriever_identity(retriever: Retriever, where: str) -> dict[str, Any]
     """The description of the retriever's index. Raises `RetrieverError` when the server does not answer."""
     if isinstance(retriever, ToyRetriever):
         return {"retriever": where, "corpus_sha256": retriever.corpus_sha256}
+    if isinstance(retriever, RankedRetriever):
+        return {"retriever": where, "sha256": retriever.digest}
     if not isinstance(retriever, RetrieverClient):
         return {"retriever": where}
     found: dict[str, Any] = (await retriever.health()).get("index", {})

@@ -90,6 +90,12 @@ class Expander(ABC):
     async def finish(self, node: Node) -> Step | Failure:
         """The step with the final answer."""
 
+    def state(self, node: Node) -> str | None:  # noqa: ARG002 - for those that know it
+        """What all further replies depend on: prefixes with one state have the same subtree. None where every
+        prefix counts as different.
+        """
+        return None
+
 
 @dataclass(slots=True)
 class TreeNode:
@@ -99,8 +105,9 @@ class TreeNode:
 
     `asked` is what was proposed at this node: a sub-question, a failure, or None where the node was not
     expanded or the final answer was forced. `right` is the verdict of a leaf. `lost` says why a dead end or a
-    leaf is not the result: a failure's code, `wrong`, `more_retrievals`, `more_steps`, `later` (equal cost,
-    found later), `not_expanded`; "" for inner nodes and the winner. `usage` covers step and sub-question.
+    leaf is not the result: a failure's code, `duplicate` (a cheaper node has the same state), `wrong`,
+    `more_retrievals`, `more_steps`, `later` (equal cost, found later), `not_expanded`; "" for inner nodes and
+    the winner. `usage` covers step and sub-question.
     """
 
     id: int

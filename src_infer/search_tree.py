@@ -6,8 +6,10 @@ parent costs, so costs leave the queue in rising order, and the first right leaf
 would hang on a cheaper entry, which would have left the queue before. The release gives both children the
 priority of the retrieved one, so that ties decide and 6 to 31 % of its paths hold one search too many
 (`scripts/bench/tree_search.py`). How we differ further: steps, nodes, tokens and seconds have limits of their
-own; an empty reply ends one branch, not both; the two children are made at once; a failed server ends the
-question with its error, never with half a tree; the whole search can be replayed from its record.
+own; an empty reply ends one branch, not both; the two children are made at once, or the searched one when the
+queue comes to it; where both answers read the same, only the cheaper one is followed (`Expander.state`); a
+failed server ends the question with its error, never with half a tree; the whole search can be replayed from
+its record.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from src_infer.search_record import (
 T = TypeVar("T")
 Judge = Callable[[str], bool]
 """Whether a final answer is right."""
-CONTEXT_FULL = "context_full"
+CONTEXT_FULL, DUPLICATE = "context_full", "duplicate"
 
 
 class Children(StrEnum):
@@ -76,12 +78,13 @@ class _Entry(NamedTuple):
 
 class _Grown(NamedTuple):
     """What an expansion returned: the node's own step where it was made now, its sub-question, its children
-    (None: not made yet).
+    (None: not made yet), its state.
     """
 
     own: Step | Failure | None
     asked: Asked | Failure | None
     children: tuple[tuple[Branch, Step | Failure | None], ...] = ()
+    state: str | None = None
 
 
 async def search_tree(
@@ -106,7 +109,7 @@ async def search_tree(
         growth.tree.log.append(Expansion(now, tuple(ids)))
         if not ids:
             return growth.ended()
-        work = [_expand(growth.tree, id_, expander, growth.limits, children) for id_ in ids]
+        work = [_expand(growth, id_, expander, children) for id_ in ids]
         for id_, grown in zip(ids, await together(*work), strict=True):
             growth.add(id_, grown, judge)
 
@@ -128,6 +131,7 @@ class _Growth:
         self.tree = Tree(question, mode, [TreeNode(0, None, Branch.ROOT, 0, 0)])
         self.limits = limits
         self._queue = [_Entry(0, 0, 0)]
+        self._expanded: dict[str, _Entry] = {}  # the cheapest node with a state
         self._usage = NO_USAGE
 
     def next_round(self, now: float) -> list[int]:
@@ -140,9 +144,19 @@ class _Growth:
         count = min(self.limits.width, len(self._queue), room)
         return [heapq.heappop(self._queue).order for _ in range(count)]
 
+    def repeats(self, node: TreeNode, state: str | None) -> bool:
+        """Whether a node with the same state was expanded before that costs less or came first. Where the
+        whole tree is wanted, nothing is left out.
+        """
+        before = self._expanded.get(state) if state is not None else None
+        return before is not None and self.tree.mode is SearchMode.FIRST and before < _entry(node)
+
     def add(self, id_: int, grown: _Grown, judge: Judge) -> None:
         """Enter what an expansion returned."""
         node = self.tree.nodes[id_]
+        if grown.state is not None:
+            before = self._expanded.get(grown.state, _entry(node))
+            self._expanded[grown.state] = min(before, _entry(node))
         if grown.own is not None:
             self._enter(node, grown.own)
         node.asked = grown.asked
@@ -178,7 +192,7 @@ class _Growth:
         if leaf and not node.failure:
             node.right = judge(answer_of(node))
         elif not leaf and not node.failure:
-            heapq.heappush(self._queue, _Entry(node.retrievals, node.depth, node.id))
+            heapq.heappush(self._queue, _entry(node))
 
     def _enter(self, node: TreeNode, made: Step | Failure) -> None:
         if isinstance(made, Failure):
@@ -202,8 +216,9 @@ class _Growth:
         return Stop.SECONDS if limits.max_seconds and now >= limits.max_seconds else None
 
 
-async def _expand(tree: Tree, id_: int, expander: Expander, limits: TreeLimits, children: Children) -> _Grown:
+async def _expand(growth: _Growth, id_: int, expander: Expander, children: Children) -> _Grown:
     """Make the children of a node; first the node itself, where it waits for its search."""
+    tree, limits = growth.tree, growth.limits
     record = tree.nodes[id_]
     prefix, own = tree.prefix(record), None
     if record.step is None and record.parent is not None:
@@ -213,19 +228,22 @@ async def _expand(tree: Tree, id_: int, expander: Expander, limits: TreeLimits, 
         if isinstance(own, Failure):
             return _Grown(own, None)
         prefix = prefix.child(own)
+    state = expander.state(prefix)
+    if growth.repeats(record, state):
+        return _Grown(own, Failure(DUPLICATE))
     asked = await _or_full(expander.propose(prefix)) if record.depth < limits.max_steps else None
     if isinstance(asked, Failure):
         return _Grown(own, asked)
     if asked is None or not asked.sub_question:
         written = asked.end if asked else None
         end = written or await _or_full(expander.finish(prefix))
-        return _Grown(own, asked, ((Branch.FINISH, end),))
+        return _Grown(own, asked, ((Branch.FINISH, end),), state)
     direct = _or_full(expander.answer_directly(prefix, asked.sub_question))
     if children is Children.AS_NEEDED:
-        return _Grown(own, asked, ((Branch.DIRECT, await direct), (Branch.SEARCH, None)))
+        return _Grown(own, asked, ((Branch.DIRECT, await direct), (Branch.SEARCH, None)), state)
     found = _or_full(expander.answer_after_search(prefix, asked.sub_question))
     made = await together(direct, found)
-    return _Grown(own, asked, ((Branch.DIRECT, made[0]), (Branch.SEARCH, made[1])))
+    return _Grown(own, asked, ((Branch.DIRECT, made[0]), (Branch.SEARCH, made[1])), state)
 
 
 async def _or_full(call: Awaitable[T | Failure]) -> T | Failure:
@@ -234,6 +252,10 @@ async def _or_full(call: Awaitable[T | Failure]) -> T | Failure:
         return await call
     except ContextFullError:
         return Failure(CONTEXT_FULL)
+
+
+def _entry(node: TreeNode) -> _Entry:
+    return _Entry(node.retrievals, node.depth, node.id)
 
 
 def _why_lost(node: TreeNode, winner: TreeNode | None) -> str:

@@ -21,6 +21,7 @@ from src_core.protocols.action_text import render_action
 from src_core.terminal import one_line, plain
 from src_core.text import shorten
 from src_core.types import Question, Status, Step, Trajectory
+from src_tasks.recorded import read_recording, recorded_line
 from src_tasks.scores import score
 
 _TABLE_ROWS = 120
@@ -149,6 +150,9 @@ def totals_table(totals: dict[str, Any]) -> Table:
         "F1": lambda row: percent(row["f1"]),
         "gold recall": lambda row: percent(row["gold_recall"]),
         "searches": lambda row: number(row["searches"], 2),
+        "where right": lambda row: number(row["searches_right"], 2),
+        "where wrong": lambda row: number(row["searches_wrong"], 2),
+        "tokens": lambda row: number(row["tokens"], 0),
         "seconds": lambda row: number(row["seconds"], 1),
     }
     if not whole["without_gold"]:
@@ -170,6 +174,14 @@ def outcomes_text(outcomes: Mapping[str, int]) -> str:
         f"{count} {name}" + ("" if name == Status.FINISHED else f" ({Status(name).meaning})")
         for name, count in sorted(outcomes.items())
     )
+
+
+def recorded_note(questions: Path, models: Sequence[str]) -> str:
+    """What this model answered to the whole question file when that was recorded, "" where it was not."""
+    recording = read_recording(questions)
+    if recording is None or recording.model != " + ".join(models):
+        return ""
+    return f"recorded with this model, all {recording.questions} questions: {recorded_line(recording)}"
 
 
 def number(value: float | None, digits: int) -> str:

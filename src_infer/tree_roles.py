@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from src_core.types import Step
+from src_core.types import NO_USAGE, Step
 from src_infer.deeprag.records import Proposal, says_nothing
 from src_infer.deeprag.roles import Roles
 from src_infer.episode import Ledger, Node
@@ -19,9 +19,13 @@ class RolesExpander(Expander):
     """Both branches of the roles. A branch ends where all tries of a reply are malformed, and where documents
     hold no answer (unless `no_info` is `direct`). After a sub-question that the prefix has already, the final
     answer is asked for, since both branches would only repeat what is known.
+
+    A reader that sees no transcript is asked once for each sub-question of a tree. An expander is for one
+    question.
     """
 
     roles: Roles
+    _read: dict[str, Step] = field(default_factory=dict)
 
     async def propose(self, node: Node) -> Asked | Failure:
         """The next sub-question, or the end, with the final answer where it was written."""
@@ -42,7 +46,7 @@ class RolesExpander(Expander):
 
     async def answer_after_search(self, node: Node, sub_question: str) -> Step | Failure:
         """The step with a search. One that found no answer is on record, and nothing follows it."""
-        step = await self.roles.answer_after_search(node, sub_question, ledger=Ledger())
+        step = await self._after_search(node, sub_question)
         if says_nothing(step) and self.roles.settings.no_info == "direct":
             step = await self.roles.answer_anyway(node, step, ledger=Ledger())
         return Failure(NO_INFO, step.usage, step) if says_nothing(step) else step
@@ -52,6 +56,21 @@ class RolesExpander(Expander):
         ledger = Ledger()
         step = await self.roles.finish(node, ledger=ledger)
         return step or Failure(MALFORMED, ledger.usage)
+
+    def state(self, node: Node) -> str | None:
+        """The transcript, where it holds no documents and the reader does not see it."""
+        if self.roles.reader is None:
+            return None
+        return str(self.roles.answerer.protocol.turns(node.question, node.steps))
+
+    async def _after_search(self, node: Node, sub_question: str) -> Step:
+        if self.roles.reader is None:
+            return await self.roles.answer_after_search(node, sub_question, ledger=Ledger())
+        if (known := self._read.get(sub_question)) is not None:
+            return replace(known, n=len(node.steps) + 1, usage=NO_USAGE, seconds=0.0)
+        step = await self.roles.answer_after_search(node, sub_question, ledger=Ledger())
+        self._read[sub_question] = step
+        return step
 
     async def _written_end(self, node: Node, proposal: Proposal) -> Step | None:
         """The final step that the answerer wrote where it was asked for a sub-question; None where another

@@ -35,7 +35,7 @@ async def chat_within_context(
     prompt_tokens: int,
     stop: Sequence[str],
     constraint: Constraint | None = None,
-    logprobs: bool = False,
+    logprobs: int = 0,
 ) -> Completion:
     """The reply to the first of `forms` (see `truncation_candidates`) that fits the server's context, with
     the usage of all calls. Raises `ModelError`, and `ContextFullError` when the server refuses the shortest

@@ -1,6 +1,7 @@
 """A plain BERT encoder as an ONNX graph with dynamic batch and sequence length, built from its weights.
 
-Inputs `input_ids`, `attention_mask`, `token_type_ids` (int64 [batch, seq]); see `Output` for the output.
+Inputs `input_ids`, `attention_mask`, `token_type_ids` (int64 [batch, seq]; the last only where the weights
+tell segments apart); see `Output` for the output.
 Query, key and value are one matrix product. With `int8` the matrices become 8-bit with one scale per output
 column, and activations are quantised on the fly; embeddings, norms and softmax stay fp32.
 """
@@ -21,6 +22,7 @@ OPSET = 17
 IR_VERSION = 8
 NORM_EPSILON = 1e-12
 MASKED = -10000.0
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 INT8_LIMIT = 127
 """Largest magnitude of a weight code."""
 
@@ -28,10 +30,10 @@ INT8_LIMIT = 127
 class _Graph:
     """Collects nodes and constants; every method returns the name of its result."""
 
-    def __init__(self, *, int8: bool) -> None:
+    def __init__(self, *, int8: bool, epsilon: float) -> None:
         self.nodes: list[Any] = []
         self.constants: dict[str, NDArray[Any]] = {}
-        self._int8 = int8
+        self._int8, self._epsilon = int8, epsilon
         self._quantised: dict[str, tuple[str, str, str]] = {}
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
@@ -74,7 +76,7 @@ class _Graph:
     def norm(self, x: str, weights: Weights, name: str, *, result: str = "") -> str:
         scale = self.constant(f"{name}.weight", weights[f"{name}.weight"])
         bias = self.constant(f"{name}.bias", weights[f"{name}.bias"])
-        return self.op("LayerNormalization", x, scale, bias, name=result, axis=-1, epsilon=NORM_EPSILON)
+        return self.op("LayerNormalization", x, scale, bias, name=result, axis=-1, epsilon=self._epsilon)
 
 
 class Output(StrEnum):
@@ -87,19 +89,26 @@ class Output(StrEnum):
 
 
 def write_bert(
-    weights: Weights, path: Path, *, heads: int, int8: bool, output: Output = Output.HIDDEN
+    weights: Weights,
+    path: Path,
+    *,
+    heads: int,
+    int8: bool,
+    output: Output = Output.HIDDEN,
+    epsilon: float = NORM_EPSILON,
 ) -> None:
-    """Write the graph of a BERT encoder with `weights` to `path`. Raises `SourceError` when a weight is
-    missing."""
+    """Write the graph of a BERT encoder with `weights` to `path`; `epsilon` is that of its norms. Raises
+    `SourceError` when a weight is missing."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    graph = _Graph(int8=int8)
+    graph = _Graph(int8=int8, epsilon=epsilon)
     try:
         width = _assemble(graph, weights, heads=heads, output=output)
     except KeyError as error:
         raise SourceError(f"the weights lack {error}, so this is not a plain BERT encoder") from error
-    names = ("input_ids", "attention_mask", "token_type_ids")
+    used = {name for node in graph.nodes for name in node.input}
+    names = [name for name in _INPUTS if name in used]
     shape = ["batch", "seq", width] if output is Output.HIDDEN else ["batch", width]
     made = helper.make_graph(
         graph.nodes,
@@ -161,7 +170,8 @@ def _embed(graph: _Graph, weights: Weights) -> str:
     zero, step = graph.constant("index_0", _index(0)), "index_1"
     positions = graph.op("Gather", tables["position"], graph.op("Range", zero, seq, step))
     words = graph.op("Gather", tables["word"], "input_ids")
-    kinds = graph.op("Gather", tables["token_type"], "token_type_ids")
+    segments = len(weights["embeddings.token_type_embeddings.weight"]) > 1
+    kinds = graph.op("Gather", tables["token_type"], "token_type_ids") if segments else tables["token_type"]
     total = graph.op("Add", graph.op("Add", words, kinds), positions)
     return graph.norm(total, weights, "embeddings.LayerNorm")
 

@@ -1,7 +1,7 @@
 """Builds an encoder folder that onnxruntime serves without torch, from the files of a source.
 
     python -m src_models.encoders HF_FOLDER OUT_FOLDER --family bge    # any plain BERT with safetensors
-    python -m src_models.encoders HF_FOLDER OUT_FOLDER --cross-encoder # a BERT reranker, for `rerank.model`
+    python -m src_models.encoders HF_FOLDER OUT_FOLDER --cross-encoder # a BERT or XLM-R reranker
 
 The folder: `model.onnx` (fp32), `model.int8.onnx` (8-bit matrices), `tokenizer.json`, and `encoder.json` with
 the family's prefixes, pooling, width, maximum length, and `int8_cosine`: the lowest cosine between fp32 and
@@ -24,8 +24,9 @@ from src_core.json_file import read_object, whole_number
 from src_core.jsonl import write_atomic
 from src_core.terminal import CommandLine
 from src_core.tokenizer_file import open_tokenizer
-from src_models.bert_onnx import Output, write_bert
+from src_models.bert_onnx import write_bert
 from src_models.catalog import SourceError
+from src_models.cross_encoders import build_cross_encoder
 from src_models.families import FAMILIES
 from src_models.machine import ONNX_SUMS
 from src_models.weights import Weights, read_onnx, read_safetensors, unpack_onnx
@@ -100,18 +101,6 @@ def _mean_vectors(model: Path, feed: Mapping[str, NDArray[np.int64]]) -> NDArray
     return unit
 
 
-def build_cross_encoder(folder: Path, out: Path, *, heads: int) -> None:
-    """Write ONNX files (fp32 and int8) of the cross-encoder in `folder`, a `BertForSequenceClassification`,
-    with its tokenizer and config beside them. Raises `SourceError` for unusable weights.
-    """
-    out.mkdir(parents=True)
-    weights = read_safetensors(folder / "model.safetensors")
-    for name, int8 in (("model.onnx", False), ("model.int8.onnx", True)):
-        write_bert(weights, out / name, heads=heads, int8=int8, output=Output.LOGITS)
-    for name in ("tokenizer.json", "config.json"):
-        shutil.copyfile(folder / name, out / name)
-
-
 def _convert(folder: Path, out: Path, *, family: str) -> None:
     """`family` empty: a cross-encoder."""
     names = ("model.safetensors", "tokenizer.json", "config.json")
@@ -120,23 +109,27 @@ def _convert(folder: Path, out: Path, *, family: str) -> None:
         raise UserError(f"{folder} lacks {', '.join(missing)}; give a folder of a BERT model from the hub")
     if out.exists():
         raise UserError(f"{out} exists; remove it or choose another folder")
+    try:
+        if family:
+            _convert_encoder(folder, out, family=family)
+        else:
+            build_cross_encoder(folder, out)
+    except SourceError as error:
+        shutil.rmtree(out, ignore_errors=True)
+        raise UserError(f"could not convert {folder}: {error}; check that the files are whole") from error
+
+
+def _convert_encoder(folder: Path, out: Path, *, family: str) -> None:
     file, advice = folder / "config.json", "fetch the folder again"
     config = read_object(file, advice=advice)
     if config.get("model_type") != "bert" or config.get("hidden_act", "gelu") != "gelu":
         raise UserError(
             f"{folder} is not a plain BERT encoder with GELU; give one, others cannot be converted"
         )
-    fetched = {name: folder / name for name in names[:2]}
+    fetched = {name: folder / name for name in ("model.safetensors", "tokenizer.json")}
     heads = whole_number(config, "num_attention_heads", path=file, advice=advice)
     length = whole_number(config, "max_position_embeddings", path=file, advice=advice)
-    try:
-        if family:
-            build_encoder(fetched, family=family, heads=heads, max_length=length, out=out)
-        else:
-            build_cross_encoder(folder, out, heads=heads)
-    except SourceError as error:
-        shutil.rmtree(out, ignore_errors=True)
-        raise UserError(f"could not convert {folder}: {error}; check that the files are whole") from error
+    build_encoder(fetched, family=family, heads=heads, max_length=length, out=out)
 
 
 def main() -> None:

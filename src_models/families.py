@@ -22,4 +22,5 @@ FAMILIES: Mapping[str, Family] = {
     "e5": Family("mean", "query: ", "passage: "),
     "minilm": Family("mean", "", ""),
     "bge": Family("cls", "Represent this sentence for searching relevant passages: ", ""),
+    "bge-m3": Family("cls", "", ""),
 }

@@ -78,12 +78,17 @@ def snapshot(repo: str) -> Path:
     when it is not available.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
         with Steps(Terminal(stderr=True))(f"fetching {repo}"):
             return Path(snapshot_download(repo, allow_patterns=list(SNAPSHOT_FILES)))
-    except RepositoryNotFoundError as error:
+    except (RepositoryNotFoundError, HFValidationError) as error:
         raise UserError(f"the hub has no model {repo!r}; check the name or give a folder") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise UserError(

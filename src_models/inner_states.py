@@ -130,8 +130,9 @@ class InnerStates:
                 ]
             finally:
                 hook.remove()
-            logs = torch.log_softmax(rows.float(), dim=-1)
-            entropies = torch.nn.functional.pad(-(logs.exp() * logs).sum(dim=-1), (first, 0))
+            # `entr` is 0 where a model gives a token of its vocabulary no chance at all (a logit of -inf).
+            doubt = torch.special.entr(torch.softmax(rows.float(), dim=-1)).sum(dim=-1)
+            entropies = torch.nn.functional.pad(doubt, (first, 0))
             attention = caught[0][0, :, -len(ids) :, -len(ids) :].float()
         return Reading(spans, entropies.cpu().numpy(), attention.cpu().numpy())
 

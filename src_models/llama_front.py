@@ -8,6 +8,7 @@ others know belongs to this process, which passes requests on.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -36,7 +37,10 @@ def serve_front(path: Path, *, host: str, port: int, options: HttpOptions) -> No
     async def serve() -> None:
         async with connected(path) as session:
             app = guarded_front(session, host=host, options=options)
-            await serve_app(app, listener, options, grace_seconds=GRACE_SECONDS).serve()
+            server = serve_app(app, listener, options, grace_seconds=GRACE_SECONDS)
+            for number in (signal.SIGTERM, signal.SIGINT):  # before and after uvicorn has its own handlers
+                signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+            await server.serve()
 
     asyncio.run(serve())
 

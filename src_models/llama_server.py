@@ -13,8 +13,9 @@ Behaviour of this server that clients depend on (llama.cpp as bound by xllamacpp
 - `stop` strings work and are not part of the reply; `seed` with one request at a time repeats.
 - A request longer than a slot is answered 400 with the type `exceed_context_size_error`.
 - With a LoRA adapter every request is answered with it, and the model's name includes it (`served_name`).
-- /v1/models lists digests of the weights and of the adapter as `tags`.
+- /v1/models lists digests of the weights and of the adapter as `tags`, and the type of a merged copy.
 - The port answers once the model is loaded. /health and /v1/models need no token.
+- SIGTERM and SIGINT end it at once while it loads, and after the replies in flight (2 s) later.
 - A `Host` or a page that is not of this machine is refused (`src_models/llama_front.py`).
 """
 
@@ -24,8 +25,10 @@ import argparse
 import os
 import signal
 import socket
+import subprocess
 import tempfile
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,9 +39,9 @@ from src_core.http_server import HttpOptions, require_token
 from src_core.served import sampled_digest
 from src_core.terminal import CommandLine, say
 from src_models.adapters import require_gguf_adapter, served_name
-from src_models.fetch import ensure_model
-from src_models.gguf_header import read_gguf_header
 from src_models.machine import default_threads
+from src_models.merged import merged_copy
+from src_models.model_file import find_model, is_path
 
 PROMPT_CACHE_MIB = 512
 """Memory in MiB for the states of conversations that lost their slot; the default of 8 GiB fills up over
@@ -65,24 +68,36 @@ class ServerSettings:
     tags: frozenset[str] = frozenset()
 
 
-def serve(settings: ServerSettings, *, stop: threading.Event) -> None:
-    """Load the model, answer requests until a signal, or not at all where `stop` was set meanwhile. Raises
-    `UserError` when the port is taken or the model cannot be loaded.
+def serve(settings: ServerSettings) -> None:
+    """Load the model and answer requests until SIGTERM or SIGINT. Raises `UserError` when the port is taken
+    or the model cannot be loaded.
     """
     from src_models.llama_front import serve_front  # uvicorn, which a machine that only trains may lack
 
     require_free_port(settings.host, settings.port)
-    with tempfile.TemporaryDirectory(prefix="llama-") as folder:
-        inner = Path(folder) / "llama.sock"
+    with _socket_folder() as folder:
+        inner = folder / "llama.sock"
+        # The binding holds the interpreter while it loads, so that a handler in Python would run only
+        # afterwards: until the front listens, signals have their default effect.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
         server = start(make_params(replace(settings, host=str(inner))))
         say(
             f"{settings.alias} running on http://{settings.host}:{settings.port} "
             f"({settings.threads} threads, {settings.parallel} slots of {settings.ctx} tokens)"
         )
-        if not stop.is_set():
-            options = HttpOptions(hosts=settings.hosts)
-            serve_front(inner, host=settings.host, port=settings.port, options=options)
+        options = HttpOptions(hosts=settings.hosts)
+        serve_front(inner, host=settings.host, port=settings.port, options=options)
         del server
+
+
+@contextmanager
+def _socket_folder() -> Iterator[Path]:
+    """A folder for a socket. A child removes it as soon as this process has ended, however it ended."""
+    folder = tempfile.mkdtemp(prefix="llama-")
+    remove = ["sh", "-c", 'trap "" HUP INT TERM; read -r _; rm -rf -- "$0"', folder]
+    with subprocess.Popen(remove, stdin=subprocess.PIPE):
+        yield Path(folder)
 
 
 def start(params: Any) -> Any:
@@ -153,24 +168,6 @@ def require_free_port(host: str, port: int) -> None:
             ) from error
 
 
-def find_model(name_or_path: str) -> Path:
-    """A GGUF file from a path, or fetched by its name in `configs/models.yaml`."""
-    path = Path(name_or_path).expanduser() if _is_path(name_or_path) else ensure_model(name_or_path)
-    if path.is_dir():
-        raise UserError(
-            f"{path} is a folder, llama.cpp takes a GGUF file; make one with: "
-            f".venv/bin/python -m src_models.convert.to_gguf {path} OUT.gguf"
-        )
-    if not path.is_file():
-        raise UserError(f"no such model file: {path}; give a GGUF file or a name of configs/models.yaml")
-    read_gguf_header(path)  # a damaged file is refused here with its reason
-    return path
-
-
-def _is_path(name_or_path: str) -> bool:
-    return "/" in name_or_path or name_or_path.endswith(".gguf")
-
-
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = CommandLine(description="OpenAI-compatible llama.cpp server on the CPU")
     parser.add_argument("--model", required=True, help="name in configs/models.yaml, or a GGUF file")
@@ -182,6 +179,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--parallel", type=int, default=4, help="requests worked on at once")
     parser.add_argument("--ctx", type=int, default=4096, help="tokens per request (prompt and answer)")
     parser.add_argument("--lora", default="", help="LoRA adapter in GGUF")
+    parser.add_argument(
+        "--merged", default="", help="serve a copy in this type, e.g. q4_0, with the adapter in its weights"
+    )
     parser.add_argument("--api-key-env", default="", help="environment variable that holds the bearer token")
     parser.add_argument("--host-names", default="", help="further names by which it may be asked: a,b")
     parser.add_argument(
@@ -204,11 +204,15 @@ def settings_from(chosen: argparse.Namespace) -> ServerSettings:
             raise UserError(f"--{flag} must be at least 1")
     require_free_port(chosen.host, chosen.port)
     model = find_model(chosen.model)
-    alias = chosen.alias or (model.stem if _is_path(chosen.model) else chosen.model)
+    alias = chosen.alias or (model.stem if is_path(chosen.model) else chosen.model)
     lora = Path(chosen.lora).expanduser() if chosen.lora else None
     if lora is not None:
         require_gguf_adapter(lora, model)
         alias = chosen.alias or served_name(alias, lora)
+    tags = digests(model, lora)
+    if chosen.merged:
+        model, lora = merged_copy(model, lora, kind=chosen.merged), None
+        tags |= {f"merged-{chosen.merged}"}
     return ServerSettings(
         model=model,
         alias=alias,
@@ -220,7 +224,7 @@ def settings_from(chosen: argparse.Namespace) -> ServerSettings:
         lora=lora,
         api_key=token,
         hosts=tuple(name.strip() for name in chosen.host_names.split(",") if name.strip()),
-        tags=digests(model, lora),
+        tags=tags,
     )
 
 
@@ -232,11 +236,7 @@ def digests(model: Path, lora: Path | None) -> frozenset[str]:
 
 def main() -> None:
     """Command line: serve until SIGTERM or SIGINT."""
-    chosen = _parse(None)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    serve(settings_from(chosen), stop=stop)
+    serve(settings_from(_parse(None)))
 
 
 if __name__ == "__main__":

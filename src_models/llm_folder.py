@@ -7,7 +7,7 @@ from pathlib import Path
 from src_core.errors import UserError
 from src_models.convert.to_hf import to_hf
 from src_models.hub import snapshot
-from src_models.llama_server import find_model
+from src_models.model_file import find_model
 
 
 def llm_folder(name: str) -> Path:
@@ -19,6 +19,8 @@ def llm_folder(name: str) -> Path:
         return folder
     if folder.exists():
         raise UserError(f"{name} has no config.json; give a folder as the hub lays it out")
+    if name.startswith((".", "/", "~")):
+        raise UserError(f"there is no model folder at {name}; check the path")
     if "/" in name:
         return snapshot(name)
     gguf = find_model(name)

@@ -35,7 +35,7 @@ class Probes:
 
     def scores(self, state: npt.NDArray[np.float32]) -> dict[str, float]:
         """The probability of class 0 by each probe for a hidden state (width,). Raises `UserError` where the
-        widths differ.
+        widths differ, and where the product is no number.
         """
         found = {}
         for name, weight in self._weights.items():
@@ -45,6 +45,11 @@ class Probes:
                     f"has {state.shape[0]}; set method_settings.model to the model of the probes"
                 )
             first, second = (float(value) for value in weight @ state)
+            if not (math.isfinite(first) and math.isfinite(second)):
+                raise UserError(
+                    f"the probe {name} in {self._folder} computes no number; use the model that it was "
+                    "trained with, or fetch the probe again"
+                )
             found[name] = 1 / (1 + math.exp(max(-700.0, min(700.0, second - first))))
         return found
 

@@ -23,7 +23,7 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 UNPACKED = 8
 BLOCK = 1 << 20
-WRAPPERS = ("bert.", "model.", "0.auto_model.")
+WRAPPERS = ("bert.", "roberta.", "model.", "0.auto_model.")
 
 
 def read_safetensors(path: Path) -> Weights:

@@ -16,6 +16,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from src_core.config import Count, Positive, Seconds, config_class
+from src_core.errors import BoundaryError, IndexServerError
 from src_core.http_app import JSON, refusal
 from src_core.http_server import HttpOptions, RequestError
 from src_core.served import INDEX_HEADER
@@ -24,7 +25,8 @@ from src_retrieval.client import NOTE_HEADER
 from src_retrieval.corpus import Corpus
 from src_retrieval.engine import SearchEngine
 from src_retrieval.metrics import ServerMetrics
-from src_retrieval.pipeline.search import SearchPipeline
+from src_retrieval.pipeline.search import Reranked, SearchPipeline
+from src_retrieval.rerank_wire import rerank_request, write_reranked
 from src_retrieval.results import Ranked
 from src_retrieval.watch_files import FilesChangedError
 from src_retrieval.wire import (
@@ -71,8 +73,13 @@ class SearchService:
         self.files = engine.files
         self.metrics = ServerMetrics()
         self.bounds = Bounds(
-            len(self.corpus), options.max_top_n, options.max_query_chars, options.max_results
+            len(self.corpus),
+            options.max_top_n,
+            options.max_query_chars,
+            options.max_results,
+            reranks=engine.reranker is not None,
         )
+        self.reranker = engine.reranker
         self._timeout = options.request_timeout
         self.identity = identity
         self._cache = ResultCache(options.cached_rows, identity)
@@ -82,17 +89,26 @@ class SearchService:
 
     def run(self, wanted: SearchRequest) -> list[list[Ranked]]:
         """Ranked rows for each query of a request."""
-        results, known = self._cache.through(self._searched, wanted.queries, wanted.top_n)
+
+        def searched(queries: Sequence[str]) -> list[list[Ranked]]:
+            return self._pipeline.run(
+                queries, wanted.top_n, timeout=self._timeout, rerank_top_n=wanted.rerank_top_n
+            )
+
+        results, known = self._cache.through(searched, wanted.queries, wanted.top_n, wanted.rerank_top_n)
         self.metrics.queries.inc(len(results))
         self.metrics.cached.inc(known)
         return results
 
+    def rerank(self, query: str, texts: Sequence[str]) -> Reranked:
+        """Rank the texts that a caller sent."""
+        return self._pipeline.rerank(query, texts, timeout=self._timeout)
+
     def close(self) -> None:
         """Finish queued work."""
         self._pipeline.close()
-
-    def _searched(self, queries: Sequence[str], top_n: int) -> list[list[Ranked]]:
-        return self._pipeline.run(queries, top_n, timeout=self._timeout)
+        if self.reranker is not None:
+            self.reranker.close()
 
 
 class Documents:
@@ -165,9 +181,12 @@ def make_app(service: SearchService, *, options: AppOptions) -> Flask:
         return response
 
     _add_passages(app, service, options)
+    _add_rerank(app, service)
     _check_files(app, service)
     app.register_error_handler(RequestError, _request_error)
     app.register_error_handler(TimeoutError, _timed_out)
+    app.register_error_handler(IndexServerError, _index_server)
+    app.register_error_handler(BoundaryError, _boundary_error)
     app.register_error_handler(HTTPException, _http_error)
     return app
 
@@ -178,6 +197,19 @@ def _add_passages(app: Flask, service: SearchService, options: AppOptions) -> No
         wanted = ids_request(request.environ["wsgi.input"].read(), service.bounds)
         documents = Documents(service.corpus, options.max_reply_bytes)
         return Response(b"[%b]" % b",".join(map(documents.by_id, wanted)), content_type=JSON)
+
+
+def _add_rerank(app: Flask, service: SearchService) -> None:
+    @app.post("/rerank")
+    @app.post("/v1/rerank")
+    @app.post("/v2/rerank")
+    def rerank() -> Response:
+        if service.reranker is None:
+            detail = "this server has no reranker; set rerank.model in its config and start it again"
+            raise RequestError(404, "no reranker", detail)
+        wanted = rerank_request(request.environ["wsgi.input"].read(), service.bounds)
+        ranked = service.rerank(wanted.query, wanted.texts)
+        return Response(write_reranked(wanted, ranked, service.reranker.identity), content_type=JSON)
 
 
 def _check_files(app: Flask, service: SearchService) -> None:
@@ -247,9 +279,19 @@ def _files_changed(error: FilesChangedError) -> Response:
     return _request_error(RequestError(503, "files changed", str(error)))
 
 
+def _index_server(error: IndexServerError) -> Response:
+    """503 where the same search may succeed later: clients then ask again."""
+    return _request_error(RequestError(503 if error.retryable else 422, "index server", str(error)))
+
+
 def _timed_out(_: TimeoutError) -> Response:
     detail = "the search took too long; try again, or ask for fewer queries at once"
     return _request_error(RequestError(504, "timeout", detail))
+
+
+def _boundary_error(error: BoundaryError) -> Response:
+    """A server that this one asks (the model of a reranker) does not answer."""
+    return _request_error(RequestError(502, "no answer", str(error)))
 
 
 def _http_error(error: HTTPException) -> Response:

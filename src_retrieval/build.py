@@ -21,10 +21,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import orjson
+from rich.text import Text
 
 from src_core.config import load_config
 from src_core.console import Terminal
@@ -42,6 +43,8 @@ from src_retrieval.sparse import sparse_backend
 from src_retrieval.vector import vector_backend
 from src_retrieval.vector.base import map_vectors
 
+_LOCK_EVERY = 0.2  # seconds between two looks at a lock that another builder holds
+
 
 def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
     """Build the index, resume its build, or report that it is up to date. Raises `UserError`."""
@@ -51,7 +54,7 @@ def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
     layout = plan.layout
     with writing_into(layout.root):
         layout.root.mkdir(parents=True, exist_ok=True)
-        with _locked(layout):
+        with _locked(layout, steps, seconds=config.wait_seconds):
             present = _present(plan, steps)
             if present is not None:
                 rows = present.rows
@@ -171,7 +174,7 @@ def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
                 found = known.find(hashes)
                 rows[found.found], fresh = found.vectors, ~found.found
                 reused += len(found.vectors)
-                progress.skip(len(found.vectors))
+                progress.leave_out(len(found.vectors), note=f"{reused:,} reused")
             new = [texts[at] for at in np.flatnonzero(fresh)]
             if new:
                 rows[fresh] = encoder.encode_passages(new, advance=progress.advance)
@@ -181,7 +184,8 @@ def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
                 os.fsync(file.fileno())
             write_atomic(layout.progress, orjson.dumps({"fingerprint": fingerprint, "rows_done": stop}))
     if reused:
-        steps.console.print(f"{reused} of {len(corpus)} passages keep the vectors of an earlier index")
+        encoded = len(corpus) - done - reused
+        steps.console.print(f"{encoded:,} encoded, {reused:,} reused from the earlier index")
 
 
 @contextmanager
@@ -256,14 +260,35 @@ def _scaffolding(plan: Plan) -> set[Path]:
 
 
 @contextmanager
-def _locked(layout: IndexLayout) -> Iterator[None]:
-    """One builder per folder; the lock ends with the process."""
+def _locked(layout: IndexLayout, steps: Steps, *, seconds: float) -> Iterator[None]:
+    """One builder per folder; the lock ends with the process. Another builder is waited for, at most
+    `seconds`; what it made is then found in place. Raises `UserError` after that time.
+    """
     with layout.lock.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"another process is building in {layout.root}; wait for it to finish") from error
+        if not _taken(handle):
+            limit = f"at most {seconds / 60:.0f} minutes"
+            steps.console.print(
+                Text(f"another process is building in {layout.root}: waiting for it, {limit}")
+            )
+            ends = time.monotonic() + seconds
+            with steps("waiting for the other build"):
+                while not _taken(handle):
+                    if time.monotonic() >= ends:
+                        raise UserError(
+                            f"another process is still building in {layout.root}; run the same command again "
+                            "when it has ended, or choose another index_dir"
+                        )
+                    time.sleep(_LOCK_EVERY)
         yield
+
+
+def _taken(handle: TextIO) -> bool:
+    """Whether this process holds the lock now."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def main() -> None:

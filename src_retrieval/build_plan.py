@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from src_core.config import Positive, config_class, dump
+from src_core.config import NotNegative, Positive, config_class, dump
 from src_core.errors import UserError
 from src_retrieval.backends import options_of
 from src_retrieval.corpus import Corpus, CorpusInfo
@@ -34,7 +34,7 @@ class BuildConfig:
     halves are `dense` and `sparse`. `shape` and `sparse_options` hold the settings of the two backends.
     `follow_edits` replaces the index of an earlier version of the corpus, where it would be refused.
     `keep_vectors` keeps the float32 vectors of an index that does not search them. `chunk_rows` passages are
-    encoded between two saves.
+    encoded between two saves. Another build of the same folder is waited for, at most `wait_seconds`.
     """
 
     corpus: str
@@ -47,6 +47,7 @@ class BuildConfig:
     follow_edits: bool = False
     keep_vectors: bool = False
     chunk_rows: Positive = 2_000
+    wait_seconds: NotNegative = 3_600.0
     encoding: EncoderOptions = EncoderOptions()
     shape: dict[str, Any] = dataclasses.field(default_factory=dict)
     sparse_options: dict[str, Any] = dataclasses.field(default_factory=dict)

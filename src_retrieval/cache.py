@@ -14,7 +14,7 @@ from cachetools import LRUCache
 
 from src_retrieval.results import Ranked
 
-_Key = tuple[bytes, int]
+_Key = tuple[bytes, int, int | None]
 
 
 class ResultCache:
@@ -29,15 +29,21 @@ class ResultCache:
         self._lock = threading.Lock()
 
     def through(
-        self, search: Callable[[Sequence[str], int], list[list[Ranked]]], queries: Sequence[str], top_n: int
+        self,
+        search: Callable[[Sequence[str]], list[list[Ranked]]],
+        queries: Sequence[str],
+        top_n: int,
+        rerank_top_n: int | None = None,
     ) -> tuple[list[list[Ranked]], int]:
-        """The rows for each query, in order, and the number of cached ones; `search` gets the others."""
-        keys = [(self._hash(query), top_n) for query in queries]
+        """The rows for each query under these numbers, in order, and the number of cached ones; `search` gets
+        the others.
+        """
+        keys = [(self._hash(query), top_n, rerank_top_n) for query in queries]
         with self._lock:
             known = [self._rows.get(key) for key in keys]
         missing = [at for at, rows in enumerate(known) if rows is None]
         if missing:
-            answers = search([queries[at] for at in missing], top_n)
+            answers = search([queries[at] for at in missing])
             self._keep({keys[at]: rows for at, rows in zip(missing, answers, strict=True)})
             for at, rows in zip(missing, answers, strict=True):
                 known[at] = rows

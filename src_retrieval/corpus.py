@@ -151,13 +151,14 @@ class Corpus:
             rows[at] = -1 if row is None else row
         return rows
 
+    def rows(self, start: int, stop: int) -> list[Row]:
+        """Rows `start` to `stop` (exclusive), by one read."""
+        lines = self._block(start, min(stop, len(self)))
+        return [self._parsed(line, number) for number, line in enumerate(lines, start=start)]
+
     def contents(self, start: int, stop: int) -> list[str]:
         """The texts of rows `start` to `stop` (exclusive)."""
-        stop = min(stop, len(self))
-        return [
-            self._parsed(line, number).contents
-            for number, line in enumerate(self._block(start, stop), start=start)
-        ]
+        return [row.contents for row in self.rows(start, stop)]
 
     def close(self) -> None:
         """Close the file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from src_retrieval.index_checks import corpus_of, halves, require_encoder, requi
 from src_retrieval.index_files import open_files, require_unreplaced
 from src_retrieval.layout import IndexLayout, Manifest, read_manifest
 from src_retrieval.rerankers import load_reranker
-from src_retrieval.rerankers.base import Pair, Reranker, RerankOptions
+from src_retrieval.rerankers.base import Candidates, Reranker, RerankOptions
 from src_retrieval.results import FloatArray, Ranked, ranked
 from src_retrieval.sparse import sparse_backend
 from src_retrieval.sparse.base import Built, SparseIndex
@@ -81,70 +82,98 @@ class SearchEngine:
         """The number of queries that are reranked together."""
         return self.config.rerank.max_batch if self.config.rerank else 1
 
+    def candidates(self, top_n: int, rerank_top_n: int | None = None) -> int:
+        """The number of rows that are reranked, or returned without a reranker. `rerank_top_n` replaces the
+        server's `rerank.top_n`; 0 means that nothing is reranked.
+        """
+        if rerank_top_n is None:
+            rerank_top_n = self.config.rerank.top_n if self.config.rerank else 0
+        return max(top_n, rerank_top_n)
+
     def search(self, queries: Sequence[str], top_n: Sequence[int]) -> list[list[Ranked]]:
         """The best `top_n[i]` rows for query i, fewer where an index finds fewer; step by step in this
         thread.
         """
-        dense = self.search_dense(self.encode(queries), top_n) if self.dense is not None else []
-        rows = self.search_sparse(queries, top_n) if self.sparse is not None else dense
+        counts = [self.candidates(wanted) for wanted in top_n]
+        dense = self.search_dense(self.encode(queries), counts) if self.dense is not None else []
+        rows = self.search_sparse(queries, counts) if self.sparse is not None else dense
         if self.hybrid:
-            rows = [self.fuse(*lists) for lists in zip(dense, rows, top_n, strict=True)]
+            rows = [self.fuse(*lists) for lists in zip(dense, rows, counts, strict=True)]
         return self.rerank(queries, rows, top_n) if self.reranker is not None else rows
+
+    def warm_up(self) -> None:
+        """Make a first search; rerank its row only where that happens in this process."""
+        rows = replace(self, reranker=None).search(["warm up"], [1])
+        if self.reranker is not None and self.reranker.local:
+            self.rerank(["warm up"], rows, [1])
 
     def encode(self, queries: Sequence[str]) -> list[FloatArray]:
         """A vector [dim] per query."""
         return list(self.encoder.encode_queries(queries)) if self.encoder is not None else []
 
-    def search_dense(self, vectors: Sequence[FloatArray], top_n: Sequence[int]) -> list[list[Ranked]]:
-        """The rows of the vector index for each query, as many as the later steps need."""
+    def search_dense(self, vectors: Sequence[FloatArray], counts: Sequence[int]) -> list[list[Ranked]]:
+        """The rows of the vector index for each query, as many as the later steps need for `counts`
+        candidates.
+        """
         if self.dense is None:
-            return [[] for _ in top_n]
-        depths = [self._depth(wanted) for wanted in top_n]
+            return [[] for _ in counts]
+        depths = [self._depth(count) for count in counts]
         hits = self.dense.search(np.stack(vectors), max(depths))
         # Cut to the number that each query would get alone, so that the answer does not depend on the batch.
         return [ranked(hits, at, depth) for at, depth in enumerate(depths)]
 
-    def search_sparse(self, queries: Sequence[str], top_n: Sequence[int]) -> list[list[Ranked]]:
-        """The rows of the word index for each query, as many as the later steps need."""
+    def search_sparse(self, queries: Sequence[str], counts: Sequence[int]) -> list[list[Ranked]]:
+        """The rows of the word index for each query, as many as the later steps need for `counts`
+        candidates.
+        """
         if self.sparse is None:
-            return [[] for _ in top_n]
-        depths = [self._depth(wanted) for wanted in top_n]
+            return [[] for _ in counts]
+        depths = [self._depth(count) for count in counts]
         hits = self.sparse.search(queries, max(depths))
         return [ranked(hits, at, depth) for at, depth in enumerate(depths)]
 
-    def fuse(self, dense: list[Ranked], sparse: list[Ranked], top_n: int) -> list[Ranked]:
-        """Fuse the two lists of a query."""
-        return fuse([dense, sparse], self._candidates(top_n), constant=self.config.rrf_constant)
+    def fuse(self, dense: list[Ranked], sparse: list[Ranked], count: int) -> list[Ranked]:
+        """Fuse the two lists of a query to `count` candidates."""
+        return fuse([dense, sparse], count, constant=self.config.rrf_constant)
 
     def rerank(
         self, queries: Sequence[str], rows: Sequence[list[Ranked]], top_n: Sequence[int]
     ) -> list[list[Ranked]]:
         """The best `top_n[i]` of the candidates of query i by the reranker's score; ties keep their order."""
-        if self.reranker is None:
-            return [found[:wanted] for found, wanted in zip(rows, top_n, strict=True)]
-        pairs = [
-            Pair(query, self.corpus.row(result.row).contents)
+        lists = [
+            Candidates(query, [self.contents(result) for result in found])
             for query, found in zip(queries, rows, strict=True)
-            for result in found
         ]
-        judged = self.reranker.score(pairs) if pairs else np.zeros(0, dtype=np.float32)
-        if not np.isfinite(judged).all():
-            raise ArithmeticError(f"{self.reranker.identity.name} gave scores that are not numbers")
-        scores = iter(judged.tolist())
-        scored = [[result._replace(rerank=next(scores)) for result in found] for found in rows]
         return [
-            sorted(found, key=lambda result: -result.score)[:wanted]
-            for found, wanted in zip(scored, top_n, strict=True)
+            by_score(found, scores, wanted)
+            for found, scores, wanted in zip(rows, self.judge(lists), top_n, strict=True)
         ]
 
-    def _candidates(self, top_n: int) -> int:
-        """The number of rows that are reranked, or returned without a reranker."""
-        return max(top_n, self.config.rerank.top_n) if self.config.rerank else top_n
+    def contents(self, result: Ranked) -> str:
+        """The text of a row, as a reranker reads it."""
+        return self.corpus.row(result.row).contents
 
-    def _depth(self, top_n: int) -> int:
-        """The number of rows that are taken from each index."""
-        wanted = self._candidates(top_n)
-        return max(wanted, self.config.hybrid_depth) if self.hybrid else wanted
+    def judge(self, lists: Sequence[Candidates]) -> list[FloatArray]:
+        """The reranker's scores float32 [passages] for the candidates of each query. Raises `ArithmeticError`
+        for scores that are no numbers.
+        """
+        if self.reranker is None:
+            raise ValueError("the engine has no reranker")
+        judged = self.reranker.score_lists(lists)
+        if not all(np.isfinite(scores).all() for scores in judged):
+            raise ArithmeticError(f"{self.reranker.identity.name} gave scores that are not numbers")
+        return judged
+
+    def _depth(self, count: int) -> int:
+        """The number of rows that are taken from each index for `count` candidates."""
+        return max(count, self.config.hybrid_depth) if self.hybrid else count
+
+
+def by_score(found: Sequence[Ranked], scores: FloatArray, top_n: int) -> list[Ranked]:
+    """The best `top_n` of some rows by the reranker's scores, which join them; ties keep their order."""
+    pairs = zip(found, scores.tolist(), strict=True)
+    scored = [result._replace(rerank=score) for result, score in pairs]
+    return sorted(scored, key=lambda result: -result.score)[:top_n]
 
 
 class OpenedIndex(NamedTuple):

@@ -59,7 +59,7 @@ def serve(config: ServerConfig) -> None:
     )
     listener = bind(config.host, config.port)
     opened = open_engine(config)
-    opened.engine.search(["warm up"], [1])
+    opened.engine.warm_up()
     index = describe(opened)
     service = SearchService(opened.engine, config.serving, identity=str(index["identity"]))
     app = guarded_app(service, config, index=index, token=token)

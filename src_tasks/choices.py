@@ -33,6 +33,16 @@ def asked_text(question: Question) -> str:
     return with_choices(question.question, question.choices)
 
 
+def plain_text(text: str, choices: Sequence[str]) -> str:
+    """The question in a text that `with_choices` made (a method gets the question in that form)."""
+    return text.removesuffix(with_choices("", choices)) if choices else text
+
+
+def letters_of(choices: Sequence[str]) -> str:
+    """The letters of the choices, in their order."""
+    return string.ascii_uppercase[: len(choices)]
+
+
 def with_choices(text: str, choices: Sequence[str]) -> str:
     """`text` followed by lettered choices, if there are any."""
     lettered = (

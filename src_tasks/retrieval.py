@@ -29,6 +29,34 @@ def ndcg_at(ranking: Sequence[str], gold: Sequence[str], *, k: int) -> float:
     return sum(_gain(rank) for rank in ranks if rank <= k) / _ideal(min(k, len(wanted)))
 
 
+def reciprocal_rank(ranking: Sequence[str], gold: Sequence[str]) -> float:
+    """1 / rank of the first gold id, 0 without one (its mean over questions is the MRR). Raises `ValueError`
+    without gold ids.
+    """
+    wanted = _wanted(gold)
+    ranks = (rank for rank, passage in enumerate(dict.fromkeys(ranking), start=1) if passage in wanted)
+    return 1 / next(ranks, math.inf)
+
+
+def ranking_scores(ranking: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
+    """The metrics of one ranking: `recall@2`, `recall@5`, `ndcg@10`, `mrr`; empty without gold passages."""
+    if not gold:
+        return {}
+    whole = [whole_id(name, gold) for name in ranking]
+    return {
+        "recall@2": recall_at(whole, gold, k=2),
+        "recall@5": recall_at(whole, gold, k=5),
+        "ndcg@10": ndcg_at(whole, gold, k=10),
+        "mrr": reciprocal_rank(whole, gold),
+    }
+
+
+def whole_id(name: str, gold: Sequence[str]) -> str:
+    """The gold passage that `ID#2` is a part of: long rows of a corpus are cut, and any part counts."""
+    before, mark, number = name.rpartition("#")
+    return before if mark and number.isdigit() and name not in gold and before in gold else name
+
+
 def first_seen(searches: Iterable[Sequence[str]]) -> list[str]:
     """All ids that the searches returned, each once, in the order of their first occurrence."""
     return list(dict.fromkeys(passage for search in searches for passage in search))
@@ -49,7 +77,7 @@ def retrieval_scores(searches: Sequence[Sequence[str]], gold: Sequence[str], *, 
     """
     if not gold:
         return {}
-    searches = [[_whole(name, gold) for name in found] for found in searches]
+    searches = [[whole_id(name, gold) for name in found] for found in searches]
     ranking = first_seen(searches)
     recall = recall_at(ranking, gold)
     steps = per_search(searches, gold, k=k)
@@ -62,12 +90,6 @@ def retrieval_scores(searches: Sequence[Sequence[str]], gold: Sequence[str], *, 
     for name in (f"recall@{k}", f"ndcg@{k}"):
         scores[f"step_{name}"] = sum(step[name] for step in steps) / max(len(steps), 1)
     return scores
-
-
-def _whole(name: str, gold: Sequence[str]) -> str:
-    """The gold passage that `ID#2` is a part of: long rows of a corpus are cut, and any part counts."""
-    before, mark, number = name.rpartition("#")
-    return before if mark and number.isdigit() and name not in gold and before in gold else name
 
 
 def _wanted(gold: Sequence[str]) -> frozenset[str]:

@@ -63,7 +63,7 @@ def score(trajectory: Trajectory) -> Figures:
             ],
         )
     )
-    return found | {"seconds": trajectory.seconds}
+    return found | {"tokens": float(trajectory.usage.total_tokens), "seconds": trajectory.seconds}
 
 
 def figures(answered: Answered) -> Figures:
@@ -140,8 +140,11 @@ def _means(scores: Sequence[Figures]) -> dict[str, float | int | None]:
         "questions": len(scores),
         "without_gold": sum("em" not in one for one in scores),
     }
-    shown = {"em": "em", "f1": "f1", "gold_recall": "recall", "searches": "searches", "seconds": "seconds"}
+    shown = {"em": "em", "f1": "f1", "gold_recall": "recall", "searches": "searches"}
+    shown |= {"tokens": "tokens", "seconds": "seconds"}
     found |= {name: _mean(one.get(figure) for one in scores) for name, figure in shown.items()}
+    found["searches_right"] = _mean(one["searches"] for one in scores if one.get("em") == 1.0)
+    found["searches_wrong"] = _mean(one["searches"] for one in scores if one.get("em", 1.0) < 1.0)
     if any("choice_accuracy" in one for one in scores):
         found["choice_accuracy"] = _mean(one.get("choice_accuracy") for one in scores)
         found["choice_unread"] = int(sum(one.get("choice_unread", 0.0) for one in scores))

@@ -1,4 +1,5 @@
-"""The losses of the three objectives, as pure functions of log-probabilities in float32.
+"""The losses of the three objectives, as pure functions of log-probabilities in float32, and that of a
+reranker, of scores.
 
 Each returns a *sum*. The trainer divides it (by a total over all devices and accumulation steps of an
 optimiser step), so that the gradient does not depend on the split of a batch. Metrics are sums over the same
@@ -113,6 +114,33 @@ def policy_loss(
     return PolicyLoss(
         (losses * weights).sum(), ratio.detach().sum(), (clipped < plain).detach().float().sum(), kl
     )
+
+
+def group_loss(
+    scores: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    soft_weight: float = 0.0,
+    soft_targets: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The loss of a reranker: a softmax over the passages of each question (reference/radio_flashrag.md,
+    section 1.5). `scores` (groups, members) are logits, -inf where a group has fewer members; `targets` (same
+    shape) are 1 for the positive, else 0. The cross-entropy of a group of equal logits is ln(members).
+
+    `soft_targets` (same shape, each row a distribution) are the labels of a teacher: their KL divergence to
+    the model's distribution has the share `soft_weight` of the loss. Raises `ValueError` for a share without
+    them.
+    """
+    if soft_weight and soft_targets is None:
+        raise ValueError("soft_weight needs soft_targets")
+    logprobs = functional.log_softmax(scores, dim=-1)
+    # 0 * inf is no number; a score that is no number stays one, so that the trainer sees it
+    logprobs = torch.where(scores == -torch.inf, torch.zeros_like(logprobs), logprobs)
+    total = (1 - soft_weight) * -(logprobs * targets).sum()
+    if soft_targets is not None and soft_weight:
+        entropy = torch.special.entr(soft_targets).sum()
+        total = total + soft_weight * (-(logprobs * soft_targets).sum() - entropy)
+    return total
 
 
 def value_loss(

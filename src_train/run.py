@@ -17,15 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from rich.console import Console
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 from transformers.utils.logging import disable_progress_bar
 
 from src_core.chat_tokenizer import ChatTokenizer
 from src_core.config import dump, load_config
-from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
 from src_core.runfolder import run_folder
@@ -38,13 +35,14 @@ from src_train.data import Data, check_config, read_data
 from src_train.model import load_model
 from src_train.objectives import needs_reference, objective_of
 from src_train.packing import loss_mask
-from src_train.progress import TrainingProgress
+from src_train.processes import console_of, processes
 from src_train.reference import with_reference
 from src_train.result import report, result_name, write_result
+from src_train.resumable import run_steps
 from src_train.rows import Rows
 from src_train.speed import causal_pairs, faster_precision, matrix_rate, training_cost
 from src_train.train_metrics import TrainingLog, plot_losses
-from src_train.trainer import PackedTrainer, Packs, collator, last_whole_checkpoint
+from src_train.trainer import PackedTrainer, Packs, collator
 
 USAGE = "usage: bash scripts/train.sh CONFIG.yaml [key=value …] [--check]"
 LOG = "log.jsonl"
@@ -78,17 +76,6 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def processes() -> PartialState:
-    """The processes of this run. Without a GPU several processes need the explicit setting `cpu`."""
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    return PartialState(cpu=several and not torch.cuda.is_available())
-
-
-def console_of(state: PartialState) -> Console:
-    """The console of the progress: stderr of the first process."""
-    return Terminal(stderr=True, quiet=not state.is_main_process)
-
-
 def train(config: TrainConfig, folder: Path, encoder: ChatTokenizer, data: Data) -> None:
     """Train and write the result; of several processes, the first one holds the run directory. Raises
     `UserError` for a run directory of other settings or other data.
@@ -120,18 +107,6 @@ def train(config: TrainConfig, folder: Path, encoder: ChatTokenizer, data: Data)
     finally:
         if run_dir is not None:
             run_dir.close()
-
-
-def run_steps(trainer: PackedTrainer, log: TrainingLog, path: Path, *, console: Console) -> None:
-    """Train from the last complete checkpoint under `path`, else from the beginning."""
-    progress = TrainingProgress(log, console=console)
-    trainer.add_callback(progress)
-    trainer.on_validation = progress.on_validation
-    checkpoint = last_whole_checkpoint(path)
-    try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finally:
-        progress.stop()
 
 
 def make_trainer(

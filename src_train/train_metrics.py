@@ -5,6 +5,7 @@ time limit.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,21 +82,44 @@ class TrainingLog(TrainerCallback):
 
 def plot_losses(log: Path, picture: Path) -> None:
     """The loss curves of `log` as a PNG; nothing for a log without losses."""
+    lines = [orjson.loads(line) for line in log.read_bytes().splitlines() if line.strip()]
+    _plot(
+        {
+            label: {line["step"]: line[key] for line in lines if key in line}
+            for key, label in (("loss", "training"), ("eval_loss", "validation"))
+        },
+        picture,
+        marked=("validation",),
+        unit="loss",
+    )
+
+
+def plot_ranking(curve: Sequence[Mapping[str, float]], picture: Path) -> None:
+    """The ranking metrics of the validation by step as a PNG (see `rerank_result.validation_curve`); nothing
+    without a validation.
+    """
+    if curve:
+        names = [name for name in curve[0] if name not in ("step", "loss")]
+        lines = {name: {point["step"]: point[name] for point in curve} for name in names}
+        _plot(lines, picture, marked=names, unit="mean over the validation rows")
+
+
+def _plot(
+    lines: Mapping[str, Mapping[float, float]], picture: Path, *, marked: Sequence[str], unit: str
+) -> None:
+    """Lines of values by optimiser step."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    lines = [orjson.loads(line) for line in log.read_bytes().splitlines() if line.strip()]
     figure, axes = pyplot.subplots(figsize=(7, 4))
-    for key, label in (("loss", "training"), ("eval_loss", "validation")):
-        points = {line["step"]: line[key] for line in lines if key in line}
+    for label, points in lines.items():
         if points:
-            axes.plot(
-                list(points), list(points.values()), label=label, marker="o" if key == "eval_loss" else None
-            )
+            marker = "o" if label in marked else None
+            axes.plot(list(points), list(points.values()), label=label, marker=marker)
     axes.set_xlabel("optimiser step")
-    axes.set_ylabel("loss")
+    axes.set_ylabel(unit)
     axes.legend()
     figure.tight_layout()
     figure.savefig(picture, dpi=120)

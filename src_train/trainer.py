@@ -8,26 +8,20 @@ errors of this kind: transformers #34191 and #35438, trl #2175).
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch.utils.data import Dataset, Sampler
-from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from src_core.errors import UserError
 from src_train.logprobs import token_logprobs
 from src_train.objectives import LossSum, Objective, Sft
 from src_train.packing import collate, join
+from src_train.resumable import ResumableTrainer
 from src_train.rows import TrainRow
-
-WHOLE = "whole"
-"""An empty file in each checkpoint that was written to its end."""
 
 
 class Packs(Dataset[dict[str, Any]]):
@@ -116,11 +110,8 @@ class MetricSums:
         return dict(zip(self._sums, (value / max(items, 1e-9) for value in values), strict=True))
 
 
-class PackedTrainer(Trainer):
-    """See the module. The model must have been changed by `logprobs.return_logprobs`. `on_batch` is called
-    with the tokens of each training batch of this device, `on_validation` with the batches done and their
-    number.
-    """
+class PackedTrainer(ResumableTrainer):
+    """See the module. The model must have been changed by `logprobs.return_logprobs`."""
 
     def __init__(self, *args: Any, objective: Objective, by_length: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -128,8 +119,6 @@ class PackedTrainer(Trainer):
         self.objective = objective
         self.by_length = by_length
         self._order: LengthOrder | None = None
-        self.on_batch: Callable[[int], None] | None = None
-        self.on_validation: Callable[[int, int], None] | None = None
         self._metric_sums = MetricSums()
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
@@ -208,29 +197,6 @@ class PackedTrainer(Trainer):
         model.train()
         return logs
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        try:
-            super()._save_checkpoint(model, trial)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            if _is_full_disk(error):
-                raise UserError(
-                    f"no space for a checkpoint in {self.args.output_dir}: {error}; free some and run the"
-                    " same command again, which resumes from the last whole checkpoint"
-                ) from error
-            raise
-        if self.args.should_save:
-            (Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}" / WHOLE).touch()
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        try:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise UserError(
-                f"{resume_from_checkpoint} is not a checkpoint of this model: {reason}; remove it to resume"
-                " from the one before, or take another run_name"
-            ) from error
-
     def _refuse_loss(self, index: torch.Tensor) -> None:
         dataset: Packs = self.train_dataset
         places = [place for at in index.tolist() for place in dataset.places(at)]
@@ -240,25 +206,3 @@ class PackedTrainer(Trainer):
             f"the loss is not a number at step {self.state.global_step + 1}, on {named}; lower"
             " learning_rate, or take precision=fp32 to see whether the numbers overflow"
         )
-
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FULL_SIGNS = (
-    *(f"os error {number}" for number in _FULL),
-    *("No space left", "File too large", "PytorchStreamWriter failed", "file write failed"),
-)
-
-
-def _is_full_disk(error: Exception) -> bool:
-    """Whether the disk is full: torch reports a failed write, safetensors another text."""
-    return getattr(error, "errno", None) in _FULL or any(sign in str(error) for sign in _FULL_SIGNS)
-
-
-def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint under `folder` that was written to its end; None when there is none."""
-    numbered = [
-        (int(path.name.rpartition("-")[2]), path)
-        for path in folder.glob("checkpoint-*")
-        if (path / WHOLE).is_file() and path.name.rpartition("-")[2].isdigit()
-    ]
-    return max(numbered)[1] if numbered else None

@@ -132,6 +132,46 @@ WEBQUESTIONS: Row = {
     "utterance": "what did mira toll make?",
     "targetValue": '(list (description "Glass \\"lamps\\"") (description Windows))',
 }
+CAG: Row = {
+    "id": 3,
+    "question": "Who is the mayor of Oost?",
+    "q_date": "2023/11/17",
+    "docs": [
+        {"id": 0, "title": "", "text": "Ilse is mayor since 2022.", "date": "2023/11/16", "cred": "high"},
+        {"id": 1, "title": "Oost", "text": "Orla Venn was elected mayor.", "date": None, "cred": "low"},
+    ],
+    "answers": ["Ilse", "Queen Ilse"],
+}
+SITUATEDQA: Row = {
+    "question": "who is the mayor of oost",
+    "id": -7924170207595297549,
+    "edited_question": "who is the mayor of oost as of 2021",
+    "date": "2021",
+    "date_type": "sampled_year",
+    "answer": ["Orla Venn", "Orla Venn"],
+    "any_answer": ["Orla Venn", "Ilse"],
+}
+TIMEQA: Row = {
+    "idx": "/wiki/Orla_Venn#P39#0",
+    "question": "Which position did Orla Venn hold from 2018 to 2021?",
+    "context": "Orla Venn was mayor of Oost from 2018 to 2021.",
+    "targets": ["mayor of Oost", "mayor"],
+}
+FRESHQA: Row = {
+    "id": "2",
+    "split": "TEST",
+    "question": "Who is the latest mayor of Oost?",
+    "effective_year": "2022",
+    "next_review": "weekly",
+    "false_premise": "FALSE",
+    "num_hops": "one-hop",
+    "fact_type": "fast-changing",
+    "source": "https://example.org",
+    "answer_0": "Ilse",
+    "answer_1": "Queen Ilse",
+    "answer_2": "",
+    "note": "",
+}
 STRATEGYQA: Row = {
     "qid": "s1",
     "term": "Otter",
@@ -240,6 +280,10 @@ ROWS: dict[str, list[Row]] = {
     "triviaqa": [TRIVIAQA, TRIVIAQA_HUB],
     "popqa": [POPQA],
     "webquestions": [WEBQUESTIONS, {"url": "u", "question": "who made glass?", "answers": ["Mira Toll"]}],
+    "cag": [CAG],
+    "situatedqa": [SITUATEDQA],
+    "timeqa": [TIMEQA, TIMEQA | {"targets": [""]}],
+    "freshqa": [FRESHQA],
     "strategyqa": [STRATEGYQA],
     "frames": [FRAMES],
     "fanoutqa": [FANOUTQA],

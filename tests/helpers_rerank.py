@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
+
+from src_models.cross_encoders import build_cross_encoder
 
 DIM, WIDE, HEADS, LAYERS, LENGTH = 32, 64, 4, 2, 40
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -44,6 +48,14 @@ def cross_encoder_folder(folder: Path, *, seed: int = 0, labels: int = 1, head: 
     }
     (folder / "config.json").write_text(json.dumps(config))
     write_safetensors(folder / "model.safetensors", _weights(seed, labels, head=head))
+    return folder
+
+
+def onnx_folder(folder: Path, *, seed: int = 0) -> Path:
+    """The same as ONNX files, which need no torch either to run; replaces what is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with TemporaryDirectory() as made:
+        build_cross_encoder(cross_encoder_folder(Path(made) / "hub", seed=seed), folder)
     return folder
 
 

@@ -44,11 +44,22 @@ def answered(
 
 
 def write_run(
-    folder: Path, rows: Sequence[Trajectory], *, method: str = "rearag", questions: str = "set.dev.jsonl"
+    folder: Path,
+    rows: Sequence[Trajectory],
+    *,
+    method: str = "rearag",
+    questions: str = "set.dev.jsonl",
+    tags: str = "",
 ) -> Path:
-    """A finished run directory of `rows`."""
+    """A finished run directory of `rows`; `tags` are the digests that the model's server reports."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "trajectories.jsonl").write_bytes(b"".join(to_json(row) + b"\n" for row in rows))
-    manifest = {"config": {"method": method, "questions": questions}, "models": ["fake"], "wall_seconds": 3.0}
+    manifest: dict[str, Any] = {
+        "config": {"method": method, "questions": questions},
+        "models": ["fake"],
+        "wall_seconds": 3.0,
+    }
+    servers = [{"agent": {"model": "fake", "tags": [tags]}, "retriever": {"identity": folder.name}}]
+    manifest |= {"servers": servers} if tags else {}
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder

@@ -44,6 +44,10 @@ NEEDS = {
     "ray": Need(lambda: installed("ray"), "no Ray here: VENV=.venv-test-ray bash scripts/test.sh tests/…"),
     "browser": Need(lambda: bool(shutil.which("chromium")), "there is no chromium: apt-get install chromium"),
     "published": Need(PUBLISHED.is_dir, f"the publishers' files are not in {PUBLISHED}"),
+    "elasticsearch": Need(
+        lambda: bool(os.environ.get("ELASTICSEARCH_HOME") or os.environ.get("ELASTICSEARCH_URL")),
+        "ELASTICSEARCH_HOME names no folder of an Elasticsearch",
+    ),
     "vllm": Need(lambda: bool(os.environ.get("REARAG_VLLM_URL")), "REARAG_VLLM_URL names no vLLM server"),
 }
 """Marker -> what its tests need."""

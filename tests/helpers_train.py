@@ -198,16 +198,16 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
-def killed_run(*arguments: str) -> None:
-    """A run that is killed at the beginning of its fifth step."""
-    killed = python("-c", KILLED_AT_5, *arguments)
+def killed_run(*arguments: str, module: str = "run") -> None:
+    """A run that is killed at the beginning of its fifth step; `module` of `src_train` is its command."""
+    killed = python("-c", KILLED_AT_5.replace("MODULE", module), *arguments)
     assert killed.returncode == -9, killed.stderr
 
 
 KILLED_AT_5 = """
 import os, signal, sys
 from transformers import TrainerCallback
-from src_train import run
+from src_train import MODULE as run
 class Kill(TrainerCallback):
     def on_step_begin(self, args, state, control, **_):
         if state.global_step == 4:

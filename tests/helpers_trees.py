@@ -127,6 +127,35 @@ class RandomTree(Expander):
             raise ModelError("the server is gone", retryable=True)
 
 
+class MergingTree(RandomTree):
+    """As `RandomTree`, but half of the answers are the same from either side, and all that follows depends on
+    the answers alone.
+    """
+
+    def state(self, node: Node) -> str:
+        return self.answers(path_of(node))
+
+    def answers(self, path: str) -> str:
+        """The path, with X where both sides say the same."""
+        found = ""
+        for letter in path:
+            found += "X" if super().draw(found + "=") < 0.5 else letter
+        return found
+
+    def draw(self, place: str) -> float:
+        path = re.match("[DS]*", place)
+        assert path is not None
+        return super().draw(self.answers(path[0]) + place[path.end() :])
+
+    def final(self, path: str) -> str:
+        chance = {"D": self.odds.direct, "S": self.odds.search, "X": self.odds.search}
+        said = self.answers(path)
+        good = all(
+            RandomTree.draw(self, said[:at] + "?" + letter) < chance[letter] for at, letter in enumerate(said)
+        )
+        return RIGHT if good and path else WRONG
+
+
 def path_of(node: Node) -> str:
     """The branches on the path to a node, as letters."""
     return "".join("S" if isinstance(step.action, Search) else "D" for step in node.steps)

@@ -231,6 +231,15 @@ def with_logprobs(given: object) -> Callable[[], Reply]:
     [
         ({"content": [{"token": "Oslo", "logprob": -0.5, "top_logprobs": []}]}, (Token("Oslo", -0.5),)),
         ({"tokens": ["Os", "lo"], "token_logprobs": [-1, -2]}, (Token("Os", -1.0), Token("lo", -2.0))),
+        (
+            {"content": [{"token": "A", "logprob": -1, "top_logprobs": [{"token": " B", "logprob": -2}]}]},
+            (Token("A", -1.0, ((" B", -2.0),)),),
+        ),
+        (
+            {"tokens": ["A"], "token_logprobs": [-1], "top_logprobs": [{"A": -1, "B": -3}]},
+            (Token("A", -1.0, (("A", -1.0), ("B", -3.0))),),
+        ),
+        ({"content": [{"token": "A", "logprob": -1, "top_logprobs": [{"token": "B"}]}]}, ()),
         ({"tokens": ["Os"], "token_logprobs": []}, ()),
         ({"tokens": ["Os"], "token_logprobs": [None]}, ()),
         ({"content": [{"token": "x"}]}, ()),
@@ -242,7 +251,7 @@ def with_logprobs(given: object) -> Callable[[], Reply]:
 def test_log_probabilities_are_read_where_the_server_gives_them(
     given: object, tokens: tuple[Token, ...]
 ) -> None:
-    reply, server = serve([with_logprobs(given)], logprobs=True)
+    reply, server = serve([with_logprobs(given)], logprobs=1)
     assert isinstance(reply, Completion)
     assert (reply.text, reply.tokens) == ("Oslo it is", tokens)
     assert (server.bodies[0]["logprobs"], server.bodies[0]["top_logprobs"]) == (True, 1)

@@ -42,6 +42,16 @@ def test_what_was_done_before_does_not_count_for_the_rate() -> None:
     assert float(sink.getvalue().split(", ")[1].removesuffix("/min").replace(",", "")) > 0
 
 
+def test_units_that_need_no_work_are_not_counted_as_done() -> None:
+    out, sink = console()
+    with StepProgress(out, unit="passages encoded", total=78) as progress:
+        progress.leave_out(77, note="77 reused")
+        assert sink.getvalue() == ""
+        progress.advance()
+    assert sink.getvalue().startswith("1/1 passages encoded, ")
+    assert "77 reused" in sink.getvalue()
+
+
 def test_a_step_with_nothing_to_count_says_how_long_it_has_taken() -> None:
     out, sink = console()
     with Steps(out, every=0.05)("training on 10 vectors"):

@@ -22,7 +22,8 @@ from helpers_trees import GOLD, RIGHT, Odds, RandomTree, facts, is_right, knows,
 from src_core.chat_tokenizer import ChatTokenizer
 from src_core.conversations import read_conversations
 from src_core.errors import UserError
-from src_core.protocols.deeprag import ANSWER, FOLLOW_UP, SEARCH, DeepRag
+from src_core.protocols.deeprag import ANSWER, FOLLOW_UP, INSTRUCTION, SEARCH, DeepRag
+from src_core.protocols.records import PromptStyle
 from src_core.rowfiles import RawRow
 from src_core.types import Question, Step, to_json
 from src_data.deeprag.calibration import balanced, make_pairs
@@ -34,7 +35,7 @@ from src_data.deeprag.paths import PathChoice, choose_leaf
 from src_infer.episode import Node
 from src_infer.search_record import Failure, SearchMode, Tree
 from src_infer.search_tree import TreeLimits, search_tree
-from src_train.pairs import Pair, parse_pair
+from src_train.pairs import Pair, encode_pair, parse_pair
 
 PROTOCOL = DeepRag()
 GOOD = Odds(longest=3, ends=0.3, direct=0.6, search=0.85, fails=0.05)
@@ -88,6 +89,32 @@ def test_the_sides_of_a_pair_differ_only_behind_its_last_sub_question(variant: V
             assert read.unfinished
     assert kinds[RETRIEVE] > 10
     assert kinds[DIRECT] > 10
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_the_tokens_of_a_pair_differ_only_behind_its_last_sub_question(family: str, tmp_path: Path) -> None:
+    tokenizer = ChatTokenizer(tokenizer_folder(tmp_path / "model", family))
+    texts: list[set[str]] = []
+    for world, tree in trees(25):
+        for pair in pairs(tree):
+            read = parse_pair(RawRow("line 1", json.loads(json.dumps(pair.row("q")))))
+            assert isinstance(read, Pair), read
+            sides = [side.encoded for side in encode_pair("line 1", read, tokenizer, PromptStyle())]
+            shared = next(
+                at
+                for at, (one, other) in enumerate(zip(*(s.ids for s in sides), strict=False))
+                if one != other
+            )
+            asked = world.proposal(branches(pair)).sub_question
+            before = tokenizer.decode(sides[0].ids[:shared].tolist())
+            assert before.endswith(f"{FOLLOW_UP} {asked}\n")
+            assert before.count(FOLLOW_UP) == len(branches(pair)) + 1 + INSTRUCTION.count(FOLLOW_UP)
+            for side in sides:
+                assert not side.trainable[:shared].any()
+                assert side.trainable[shared:].all()
+            texts.append({tokenizer.decode(side.ids[shared:].tolist()) for side in sides})
+    assert len(texts) > 10
+    assert all(sides == {f"{SEARCH}\n", ANSWER} for sides in texts)
 
 
 def test_a_decision_without_a_pair_has_its_reason() -> None:
@@ -260,7 +287,7 @@ def test_other_files_and_trees_without_a_choice_are_refused(tmp_path: Path) -> N
     tree = explored(RandomTree(1, Odds(longest=1, direct=1.0, fails=0.0)), SearchMode.FIRST)
     row = tree_row(Question("q", "Who?", (RIGHT,)), tree, teacher="random", gold_documents=False)
     (tmp_path / "trajectories.jsonl").write_bytes(to_json(row) + b"\n")
-    with pytest.raises(UserError, match="explore with mode=all"):
+    with pytest.raises(UserError, match="explore the questions with mode=all"):
         imitate(tmp_path, ImitationConfig(path=PathChoice.MOST))
 
 

@@ -359,7 +359,7 @@ def test_the_status_lists_servers_methods_and_examples(shared: Shared) -> None:
     assert [server["problem"] for server in facts["servers"]] == ["", ""]
     assert {"closed_book", "naive_rag", "rearag"} <= {method["name"] for method in facts["methods"]}
     assert all(method["about"] for method in facts["methods"])
-    assert facts["examples"] == ["What is item 0?"]
+    assert facts["examples"] == [{"question": "What is item 0?", "recorded": None}]
     assert facts["chosen"] == {"method": "rearag", "top_k": 1, "t_max": 15}
 
 

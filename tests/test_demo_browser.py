@@ -237,6 +237,30 @@ def test_direct_answers_and_conclusions_are_shown(
     says(tab, "#answer .foot", "answered at the limit of steps")
 
 
+def test_the_decisions_of_a_run_are_a_tree_whose_texts_are_text(
+    stage: Stage, tab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def decided(question: Question, runtime: Runtime) -> Trajectory:
+        own, found = DirectAnswer(EVIL, "Verdi"), Search("Where was Verdi born?")
+        steps = (Step(1, "", own), Step(2, "", found, conclusion=EVIL), Step(3, EVIL, Finish("Le Roncole")))
+        decisions = [{"n": n, "chosen": "direct", "search": -3.25, "direct": -0.5} for n in (1, 2)]
+        notes = {"decisions": decisions}
+        return Trajectory(question, steps, "Le Roncole", Status.FINISHED, provenance=notes)
+
+    monkeypatch.setattr("src_demo.runs.load_method", lambda *_: Method(decided, None, "", False))
+    tab.goto(stage.page(stage.model(stage.gate).url))
+    ask(tab)
+    answers(tab, "Le Roncole")
+    tab.click("#answer .tree summary")
+    expect(tab.locator("#answer .tree .node")).to_have_count(6)
+    expect(tab.locator("#answer .tree .won .node.direct").first).to_contain_text("window.hit=2")
+    says(tab, "#answer .tree .won .node.direct small >> nth=0", "log P -0.50")
+    says(tab, "#answer .tree .lost .node.search .end", "not taken")
+    says(tab, "#answer .tree .won .node.finish .end", "the result")
+    assert tab.evaluate("window.hit") is None
+    expect(tab.locator("#answer .tree script, #answer .tree img")).to_have_count(0)
+
+
 def test_a_server_that_is_down_is_told_with_its_command(stage: Stage, tab: Any) -> None:
     command = "WITH_SERVERS=1 PROFILE=cpu bash deploy/deploy_demo.sh"
     tab.goto(stage.page("http://127.0.0.1:1/v1", *DOWN, f"serving.start_with={command}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,14 @@ def test_every_method_is_tested_against_the_baseline_with_correction(table: Tabl
     assert table.detectable[("musique", "steps")] is None
 
 
+def test_only_answers_and_retrieval_are_marked_better_or_worse(table: Table) -> None:
+    better = table.lines[1]
+    wasteful = replace(better, cells={**better.cells, "steps": better.cells["em"]})
+    shown = cells_of(table._replace(lines=[wasteful])).rows[0].cells
+    assert shown[3].endswith("*")  # em
+    assert shown[4] == "0.80"  # the same comparison as a cost
+
+
 def test_published_numbers_stand_under_the_lines_of_their_data_set(table: Table) -> None:
     rows = cells_of(table).rows
     shown = [row.cells for row in rows if row.cells[0] == "hotpotqa"]
@@ -68,6 +77,55 @@ def test_published_numbers_are_those_of_the_papers() -> None:
     fanout = published(expected, dataset="fanoutqa", method="rearag")[0].values
     assert fanout == {"acc_l": 11.6, "rouge_l": 24.3}
     assert load_expected("") == Expected()
+
+
+def test_the_averages_of_deeprag_are_those_of_its_table() -> None:
+    """A mistake of transcription would show."""
+    tables = {each.source: each for each in load_expected(str(ROOT / "configs/expected.yaml")).tables}
+    printed = {row.system: row.values[0][0] for row in tables["DeepRAG v2, Table 1, averages"].rows}
+    rows = {row.system: row.values for row in tables["DeepRAG v2, Table 1"].rows}
+    compared = printed.keys() & rows.keys()
+    assert len(rows) == len(compared) == 28
+    off = {}
+    for system in compared:
+        values = [value for pair in rows[system] for value in pair if value is not None]
+        mean = sum(values) / 12
+        if abs(mean - (printed[system] or 0.0)) > 0.006:
+            off[system] = round(mean, 2)
+    assert off == {}
+
+
+def test_every_published_row_fits_its_table_and_the_ablations_stand_beside_no_line() -> None:
+    tables = load_expected(str(ROOT / "configs/expected.yaml")).tables
+    assert len({each.source for each in tables}) == len(tables)
+    for table in tables:
+        for row in table.rows:
+            sizes = {len(cell) for cell in row.values}
+            assert sizes <= {0, len(table.metrics)}, (table.source, row.system)
+    ablations = [each for each in tables if each.source.startswith("DeepRAG, ")]
+    assert len(ablations) == 3
+    assert {row.method for each in ablations for row in each.rows} == {""}
+    paths = ablations[0]
+    for row in paths.rows[::2]:  # the mean of `most retrieval` is printed wrong
+        *cells, average = row.values
+        known = [value for cell in cells for value in cell if value is not None]
+        assert sum(known) / 5 == pytest.approx(average[2], abs=0.011)
+
+
+def test_dragin_is_published_with_its_searches() -> None:
+    expected = load_expected(str(ROOT / "configs/expected.yaml"))
+    found = [
+        each for each in published(expected, dataset="hotpotqa", method="dragin") if each.source == "DRAGIN"
+    ]
+    assert found[0].values == {"em": 31.4, "f1": 42.38, "searches": 3.51}
+
+
+def test_what_is_irregular_about_published_numbers_is_below_the_table(tmp_path: Path) -> None:
+    expected = load_expected(str(ROOT / "configs/expected.yaml"))
+    entries = [entry(tmp_path, "popqa", "flare", 4), entry(tmp_path, "popqa", "closed_book", 4)]
+    table = build_table(entries, baseline="flare", metrics_of=lambda _: ("em",), expected=expected)
+    notes = notes_of(table)
+    assert sum("PopQA and WebQuestions have the same figures" in note for note in notes) == 1
 
 
 def test_a_published_row_that_does_not_fit_is_named(tmp_path: Path) -> None:

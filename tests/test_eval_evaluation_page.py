@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from src_eval.compare import Cell, Line, Table
+from src_eval.pareto import Point, pareto_cells, with_front
 from src_eval.records import Estimate
-from src_eval.report.evaluation_page import Link, write_evaluation_page
+from src_eval.report.evaluation_page import Extras, Link, write_evaluation_page
 
 
 def line(dataset: str, name: str, em: Estimate, searches: float) -> Line:
@@ -17,7 +18,13 @@ def line(dataset: str, name: str, em: Estimate, searches: float) -> Line:
 
 def page(path: Path, lines: list[Line], links: list[Link]) -> str:
     table = Table(lines, ["em", "searches"], "naive_rag", {})
-    write_evaluation_page(path / "index.html", table, name="{{data}} <b>t</b>", links=links)
+    points = [
+        Point(each.dataset, each.name, each.name, cost, value)
+        for each in lines
+        if (cost := each.cells["searches"].estimate) and (value := each.cells["em"].estimate)
+    ]
+    extras = Extras(with_front(points), {"pareto": pareto_cells(with_front(points))})
+    write_evaluation_page(path / "index.html", table, name="{{data}} <b>t</b>", links=links, extras=extras)
     return (path / "index.html").read_text(encoding="utf-8")
 
 
@@ -36,6 +43,8 @@ def test_figures_links_and_plots(tmp_path: Path) -> None:
     assert text.count("<svg") == 2  # bars, and EM against searches
     assert len(re.findall(r"<path class=interval", text)) == 1  # four questions have no interval
     assert "rearag (75.0; 2.50)" in text
+    assert "<h2>Right answers against searches</h2>" in text
+    assert text.count('<a href="../eval-t-world-rearag/report.html">rearag</a>') == 2  # in both tables
 
 
 def test_names_are_text(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from helpers_page import EVIL
 from helpers_report import open_browser, synthetic, write_run
 from playwright.sync_api import expect
 
-from src_core.types import DirectAnswer, Passage, Status, Step, Trajectory
+from src_core.types import DirectAnswer, Finish, Passage, Search, Status, Step, Trajectory
 from src_eval.report.report_page import write_report
 from src_eval.report.run_files import read_scored_run
+from src_infer.search_record import Asked, Branch, SearchMode, Stop, Tree, TreeNode
 
 pytestmark = pytest.mark.browser
 HIT = "window.hit = 1"
@@ -166,6 +167,46 @@ def test_direct_answers_and_conclusions_are_shown_and_found(page: Any, tmp_path:
     for words in ('"country is busseto"', '"verdi of le roncole"'):
         page.fill("#search", words)
         counts(page, "1 of 2")
+
+
+def tree_row(text: str) -> Trajectory:
+    """A row of an exploration whose texts are `text`: asked once, a wrong direct answer, a right search."""
+    found = Step(1, "", Search(text), text, conclusion=text)
+    known = Step(1, "", DirectAnswer(text, text))
+    ends = [Step(2, text, Finish(text)), Step(2, text, Finish("Le Roncole"))]
+    asked = Asked(text)
+    nodes = [
+        TreeNode(0, None, Branch.ROOT, 0, 0, asked=asked),
+        TreeNode(1, 0, Branch.DIRECT, 0, 1, step=known, asked=Asked("")),
+        TreeNode(2, 0, Branch.SEARCH, 1, 1, step=found, asked=Asked("")),
+        TreeNode(3, 1, Branch.FINISH, 0, 1, step=ends[0], right=False, lost="wrong"),
+        TreeNode(4, 2, Branch.FINISH, 1, 1, step=ends[1], right=True),
+        TreeNode(5, 4, Branch.DIRECT, 1, 2, failure=text, lost=text),
+    ]
+    tree = Tree("Q?", SearchMode.ALL, nodes, stop=Stop.EXHAUSTED, winner=4)
+    return replace(chain(found, ends[1]), answer="Le Roncole", provenance={"tree": tree})
+
+
+def test_a_search_tree_shows_what_won_and_why_others_lost(page: Any, tmp_path: Path) -> None:
+    made = tree_row(ATTACK)
+    run = write_run(tmp_path / "run", [made, chain(asked=question("Another?"))])
+    write_report(tmp_path / "page.html", [read_scored_run(run)])
+    go(page, tmp_path / "page.html", f"#{made.question.id}")
+    has(page, ".tree summary b", "Search tree")
+    expect(page.locator(".tree summary")).to_contain_text("6 nodes, 2 answers, every branch was followed")
+    holds(page, ".tree .node", 0)
+    page.click(".tree summary")
+    holds(page, ".tree .node", 6)
+    holds(page, ".tree li.won", 2)
+    has(page, ".tree li.won .node.finish .said", "Le Roncole")
+    has(page, ".tree li.won .node.finish .end.good", "the result")
+    has(page, ".tree li.lost .node.finish .end", "wrong answer")
+    expect(page.locator(".tree .node.search").first).to_contain_text("window.hit = 1")
+    expect(page.locator(".tree .node.search small")).to_have_text("1 search")
+    assert page.evaluate("window.hit") is None
+    holds(page, ".tree script, .tree img, .tree svg", 0)
+    page.click("#list li:nth-child(2) button")
+    holds(page, ".tree", 0)
 
 
 def test_keys_links_and_the_way_back(page: Any, folder: Path, rows: list[Trajectory]) -> None:

@@ -20,7 +20,7 @@ from src_core.config import build_config, load_config
 from src_core.errors import UserError
 from src_core.types import Status
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
-from src_eval.run import Job, evaluate, is_finished, plan, require_files
+from src_eval.run import Job, evaluate, is_finished, is_wanted, plan, require_files
 from src_tasks.readers.sources import read_questions
 
 PROMPTLESS = {"expected": "", "name": "t"}
@@ -68,14 +68,38 @@ def test_names_must_tell_lines_apart_and_the_baseline_must_be_one(tmp_path: Path
 
 def test_flashrag_mode_takes_its_items_and_its_metrics(tmp_path: Path) -> None:
     mode = config(tmp_path, flashrag=True)
-    assert (mode.metrics_of("nq"), mode.metrics_of("popqa"), mode.metrics_of("hotpotqa")) == (
-        ("em",),
-        ("em",),
-        ("f1",),
-    )
+    costs = ("searches", "searches_right", "searches_wrong", "tokens", "seconds")
+    assert mode.metrics_of("nq") == mode.metrics_of("popqa") == ("em", "f1", *costs)
+    assert mode.metrics_of("hotpotqa") == ("f1", "em", *costs)
     counts = [mode.questions_of(DatasetSpec(name="x", path="x", n=n)) for n in (-1, 5, 4000)]
     assert counts == [1000, 5, 1000]
-    assert config(tmp_path).metrics_of("nq") == ("em", "f1")
+    assert config(tmp_path).metrics_of("nq") == ("em", "f1", *costs)
+    shown = config(tmp_path, metrics=["choice_accuracy", "seconds"]).metrics_of("mmlu")
+    assert shown == ("choice_accuracy", "seconds", "em", "f1", *costs[:-1])
+
+
+def test_lines_that_never_search_are_named_alone_or_as_a_list(tmp_path: Path) -> None:
+    assert config(tmp_path).never == config(tmp_path, never="").never == ()
+    assert config(tmp_path, never="short").never == config(tmp_path, never=["short"]).never == ("short",)
+    replaced = config(tmp_path, never=["short", "x"])  # as with methods=[…] on the command line
+    assert replaced.baseline_name() == "closed_book"
+    assert replaced.absent_never() == ["x"]
+
+
+@pytest.mark.parametrize("name", ["smoke", "real", "pareto"])
+def test_methods_of_a_shipped_evaluation_can_be_replaced(name: str) -> None:
+    file = Path(f"configs/eval/{name}.yaml")
+    two = load_config(EvalConfig, file, ["methods=[naive_rag, rearag]", "name=two"])
+    assert two.baseline_name() == "naive_rag"
+    assert two.absent_never()
+
+
+@pytest.mark.parametrize("profile", ["cpu", "small", "gpu", "server"])
+def test_naive_rag_stands_beside_rearag_with_every_profile(profile: str) -> None:
+    smoke = load_config(EvalConfig, Path("configs/eval/smoke.yaml"), [f"profile={profile}"])
+    wanted = {job.line.name for job in plan(smoke) if is_wanted(smoke, job)}
+    assert {"rearag", "naive_rag"} <= wanted
+    assert smoke.never == ("closed_book",)
 
 
 def test_a_run_is_finished_when_all_its_rows_are_there_and_none_failed(tmp_path: Path) -> None:
@@ -135,12 +159,14 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
         "settings": [f"agent.url=scripted:{script}", f"reader.url=scripted:{script}"],
         "servers": [f"retriever=toy:{corpus}"],
         "metrics": ["em", "acc_l", "searches"],
+        "never": "another",
         "judge": {"endpoint": {"url": f"scripted:{judge}"}, "cache": str(tmp_path / "cache.jsonl")},
         "runs_dir": str(tmp_path / "runs"),
     }
     file.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
     alone = evaluation(str(file), "profile=cpu")
     assert alone.returncode == 0, alone.stderr
+    assert "note: never names another, which is no method of this run\n" in alone.stderr
     assert "not run with PROFILE=cpu: naive_rag\n[1/1] items, closed_book" in alone.stderr
     assert "naive" not in alone.stdout
     first = evaluation(str(file), "profile=small")  # the line of the earlier run is in the table
@@ -149,6 +175,7 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
     assert "written:" in first.stdout
     home = tmp_path / "runs/eval-t"
     written = {"table.md", "table.csv", "table.tex", "index.html", "config.yaml", "logs"}
+    written |= {"pareto.md", "pareto.csv"}
     assert written == {path.name for path in home.iterdir()}
     assert f"the page {home}/index.html" in first.stdout
     page = (home / "index.html").read_text(encoding="utf-8")

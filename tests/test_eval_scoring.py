@@ -79,7 +79,7 @@ def test_figures_agree_with_those_of_the_run_itself(rows: list[Trajectory], tmp_
     told = totals([trajectory_from_json(line) for line in (folder / "trajectories.jsonl").open("rb")])
     ours = score_run(folder).run
     assert ours.invalid_rate == told["parse_failure_share"]
-    for name in ("em", "f1", "searches"):
+    for name in ("em", "f1", "searches", "searches_right", "searches_wrong", "tokens", "seconds"):
         assert ours.metrics[name].mean == pytest.approx(told["all"][name], abs=1e-4)
     assert ours.metrics["recall"].mean == pytest.approx(told["all"]["gold_recall"], abs=1e-4)
     assert (ours.questions, ours.without_gold) == (told["all"]["questions"], told["all"]["without_gold"])

@@ -23,19 +23,31 @@ from helpers_methods import (
     queries,
     runtime_for,
     script,
+    short_rows,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src_core.errors import UserError
+from src_core.errors import RetrieverError, UserError
 from src_core.llm import Completion, Sampling
 from src_core.protocols.parsers import sentence_spans
 from src_core.protocols.records import Message
-from src_core.types import DirectAnswer, Finish, Search, Status, Usage, to_json, trajectory_from_json
+from src_core.scripted import ScriptedModel
+from src_core.types import (
+    DirectAnswer,
+    Finish,
+    Passage,
+    Search,
+    Status,
+    Usage,
+    to_json,
+    trajectory_from_json,
+)
 from src_infer.chain_of_thought import joined
 from src_infer.episode import Limits
 from src_infer.methods import load_method
 from src_infer.methods.uar import by_probes
+from src_retrieval.toy import ToyRetriever
 
 COT = "Answer the last question as in the examples"
 WITHOUT = "So the answer is: no\n\nQuestion: " + ASKED
@@ -58,7 +70,7 @@ class Typist:
         sampling: Sampling,
         stop: Sequence[str] = (),
         constraint: object = None,
-        logprobs: bool = False,
+        logprobs: int = 0,
     ) -> Completion:
         self.calls.append(messages)
         begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
@@ -125,6 +137,12 @@ def test_an_answer_that_is_announced_twice(tmp_path: Path) -> None:
         assert answered("cot", runtime_for(model)).answer == "Bath"
 
 
+def test_the_answer_of_a_very_long_reasoning_is_found(tmp_path: Path) -> None:
+    model = script(tmp_path / "s.jsonl", [(COT, [f"{'On and on. ' * 4000}So the answer is: Bath"])])
+    row = answered("cot", runtime_for(model))
+    assert (row.answer, row.usage.calls) == ("Bath", 1)
+
+
 def test_fl_rag_searches_every_n_tokens_with_the_tokens_before() -> None:
     model = Typist(
         "Emma was written by Jane Austen. She was born in the village Steventon. So the answer is: Steventon"
@@ -182,6 +200,15 @@ def test_fs_rag_searches_with_every_sentence_and_reads_the_newest_passages(tmp_p
     assert "novel by Jane Austen" not in last
     assert "Thoughts so far: Jane Austen wrote Emma. Jane Austen was born in Steventon." in last
     assert row.usage.calls == 3  # the answer is the model's own, no reader
+
+
+@pytest.mark.parametrize(("reply", "answer"), [(" Steventon.", "Steventon"), (" ", "by reader")])
+def test_fs_rag_has_to_answer_at_its_last_step(reply: str, answer: str, tmp_path: Path) -> None:
+    rows: Rows = [(FROM_PASSAGES, ["by reader"]), (SENTENCE, ["Jane Austen wrote Emma.", reply, reply])]
+    model = script(tmp_path / "s.jsonl", rows)
+    row = answered("fs_rag", runtime_for(model, limits=Limits(t_max=3, step_tries=2)))
+    assert (row.answer, queries(row)) == (answer, [ASKED, "Jane Austen wrote Emma."])
+    assert model.calls[1][1] == {"role": "assistant", "content": "So the answer is:"}
 
 
 def test_iterdrag_keeps_the_documents_of_earlier_questions(tmp_path: Path) -> None:
@@ -279,6 +306,13 @@ def test_auto_rag_has_to_answer_after_its_documents(own: int, documents: int, tm
     written = [step.action.answer for step in row.steps if isinstance(step.action, DirectAnswer)]
     assert written == ["(nothing is known)"] * documents
     assert model.calls[-1][1] == {"role": "assistant", "content": "Final Answer:"}
+
+
+def test_auto_rag_that_does_not_want_to_answer_is_answered_by_the_reader(tmp_path: Path) -> None:
+    """What it writes after the given label is no answer where it has labels of its own."""
+    rows: Rows = [(FROM_PASSAGES, ["by reader"]), (AUTO_RAG, ["Refined Query: a", " I need b.\nQuery: b"])]
+    row = answered("auto_rag", runtime_for(script(tmp_path / "s.jsonl", rows), limits=Limits(t_max=2)))
+    assert (row.status, row.answer) == (Status.CAPPED_THEN_ANSWERED, "by reader")
 
 
 def test_auto_rag_takes_the_label_that_comes_first(tmp_path: Path) -> None:
@@ -417,10 +451,57 @@ FRAGMENTS = st.sampled_from(
 )
 
 
+SEARCHING = [name for name in BASELINES if name != "cot"]
+ON_AND_ON = {
+    "fl_rag": "It is so and so on and on.",
+    "fs_rag": "Emma is it.",
+    "iterdrag": "Follow up: Emma?",
+    "auto_rag": "Refined Query: Emma",
+}
+
+
+def one_search(method: str, path: Path) -> ScriptedModel:
+    """The method searches once and answers."""
+    if method != "auto_rag":
+        return script(path, short_rows(ASKED, "Steventon"))
+    return script(path, [(AUTO_RAG, ["Refined Query: Emma", "Final Answer: Steventon"])])
+
+
+@pytest.mark.parametrize("method", SEARCHING)
+def test_a_retriever_that_finds_nothing(method: str, tmp_path: Path) -> None:
+    model = one_search(method, tmp_path / "s.jsonl")
+    row = answered(method, runtime_for(model, retriever=ToyRetriever([])))
+    assert (row.status, row.answer, row.searches) == (Status.FINISHED, "Steventon", 1)
+    nothing = "no new document was found" if method == "auto_rag" else "no passage was found"
+    assert f"({nothing})" in model.calls[-1][0]["content"]
+
+
+class Broken(ToyRetriever):
+    async def search(self, query: str, top_n: int) -> list[Passage]:
+        raise RetrieverError("the retriever is gone")
+
+
+@pytest.mark.parametrize("method", SEARCHING)
+def test_a_retriever_that_fails_is_a_row_to_try_again(method: str, tmp_path: Path) -> None:
+    model = one_search(method, tmp_path / "s.jsonl")
+    row = answered(method, runtime_for(model, retriever=Broken([])))
+    assert (row.status, row.answer, row.searches) == (Status.RETRIEVER_ERROR, "", 0)
+    assert "is gone" in (row.error or "")
+
+
+@pytest.mark.parametrize("method", ON_AND_ON)
+def test_a_budget_ends_a_baseline_after_the_step_that_spends_it(method: str) -> None:
+    runtime = runtime_for(Typist(ON_AND_ON[method]), limits=Limits(max_tokens=1))
+    row = answered(method, runtime, **({"tokens": 4} if method == "fl_rag" else {}))
+    assert (row.status, bool(row.answer)) == (Status.BUDGET_THEN_ANSWERED, True)
+    assert [len(row.steps), row.searches] == ([1, 1] if method == "auto_rag" else [2, 2])
+
+
 class Parrot(Typist):
     """Says the same things over and over, each as long as it likes."""
 
     async def chat(self, messages: Sequence[Message], **more: object) -> Completion:  # type: ignore[override]
+        assert not more.get("logprobs")  # many servers have none
         self.calls.append(messages)
         parts = self.text.split("|")
         text = parts[len(self.calls) % len(parts)]

@@ -24,6 +24,7 @@ from src_core.protocols.deeprag import ANSWER, FINAL, INSTRUCTION, LONG, NO_INFO
 from src_core.protocols.records import Message
 from src_core.scripted import ScriptedModel
 from src_core.types import (
+    NO_USAGE,
     DirectAnswer,
     Finish,
     Passage,
@@ -36,11 +37,15 @@ from src_core.types import (
     to_json,
 )
 from src_infer.config import InferConfig
-from src_infer.episode import Limits
+from src_infer.deeprag.players import student_roles, teacher_roles
+from src_infer.deeprag.records import RoleSettings
+from src_infer.episode import Limits, Node
 from src_infer.methods import load_method
 from src_infer.retrieval_budget import read_decisions, report, threshold_for
 from src_infer.run import mismatch
 from src_infer.runtime import Runtime
+from src_infer.search_record import Asked
+from src_infer.tree_roles import RolesExpander
 from src_retrieval.toy import ToyRetriever
 
 WHO, WHERE = "Who wrote Emma?", "Where was Jane Austen born?"
@@ -266,6 +271,56 @@ def test_a_teacher_proposes_and_reads_the_target_answers_and_ends(tmp_path: Path
     assert asking[-1]["content"] == f"Follow up: {WHO}\nIntermediate answer: Jane Austen\n"
     assert asking[0]["content"].endswith(f"\nQuestion: {ASKED}")
     assert not any("Context:" in message["content"] for call in target.calls for message in call)
+
+
+def test_a_tree_reads_a_sub_question_once_and_the_teacher_stops_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "teacher").mkdir()
+    teacher = script(tmp_path / "teacher", [f" {WHO}", " Jane Austen", f"{FINAL} {LONG}", " unread"])
+    target = Chain(tmp_path, {WHO: 1.0})
+    roles = teacher_roles(replace(runtime(target), reader=teacher), RoleSettings())
+    expander = RolesExpander(roles)
+
+    async def ask() -> None:
+        root = Node(ASKED)
+        first = await expander.propose(root)
+        assert isinstance(first, Asked)
+        assert first.sub_question == WHO
+        found = await expander.answer_after_search(root, WHO)
+        assert isinstance(found, Step)
+        assert (found.n, found.conclusion, found.usage.calls) == (1, "Jane Austen", 1)
+        below = root.child(Step(1, "", DirectAnswer(WHO, "Jane Austen")))
+        again = await expander.answer_after_search(below, WHO)
+        assert isinstance(again, Step)
+        assert again == replace(found, n=2, usage=NO_USAGE, seconds=0.0)
+        assert expander.state(root.child(found)) == expander.state(below) != expander.state(root)
+        last = await expander.propose(below)
+        assert isinstance(last, Asked)
+        assert (last.sub_question, last.end, last.usage.calls) == ("", None, 1)
+        end = await expander.finish(below)
+        assert isinstance(end, Step)
+        assert end.action == Finish("Steventon")
+
+    asyncio.run(ask())
+    assert len(teacher.calls) == 3
+    student = RolesExpander(student_roles(runtime(target), RoleSettings()))
+    assert student.state(Node(ASKED)) is None  # its transcript holds the documents
+
+
+def test_no_role_sends_more_stop_strings_than_servers_take(tmp_path: Path) -> None:
+    """Hosted models take four."""
+    stops: list[tuple[str, ...]] = []
+
+    class Heard(Chain):
+        async def chat(self, messages: Sequence[Message], **more: object) -> Completion:  # type: ignore[override]
+            stops.append(more["stop"])  # type: ignore[arg-type]
+            return await super().chat(messages, **more)
+
+    (tmp_path / "teacher").mkdir()
+    teacher, target = Heard(tmp_path / "teacher", {WHO: 1.0}), Heard(tmp_path, {WHO: 1.0})
+    play(replace(runtime(target, prompt="teacher"), reader=teacher))
+    play(runtime(target, **GENERATE))
+    assert any(LONG in each for each in stops)
+    assert {len(each) <= 4 for each in stops} == {True}
 
 
 def test_a_model_that_was_not_trained_gets_an_example(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class Parrot:
         sampling: Sampling,
         stop: Sequence[str] = (),
         constraint: object = None,
-        logprobs: bool = False,
+        logprobs: int = 0,
     ) -> Completion:
         text = self._replies[self._at % len(self._replies)]
         self._at += 1

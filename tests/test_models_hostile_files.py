@@ -23,7 +23,7 @@ from src_core.trained_prompt import TRAINING, _read
 from src_models.adapters import require_gguf_adapter, vllm_flags
 from src_models.catalog import SourceError
 from src_models.gguf_header import model_mark, read_gguf_header
-from src_models.llama_server import find_model
+from src_models.model_file import find_model
 from src_models.peft_folder import read_peft
 from src_models.safetensors_file import open_folder, open_safetensors
 from src_models.weights import read_onnx

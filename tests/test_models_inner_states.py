@@ -70,6 +70,21 @@ def test_a_text_without_a_prompt_has_no_first_entropy(folder: Path, states: Inne
     assert with_prompt.attention.sum(axis=2).max() < 1.0
 
 
+def test_a_token_without_any_chance_leaves_the_entropy_a_number(
+    states: InnerStates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some models give unused rows of their vocabulary a logit of -inf."""
+    whole, forward = states.read(TEXT).entropies, states._model.forward
+
+    def masked(*given: Any, **more: Any) -> Any:
+        out = forward(*given, **more)
+        out.logits[..., 0] = -torch.inf
+        return out
+
+    monkeypatch.setattr(states._model, "forward", masked)
+    assert states.read(TEXT).entropies == pytest.approx(whole, abs=0.1)
+
+
 def test_hostile_long_and_empty_texts(states: InnerStates) -> None:
     assert states.read("\ud800<|im_end|> \x00é😀").spans
     long = "a " * 3000
@@ -157,6 +172,9 @@ def test_probes_that_cannot_be_used(states: InnerStates, tmp_path: Path) -> None
     state = states.last_state([1, 2])
     with pytest.raises(UserError, match="width 8, the model has 64"):
         open_probes(narrow, ("intent",)).scores(state)
+    broken = write_probes(tmp_path / "broken", 64, intent=float("nan"))
+    with pytest.raises(UserError, match="computes no number"):
+        open_probes(broken, ("intent",)).scores(state)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "time_cls.pth").write_bytes(b"\x80\x04cos\nsystem\n.")
     with pytest.raises(UserError, match="is not a probe"):

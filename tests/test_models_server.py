@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import struct
 import subprocess
@@ -9,10 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers_wait import until
 
 from src_core.errors import UserError
 from src_models import llama_server as server
 from src_models.catalog import REPO_ROOT
+from src_models.model_file import find_model
 
 
 def parsed(*arguments: str) -> server.ServerSettings:
@@ -99,14 +103,14 @@ def test_wrong_flags_are_one_sentence(gguf: Path, extra: list[str], message: str
 
 def test_wrong_model_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such model file"):
-        server.find_model(str(tmp_path / "absent.gguf"))
+        find_model(str(tmp_path / "absent.gguf"))
     (tmp_path / "a.gguf").write_bytes(b"PK\x03\x04")
     with pytest.raises(UserError, match="not a GGUF file"):
-        server.find_model(str(tmp_path / "a.gguf"))
+        find_model(str(tmp_path / "a.gguf"))
     with pytest.raises(UserError, match="no model is called"):
-        server.find_model("nonesuch")
+        find_model("nonesuch")
     with pytest.raises(UserError, match=r"is a folder, .*src_models\.convert\.to_gguf .* OUT\.gguf"):
-        server.find_model(str(tmp_path))
+        find_model(str(tmp_path))
 
 
 def test_command_line_error_ends_with_status_2() -> None:
@@ -116,3 +120,48 @@ def test_command_line_error_ends_with_status_2() -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith("error: no such model file: absent.gguf")
+
+
+BINDING = """
+import ctypes
+from types import SimpleNamespace
+
+class CommonParams(SimpleNamespace):
+    def __init__(self):
+        parts = {name: SimpleNamespace() for name in ("model", "cpuparams", "cpuparams_batch")}
+        super().__init__(**parts)
+
+class Server:
+    def __init__(self, params):
+        open("loading", "w").write(params.hostnames[0])
+        if SECONDS:
+            ctypes.PyDLL(None).sleep(SECONDS)  # as the binding does, without letting go of the interpreter
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("seconds", "loads"), [(3600, True), (0, False)])
+def test_a_signal_ends_a_server_that_loads_or_serves(
+    gguf: Path, tmp_path: Path, number: signal.Signals, seconds: int, loads: bool
+) -> None:
+    (tmp_path / "xllamacpp.py").write_text(BINDING.replace("SECONDS", str(seconds)))
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "src_models.llama_server", "--model", str(gguf), "--port", port],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{REPO_ROOT}", "TMPDIR": str(tmp_path)},
+    )
+    try:
+        until(lambda: (tmp_path / "loading").is_file() and (loads or _answers(int(port))))
+        assert len(list(tmp_path.glob("llama-*"))) == 1
+        process.send_signal(number)
+        assert process.wait(timeout=60) == (-number if loads else 0)
+    finally:
+        process.kill()
+    assert not _answers(int(port))
+    until(lambda: not list(tmp_path.glob("llama-*")))
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

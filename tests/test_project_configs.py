@@ -12,16 +12,24 @@ from src_core.config import dump, load_config, read_yaml
 from src_core.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
-# Which class reads a file: by its path under configs/, else by its folder.
+# Which class reads a file: by the beginning of its path under configs/.
 CLASSES = {
-    "infer": "src_infer.config:InferConfig",
+    "infer/": "src_infer.config:InferConfig",
     "retriever": "src_retrieval.server:ServerConfig",
     "index": "src_retrieval.build_plan:BuildConfig",
-    "train": "src_train.config:TrainConfig",
-    "eval": "src_eval.config:EvalConfig",
+    "train/": "src_train.config:TrainConfig",
+    "systems/radio/finetune": "src_train.rerank_config:RerankConfig",
+    "systems/radio/data": "src_data.radio.config:RadioConfig",
+    "systems/radio/rerank": "src_retrieval.server:ServerConfig",
+    "systems/radio/multihop": "src_eval.config:EvalConfig",
+    "eval/": "src_eval.config:EvalConfig",
     "expected": "src_eval.expected:Expected",
     "systems/deeprag/stage": "src_data.deeprag.config:ExploreConfig",
+    "systems/deeprag/infer": "src_infer.config:InferConfig",
+    "systems/deeprag/eval": "src_eval.config:EvalConfig",
     "systems/deeprag/train": "src_train.config:TrainConfig",
+    "systems/deeprag/index": "src_retrieval.build_plan:BuildConfig",
+    "systems/deeprag/retriever": "src_retrieval.server:ServerConfig",
     "systems/deeprag/rl": "src_tasks.rewards:DeepRagRewards",
     "systems/r3rag/coldstart": "src_data.config:DataConfig",
     "systems/r3rag/train": "src_train.config:TrainConfig",
@@ -39,14 +47,9 @@ def name_of(path: Path) -> str:
 
 def class_for(path: Path) -> Any:
     """The config class of a shipped file."""
-    relative = path.relative_to(ROOT / "configs")
-    key = relative.parts[0] if len(relative.parts) > 1 else relative.stem.split("_")[0]
-    if key == "systems":
-        kind = relative.stem.split("-")[0].rstrip("12")
-        key = f"{relative.parent.as_posix()}/{kind}"
-        key = key if key in CLASSES else kind
-    assert key in CLASSES, f"say in this test which class reads configs/{relative}"
-    return find(CLASSES[key])
+    found = [target for start, target in CLASSES.items() if name_of(path).startswith(start)]
+    assert found, f"say in this test which class reads configs/{name_of(path)}"
+    return find(found[0])
 
 
 def find(target: str) -> Any:

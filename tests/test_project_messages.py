@@ -45,6 +45,7 @@ VERBS = [
     "download",
     "enter",
     "exclude",
+    "explore",
     "fetch",
     "find",
     "free",

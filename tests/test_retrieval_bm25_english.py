@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_retrieval_build import QUIET, config, engine_config, make_corpus
 
@@ -42,6 +42,7 @@ def test_the_words_are_those_of_lucene(words: EnglishWords, text: str) -> None:
     assert words.words(text) == GOLDEN["words"][text]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.one_of(st.sampled_from("aAzZ sS.,:;'\u2019_09éİΣ東ไกひカ한"), st.characters())))
 def test_any_text_is_divided_the_same_again_and_never_holds_a_space(text: str) -> None:
     found = EnglishWords().words(text)
@@ -131,6 +132,7 @@ def all_scores(fields: list[Postings], query: list[list[int]], rows: int, tie_br
     return (sums.max(axis=0) + tie_breaker * (sums.sum(axis=0) - sums.max(axis=0))).astype(np.float32)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), window=st.sampled_from([1, 7, 64, 1_000]), k=st.integers(1, 40))
 def test_the_best_rows_are_those_of_all_scores_sorted(seed: int, window: int, k: int) -> None:
     rng = np.random.default_rng(seed)

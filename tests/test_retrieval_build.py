@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
 import json
 import os
 import shutil
@@ -9,17 +11,18 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_wait import PATIENCE
+from helpers_wait import PATIENCE, until
 from rich.console import Console
 
 from src_core.config import load_config
 from src_core.errors import UserError
 from src_core.progress import Steps
-from src_retrieval import build, build_plan
+from src_retrieval import build_plan
 from src_retrieval.build import build_index
 from src_retrieval.build_plan import BuildConfig
 from src_retrieval.encoders.toy import ToyEncoder
@@ -203,5 +206,35 @@ def test_two_builders_do_not_share_a_folder(tmp_path: Path) -> None:
     make_corpus(tmp_path / "corpus.jsonl", 40)
     layout = IndexLayout(tmp_path / "index")
     layout.root.mkdir()
-    with build._locked(layout), pytest.raises(UserError, match="another process is building"):
-        build_index(config(tmp_path), steps=QUIET)
+    with layout.lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another process is still building"):
+            build_index(config(tmp_path, wait_seconds=0.3), steps=QUIET)
+    assert not layout.manifest.is_file()
+
+
+def test_the_second_builder_waits_for_the_first_and_finds_its_index(tmp_path: Path) -> None:
+    make_corpus(tmp_path / "corpus.jsonl", 40)
+    layout, log = IndexLayout(tmp_path / "index"), io.StringIO()
+    layout.root.mkdir()
+    with layout.lock.open("w") as other, ThreadPoolExecutor() as second:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        waiting = second.submit(
+            build_index, config(tmp_path), steps=Steps(Console(file=log, width=200), every=0.1)
+        )
+        until(lambda: "waiting for the other build, " in log.getvalue())
+        fcntl.flock(other, fcntl.LOCK_UN)
+        assert waiting.result(PATIENCE).rows == 40
+    lines = log.getvalue().splitlines()
+    assert lines[0] == f"another process is building in {layout.root}: waiting for it, at most 60 minutes"
+    assert lines[-1].startswith("index ready in ")
+
+
+def test_two_builds_at_once_encode_once(tmp_path: Path) -> None:
+    make_corpus(tmp_path / "corpus.jsonl", ROWS)
+    command = [sys.executable, "-m", "src_retrieval.build", *settings(tmp_path, type="flat")]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [" ".join(process.communicate(timeout=PATIENCE)[1].split()) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert "".join(said).count("index ready in ") == 1
+    assert "".join(said).count("is up to date") == 1

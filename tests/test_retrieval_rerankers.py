@@ -12,20 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_rerank import HEADS, LENGTH, WORDS, cross_encoder_folder
+from helpers_rerank import LENGTH, WORDS, cross_encoder_folder
 from helpers_wait import PATIENCE
 from rich.console import Console
 
 from src_core.config import load_config
 from src_core.errors import UserError
 from src_core.progress import Steps
-from src_models.encoders import build_cross_encoder
+from src_models.cross_encoders import build_cross_encoder
 from src_retrieval.build import build_index
 from src_retrieval.build_plan import BuildConfig
 from src_retrieval.engine import EngineConfig, OpenedIndex, open_engine
 from src_retrieval.identity import describe
 from src_retrieval.rerankers import load_reranker
 from src_retrieval.rerankers.base import (
+    Candidates,
     Pair,
     Reranker,
     RerankOptions,
@@ -50,7 +51,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def onnx_folder(hub: Path) -> Path:
-    build_cross_encoder(hub, hub.parent / "onnx", heads=HEADS)
+    build_cross_encoder(hub, hub.parent / "onnx")
     return hub.parent / "onnx"
 
 
@@ -132,6 +133,11 @@ def test_the_int8_score_of_a_pair_does_not_depend_on_who_else_asks(onnx_folder: 
     together = reranker.score(PAIRS)
     for at in range(0, len(PAIRS), 8):
         assert np.array_equal(reranker.score(PAIRS[at : at + 8]), together[at : at + 8])
+    texts = [pair.passage for pair in PAIRS[:8]]
+    halves = [Candidates(PAIRS[0].query, texts[:3]), Candidates(PAIRS[0].query, texts[3:])]
+    for half, scores in zip(halves, reranker.score_lists(halves), strict=True):  # of two callers
+        assert np.array_equal(scores, reranker.score([Pair(half.query, text) for text in half.passages]))
+    assert reranker.score_lists([]) == []
     exact = loaded(onnx_folder, precision="fp32").score(PAIRS)
     assert np.corrcoef(together, exact)[0, 1] > 0.98
 
@@ -182,14 +188,14 @@ def test_an_unusable_folder_or_type_is_named(onnx_folder: Path, tmp_path: Path) 
                 (copy / path.name).write_bytes(path.read_bytes())
         with pytest.raises(UserError, match=name):
             loaded(copy)
-    build_cross_encoder(cross_encoder_folder(tmp_path / "two", labels=2), tmp_path / "onnx2", heads=HEADS)
+    build_cross_encoder(cross_encoder_folder(tmp_path / "two", labels=2), tmp_path / "onnx2")
     with pytest.raises(UserError, match="gives 2 numbers per pair"):
         loaded(tmp_path / "onnx2").score(PAIRS[:3])
 
 
 def test_the_identity_follows_the_weights_and_the_settings(onnx_folder: Path, tmp_path: Path) -> None:
     first = loaded(onnx_folder).identity
-    build_cross_encoder(cross_encoder_folder(tmp_path / "other", seed=1), tmp_path / "onnx", heads=HEADS)
+    build_cross_encoder(cross_encoder_folder(tmp_path / "other", seed=1), tmp_path / "onnx")
     assert loaded(tmp_path / "onnx").identity.sha256 != first.sha256
     assert loaded(onnx_folder, precision="fp32").identity.sha256 != first.sha256
     assert loaded(onnx_folder, max_length=20).identity != first

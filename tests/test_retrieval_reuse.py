@@ -63,7 +63,8 @@ def test_only_new_passages_are_encoded(second: str, tmp_path: Path, encoded: lis
     write(tmp_path / "c.jsonl", EDITED)
     printed = build(tmp_path, second, overwrite=True, chunk_rows=7)
     assert encoded == ["A new passage.", "Another one."]
-    assert "49 of 51 passages keep the vectors of an earlier index" in printed
+    assert "2 encoded, 49 reused from the earlier index" in printed
+    assert "2/2 passages encoded" in printed  # and never 51 of 51
     vectors = np.fromfile(IndexLayout(tmp_path / second).vectors, dtype=np.float32).reshape(51, 64)
     assert np.array_equal(vectors, ToyEncoder().encode_passages(EDITED))
 

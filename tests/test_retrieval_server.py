@@ -16,15 +16,17 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
 from rich.console import Console
 
 from src_core.config import load_config
-from src_core.errors import RetrieverError
+from src_core.errors import RetrieverError, UserError
 from src_core.http_json import RetryPolicy
 from src_core.http_server import bind
 from src_core.progress import Steps
+from src_retrieval.ask import main as ask_main
 from src_retrieval.build import build_index
 from src_retrieval.build_plan import BuildConfig
 from src_retrieval.cache import ResultCache
@@ -143,6 +145,22 @@ def test_search_answers_as_the_original_client_expects(server: Server) -> None:
     assert [{"id": row["id"], "contents": row["contents"]} for row in found] == documents
     assert [row["scores"] for row in found] == [{"retrieval": score} for score in scores]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_a_search_from_the_command_line(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    def ask(*arguments: str) -> str:
+        with patch.object(sys, "argv", ["ask", *arguments]):
+            ask_main()
+        return capsys.readouterr().out
+
+    lines = ask(server.url, "who wrote it", "3").splitlines()
+    assert "retrieval" in lines[1]
+    assert sum(line.startswith("│") for line in lines) == 3
+    for arguments in ((server.url,), (server.url, "x", "many")):
+        with pytest.raises(UserError, match="usage:"):
+            ask(*arguments)
+    with pytest.raises(UserError, match="does not answer"):
+        ask(f"http://127.0.0.1:{free_port()}", "x")
 
 
 def test_batch_search_nests_documents_and_scores_per_query(server: Server) -> None:
@@ -454,12 +472,12 @@ def test_a_query_is_searched_once_and_answered_alike_ever_after(server: Server) 
 def test_the_cache_forgets_the_oldest_rows_and_may_be_none() -> None:
     asked: list[str] = []
 
-    def search(queries: Sequence[str], top_n: int) -> list[list[Ranked]]:
-        asked.extend(queries)
-        return [[Ranked(at, float(top_n)) for at in range(top_n)] for _ in queries]
+    def through(cache: ResultCache, *queries: str, top_n: int = 2, rerank_top_n: int | None = None) -> int:
+        def search(missing: Sequence[str]) -> list[list[Ranked]]:
+            asked.extend(missing)
+            return [[Ranked(at, float(top_n)) for at in range(top_n)] for _ in missing]
 
-    def through(cache: ResultCache, *queries: str, top_n: int = 2) -> int:
-        rows, known = cache.through(search, queries, top_n)
+        rows, known = cache.through(search, queries, top_n, rerank_top_n)
         assert [len(each) for each in rows] == [top_n] * len(queries)
         return known
 
@@ -468,6 +486,7 @@ def test_the_cache_forgets_the_oldest_rows_and_may_be_none() -> None:
     assert [through(small, "a"), through(small, "b")] == [1, 0]
     assert through(small, "a", top_n=9) == through(small, "a", top_n=9) == 0  # more than it can hold
     assert through(small, "twice \ud800", "twice \ud800") == 0
+    assert through(small, "b") == through(small, "b", rerank_top_n=0) + 1 == 1  # another number of candidates
     none = ResultCache(0, "index")
     assert through(none, "a") == through(none, "a") == 0
     assert asked.count("a") == 5

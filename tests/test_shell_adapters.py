@@ -104,14 +104,14 @@ def test_infer_takes_an_adapter(adapted: Adapted) -> None:
     assert adapted.flags()[-2:] == ["--lora", f"{adapted.peft}.gguf"]
     assert "agent.model" not in adapted.settings()  # the server has one model only
     absent = adapted.run("infer.sh", "ADAPTER=no/such/adapter")
-    assert absent.returncode == 1
+    assert absent.returncode == 2
     assert absent.stderr.startswith("error: there is no adapter no/such/adapter")
 
 
 def test_on_a_gpu_node_infer_asks_for_the_deployed_adapter(adapted: Adapted) -> None:
     gpu = {"PROFILE": "gpu"}
     refused = adapted.run("infer.sh", f"ADAPTER={adapted.peft}", **gpu)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert f"was not deployed with {adapted.peft}; do: bash deploy/stop.sh rearag" in refused.stderr
     adapted.deploy(adapted.hub, adapted.peft, engine="vllm")
     for knobs in ([], [f"ADAPTER={adapted.peft}"]):
@@ -119,4 +119,4 @@ def test_on_a_gpu_node_infer_asks_for_the_deployed_adapter(adapted: Adapted) -> 
         assert adapted.settings()["agent.model"] == "hub+run/adapter"
     assert adapted.run("infer.sh", "agent.model=hub", **gpu).returncode == 0
     assert adapted.settings()["agent.model"] == "hub"
-    assert adapted.run("infer.sh", f"ADAPTER={adapted.wrong}", **gpu).returncode == 1
+    assert adapted.run("infer.sh", f"ADAPTER={adapted.wrong}", **gpu).returncode == 2

@@ -101,7 +101,7 @@ def test_without_a_right_path_nothing_is_trained_and_the_table_has_the_base_mode
     [
         (["stage3"], {}, "there is no stage 'stage3'; name index launch stage1 stage2 infer eval rl"),
         (["stage1"], {"TRAIN": "absent.jsonl"}, "'absent.jsonl' and '' are not both there"),
-        (["stage1"], {"PROFILE": "small"}, "PROFILE is 'small'; deeprag runs with cpu or gpu"),
+        (["stage1"], {"PROFILE": "small"}, "PROFILE is 'small'; choose cpu or gpu for deeprag"),
     ],
 )
 def test_mistakes_are_one_sentence(

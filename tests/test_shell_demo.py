@@ -60,7 +60,7 @@ def test_the_page_comes_up_alone_and_is_reused_and_stopped(demo: Demo) -> None:
     assert "healthy (used by: nobody; it stays until deploy/stop.sh)" in rows["demo"]
     assert "not running" in rows["retriever"]
     other = demo.run(demo.script, "top_k=5")
-    assert other.returncode == 1
+    assert other.returncode == 2
     assert "demo already runs with other settings" in other.stderr
     assert demo.run("deploy/stop.sh", "demo").stdout == f"demo stopped (PID {pid})\n"
     assert not alive(pid)
@@ -87,7 +87,7 @@ def test_the_page_that_runs_is_kept_when_its_servers_are_started(demo: Demo) -> 
 
 def test_a_server_that_dies_is_told_and_no_page_begins(demo: Demo) -> None:
     failed = demo.run(demo.script, "WITH_SERVERS=1", FAKE_LLM_DIES="1")
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert "rearag died while starting" in failed.stderr
     assert not (demo.state / "demo.pid").exists()
 

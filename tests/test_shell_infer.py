@@ -86,7 +86,7 @@ def test_knobs_before_and_after_the_name_from_another_folder(infer: Infer, tmp_p
 )
 def test_mistakes_are_one_sentence(infer: Infer, argument: str, words: str) -> None:
     failed = infer.run("infer.sh", argument)
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert f"error: {words}" in failed.stderr.splitlines()[-1]
     assert not infer.arguments.exists()
 
@@ -101,7 +101,7 @@ def test_mistakes_are_one_sentence(infer: Infer, argument: str, words: str) -> N
         (["on_existing=fail", "RUN_NAME=r"], "is already used"),
         (["RUN_NAME=../r"], "run_name '../r' leads to another folder"),
         (["top_k=-3"], "setting 'top_k' is wrong: it must be at least 1 (got -3)"),
-        (["METHOD=magic"], "no method 'magic'; there are: closed_book, "),
+        (["METHOD=magic"], "no method 'magic'; there are: auto_rag, "),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -124,7 +124,7 @@ def test_wrong_settings_are_told_before_anything_is_fetched_or_started(
 @pytest.mark.parametrize("script", ["infer.sh", "data_construct.sh"])
 def test_a_corpus_that_is_not_there_is_reported_first(infer: Infer, tmp_path: Path, script: str) -> None:
     failed = infer.run(script, "CORPUS=typo.jsonl", cwd=tmp_path)
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     advice = f"name a file or a folder of documents with CORPUS=, as seen from {tmp_path}"
     assert failed.stderr == f"error: no such corpus: typo.jsonl; {advice}\n"
     assert infer.fetched() == []
@@ -209,7 +209,7 @@ def test_a_second_server_reads(infer: Infer) -> None:
 )
 def test_knobs_of_another_server_are_checked(infer: Infer, knobs: list[str], words: str) -> None:
     failed = infer.run("infer.sh", *knobs, PROFILE="")
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert words in failed.stderr
 
 
@@ -241,7 +241,7 @@ def test_a_failed_run_releases_the_servers_and_keeps_its_status(infer: Infer) ->
 
 def test_a_server_that_dies_ends_it_and_releases_the_other(infer: Infer) -> None:
     failed = infer.run("infer.sh", FAKE_LLM_DIES="1")
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert failed.stdout == infer.line("retriever", "RETRIEVER_PORT")
     assert "error: rearag died while starting" in failed.stderr
     assert not infer.arguments.exists()

@@ -116,6 +116,6 @@ def test_a_state_folder_that_cannot_be_written_is_one_sentence(shell: Shell, tmp
     broken.write_text("#!/bin/sh\necho full disk >&2\nexit 1\n")
     broken.chmod(0o755)
     failed = shell.run("deploy/deploy.sh", PATH=f"{broken.parent}:{shell.env['PATH']}")
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert failed.stderr.startswith(f"error: could not record rearag in {shell.state}; see ")
     assert failed.stderr.endswith(".log: full disk\n")

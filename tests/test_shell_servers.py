@@ -148,7 +148,7 @@ def test_a_dying_server_ends_the_script_with_the_end_of_its_log(shell: Shell) ->
     died = shell.run(
         "deploy/deploy.sh", FAKE_LINES="30", FAKE_DIE_AFTER="0.2", FAKE_DELAY="3600", START_SECONDS="3600"
     )
-    assert died.returncode == 1
+    assert died.returncode == 2
     assert died.stdout == ""
     *log, sentence = died.stderr.splitlines()
     assert log == [f"log line {number}" for number in range(10, 30)]
@@ -162,7 +162,7 @@ def test_a_server_that_is_never_ready_is_stopped_after_the_deadline(shell: Shell
     late = shell.run(
         "deploy/deploy.sh", FAKE_DELAY="3600", START_SECONDS="1", FAKE_DUMP=str(shell.state) + "-d"
     )
-    assert late.returncode == 1
+    assert late.returncode == 2
     assert late.stdout == ""
     assert "was not ready after 1 s" in late.stderr
     assert not (shell.state / "rearag.pid").exists()
@@ -178,7 +178,7 @@ def test_reuse_refusal_and_stop(shell: Shell) -> None:
     assert shell.pid() == pid
     for change in ({"MAX_MODEL_LEN": "999"}, {"GPU_FOR_REARAG": "7"}, {"REARAG_TOKEN": "other"}):
         refused = shell.run("deploy/deploy.sh", **change)
-        assert refused.returncode == 1
+        assert refused.returncode == 2
         assert refused.stderr == (
             f"error: rearag already runs with other settings (PID {pid}); "
             "stop it first: bash deploy/stop.sh rearag\n"
@@ -233,7 +233,7 @@ def test_a_healthy_server_of_somebody_else_is_reused_and_left_alone(
 def test_a_taken_port_is_one_sentence(shell: Shell, foreign: type[Other]) -> None:
     foreign.status = 404
     refused = shell.run("deploy/deploy.sh")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert re.fullmatch(rf"error: port {shell.port} on 127.0.0.1 is taken by .*\n", refused.stderr)
     assert "taken by something else" in shell.run("deploy/status.sh").stdout
 
@@ -317,9 +317,9 @@ def test_missing_pieces_are_one_sentence(shell: Shell, tmp_path: Path) -> None:
         ("deploy/deploy_rag_engine.sh", {"VENV": str(tmp_path / "none")}, "requirements.txt"),
     ):
         refused = shell.run(script, **env)
-        assert refused.returncode == 1
+        assert refused.returncode == 2
         assert words in refused.stderr
         assert refused.stderr.count("\n") == 1
     unknown = shell.run("deploy/stop.sh", "nobody")
-    assert unknown.returncode == 1
+    assert unknown.returncode == 2
     assert "no server is called 'nobody'" in unknown.stderr

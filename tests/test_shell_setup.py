@@ -91,7 +91,7 @@ def test_a_change_is_noticed_also_in_an_included_file(setup: Setup, changed: str
 def test_a_missing_file_is_one_sentence(setup: Setup, arguments: list[str], words: str) -> None:
     (setup.tree / "broken.txt").write_text("-r gone.txt\n")
     result = setup.run(*arguments)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr.startswith(f"error: {words}")
     assert result.stderr.count("\n") == 1
 
@@ -99,7 +99,7 @@ def test_a_missing_file_is_one_sentence(setup: Setup, arguments: list[str], word
 def test_an_old_python_is_one_sentence(setup: Setup) -> None:
     setup.interpreter("python3", works=False)
     result = setup.run("base.txt")
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr == (
         "error: Python 3.11 or newer is needed (python3: Python 3.9.2); install it, "
         "or name it with PYTHON=/path/to/python3.11\n"
@@ -115,7 +115,7 @@ def test_an_environment_of_an_old_python_is_one_sentence(setup: Setup) -> None:
     made.mkdir(parents=True)
     (made / "python").symlink_to(setup.bin / "python3")
     result = setup.run("base.txt")
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "remove that folder or choose another" in result.stderr
     assert result.stderr.count("\n") == 1
 
@@ -123,7 +123,7 @@ def test_an_environment_of_an_old_python_is_one_sentence(setup: Setup) -> None:
 def test_a_failing_venv_names_the_package(setup: Setup) -> None:
     setup.interpreter("python3", works=True, venv=False)
     result = setup.run("base.txt")
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "apt install python3-venv" in result.stderr
 
 
@@ -133,7 +133,7 @@ def test_a_failing_install_leaves_no_stamp(setup: Setup) -> None:
     python = setup.tree / ".venv/bin/python"
     python.write_text('#!/bin/sh\ncase "$*" in *install*) exit 1;; esac\n')
     failed = setup.run("base.txt")
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert "pip could not install base.txt" in failed.stderr
     assert not list((setup.tree / ".venv").glob("installed-*"))
 

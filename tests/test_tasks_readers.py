@@ -10,8 +10,10 @@ from typing import Any
 import orjson
 import pytest
 from helpers_data_rows import (
+    CAG,
     FANOUTQA,
     FRAMES,
+    FRESHQA,
     HOTPOTQA,
     HOTPOTQA_HUB,
     IIRC,
@@ -20,7 +22,9 @@ from helpers_data_rows import (
     POPQA,
     PROJECT,
     ROWS,
+    SITUATEDQA,
     STRATEGYQA,
+    TIMEQA,
     TRIVIAQA,
     TWOWIKI,
     WEBQUESTIONS,
@@ -187,6 +191,50 @@ def test_popqa_and_webquestions_unpack_their_cells(tmp_path: Path) -> None:
     assert question(tmp_path, WEBQUESTIONS).answers == ('Glass "lamps"', "Windows")
 
 
+def test_cag_has_credible_documents_as_support_and_its_date_apart(tmp_path: Path) -> None:
+    (made,) = read(written(tmp_path, [CAG]))
+    now, before = made.passages
+    assert made.question.supporting == (now.id,)
+    assert (now.title, before.title) == ("", "Oost")
+    assert made.question.question == "Who is the mayor of Oost?"
+    assert made.question.meta == {"dataset": "cag", "source_id": "3", "date": "2023/11/17"}
+    release = {key: value for key, value in CAG.items() if key != "answers"} | {"answer": ["Ilse"]}
+    assert question(tmp_path, release).answers == ("Ilse",)
+
+
+def test_situatedqa_asks_the_question_with_its_date(tmp_path: Path) -> None:
+    made = question(tmp_path, SITUATEDQA)
+    assert (made.question, made.answers) == ("who is the mayor of oost as of 2021", ("Orla Venn",))
+    assert (made.meta["date"], made.group) == ("2021", "sampled_year")
+    later = SITUATEDQA | {"edited_question": "who is the mayor of oost as of 2023", "answer": ["Ilse"]}
+    assert len(read(written(tmp_path, [SITUATEDQA, later]))) == 2
+    place = SITUATEDQA | {"edited_question": "who is the mayor in Oost", "location": "Oost", "date": None}
+    assert question(tmp_path, place).meta["location"] == "Oost"
+    texts = read_question_texts(
+        SourceConfig(path=written(tmp_path, [SITUATEDQA])), report=print, on_bad_row=OnBadRow.FAIL
+    )
+    assert list(texts) == ["who is the mayor of oost as of 2021"]
+
+
+def test_timeqa_has_its_article_and_unanswerable_questions(tmp_path: Path) -> None:
+    known, unknown = read(written(tmp_path, [TIMEQA, TIMEQA | {"targets": [""]}]))
+    (article,) = known.passages
+    assert (article.title, known.question.supporting) == ("Orla Venn", (article.id,))
+    assert (known.question.meta["type"], known.question.answers) == ("P39", ("mayor of Oost", "mayor"))
+    assert (unknown.question.answers, unknown.question.meta["answerable"]) == ((), False)
+
+
+def test_freshqa_is_read_below_the_warning_of_its_sheet(tmp_path: Path) -> None:
+    commas = "," * (len(FRESHQA) - 1)
+    cells = [",".join(FRESHQA), ",".join(FRESHQA.values())]
+    table = tmp_path / "freshqa.csv"
+    table.write_text("\n".join([f"Warning: do not click{commas}", commas, *cells, commas]), encoding="utf-8")
+    (made,) = read(str(table))
+    assert made.question.answers == ("Ilse", "Queen Ilse")
+    assert (made.question.meta["date"], made.question.group) == ("2022", "fast-changing")
+    assert made.question.meta["false_premise"] is False
+
+
 def test_strategyqa(tmp_path: Path) -> None:
     made = question(tmp_path, STRATEGYQA)
     assert made.answers == ("no",)
@@ -312,6 +360,12 @@ BAD_ROWS: list[tuple[str, Any, str]] = [
     ("webquestions", {**WEBQUESTIONS, "targetValue": "(name fb:en.x)"}, "'targetValue' is not"),
     ("webquestions", {**WEBQUESTIONS, "targetValue": "(list)"}, "no gold answer"),
     ("webquestions", {**WEBQUESTIONS, "targetValue": '(list (description "x")'}, "'targetValue' is not"),
+    ("cag", {**CAG, "docs": "text"}, "'docs' must be a list of objects"),
+    ("cag", {**CAG, "answers": []}, "no gold answer"),
+    ("situatedqa", {**SITUATEDQA, "answer": []}, "no gold answer"),
+    ("situatedqa", {**SITUATEDQA, "edited_question": "?"}, "'edited_question' holds no word"),
+    ("timeqa", {**TIMEQA, "targets": "mayor"}, "'targets' must be a list"),
+    ("freshqa", {**FRESHQA, "answer_0": "", "answer_1": ""}, "no gold answer"),
     ("strategyqa", {**STRATEGYQA, "answer": "yes"}, "must be true or false"),
     ("strategyqa", {**STRATEGYQA, "decomposition": [1]}, "must be a list of questions"),
     ("strategyqa", {**STRATEGYQA, "evidence": ["x"]}, "'evidence' must be"),

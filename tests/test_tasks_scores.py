@@ -28,6 +28,9 @@ def test_totals_count_failed_rows_as_wrong_and_group_by_kind() -> None:
         "f1": 0.5,
         "gold_recall": 0.5,
         "searches": 1.0,
+        "searches_right": 1.0,
+        "searches_wrong": 1.0,
+        "tokens": 7.0,
         "seconds": 1.5,
     }
     assert list(found["by_group"]) == ["bridge 2-hop", "comparison"]
@@ -39,10 +42,11 @@ def test_totals_count_failed_rows_as_wrong_and_group_by_kind() -> None:
 
 def test_a_question_without_golds_has_no_answer_metrics_and_is_counted() -> None:
     unknown = answered("Who?", "Emma")
-    assert score(unknown) == {"searches": 0.0, "seconds": 1.5}
+    assert score(unknown) == {"searches": 0.0, "tokens": 110.0, "seconds": 1.5}
     whole = totals([unknown, answered("Where?", "x", "x")])["all"]
     assert (whole["questions"], whole["without_gold"], whole["em"]) == (2, 1, 1.0)
-    assert totals([unknown])["all"]["em"] is None
+    alone = totals([unknown])["all"]
+    assert (alone["em"], alone["searches_right"], alone["searches_wrong"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("status", [Status.MODEL_ERROR, Status.RETRIEVER_ERROR, Status.REFUSED])
@@ -81,7 +85,7 @@ def chosen(answer: str, *, group: str = "", status: Status = Status.FINISHED) ->
 def test_multiple_choice_is_right_or_wrong_by_the_choice() -> None:
     wanted = {"choice_accuracy": 1.0, "em": 1.0, "f1": 1.0, "choice_unread": 0.0, "searches": 0.0}
     for answer in ("C", "(c)", "C. 1", "1"):
-        assert score(chosen(answer)) == wanted | {"seconds": 0.0}
+        assert score(chosen(answer)) == wanted | {"tokens": 0.0, "seconds": 0.0}
     for answer, unread in (("B", 0.0), ("-1", 0.0), ("1.", 1.0), ("A or C", 1.0), ("", 0.0)):
         found = score(chosen(answer))
         assert (found["choice_accuracy"], found["em"], found["choice_unread"]) == (0.0, 0.0, unread), answer

@@ -58,7 +58,7 @@ class BlockingModel:
         sampling: Sampling,
         stop: Sequence[str] = (),
         constraint: Constraint | None = None,  # noqa: ARG002 - an argument of the interface
-        logprobs: bool = False,  # noqa: ARG002
+        logprobs: int = 0,  # noqa: ARG002
     ) -> Completion:
         """One blocking request."""
         body = orjson.dumps(

@@ -177,7 +177,8 @@ class OneThread:
             vectors += self._engine.encode([each.query for each in fresh])
             batch += fresh
         queries, wanted = [each.query for each in batch], [each.top_n for each in batch]
-        rows = self._engine.rerank(queries, self._engine.search_dense(vectors, wanted), wanted)
+        counts = [self._engine.candidates(count) for count in wanted]
+        rows = self._engine.rerank(queries, self._engine.search_dense(vectors, counts), wanted)
         self.batches += 1
         for each, found in zip(batch, rows, strict=True):
             each.answer.set_result(found)

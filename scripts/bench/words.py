@@ -5,8 +5,8 @@ rankings agree with the analyser `english`.
     python scripts/bench/words.py jars=lucene host=http://127.0.0.1:9200       Lucene, Elasticsearch as well
 
 `data` is a folder with `corpus.jsonl` and question files `NAME.SPLIT.jsonl` with `gold_ids`. `jars` holds
-Lucene 8.7 (`lucene_index.py`). `host` is an Elasticsearch (`kind=opensearch` for OpenSearch); its index
-`INDEX` is made from the corpus, or completed.
+Lucene 8.7 (`lucene_index.py`). `host` is an Elasticsearch; its index `INDEX` is made from the corpus, or
+completed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ class WordsConfig:
     split: str = "dev"
     jars: str = ""
     host: str = ""
-    kind: str = "elasticsearch"
     most: int = 0
 
 
@@ -98,7 +97,9 @@ def _searches(config: WordsConfig, folder: Path, console: Console) -> dict[str, 
         searches["Lucene 8.7"] = _lucene(Path(config.jars), corpus, console)
     if config.host:
         options = {"sparse_options.host": config.host, "sparse_options.index": INDEX}
-        searches[config.kind] = _engine(corpus, folder / "server", console, type=config.kind, **options)
+        searches["Elasticsearch"] = _engine(
+            corpus, folder / "server", console, type="elasticsearch", **options
+        )
     return searches
 
 

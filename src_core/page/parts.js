@@ -177,6 +177,36 @@ function drawStepHead(step) {
   return el("p", { class: "step-head" }, el("b", {}, `Step ${step.n}`), notes.map((note) => el("span", { class: "warn" }, short(note, 80))), el("small", { class: "dim" }, spent.join(" · ")));
 }
 
+const BRANCHES = { root: "Question", direct: "Own knowledge", search: "Search", finish: "Answer" };
+
+function drawTree(tree) {
+  // tree: what `src_core/page_tree.py` writes. Branches that lead to the winning leaf are open and marked.
+  if (tree.problem) return part("error", "Search tree", prose(tree.problem, NO_MARKS));
+  const below = tree.nodes.map(() => []);
+  tree.nodes.forEach((node, at) => node.parent >= 0 && below[node.parent].push(at));
+  const leaves = tree.nodes.filter((node) => node.branch === "finish");
+  const facts = [plural(tree.nodes.length + tree.hidden, "node"), plural(leaves.length, "answer"), tree.end];
+  const summary = [el("b", {}, "Search tree"), el("small", { class: "dim" }, ` ${facts.filter((fact) => fact).join(", ")}`)];
+  const cut = tree.hidden ? el("p", { class: "dim" }, `${plural(tree.hidden, "more node")} in the row of this question`) : null;
+  return later("tree", summary, () => [drawBranch(tree.nodes, below, 0), cut].filter((node) => node));
+}
+
+function drawBranch(nodes, below, at) {
+  // A node with what is below it, as nested lists; the depth is bounded where the data are made.
+  const node = nodes[at];
+  const lines = [drawTreeNode(node), below[at].length ? el("ul", {}, below[at].map((child) => drawBranch(nodes, below, child))) : null];
+  return at ? el("li", { class: node.won ? "won" : "lost" }, lines) : el("div", { class: "branches" }, lines);
+}
+
+function drawTreeNode(node) {
+  const end = node.won && node.branch === "finish" ? "the result" : node.lost;
+  const facts = [node.searches ? plural(node.searches, "search", "searches") : "", node.score === undefined ? "" : `log P ${decimals(node.score, 2)}`];
+  return el("p", { class: `node ${node.branch}`, dir: "auto" },
+    el("b", {}, BRANCHES[node.branch]), " ", short(node.text, 400), node.answer ? [" → ", el("span", { class: "said" }, short(node.answer, 400))] : null,
+    end ? el("span", { class: node.won ? "end good" : "end" }, short(end, 120)) : null,
+    el("small", { class: "dim" }, facts.filter((fact) => fact).join(" · ")));
+}
+
 function part(name, title, ...children) {
   return el("div", { class: `part ${name}` }, el("h4", {}, title), ...children);
 }

@@ -81,6 +81,12 @@ class Protocol(ABC):
         """
         return ""
 
+    def opening(self, functions: Sequence[str]) -> str:
+        """The words with which a reply has to begin where only `functions` are allowed, "" for none: a format
+        without a grammar can hold a model to its answer with the words before one.
+        """
+        return ""
+
     def segments(self, text: str) -> list[str]:
         """The parts of a step's text that are replies of their own (`unfinished`). Each is tokenised alone,
         so that training and prompts have the tokens that were sampled.

@@ -15,8 +15,7 @@ the decision, and a line is the same tokens whether it was trained on, sampled o
 
 How we differ from the release: a search is a whole line, so that "Who wrote Let It Be?" is a sub-question
 (there the word `Let` starts a search); fewer hits are not padded with empty documents; the question always
-follows the label `Question:`, and no blank lines or trailing spaces come and go between training and
-inference (section 15).
+follows `Question:`, and training and inference have the same blank lines and spaces (section 15).
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from src_core.protocols.records import (
     FUNCTIONS,
     MAX_ARGUMENT,
     MAX_REPLY,
+    TURN_MARKS,
     Layout,
     ParsedStep,
     ParseError,
@@ -96,6 +96,7 @@ class DeepRag(Protocol):
     observation_template: str = f"{CONTEXT}\n{{observation}}\n"
     layout: Layout = Layout.GROWING_TURN
     closers = ("\n",)
+    stops = TURN_MARKS[:2]  # servers take four in all
 
     def __init__(self, style: PromptStyle | None = None, *, documents: bool = True) -> None:
         super().__init__(style)
@@ -182,11 +183,11 @@ def ask_line(sub_question: str) -> str:
 
 
 def parse_proposal(text: str) -> ParsedStep | str | ParseError:
-    """The first sub-question of a reply, whatever follows it, or the end."""
+    """The first sub-question of a reply, whatever follows it, or the end; "" where its answer is missing."""
     lines = _read_lines(text)
     for at, line in enumerate(lines):
         if line.kind == "final":
-            return _end(lines[at:], ())
+            return end if isinstance(end := _end(lines[at:], ()), ParsedStep) else ""
         if line.kind == "ask":
             return line.text[:MAX_ARGUMENT] or ParseError("empty_argument", "the sub-question is empty")
     return ParseError("no_follow_up", f"the reply has neither '{FOLLOW_UP}' nor '{FINAL}'")
@@ -194,8 +195,8 @@ def parse_proposal(text: str) -> ParsedStep | str | ParseError:
 
 def conclusion_of(text: str) -> str:
     """The intermediate answer on one line, without its label; "" where another label stands there."""
-    first = next(iter(_read_lines(text)), _Line("", "", True))
-    return first.text[:MAX_ARGUMENT] if first.kind in ("answer", "") else ""
+    first = next(iter(_read_lines(text)), None)
+    return first.text[:MAX_ARGUMENT] if first and first.kind in ("answer", "") else ""
 
 
 def _one_line(text: str) -> str:

@@ -73,11 +73,15 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 
 def _sentence_ends(text: str) -> Iterator[int]:
     for end in _SENTENCE_END.finditer(text):
-        words = text[max(0, end.start() - MAX_ARGUMENT) : end.start()].rsplit(None, 1)
-        word = words[-1].lower().lstrip("(\"'") if words and not text[end.start() - 1].isspace() else ""
-        if end[0] == "." and (word in _SHORT_FORMS or (len(word) == 1 and word.isalpha())):
-            continue
-        yield end.end()
+        if end[0] != "." or not _is_short_form(text[max(0, end.start() - MAX_ARGUMENT) : end.start()]):
+            yield end.end()
+
+
+def _is_short_form(before: str) -> bool:
+    """Whether the text before a full stop ends with an initial or an abbreviation."""
+    words = before.rsplit(None, 1) if before[-1:].strip() else []
+    word = words[-1].lower().lstrip("(\"'") if words else ""
+    return word in _SHORT_FORMS or (len(word) == 1 and word.isalpha())
 
 
 def stated_answer(text: str) -> str:

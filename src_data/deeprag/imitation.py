@@ -49,7 +49,7 @@ def _chosen(rows: Path, config: ImitationConfig) -> Iterator[bytes]:
             if config.path is not PathChoice.LEAST and row.tree.mode is SearchMode.FIRST:
                 raise UserError(
                     f"{rows} holds trees that end at their cheapest right path, so path={config.path} has no "
-                    "choice; explore with mode=all"
+                    "choice; use path=least, or explore the questions with mode=all"
                 )
             leaf = choose_leaf(row.tree, config.path, seed=f"{config.seed}/{chain.question.id}")
             if leaf is not None:

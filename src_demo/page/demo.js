@@ -54,9 +54,16 @@ function choices(facts) {
     byId(name).max = String(facts.most[name]);
   }
   byId("question").maxLength = facts.most.question_chars;
-  for (const text of facts.examples) questionButton(byId("examples"), text);
+  for (const { question, recorded } of facts.examples) questionButton(byId("examples"), question, recordedText(recorded));
   byId("starters").hidden = facts.examples.length === 0;
   about();
+}
+
+function recordedText(recorded) {
+  // What a run of `scripts/record_default.sh` answered; it says nothing of the model that serves now.
+  if (!recorded) return "";
+  const outcome = recorded.right ? "right" : "wrong";
+  return `recorded: ${short(recorded.answer || "(no answer)", OUTCOME)} (${outcome}; ${recorded.method}, ${recorded.model})`;
 }
 
 function about() {

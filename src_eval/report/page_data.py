@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from src_core.page_step import page_number, page_scores, page_step, page_usage
+from src_core.page_tree import page_tree
 from src_core.types import Passage, Trajectory
 from src_eval.records import Estimate, QuestionScore
 from src_eval.report.run_facts import run_facts
@@ -128,7 +129,9 @@ def _question(key: str, score: QuestionScore, trajectory: Trajectory, *, runs: i
 
 
 def _row(score: QuestionScore, trajectory: Trajectory, passages: _Passages) -> Json:
+    tree = page_tree(trajectory)
     return {
+        **({"tree": tree} if tree else {}),
         "answer": score.prediction,
         "status": score.status,
         "error": trajectory.error or "",

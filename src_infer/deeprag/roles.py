@@ -14,7 +14,7 @@ own.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -72,7 +72,8 @@ class Roles:
         """The next sub-question, or the end."""
         begun = FOLLOW_UP if self.settings.force_first and not node.steps else ""
         call = _Call(self.proposer, node, ledger, PROPOSE, self.tries)
-        found: ParsedStep | str | None = await call.until(begun, parse_proposal)
+        stop = () if self.proposer is self.answerer else (LONG,)  # the answerer ends, not the proposer
+        found: ParsedStep | str | None = await call.until(begun, parse_proposal, stop=stop)
         if found is None:
             return None
         if isinstance(found, str):
@@ -190,13 +191,21 @@ class _Call:
     failures: int = 0
     usage: Usage = NO_USAGE
 
-    async def until(self, begun: str, read: Callable[[str], Found | ParseError]) -> Found | None:
+    async def until(
+        self, begun: str, read: Callable[[str], Found | ParseError], *, stop: Sequence[str] = ()
+    ) -> Found | None:
         """What `read` finds in a reply that continues `begun`; None where all tries are malformed."""
         steps = self.node.steps
         self.n = self.n or len(steps) + 1
         for attempt in range(self.tries):
             reply = await self.policy.write(
-                self.node.question, steps, n=self.n, attempt=attempt, part=self.role, begun=begun
+                self.node.question,
+                steps,
+                n=self.n,
+                attempt=attempt,
+                part=self.role,
+                begun=begun,
+                stop=stop,
             )
             self.usage += reply.usage
             self.ledger.usage += reply.usage

@@ -56,7 +56,7 @@ class Settings:
 async def run(question: Question, runtime: Runtime) -> Trajectory:
     """Queries until the final answer."""
     settings: Settings = runtime.settings
-    notation = Prompted(runtime.prompt("auto_rag"), turns=turns, parse=parse, stops=STOPS)
+    notation = Prompted(runtime.prompt("auto_rag"), turns=turns, parse=parse, stops=STOPS, closing=FINAL)
 
     async def search(query: str, steps: Sequence[Step]) -> Observation:
         seen = {passage.id for step in steps for passage in step.passages}
@@ -94,9 +94,14 @@ def turns(text: str, steps: Sequence[Step]) -> list[Turn]:
     return dialogue
 
 
-def parse(text: str, _functions: Sequence[str]) -> ParsedStep | ParseError:
-    """The first query, or the final answer when no query comes before it."""
+def parse(text: str, functions: Sequence[str]) -> ParsedStep | ParseError:
+    """The first query, or the final answer when no query comes before it. `FINAL` that the model was given
+    does not count where it writes labels of its own.
+    """
     text = text[:MAX_REPLY]
+    own = text.removeprefix(FINAL)
+    if must_answer(functions) and (_QUERY.search(own) or _FINAL.search(own)):
+        text = own
     query, final = _QUERY.search(text), _FINAL.search(text)
     if final and not (query and query.start() < final.start()):
         thought, action = text[: final.start()], make_action("finish", plain_answer(final[1]))
@@ -124,7 +129,7 @@ class _Writer(StepWriter):
     ) -> Completion:
         """The next reply, and the model's own document where the retriever is not asked any more."""
         self.document = ""
-        reply = await self._write(question, steps, n=n, attempt=attempt, functions=functions)
+        reply = await self.policy.generate(question, steps, n=n, attempt=attempt, functions=functions)
         parsed = parse(reply.text, functions)
         searches = sum(isinstance(step.action, Search) for step in steps)
         if isinstance(parsed, ParseError) or not isinstance(parsed.action, Search):
@@ -135,21 +140,6 @@ class _Writer(StepWriter):
         written = await ask(self.runtime.reader, prompt, sampling=self.policy.sampling)
         self.document = shorten(written.text, self.runtime.view.max_chars) or NOTHING_KNOWN
         return replace(reply, usage=reply.usage + written.usage)
-
-    async def _write(
-        self, question: str, steps: Sequence[Step], *, n: int, attempt: int, functions: Sequence[str]
-    ) -> Completion:
-        """The model's reply. Where it has to answer, `FINAL` is its beginning, unless it then writes labels
-        of its own.
-        """
-        if not must_answer(functions):
-            return await self.policy.generate(question, steps, n=n, attempt=attempt, functions=functions)
-        reply = await self.policy.write(
-            question, steps, n=n, attempt=attempt, functions=functions, begun=FINAL
-        )
-        rest = reply.text.removeprefix(FINAL)
-        labelled = _QUERY.search(rest[:MAX_REPLY]) or _FINAL.search(rest[:MAX_REPLY])
-        return replace(reply, text=rest.lstrip()) if labelled else reply
 
     def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
         """The step; a query with a document of the model's own is a direct answer."""

@@ -25,10 +25,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from src_core.config import NotNegative, Positive, config_class
 from src_core.errors import UserError
 from src_core.llm import Completion
-from src_core.protocols.parsers import stated_answer
 from src_core.protocols.records import ParsedStep, ParseError, make_action
 from src_core.types import Question, Search, Step, Trajectory
-from src_infer.chain_of_thought import closed, finish, joined, reasoning_policy, text_so_far
+from src_infer.chain_of_thought import answer_in, closed, finish, joined, reasoning_policy, text_so_far
 from src_infer.episode import StepWriter
 from src_infer.multi_step import Evidence, answer_stepwise, must_answer, passage_search, with_notes
 from src_infer.policy import Policy
@@ -125,7 +124,7 @@ class _Writer(StepWriter):
     def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:  # noqa: ARG002
         """A search for the first sentence that needs one, else the answer of the whole text."""
         if self.need is None:
-            return finish(reply.text, stated_answer(joined([self.before, reply.text])))
+            return finish(reply.text, answer_in(self.before, reply.text))
         action = make_action("search", self.need.query)
         return action if isinstance(action, ParseError) else ParsedStep(None, self.need.kept, action)
 

@@ -15,10 +15,9 @@ from dataclasses import dataclass, replace
 
 from src_core.config import Positive, config_class
 from src_core.llm import Completion
-from src_core.protocols.parsers import stated_answer
 from src_core.protocols.records import ParsedStep, ParseError, make_action
 from src_core.types import Question, Step, Trajectory
-from src_infer.chain_of_thought import closed, continued, finish, joined, reasoning_policy, text_so_far
+from src_infer.chain_of_thought import answer_in, closed, continued, finish, reasoning_policy, text_so_far
 from src_infer.episode import StepWriter
 from src_infer.multi_step import Evidence, answer_stepwise, must_answer, passage_search
 from src_infer.policy import Policy
@@ -72,7 +71,7 @@ class _PieceWriter(StepWriter):
         self.ended = last or reply.finish_reason != "length"
         if self.ended:
             return await closed(reply, self.policy, question, steps, n=n, attempt=attempt)
-        if stated_answer(joined([self.before, reply.text])):
+        if answer_in(self.before, reply.text):
             self.ended = True
             return await continued(reply, "", self.policy, question, steps, n=n, attempt=attempt)
         return reply
@@ -80,6 +79,6 @@ class _PieceWriter(StepWriter):
     def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:  # noqa: ARG002
         """The answer of the whole text, or a search with the newest piece."""
         if self.ended:
-            return finish(reply.text, stated_answer(joined([self.before, reply.text])))
+            return finish(reply.text, answer_in(self.before, reply.text))
         action = make_action("search", reply.text)
         return action if isinstance(action, ParseError) else ParsedStep(None, reply.text.rstrip(), action)

@@ -88,7 +88,7 @@ class _Ahead(StepWriter):
         """Generate sentences until one is unlikely, states the answer, is empty or is a repetition."""
         self.kept = []
         notation = Prompted(self.runtime.prompt("next_sentence"), turns=self._turns, stops=SENTENCE_STOPS)
-        policy = reader_policy(self.runtime, notation, logprobs=True)
+        policy = reader_policy(self.runtime, notation, logprobs=1)
         usage = NO_USAGE
         for part in range(MAX_SENTENCES):
             reply = await policy.generate(question, steps, n=n, attempt=attempt, part=part)

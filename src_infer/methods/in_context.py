@@ -16,6 +16,7 @@ import time
 
 from src_core.types import Finish, Passage, Question, Status, Step, Trajectory
 from src_infer.multi_step import ask_reader, passage_turns, with_notes
+from src_infer.rag_engine import unique_passages
 from src_infer.runtime import Runtime
 
 DISTRACTOR_SETTING = 10
@@ -58,7 +59,8 @@ async def _gold_and_distractors(question: Question, runtime: Runtime) -> list[Pa
     """
     gold = await runtime.retriever.passages(list(question.supporting))
     known = {passage.id for passage in gold}
-    found = await runtime.retrieve(question.question, DISTRACTOR_SETTING)
+    # No search of the method: it makes the context that the set itself would ship.
+    found = unique_passages(await runtime.retriever.search(question.question, DISTRACTOR_SETTING))
     others = [passage for passage in found if passage.id not in known]
     mixed = [*gold, *others[: max(0, DISTRACTOR_SETTING - len(gold))]]
     random.Random(question.id).shuffle(mixed)

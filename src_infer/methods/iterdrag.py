@@ -30,7 +30,6 @@ from src_infer.multi_step import (
     all_passages,
     answer_stepwise,
     assistant_turn,
-    must_answer,
     passage_search,
     passage_turns,
     reader_policy,
@@ -59,7 +58,7 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
         return [user_turn(text), *documents, *map(assistant_turn, transcript(steps))]
 
     prompt = runtime.prompt("iterdrag")
-    asking = _Documented(prompt, turns=turns, parse=parse, stops=STOPS)
+    asking = _Documented(prompt, turns=turns, parse=parse, stops=STOPS, closing=FINAL)
     answering = _Documented(prompt, turns=turns, stops=(*READER_STOPS, QUESTION))
     most = runtime.settings.iterations + 2  # the search with the question, and the final answer
     return await answer_stepwise(
@@ -119,10 +118,7 @@ class _Writer(StepWriter):
         self, question: str, steps: Sequence[Step], *, n: int, attempt: int, functions: Sequence[str]
     ) -> Completion:
         """The next follow-up question, or the final answer."""
-        begun = FINAL if must_answer(functions) else ""
-        return await self.asking.write(
-            question, steps, n=n, attempt=attempt, functions=functions, begun=begun
-        )
+        return await self.asking.generate(question, steps, n=n, attempt=attempt, functions=functions)
 
     def parse(self, reply: Completion, functions: Sequence[str]) -> ParsedStep | ParseError:
         """See `self_ask.parse`."""

@@ -25,8 +25,9 @@ from src_models.gguf_header import F32, GgufHeader, read_gguf_header
 from src_models.safetensors_file import Stored, StoredTensor, open_folder
 
 ADVICE = "copy the folder again"
-FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "bf16": 32}
+FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "iq4_nl": 25, "bf16": 32}
 """llama.cpp's numbers for the main tensor type of a file (gguf.LlamaFileType)."""
+FOUR_BITS = ("q4_0", "q4_1", "iq4_nl")
 EMBEDDINGS, OUTPUT = "token_embd.weight", "output.weight"
 COMPUTED = frozenset({"rope_freqs.weight"})
 """Tensors that follow from the configuration: no hub folder has them, no training changes them."""
@@ -53,7 +54,7 @@ def write_model(folder: Path, base: Path, out: Path, *, kind: str) -> None:
     copied = [name for name in header.tensors if name in COMPUTED]
     reader = _reader(base)
     tensors |= {name: _copy(name, reader) for name in copied}
-    metadata = _metadata(reader, _changes(folder, kind=kind))
+    metadata = copied_metadata(reader, _changes(folder, kind=kind))
     write_gguf(out, architecture=header.architecture, metadata=metadata, tensors=tensors)
 
 
@@ -140,7 +141,7 @@ def _kind(name: str, base: GgufHeader, *, kind: str) -> str:
         return "F32"
     chosen = GGMLQuantizationType(theirs.kind).name if kind == "base" else kind.upper()
     # The embeddings are the output matrix too in most small models: four bits there cost most.
-    if chosen not in QUANTISABLE or (kind in ("q4_0", "q4_1") and name in (EMBEDDINGS, OUTPUT)):
+    if chosen not in QUANTISABLE or (kind in FOUR_BITS and name in (EMBEDDINGS, OUTPUT)):
         chosen = "Q8_0"
     return fitting(chosen, theirs.shape)
 
@@ -160,7 +161,7 @@ def _copy(name: str, reader: Any) -> Tensor:
     return Tensor("F32", found.data.shape, lambda: np.asarray(found.data, dtype=np.float32))
 
 
-def _metadata(reader: Any, changes: Mapping[str, Entry]) -> Iterator[Entry]:
+def copied_metadata(reader: Any, changes: Mapping[str, Entry]) -> Iterator[Entry]:
     """The base's entries in their order with the changed ones in their places, then the new ones. Leaves out
     entries that the writer adds itself and entries about the base's quantisation.
     """

@@ -17,12 +17,13 @@ from rich.progress import track
 
 from src_core.console import Terminal
 from src_core.errors import UserError
+from src_models.convert.iq4_nl import quantise_iq4_nl
 from src_models.files import require_space
 
 Array = NDArray[np.float32]
 
-QUANTISABLE = frozenset({"F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"})
-"""Types that the gguf package can write; the K types are read-only there."""
+QUANTISABLE = frozenset({"F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL"})
+"""Types that the gguf package can write, and IQ4_NL; the K types are read-only there."""
 METADATA_ROOM = 16 << 20
 
 
@@ -36,11 +37,14 @@ class Entry(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """One tensor to write: the name of its type, its shape (rows first), and the source of its values."""
+    """One tensor to write: the name of its type, its shape (rows first), and the source of its values, which
+    are bytes of that type where `stored` is true.
+    """
 
     kind: str
     shape: tuple[int, ...]
-    load: Callable[[], Array]
+    load: Callable[[], Any]
+    stored: bool = False
 
     @property
     def size(self) -> int:
@@ -85,7 +89,6 @@ def write_gguf(
 
 
 def _write_all(writer: Any, tensors: Mapping[str, Tensor]) -> None:
-    import gguf
 
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -93,8 +96,17 @@ def _write_all(writer: Any, tensors: Mapping[str, Tensor]) -> None:
     console = Terminal(stderr=True)
     bar = track(tensors.values(), "writing tensors", console=console, disable=not console.is_terminal)
     for tensor in bar:
-        values = np.ascontiguousarray(tensor.load(), dtype=np.float32)
-        writer.write_tensor_data(gguf.quantize(values, gguf.GGMLQuantizationType[tensor.kind]))
+        writer.write_tensor_data(
+            _quantised(np.ascontiguousarray(tensor.load(), dtype=np.float32), tensor.kind)
+        )
+
+
+def _quantised(values: Array, kind: str) -> Any:
+    import gguf
+
+    if kind == "IQ4_NL":
+        return quantise_iq4_nl(values)
+    return gguf.quantize(values, gguf.GGMLQuantizationType[kind])
 
 
 def _block(kind: str) -> tuple[int, int]:

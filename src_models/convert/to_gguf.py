@@ -20,7 +20,7 @@ from src_core.terminal import CommandLine, say
 from src_models.catalog import cache_dir, load_catalog
 from src_models.convert.gguf_adapter import require_base, write_adapter
 from src_models.convert.gguf_model import FILE_TYPES, require_template, write_model
-from src_models.llama_server import find_model
+from src_models.model_file import find_model
 from src_models.peft_folder import is_peft_folder, read_peft
 from src_models.safetensors_file import open_folder
 

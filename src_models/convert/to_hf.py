@@ -18,7 +18,7 @@ from src_core.errors import UserError, run_main
 from src_core.terminal import CommandLine, say
 from src_models.convert.packages import require_packages
 from src_models.files import require_space
-from src_models.llama_server import find_model
+from src_models.model_file import find_model
 
 PACKAGES = ("torch", "transformers", "gguf", "accelerate")
 ROUNDING = 0.2

@@ -19,7 +19,7 @@ from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.terminal import CommandLine, say
 from src_models.gguf_header import read_gguf_header
-from src_models.llama_server import find_model
+from src_models.model_file import find_model
 
 _CONTROL, _USER_DEFINED = 3, 4  # llama.cpp's kinds of tokens
 _LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"

@@ -13,7 +13,8 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from src_core.config import Count, config_class
+from src_core.config import Count, InFlight, Positive, config_class
+from src_core.llm import Endpoint
 from src_retrieval.encoders.base import Device
 from src_retrieval.results import FloatArray
 
@@ -23,6 +24,13 @@ class Pair(NamedTuple):
 
     query: str
     passage: str
+
+
+class Candidates(NamedTuple):
+    """The passages (their `contents`) of one query, in the order of the search."""
+
+    query: str
+    passages: Sequence[str]
 
 
 class RerankPrecision(StrEnum):
@@ -37,10 +45,24 @@ class RerankPrecision(StrEnum):
 
 
 @config_class
+class LlmOptions:
+    """The section `rerank.llm`: a language model as reranker. Of a passage it reads `passage_chars`
+    characters; `in_flight` requests are sent at once. `window` and `stride` are the passages that a listwise
+    one orders at once, and how far the window moves (RankGPT's are 20 and 10).
+    """
+
+    endpoint: Endpoint = Endpoint()
+    passage_chars: Positive = 1_200
+    in_flight: InFlight = 16
+    window: Annotated[int, Field(ge=2)] = 20
+    stride: Positive = 10
+
+
+@config_class
 class RerankOptions:
     """The section `rerank` of a server. `type` is a module of `rerankers/`, `model` a folder in hub layout, a
-    hub name or a registry name. `top_n` candidates are retrieved (or the requested number, if that is
-    larger), all are scored, the best are returned.
+    hub name or a registry name; a language model is described in `llm` instead. `top_n` candidates are
+    retrieved (or the requested number, if that is larger), all are scored, the best are returned.
 
     `max_length` (tokens of a pair) and `use_fp16` (on a GPU) are FlashRAG's `rerank_max_length` and
     `rerank_use_fp16`. Instead of its `rerank_batch_size`, `batch_tokens` bounds the padded tokens of a batch.
@@ -49,8 +71,9 @@ class RerankOptions:
     for a bi-encoder whose folder does not name its family; `threads` 0 means all physical cores.
     """
 
-    model: str
+    model: str = ""
     type: str = "cross_encoder"
+    llm: LlmOptions | None = None
     top_n: Annotated[int, Field(ge=1)] = 20
     max_length: Annotated[int, Field(ge=16)] = 512
     query_max_length: Annotated[int, Field(ge=1)] = 128
@@ -78,21 +101,44 @@ class RerankerIdentity:
 
 
 class Reranker(ABC):
-    """Scores pairs of a query and a passage. Used by one thread at a time."""
+    """Scores pairs of a query and a passage. Used by one thread at a time. `local`: whether it computes in
+    this process, so that a first call makes the next ones faster; a call of others may cost money.
+    """
 
     identity: RerankerIdentity
+    local: bool = True
 
     @abstractmethod
     def score(self, pairs: Sequence[Pair]) -> FloatArray:
         """float32 [pairs], higher is better. The score of a pair depends neither on the other queries in
-        `pairs` nor on their order, except for rounding.
+        `pairs` nor on their order, except for rounding. Consecutive pairs of one query are its candidates.
         """
+
+    def score_lists(self, lists: Sequence[Candidates]) -> list[FloatArray]:
+        """float32 [passages] for the candidates of each query, batched together."""
+        if not lists:
+            return []
+        pairs = [Pair(query, passage) for query, passages in lists for passage in passages]
+        scores = self.score(pairs) if pairs else np.zeros(0, dtype=np.float32)
+        ends = np.cumsum([len(each.passages) for each in lists])
+        return np.split(scores, ends[:-1])
+
+    def count_tokens(self, pairs: Sequence[Pair]) -> int | None:
+        """The tokens that `score` reads of these pairs; None where it does not count them."""
+        del pairs
+        return None
+
+    def close(self) -> None:  # noqa: B027 - most rerankers hold nothing
+        """Release connections."""
 
 
 class RerankerBackend(ABC):
-    """Loads the rerankers of its `kinds` (values of `rerank.type`)."""
+    """Loads the rerankers of its `kinds` (values of `rerank.type`). `asks_llm`: they are described by the
+    section `llm`, not by a model.
+    """
 
     kinds: tuple[str, ...]
+    asks_llm: bool = False
 
     @abstractmethod
     def load(self, options: RerankOptions) -> Reranker:
@@ -119,6 +165,14 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         size = max(1, budget // max(1, lengths[order[start]]))
         yield order[start : start + size]
         start += size
+
+
+def list_by_list(
+    lists: Sequence[Candidates], score: Callable[[Sequence[Pair]], FloatArray]
+) -> list[FloatArray]:
+    """`Reranker.score_lists` for weights as in `query_by_query`: two callers may send the same query."""
+    pairs = [[Pair(query, passage) for passage in passages] for query, passages in lists]
+    return [score(each) if each else np.zeros(0, dtype=np.float32) for each in pairs]
 
 
 def query_by_query(pairs: Sequence[Pair], score: Callable[[Sequence[Pair]], FloatArray]) -> FloatArray:

@@ -10,12 +10,14 @@ from src_core.errors import UserError
 from src_retrieval.encoders.base import Encoder, EncoderOptions, Precision
 from src_retrieval.encoders.load import load_encoder
 from src_retrieval.rerankers.base import (
+    Candidates,
     Pair,
     Reranker,
     RerankerBackend,
     RerankerIdentity,
     RerankOptions,
     RerankPrecision,
+    list_by_list,
     query_by_query,
     sigmoid,
 )
@@ -45,6 +47,10 @@ class BiEncoderReranker(Reranker):
         """
         scores = query_by_query(pairs, self._score)
         return sigmoid(scores) if self._sigmoid else scores
+
+    def score_lists(self, lists: Sequence[Candidates]) -> list[FloatArray]:
+        """See `Reranker.score_lists`."""
+        return list_by_list(lists, self.score)
 
     def _score(self, pairs: Sequence[Pair]) -> FloatArray:
         query = self._encoder.encode_queries([pairs[0].query])[0]

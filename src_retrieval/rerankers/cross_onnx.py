@@ -11,12 +11,14 @@ from src_core.errors import UserError
 from src_retrieval.encoders.spec import fingerprint
 from src_retrieval.onnx_session import open_session
 from src_retrieval.rerankers.base import (
+    Candidates,
     Pair,
     Reranker,
     RerankerIdentity,
     RerankOptions,
     RerankPrecision,
     in_token_batches,
+    list_by_list,
     query_by_query,
     sigmoid,
 )
@@ -55,6 +57,15 @@ class OnnxCrossEncoder(Reranker):
         int8 = self._precision is RerankPrecision.INT8
         logits = query_by_query(pairs, self._score) if int8 else self._score(pairs)
         return sigmoid(logits) if self._options.sigmoid else logits
+
+    def score_lists(self, lists: Sequence[Candidates]) -> list[FloatArray]:
+        """See `Reranker.score_lists`."""
+        int8 = self._precision is RerankPrecision.INT8
+        return list_by_list(lists, self.score) if int8 else super().score_lists(lists)
+
+    def count_tokens(self, pairs: Sequence[Pair]) -> int:
+        """See `Reranker.count_tokens`."""
+        return sum(len(pair.ids) for pair in self._tokens.encode(pairs))
 
     def _score(self, pairs: Sequence[Pair]) -> FloatArray:
         tokens = self._tokens.encode(pairs)

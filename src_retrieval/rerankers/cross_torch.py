@@ -78,6 +78,10 @@ class TorchCrossEncoder(Reranker):
         logits = in_token_batches(lengths, self._options.batch_tokens, run)
         return sigmoid(logits) if self._options.sigmoid else logits
 
+    def count_tokens(self, pairs: Sequence[Pair]) -> int:
+        """See `Reranker.count_tokens`."""
+        return sum(len(pair.ids) for pair in self._tokens.encode(pairs))
+
     def _forward(self, pairs: list[TokenPair]) -> FloatArray:
         torch, batch = self._torch, self._tokens.batch(pairs)
         feed = {"input_ids": batch.ids, "attention_mask": batch.mask}

@@ -32,6 +32,13 @@ from src_tasks.readers.single_hop import (
 )
 from src_tasks.readers.squad import parse_squad, unfold_squad
 from src_tasks.readers.strategyqa import parse_strategyqa
+from src_tasks.readers.time_sensitive import (
+    is_freshqa,
+    parse_cag,
+    parse_freshqa,
+    parse_situatedqa,
+    parse_timeqa,
+)
 from src_tasks.readers.triviaqa import parse_triviaqa
 
 
@@ -112,6 +119,10 @@ FORMATS: dict[str, Format] = {
     "arc": Format(parse_arc, _is_arc, ARC_QUESTION_KEYS, unfold_arc),
     "triviaqa": Format(parse_triviaqa, _is_triviaqa, ("Question", "question")),
     "popqa": Format(parse_popqa, _has("question", "possible_answers")),
+    "cag": Format(parse_cag, _has("question", "q_date", "docs")),
+    "situatedqa": Format(parse_situatedqa, _has("question", "edited_question"), ("edited_question",)),
+    "timeqa": Format(parse_timeqa, _has("idx", "question", "context", "targets")),
+    "freshqa": Format(parse_freshqa, is_freshqa),
     "frames": Format(parse_frames, _has("Prompt", "Answer"), ("Prompt",)),
     "webquestions": Format(parse_webquestions, _is_webquestions, ("utterance", "question")),
     "project": Format(parse_project, _has("question", "answers", "supporting_titles", "gold_ids")),

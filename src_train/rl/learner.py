@@ -24,10 +24,10 @@ from src_train.logprobs import Batch, TokenLogprobs, of_trained, token_logprobs
 from src_train.losses import policy_loss, value_loss
 from src_train.model import halve_adapter, load_model
 from src_train.packing import ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS, collate, join, loss_mask, pack
+from src_train.resumable import WHOLE
 from src_train.rl.config import AdvantageConfig, LearnerConfig
 from src_train.rl.credit import OLD_VALUES, RETURNS, Floats
 from src_train.rows import TrainRow
-from src_train.trainer import WHOLE
 
 SERVER_LOGPROBS = "server_logprobs"
 """The name of the values that the server reported, where the learner computes its own."""

@@ -30,6 +30,7 @@ from src_infer.rag_engine import ObservationMode
 from src_infer.runtime import Runtime, open_runtime
 from src_tasks.reward_judge import RewardJudge, RewardJudgeConfig
 from src_tasks.reward_rules import Verdicts, score
+from src_train.resumable import last_whole_checkpoint
 from src_train.rl.attempts import Attempt, Key, attempt_json, read_attempts, train_rows
 from src_train.rl.config import Guards, RlConfig
 from src_train.rl.credit import Group, Played, kept_groups, with_advantages
@@ -37,7 +38,6 @@ from src_train.rl.learner import Learner
 from src_train.rl.play import Player, play_groups, questions_of, rollout_protocol
 from src_train.rl.serving import Serving, make_serving
 from src_train.rl.step_log import judge_facts, step_facts
-from src_train.trainer import last_whole_checkpoint
 
 LOG = "log.jsonl"
 ROLLOUTS = "rollouts"

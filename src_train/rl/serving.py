@@ -26,7 +26,7 @@ from src_core.lifetime import owned_environment
 from src_core.llm import ChatModel, Endpoint
 from src_core.llm_tokens import TokenModel
 from src_models.convert.gguf_adapter import write_adapter
-from src_models.llama_server import find_model
+from src_models.model_file import find_model
 from src_train.rl.config import RlConfig
 from src_train.rl.learner import Learner
 from src_train.rl.local_model import LocalModel

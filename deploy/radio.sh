@@ -1,0 +1,79 @@
+# shellcheck shell=bash disable=SC2034
+# The knobs and commands of scripts/radio.sh. Sourced, never run.
+# shellcheck source=deploy/systems.sh
+source deploy/systems.sh
+other_port=${ANSWER_LLM_PORT:-9893} # before the profile lets one server play both roles
+choose_system radio meta-llama/Llama-3.1-8B-Instruct
+
+# per_profile GPU LAPTOP: the value for this profile.
+per_profile() { if [[ $PROFILE == gpu ]]; then printf '%s' "$1"; else printf '%s' "$2"; fi; }
+
+N_SAMPLES=${N_SAMPLES:-$(per_profile 20000 60)}                                        # questions of TRAIN, -1: all
+N_DEV=${N_DEV:-$(per_profile -1 $((N_SAMPLES < 0 ? -1 : (N_SAMPLES + 1) / 2)))}        # of each file of DEV, and of MMLU
+MMLU=$(from_caller "${MMLU:-$([[ -d ../shared/data/mmlu/val ]] && echo ../shared/data/mmlu/val || echo data/mmlu_sample)}")
+BEST=${BEST:-w0.5}                                                  # the blend whose reranker is served
+OTHER_BASE=${OTHER_BASE-$(per_profile "" e5-small)}                 # another base for it, "": none
+OTHER_READER=${OTHER_READER-$(per_profile "" smollm2-135m)}         # another model that answers, "": none
+export ANSWER_MODEL_DIR=${OTHER_READER:-$MODEL} ANSWER_LLM_HOST=$REARAG_HOST ANSWER_LLM_PORT=$REARAG_PORT
+[[ -z $OTHER_READER ]] || ANSWER_LLM_PORT=$other_port
+RUN=$RUNS_DIR/$NAME SEARCH=http://$RETRIEVER_HOST:$RETRIEVER_PORT RERANKER_OF_BEST=$RUNS_DIR/$NAME-$BEST/model
+OTHER_URL=http://$ANSWER_LLM_HOST:$ANSWER_LLM_PORT/v1
+RATIONALE=() # settings of the model that writes rationales, where it is not the one of the YAML file
+[[ $PROFILE == gpu ]] || RATIONALE=("${AGENT[@]}")
+[[ -z ${RATIONALE_URL:-} ]] || RATIONALE=(url="$RATIONALE_URL" model="${RATIONALE_MODEL:-}" engine=openai
+  key_env="${OPENAI_API_KEY:+OPENAI_API_KEY}")
+
+# data STAGE SETTING…: a stage of src_data.radio.
+data() {
+  local file files train=() others=""
+  IFS=, read -ra files <<< "$TRAIN"
+  for file in "${files[@]}"; do train+=("{path: $file}"); done
+  [[ -z $OTHER_READER ]] || others="{label: other_reader, lines: [untuned, $BEST], settings: [reader.url=$OTHER_URL]}"
+  "$VENV/bin/python" -m src_data.radio.run "$1" "$CONFIGS/data$SUFFIX.yaml" run_name="$NAME" runs_dir="$RUNS_DIR" \
+    n_samples="$N_SAMPLES" questions="$(joined "${train[@]}")" comparison.datasets="$(dev_sets)" \
+    comparison.readers="[$others]" candidates.retriever="$SEARCH" mmlu.path="$MMLU" mmlu.n="$N_DEV" "${@:2}"
+}
+
+# dev_sets: the files of DEV as YAML, each named after its file.
+dev_sets() {
+  local file files name sets=()
+  IFS=, read -ra files <<< "$DEV"
+  for file in "${files[@]}"; do
+    name=$(basename "$file" .jsonl)
+    sets+=("{name: ${name//[!A-Za-z0-9_-]/_}, path: $file, n: $N_DEV}")
+  done
+  joined "${sets[@]}"
+}
+
+# tune LABEL BLEND SETTING…: a reranker of the groups of a blend.
+tune() {
+  local groups=$RUN/groups/$2 validation=""
+  [[ -s $groups.train.jsonl ]] || { say "note: the blend $2 has no groups, so there is no reranker $1"; return 0; }
+  [[ ! -s $groups.validation.jsonl ]] || validation="{path: $groups.validation.jsonl}"
+  bash scripts/train.sh --rerank "$CONFIGS/finetune$SUFFIX.yaml" run_name="$NAME-$1" runs_dir="$RUNS_DIR" \
+    train="[{path: $groups.train.jsonl}]" validation="[$validation]" "${@:3}"
+}
+
+# reader FILE SETTING…: the runs of a reader's evaluation.
+reader() { "$VENV/bin/python" -m src_eval.run "$1" servers="$(joined "${AGENT[@]/#/agent.}" "${@:2}")"; }
+
+# embedded_encoders: on a laptop the encoders of scores and of the untuned reranker.
+embedded_encoders() { if (( EMBEDDED )); then bash scripts/setup.sh requirements-local.txt; embedded_weights e5-small minilm; fi; }
+
+# serve_reranked: the retriever alone, with the reranker of BEST.
+serve_reranked() {
+  [[ -d $RERANKER_OF_BEST ]] || die "there is no reranker $RERANKER_OF_BEST; run the stage finetune first"
+  release
+  if (( EMBEDDED )); then embedded_search; trap 'release_all $$' EXIT; fi
+  RETRIEVER_CONFIG=$CONFIGS/rerank$SUFFIX.yaml RERANKER=$RERANKER_OF_BEST ANSWER_LLM_PORT=$REARAG_PORT \
+    bash deploy/deploy_rag_engine.sh
+}
+
+# in_the_loop none|tuned: the lines of multihop.yaml with the retriever's own ranking, or reranked.
+in_the_loop() {
+  local profile=${LOOP_PROFILE:-$(per_profile gpu small)} reranked=()
+  [[ $1 == none ]] || reranked=(RERANKER="$RERANKER_OF_BEST" RETRIEVER_CONFIG="$CONFIGS/rerank$SUFFIX.yaml")
+  [[ $PROFILE != gpu ]] || { bash deploy/stop.sh retriever; env "${reranked[@]}" bash deploy/deploy_rag_engine.sh; }
+  env -u ANSWER_MODEL_DIR -u ANSWER_LLM_PORT PROFILE="$profile" "${reranked[@]}" bash scripts/evaluate.sh \
+    "$CONFIGS/multihop.yaml" name="$NAME-multihop" runs_dir="$RUNS_DIR" profile="$1" datasets="$(dev_sets)"
+}

@@ -1,0 +1,87 @@
+# shellcheck shell=bash disable=SC2034,SC2153
+# The models of a system's stages: the weights that a stage trained, the servers that serve them, training.
+# Sourced by deploy/systems.sh, never run.
+# weights STAGE: the folder of the weights that a stage trained.
+weights() { printf '%s/%s-train-%s/%s' "$RUNS_DIR" "$NAME" "$1" "$([[ $PROFILE == gpu ]] && echo model || echo adapter)"; }
+
+# last_stage STAGE…: the last of these stages that has weights, base where none has.
+last_stage() {
+  local stage last=base
+  for stage in "$@"; do [[ ! -d $(weights "$stage") ]] || last=$stage; done
+  printf '%s' "$last"
+}
+
+# embedded_search: the index of the laptop's retriever.
+embedded_search() {
+  bash scripts/setup.sh requirements-local.txt
+  [[ -z ${ENCODER-e5-small} ]] || embedded_weights "${ENCODER-e5-small}"
+  embedded_index
+}
+
+# serve STAGE: retriever and model servers, the agent's with the weights of STAGE (base: none). Sets SERVED, the settings of
+# a run that uses them.
+serve() {
+  local folder=""
+  [[ $1 == base ]] || folder=$(weights "$1")
+  SERVED=("${AGENT[@]/#/agent.}" "${READER[@]/#/reader.}" retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
+    ${folder:+trained="$folder"})
+  if (( EMBEDDED )); then
+    bash scripts/setup.sh requirements-local.txt
+    [[ $folder == "$REARAG_ADAPTER" ]] || release_server rearag "$OWNER_PID"
+    export REARAG_ADAPTER=$folder
+    start_embedded 1 1
+  else
+    [[ ${folder:-$MODEL} == "$REARAG_MODEL_DIR" ]] || bash deploy/stop.sh rearag
+    export REARAG_MODEL_DIR=${folder:-$MODEL}
+    bash deploy/deploy_rag_engine.sh
+    bash deploy/deploy.sh
+  fi
+}
+
+# release: training has the machine to itself.
+release() {
+  local name
+  for name in rearag answer_llm retriever; do
+    if (( EMBEDDED )); then release_server "$name" "$OWNER_PID"; else bash deploy/stop.sh "$name"; fi
+  done
+}
+
+# train STAGE FILE WITHOUT SETTING…: train on FILE; where it is empty, WITHOUT is the reason and nothing is trained.
+train() {
+  local stage=$1 file=$2 without=$3; shift 3
+  [[ -s $file ]] || { say "note: $without, so $stage trains nothing"; return 0; }
+  release
+  bash scripts/train.sh "$CONFIGS/train-$stage$SUFFIX.yaml" run_name="$NAME-train-$stage" runs_dir="$RUNS_DIR" \
+    "train=[{path: $file}]" model="$MODEL" "$@"
+}
+
+# rl FROM SETTING…: reinforcement learning that starts from the weights of stage FROM, on the questions of TRAIN. The embedded
+# model server is the run's own, and only the retriever is started here; on a GPU node vLLM serves the weights of FROM and
+# takes adapters from the run, and the last one is merged into a model.
+rl() {
+  local run=$RUNS_DIR/$NAME-train-rl start from
+  from=$(weights "$1"); shift
+  release
+  if (( EMBEDDED )); then
+    start=("learner.model=$MODEL" "learner.lora.start_from=$from")
+    start_embedded 1 0
+  else
+    start=("learner.model=$from" learner.lora.start_from=)
+    bash deploy/deploy_rag_engine.sh
+    REARAG_MODEL_DIR=$from VLLM_ALLOW_RUNTIME_LORA_UPDATING=True VLLM_FLAGS="$VLLM_FLAGS --enable-lora --max-lora-rank 64" \
+      bash deploy/deploy.sh
+  fi
+  bash scripts/rl.sh "$CONFIGS/rl$SUFFIX.yaml" run_name="$NAME-train-rl" runs_dir="$RUNS_DIR" "${start[@]}" \
+    "questions=[$(as_sources "$TRAIN")]" runtime.retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT" "$@"
+  (( EMBEDDED )) || [[ ! -d $run/adapter || -d $run/model ]] \
+    || "${VENV_TRAIN:-.venv-train}/bin/python" -m src_models.convert.merge "$run/adapter" "$from" "$run/model"
+}
+
+# as_sources FILE,FILE…: files of questions as a list of sources, without its brackets.
+as_sources() {
+  local file files list=()
+  IFS=, read -ra files <<< "$1"
+  for file in "${files[@]}"; do list+=("{path: $file}"); done
+  local IFS=,
+  printf '%s' "${list[*]}"
+}

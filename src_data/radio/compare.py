@@ -1,0 +1,154 @@
+"""Rerankers side by side: every one of them scores the same candidates.
+
+A line of the comparison is no reranker, the one of a blend, or another one (`config.Comparison`). Each gives
+a file of rankings, which a reader's run can search (`retriever: ranked:FILE`) and `src_eval.rerankers`
+scores. `readers.yaml`, beside the rankings, is the evaluation of a reader over all lines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from src_core.errors import UserError
+from src_core.jsonl import rewrite_jsonl, write_atomic
+from src_core.progress import Steps
+from src_core.rankings import RankedPassage, Ranking, passages_beside
+from src_core.types import to_json
+from src_data.radio.config import NONE, RadioConfig
+from src_retrieval.scoring import PassageReranker, RerankOptions
+
+READERS = "readers.yaml"
+RERANK = "rerank"
+_AT_ONCE = 16
+"""Questions whose pairs are batched together."""
+
+
+class Line(NamedTuple):
+    """One line of the comparison; without `options` it is the retriever's ranking."""
+
+    label: str
+    options: RerankOptions | None
+
+
+class Lines(NamedTuple):
+    """The lines that can be ranked, in their order, and the labels of those whose reranker is not there."""
+
+    present: list[Line]
+    missing: list[str]
+
+
+def lines_of(config: RadioConfig) -> Lines:
+    """The lines of the comparison. A reranker that is trained in this run may not be there (yet)."""
+    rerankers = [(each.label, each.rerank) for each in config.comparison.others]
+    rerankers += [(blend.label, config.comparison.tuned) for blend in config.blends]
+    present, missing = [Line(NONE, None)], []
+    for label, options in rerankers:
+        model = config.model_of(options.model, label)
+        if model != options.model and not Path(model).is_dir():
+            missing.append(label)
+        else:
+            present.append(Line(label, replace(options, model=model)))
+    return Lines(present, missing)
+
+
+def rank(
+    path: Path, rankings: Sequence[Ranking], reranker: PassageReranker | None, *, steps: Steps, label: str
+) -> int:
+    """Write the rankings under a reranker to `path` (atomically), best first; ties keep their order, and the
+    retriever's scores stay. The passages lie in the folder above or beside. Returns the number of pairs.
+    """
+    if reranker is None:
+        rewrite_jsonl(path, map(to_json, rankings))
+        return 0
+    texts = {name: passage.contents for name, passage in passages_beside(path).items()}
+
+    def rows() -> Iterator[bytes]:
+        waiting = iter(rankings)
+        with steps(f"questions reranked by {label}", total=len(rankings)) as progress:
+            while batch := list(islice(waiting, _AT_ONCE)):
+                passages = [[texts[name] for name in ranking.ids] for ranking in batch]
+                scores = reranker.scores([ranking.query for ranking in batch], passages)
+                for ranking, found in zip(batch, scores, strict=True):
+                    yield to_json(reranked(ranking, found))
+                progress.advance(len(batch))
+
+    rewrite_jsonl(path, rows())
+    return sum(len(ranking.passages) for ranking in rankings)
+
+
+def reranked(ranking: Ranking, scores: Sequence[float]) -> Ranking:
+    """A ranking in the order of a reranker's scores, which join the others."""
+    passages = [
+        RankedPassage(passage.id, {**passage.scores, RERANK: score})
+        for passage, score in zip(ranking.passages, scores, strict=True)
+    ]
+    return replace(ranking, passages=tuple(sorted(passages, key=lambda each: -each.scores[RERANK])))
+
+
+def first(rankings: Mapping[str, Ranking], ids: Sequence[str], *, top_n: int) -> list[Ranking]:
+    """The best `top_n` passages of these questions. Raises `UserError` for a question without candidates."""
+    missing = [name for name in ids if name not in rankings]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(ids)} questions have no candidates; run the stage 'candidates' again"
+        )
+    return [replace(rankings[name], passages=rankings[name].passages[:top_n]) for name in ids]
+
+
+def ranking_digest(rankings: Sequence[Ranking]) -> str:
+    """Hash of queries and passages, in their order."""
+    digest = hashlib.sha256()
+    for ranking in rankings:
+        digest.update("\x1f".join([ranking.query, *ranking.ids, "\x1e"]).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:16]
+
+
+class Reading(NamedTuple):
+    """What reads the rankings in `folder`: a name of its runs (`eval-NAME-…`), the configuration of a run and
+    its settings, a line each (`methods`), and the question sets.
+    """
+
+    folder: Path
+    name: str
+    infer: str
+    settings: Sequence[str]
+    methods: Sequence[dict[str, Any]]
+    datasets: Sequence[dict[str, Any]]
+    metrics: Sequence[str]
+
+
+def write_reading(reading: Reading, *, file: str, runs_dir: str) -> Path:
+    """Write the evaluation of a reader (a configuration of `src_eval.run`). Returns its path. The first line
+    is the baseline.
+    """
+    path = reading.folder / file
+    values = {
+        "name": reading.name,
+        "infer": reading.infer,
+        "methods": list(reading.methods),
+        "datasets": list(reading.datasets),
+        "settings": list(reading.settings),
+        "baseline": reading.methods[0]["label"],
+        "metrics": list(reading.metrics),
+        "runs_dir": runs_dir,
+    }
+    head = f"# bash scripts/evaluate.sh {path}\n"
+    write_atomic(path, head.encode() + yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
+    return path
+
+
+def reading_line(method: str, label: str, settings: Sequence[str]) -> dict[str, Any]:
+    """A line of a reader's evaluation."""
+    return {"method": method, "label": label, "settings": list(settings)}
+
+
+def ranked_by(folder: Path, label: str, *, top_k: int) -> list[str]:
+    """The settings of a run that reads the best `top_k` passages under the line `label`."""
+    return [f"retriever=ranked:{folder / label}.jsonl", f"top_k={top_k}"]

@@ -1,0 +1,186 @@
+"""The stages that rank candidates under every reranker: `rank` for the questions of the comparison, `mmlu`
+for multiple choice. Both write what a reader's evaluation needs (`compare`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from src_core.errors import UserError
+from src_core.jsonl import rewrite_jsonl
+from src_core.rankings import PASSAGES, Ranking, passages_beside, read_rankings
+from src_core.types import Question, to_json
+from src_data.radio import compare, files
+from src_data.radio.compare import Line, Reading, first, lines_of, rank, ranked_by, ranking_digest
+from src_data.radio.config import NONE
+from src_data.radio.groups import VALIDATION, has_rationale, part_of, with_blends
+from src_data.radio.server_stages import Part, search
+from src_data.radio.stage import Stage, evaluation_questions
+from src_data.radio.table_stages import usable_rationales
+from src_retrieval.scoring import PassageReranker
+from src_tasks.readers.sources import read_questions
+
+PAGE = "page"
+QUESTIONS = "questions.jsonl"
+CLOSED = "no_search"
+"""The line of multiple choice that sees no passages."""
+Pass = tuple[Path, Sequence[Ranking]]
+"""Rankings, and the folder that their rankings under each line are written to."""
+
+
+def rank_all(stage: Stage) -> int:
+    """Stage `rank`: the evaluation questions and those of the page under every line."""
+    config = stage.config
+    folder = stage.folder / files.COMPARISON
+    candidates = read_rankings(files.require(folder / files.CANDIDATES, "candidates"))
+    asked = [question.id for question in evaluation_questions(config)]
+    rankings = first(candidates, asked, top_n=config.comparison.top_n)
+    page = _page_rankings(stage, folder / PAGE)
+    lines = _rank(stage, folder, [(folder, rankings), (folder / PAGE, page)])
+    _write_readings(stage, folder, lines)
+    return 0
+
+
+def mmlu(stage: Stage) -> int:
+    """Stage `mmlu`: candidates of multiple-choice questions (by the server of `candidates`), their rankings
+    under every line, and the evaluation of a reader that answers with a letter.
+    """
+    config, settings = stage.config, stage.config.mmlu
+    if not settings.path:
+        raise UserError("no multiple-choice questions are configured; set mmlu.path to a folder of MMLU")
+    folder = stage.folder / files.MMLU
+    questions = spread(read_questions(settings.path, setting="mmlu.path"), settings.n)
+    folder.mkdir(parents=True, exist_ok=True)
+    rewrite_jsonl(folder / QUESTIONS, map(to_json, questions))
+    failed = search(stage, [Part(folder, questions, config.comparison.top_n)])
+    if failed:
+        return failed
+    candidates = read_rankings(folder / files.CANDIDATES)
+    asked = [question.id for question in questions]
+    rankings = first(candidates, asked, top_n=config.comparison.top_n)
+    lines = _rank(stage, folder, [(folder, rankings)], only=settings.lines)
+    answer = f"method_settings.answer={settings.answer}"
+    with_choices = f"method_settings.query_with_choices={str(config.candidates.with_choices).lower()}"
+    open_book = [
+        [*ranked_by(folder, line.label, top_k=settings.top_k), answer, with_choices] for line in lines
+    ]
+    closed = [open_book[0][0], answer, "method_settings.search=false"]
+    labels = [CLOSED, *(line.label for line in lines)]
+    reading = Reading(
+        folder,
+        name=f"{config.run_name}-mmlu",
+        infer=settings.infer,
+        settings=settings.settings,
+        methods=[
+            compare.reading_line("multiple_choice", label, own)
+            for label, own in zip(labels, [closed, *open_book], strict=True)
+        ],
+        datasets=[{"name": "mmlu", "path": str(folder / QUESTIONS)}],
+        metrics=["choice_accuracy", "choice_unread"],
+    )
+    stage.say(f"written: {compare.write_reading(reading, file=compare.READERS, runs_dir=config.runs_dir)}")
+    return 0
+
+
+def spread(questions: Sequence[Question], n: int) -> list[Question]:
+    """`n` questions, taken in turn from each group in the order of the set (-1: all)."""
+    groups: dict[str, list[Question]] = {}
+    for question in questions:
+        groups.setdefault(question.group, []).append(question)
+    turns = (each for turn in zip_longest(*groups.values()) for each in turn if each is not None)
+    chosen = list(turns)
+    return chosen if n < 0 else chosen[:n]
+
+
+def _write_readings(stage: Stage, folder: Path, lines: Sequence[Line]) -> None:
+    """The evaluation of the reader, and one of each other reader."""
+    config, found = stage.config, stage.config.comparison
+    labels = [line.label for line in lines]
+    readers = [("", found.settings, labels)]
+    readers += [
+        (each.label, (*found.settings, *each.settings), [*_baseline_first(each.lines or labels, labels)])
+        for each in found.readers
+    ]
+    for label, settings, named in readers:
+        reading = Reading(
+            folder,
+            name="-".join(filter(None, [config.run_name, label])),
+            infer=found.infer,
+            settings=settings,
+            methods=[
+                compare.reading_line("naive_rag", each, ranked_by(folder, each, top_k=found.top_k))
+                for each in named
+            ],
+            datasets=[{"name": each.name, "path": each.path, "n": each.n} for each in found.datasets],
+            metrics=["em", "f1", "recall", "seconds"],
+        )
+        file = f"readers-{label}.yaml" if label else compare.READERS
+        stage.say(f"written: {compare.write_reading(reading, file=file, runs_dir=config.runs_dir)}")
+
+
+def _baseline_first(named: Sequence[str], present: Sequence[str]) -> list[str]:
+    """The lines that are there, with the retriever's own ranking, which they are compared with."""
+    return [NONE, *(label for label in named if label in present and label != NONE)]
+
+
+def _rank(stage: Stage, folder: Path, passes: Sequence[Pass], *, only: Sequence[str] = ()) -> list[Line]:
+    """Rank all passes under every line (with `only`, under those and none). Returns the lines."""
+    found = lines_of(stage.config)
+    lines = [line for line in found.present if not only or line.label in (NONE, *only)]
+    for label in found.missing:
+        if not only or label in only:
+            stage.say(f"left out: there is no reranker of {label} (stage finetune)")
+    of = ranking_digest([ranking for _, rankings in passes for ranking in rankings])
+    record = dict(files.read_record(folder, "rank").get("rerankers") or {})
+    for line in lines:
+        record[line.label] = _rank_line(stage, line, record, passes, of=of)
+        facts = {"top_n": stage.config.comparison.top_n, "rerankers": record}
+        files.write_record(folder, "rank", facts)
+    stage.say(f"written: {folder}/LABEL.jsonl")
+    return lines
+
+
+def _rank_line(
+    stage: Stage, line: Line, earlier: Mapping[str, Any], passes: Sequence[Pass], *, of: str
+) -> dict[str, Any]:
+    """The rankings of one line, unless the same reranker has ranked the same candidates (`of`) before.
+    Returns the line's record.
+    """
+    reranker = PassageReranker(line.options) if line.options is not None else None
+    record = {"identity": reranker.identity if reranker is not None else {}, "of": of}
+    paths = [folder / f"{line.label}.jsonl" for folder, _ in passes]
+    if earlier.get(line.label) == record and all(path.is_file() for path in paths):
+        stage.say(f"{line.label}: ranked before")
+        return record
+    pairs = 0
+    for path, (_, rankings) in zip(paths, passes, strict=True):
+        pairs += rank(path, rankings, reranker, steps=stage.steps, label=line.label)
+    stage.say(f"{line.label}: {pairs:,} pairs scored")
+    return record
+
+
+def _page_rankings(stage: Stage, folder: Path) -> list[Ranking]:
+    """Training questions with rationale scores for the page, those for validation first, with their
+    passages and the questions themselves beside it.
+    """
+    path = stage.folder / files.SCORES
+    table = read_rankings(path) if path.is_file() else {}
+    fitting = [each for each in stage.questions if each.id in table and has_rationale(table[each.id])]
+    fitting.sort(key=lambda each: part_of(each.id, stage.config.held_out) != VALIDATION)
+    chosen = fitting[: stage.config.comparison.page_questions]
+    rankings = [
+        with_blends(ranking, stage.config.blends)
+        for ranking in first(table, [each.id for each in chosen], top_n=stage.config.comparison.top_n)
+    ]
+    named = {name for ranking in rankings for name in ranking.ids}
+    passages = passages_beside(path).items() if named else ()
+    rewrite_jsonl(folder / PASSAGES, (to_json(each) for name, each in passages if name in named))
+    rationales = usable_rationales(stage) if chosen else {}
+    texts = {name: {"rationale": rationale.text} for name, rationale in rationales.items()}
+    shown = (replace(each, meta={**each.meta, **texts.get(each.id, {})}) for each in chosen)
+    rewrite_jsonl(folder / QUESTIONS, map(to_json, shown))
+    return rankings

@@ -1,0 +1,75 @@
+"""The stages of the table: `scores` and `blend`. They need no server; the encoder runs in this process."""
+
+from __future__ import annotations
+
+from src_core.config import dump
+from src_core.rankings import read_rankings
+from src_data.radio import files
+from src_data.radio.groups import write_groups
+from src_data.radio.rationales import Rationale, written_rationales
+from src_data.radio.scores import score_candidates
+from src_data.radio.stage import Stage
+from src_retrieval.scoring import Similarity
+
+
+def score(stage: Stage) -> int:
+    """Stage `scores`."""
+    candidates = files.require(stage.folder / files.CANDIDATES, "candidates")
+    rationales = usable_rationales(stage)
+    settings = stage.config.scores
+    similarity = Similarity(settings, stage.folder)
+    try:
+        done = score_candidates(
+            stage.folder / files.SCORES,
+            read_rankings(candidates),
+            stage.questions,
+            rationales,
+            similarity=similarity,
+            query=settings.query,
+            steps=stage.steps,
+        )
+    finally:
+        similarity.close()
+    record = files.read_record(stage.folder, "rationales")
+    facts = {"rationales": {key: record.get(key) for key in ("prompt", "models")}}
+    facts |= {"settings": dump(settings), "encoder": similarity.identity}
+    files.write_record(stage.folder, "scores", {**facts, **done._asdict(), "ratio": done.ratio})
+    stage.say(
+        f"{done.with_rationale:,} questions with a rationale, {done.without_rationale:,} without; "
+        f"{done.candidates:,} candidates are {done.distinct:,} distinct passages, each encoded once "
+        f"({done.encoded:,} in this run): {done.ratio:.1f} times fewer encodes than per question"
+    )
+    stage.say(f"written: {stage.folder / files.SCORES}")
+    return 0
+
+
+def usable_rationales(stage: Stage) -> dict[str, Rationale]:
+    """The usable rationales of the prompt and model that the stage `rationales` ran with last."""
+    rows = files.require(stage.folder / files.RATIONALES, "rationales")
+    record = files.read_record(stage.folder, "rationales")
+    return written_rationales(rows, prompt=str(record.get("prompt", "")), models=record.get("models") or ())
+
+
+def blend(stage: Stage) -> int:
+    """Stage `blend`: the groups of every blend."""
+    config = stage.config
+    path = files.require(stage.folder / files.SCORES, "scores")
+    table = read_rankings(path)
+    record = {}
+    for each in config.blends:
+        done = write_groups(
+            stage.folder / files.GROUPS,
+            each,
+            stage.questions,
+            table,
+            passages_of=path,
+            held_out=config.held_out,
+            without_rationale=config.without_rationale,
+        )
+        record[each.label] = {"settings": dump(each), "groups": done.groups, "left_out": done.left_out}
+        left = ", ".join(f"{count:,} {reason}" for reason, count in done.left_out.items()) or "none"
+        groups = ", ".join(f"{count:,} for {part}" for part, count in done.groups.items())
+        stage.say(f"{each.label}: groups {groups}; questions left out: {left}")
+    files.write_record(stage.folder, "blend", {"blends": record})
+    stage.say(f"written: {stage.folder / files.GROUPS}/LABEL.train.jsonl and LABEL.validation.jsonl")
+    return int(not any(part["groups"]["train"] for part in record.values()))

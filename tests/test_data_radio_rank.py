@@ -1,0 +1,147 @@
+"""RADIO's stages rank and mmlu: every reranker on the same candidates, and the evaluation of a reader."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers_radio import TOWNS, Radio, read_rows, write_rows
+from helpers_rerank import onnx_folder
+
+from src_core.config import load_config
+from src_core.types import Question
+from src_data.radio.rank_stages import spread
+from src_eval.config import EvalConfig
+
+TOY = "{label: untuned, rerank: {model: toy, type: bi_encoder}}"
+
+
+@pytest.fixture
+def radio(tmp_path: Path) -> Radio:
+    """A run whose blend w0.5 is trained, and whose w1 is not."""
+    found = Radio(tmp_path)
+    dev = [{"id": "d", "question": f"When was {TOWNS[9]} founded?", "answers": ["1209"]}]
+    write_rows(tmp_path / "dev.jsonl", [{**dev[0], "supporting_ids": ["p9"]}])
+    found.settings |= {
+        "blends": "[{label: w0.5, weight: 0.5}, {label: w1, weight: 1}]",
+        "comparison.datasets": f"[{{name: dev, path: {tmp_path}/dev.jsonl}}]",
+        "comparison.others": f"[{TOY}]",
+        "comparison.tuned": "{model: '{runs}/{run}-{label}/model', max_length: 40}",
+        "comparison.top_n": "10",
+    }
+    onnx_folder(tmp_path / "runs/radio-w0.5/model")
+    return found
+
+
+def test_every_reranker_sorts_the_same_candidates(radio: Radio) -> None:
+    radio.stages("rationales", "candidates", "scores", "blend", "rank")
+    by_line = {line: radio.rows(f"comparison/{line}.jsonl") for line in ("none", "untuned", "w0.5")}
+    ids = {line: [each["id"] for each in rows[0]["passages"]] for line, rows in by_line.items()}
+    assert sorted(ids["none"]) == sorted(ids["untuned"]) == sorted(ids["w0.5"])
+    assert len(ids["none"]) == 10
+    assert ids["untuned"][0] == "p9"  # its name is in the question
+    scores = [each["scores"]["rerank"] for each in by_line["untuned"][0]["passages"]]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) > 1
+    assert len({each["scores"]["rerank"] for each in by_line["w0.5"][0]["passages"]}) == 1
+    assert ids["w0.5"] == ids["none"]  # equal scores keep the retriever's order
+    page = radio.rows("comparison/page/none.jsonl")[0]["passages"][0]["scores"]
+    assert {"retrieval", "rationale", "blend 0.5", "blend 1"} <= page.keys()
+
+
+def test_a_reranker_that_is_not_there_yet_is_left_out_aloud(radio: Radio) -> None:
+    radio.stages("rationales", "candidates", "scores")
+    done = radio.stage("rank")
+    assert "left out: there is no reranker of w1 (stage finetune)" in done.stdout
+    assert not (radio.run / "comparison/w1.jsonl").exists()
+    onnx_folder(radio.folder / "runs/radio-w1/model", seed=1)
+    done = radio.stage("rank")
+    assert "w0.5: ranked before" in done.stdout
+    assert "w1: ranked before" not in done.stdout
+    assert (radio.run / "comparison/w1.jsonl").is_file()
+
+
+def test_another_model_under_the_same_name_ranks_anew(radio: Radio) -> None:
+    radio.stages("rationales", "candidates", "scores", "rank")
+    before = radio.rows("comparison/w0.5.jsonl")
+    onnx_folder(radio.folder / "runs/radio-w0.5/model", seed=5)
+    radio.stages("rank")
+    assert radio.rows("comparison/w0.5.jsonl") != before
+
+
+def test_the_readers_of_a_comparison(radio: Radio) -> None:
+    radio.stages("candidates")
+    other = "[{label: small, settings: ['reader.url=scripted:x'], lines: [w0.5, w1]}]"
+    radio.stages("rank", comparison__readers=other, comparison__top_k="3")
+    config = load_config(EvalConfig, radio.run / "comparison/readers.yaml")
+    assert [line.name for line in config.lines] == ["none", "untuned", "w0.5"]
+    assert config.lines[2].settings == (
+        f"retriever=ranked:{radio.run}/comparison/w0.5.jsonl",
+        "top_k=3",
+    )
+    small = load_config(EvalConfig, radio.run / "comparison/readers-small.yaml")
+    assert [line.name for line in small.lines] == ["none", "w0.5"]
+    assert (small.name, small.settings) == ("radio-small", ("reader.url=scripted:x",))
+    assert small.baseline_name() == config.baseline_name() == "none"
+
+
+MMLU_ROW = "When was {} founded?,1200,1201,1202,1203,{}\n"
+
+
+def mmlu_folder(folder: Path) -> Path:
+    """Two subjects of three questions, as published."""
+    folder.mkdir()
+    for subject, first in (("astronomy", 0), ("virology", 3)):
+        rows = (MMLU_ROW.format(TOWNS[at], "ABCD"[at % 4]) for at in range(first, first + 3))
+        (folder / f"{subject}_val.csv").write_text("".join(rows), encoding="utf-8")
+    return folder
+
+
+def test_multiple_choice_is_asked_without_and_with_each_ranking(radio: Radio) -> None:
+    path = str(mmlu_folder(radio.folder / "val"))
+    radio.stages("mmlu", mmlu__path=path, mmlu__n="4", mmlu__answer="logprob", mmlu__lines="[w0.5]")
+    asked = read_rows(radio.run / "mmlu/questions.jsonl")
+    assert [row["group"] for row in asked] == ["astronomy", "virology", "astronomy", "virology"]
+    assert len(radio.rows("mmlu/none.jsonl")) == len(radio.rows("mmlu/w0.5.jsonl")) == 4
+    config = load_config(EvalConfig, radio.run / "mmlu/readers.yaml")
+    assert [line.name for line in config.lines] == ["no_search", "none", "w0.5"]
+    assert {line.method for line in config.lines} == {"multiple_choice"}
+    assert "method_settings.search=false" in config.lines[0].settings
+    assert "method_settings.answer=logprob" in config.lines[2].settings
+    again = radio.stage("mmlu", mmlu__path=path, mmlu__n="4", mmlu__answer="logprob", mmlu__lines="[w0.5]")
+    assert "w0.5: ranked before" in again.stdout
+
+
+def test_questions_are_spread_over_subjects() -> None:
+    rows = [Question(f"{group}{at}", "?", group=group) for group in "abc" for at in range(3)]
+    assert [row.id for row in spread(rows, 5)] == ["a0", "b0", "c0", "a1", "b1"]
+    assert sorted(row.id for row in spread(rows, -1)) == sorted(row.id for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"mmlu.path": ""}, "set mmlu.path to a folder of MMLU"),
+        ({"mmlu.path": "nowhere"}, "nowhere"),
+        ({"mmlu.lines": "[w7]"}, "there is no line 'w7'; the lines are none, w0.5, w1, untuned"),
+        ({"comparison.others": "[{label: w1, rerank: {model: toy}}]"}, "are called 'w1'"),
+        ({"comparison.others": "[{label: none, rerank: {model: toy}}]"}, "and not 'none'"),
+        ({"comparison.others": "[{label: a/b, rerank: {model: toy}}]"}, "the label 'a/b' must be"),
+    ],
+)
+def test_mistakes_are_one_sentence(radio: Radio, settings: dict[str, str], words: str) -> None:
+    radio.settings |= settings
+    done = radio.stage("mmlu")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1 or "error: " in done.stderr
+
+
+def test_the_record_names_each_rerankers_weights(radio: Radio) -> None:
+    radio.stages("candidates", "rank")
+    record = json.loads((radio.run / "comparison/rank.json").read_text(encoding="utf-8"))
+    hashes = {label: each["identity"].get("sha256") for label, each in record["rerankers"].items()}
+    assert hashes.keys() == {"none", "untuned", "w0.5"}
+    assert hashes["none"] is None
+    assert hashes["w0.5"] != hashes["untuned"]
