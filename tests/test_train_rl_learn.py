@@ -65,19 +65,21 @@ def test_random_weights_learn_to_search_before_they_answer(
 
 
 def test_a_killed_run_goes_on_with_the_same_next_batch(tmp_path: Path) -> None:
-    settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=4, keep_every=1))
-    few = "runtime.in_flight=8"  # so that some rollouts have ended when the process dies
+    model = letter_model(tmp_path / "model")
+    small = {"steps": 4, "keep_every": 1, "questions_per_step": 4, "group_size": 4}
+    settings = str(rl_settings(tmp_path, model, **small))
+    few = "runtime.in_flight=2"  # so that some rollouts have ended when the process dies
     assert python(*RUN, settings, few, "run_name=whole").returncode == 0
     killed = python(*RUN, settings, few, "run_name=killed", "--die-at", "3")
     assert killed.returncode == -9, killed.stderr
     run, whole = tmp_path / "runs/killed", tmp_path / "runs/whole"
     assert [line["step"] for line in log_of(run)] == [1, 2]
     played = read_attempts(run / "rollouts/step-000003.jsonl", policy_version=2)
-    assert 0 < len(played) < 64, "it was killed in the middle of the third step"
+    assert 0 < len(played) < 16, "it was killed in the middle of the third step"
     assert python(*RUN, settings, few, "run_name=killed").returncode == 0
     assert [same(line) for line in log_of(run)] == [same(line) for line in log_of(whole)]
     again = read_attempts(run / "rollouts/step-000003.jsonl", policy_version=2)
-    assert len(again) == 64
+    assert len(again) == 16
     assert {key: again[key].samples for key in played} == {key: one.samples for key, one in played.items()}
     weights = [(folder / "model/model.safetensors").read_bytes() for folder in (run, whole)]
     assert weights[0] == weights[1], "the same weights, bit for bit"

@@ -87,12 +87,11 @@ def settings(tmp_path: Path, folder: Path, **serving: Any) -> Path:
     return path
 
 
-def by_chance(done: Trajectory, _config: RewardConfig) -> Scored:
+def by_chance(done: Trajectory, _config: RewardConfig, _verdicts: object = None) -> Scored:
     """A reward to learn from, where every reply is malformed."""
     steps = len(done.steps) + is_malformed(done)
-    return Scored(
-        (done.usage.completion_tokens + hash(done.seconds) % 7,) * steps, 0.0, None, Ending.MALFORMED
-    )
+    chance = done.usage.completion_tokens + hash(done.seconds) % 7
+    return Scored((chance,) * steps, 0.0, None, Ending.MALFORMED)
 
 
 def test_the_embedded_server_samples_with_each_version_of_the_adapter(
@@ -118,7 +117,7 @@ def test_the_embedded_server_samples_with_each_version_of_the_adapter(
 
 
 class FakeVllm:
-    """The routes of vLLM that a run uses: adapters come and go by name; every reply is one token."""
+    """The routes of vLLM that a run uses: adapters come and go by their names; every reply is one token."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []

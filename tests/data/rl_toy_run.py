@@ -16,7 +16,7 @@ from src_infer.rollout import Rollout, rollout
 from src_train.rl import __main__ as entry
 from src_train.rl import play
 
-_AFTER = 20
+_AFTER = 6
 
 
 async def asking(question: Question, *, search: Any, **rest: Any) -> Rollout:
