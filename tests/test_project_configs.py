@@ -22,7 +22,7 @@ CLASSES = {
     "systems/radio/data": "src_data.radio.config:RadioConfig",
     "systems/radio/rerank": "src_retrieval.server:ServerConfig",
     "systems/radio/multihop": "src_eval.config:EvalConfig",
-    "systems/deeprag/index": "src_retrieval.build_plan:BuildConfig",
+    "eval/": "src_eval.config:EvalConfig",
     "expected": "src_eval.expected:Expected",
     "systems/deeprag/stage": "src_data.deeprag.config:ExploreConfig",
     "systems/deeprag/infer": "src_infer.config:InferConfig",
