@@ -98,8 +98,8 @@ class EvalConfig:
         return tuple(MethodSpec(method=each) if isinstance(each, str) else each for each in self.methods)
 
     def baseline_name(self) -> str:
-        """The line that the others are tested against. Raises `UserError` when no line has that name or one
-        of `never`, or when two lines or data sets have the same name.
+        """The line that the others are tested against. Raises `UserError` when no line has that name, or when
+        two lines or data sets have the same name.
         """
         names = [line.name for line in self.lines]
         for what, given in (("methods", names), ("datasets", [each.name for each in self.datasets])):
@@ -111,12 +111,12 @@ class EvalConfig:
                 f"the baseline {self.baseline!r}, the line to compare with, is no method of this run; "
                 f"set baseline to one of {', '.join(names)}"
             )
-        if unknown := [name for name in self.never if name not in names]:
-            raise UserError(
-                f"never={unknown[0]!r}, a line that never searches, is no method of this run; "
-                f"set never to some of {', '.join(names)}"
-            )
         return self.baseline or names[0]
+
+    def absent_never(self) -> list[str]:
+        """The names of `never` that no line has, as where the methods of a file are replaced by others."""
+        names = [line.name for line in self.lines]
+        return [name for name in self.never if name not in names]
 
     def metrics_of(self, dataset: str) -> tuple[str, ...]:
         """The metrics shown for a data set; the first one is the metric that it is reported by."""

@@ -136,6 +136,8 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
         home / "config.yaml", yaml.safe_dump(dump(config), sort_keys=False, allow_unicode=True).encode()
     )
     troubles = []
+    if absent := config.absent_never():
+        err.print(Text(f"note: never names {', '.join(absent)}, which is no method of this run"))
     wanted = [job for job in jobs if is_wanted(config, job)]
     for name in dict.fromkeys(job.line.name for job in jobs if not is_wanted(config, job)):
         err.print(Text(f"not run with PROFILE={config.profile}: {name}"))

@@ -114,6 +114,7 @@ PLAIN = st.none() | st.booleans() | st.integers(-9, 9) | st.text()
 JSON = st.recursive(PLAIN, lambda x: st.lists(x) | st.dictionaries(KEYS, x), max_leaves=12)
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_whatever_a_row_holds_is_drawn_or_a_problem(value: Any) -> None:
     for key in ("tree", "decisions"):

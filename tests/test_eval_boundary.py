@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers_scores import answered, write_run
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src_core.errors import UserError
@@ -70,6 +70,7 @@ def test_where_a_class_is_missing_mcc_is_0_and_marked(cells: Cells, why: str, mc
         boundary_figures(Cells())
 
 
+@settings(deadline=None)
 @given(st.tuples(*[st.integers(0, 50)] * 4).filter(any))
 def test_figures_stay_in_their_ranges_and_turn_with_the_decisions(cells: tuple[int, int, int, int]) -> None:
     found = boundary_figures(Cells(*cells))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers_scores import answered, write_run
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src_core.errors import UserError
@@ -51,6 +51,7 @@ def test_the_front_by_hand() -> None:
     assert [each.name for each in with_front(LINES)][:2] == ["never", "adaptive"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
 def test_the_front_is_never_empty_and_rises(pairs: list[tuple[int, int]]) -> None:
     made = with_front([point(str(at), cost, value / 4) for at, (cost, value) in enumerate(pairs)])

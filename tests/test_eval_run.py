@@ -81,8 +81,17 @@ def test_flashrag_mode_takes_its_items_and_its_metrics(tmp_path: Path) -> None:
 def test_lines_that_never_search_are_named_alone_or_as_a_list(tmp_path: Path) -> None:
     assert config(tmp_path).never == config(tmp_path, never="").never == ()
     assert config(tmp_path, never="short").never == config(tmp_path, never=["short"]).never == ("short",)
-    with pytest.raises(UserError, match="never='x', a line that never searches, is no method of this run"):
-        config(tmp_path, never=["short", "x"]).baseline_name()
+    replaced = config(tmp_path, never=["short", "x"])  # as with methods=[…] on the command line
+    assert replaced.baseline_name() == "closed_book"
+    assert replaced.absent_never() == ["x"]
+
+
+@pytest.mark.parametrize("name", ["smoke", "real", "pareto"])
+def test_methods_of_a_shipped_evaluation_can_be_replaced(name: str) -> None:
+    file = Path(f"configs/eval/{name}.yaml")
+    two = load_config(EvalConfig, file, ["methods=[naive_rag, rearag]", "name=two"])
+    assert two.baseline_name() == "naive_rag"
+    assert two.absent_never()
 
 
 @pytest.mark.parametrize("profile", ["cpu", "small", "gpu", "server"])
@@ -150,12 +159,14 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
         "settings": [f"agent.url=scripted:{script}", f"reader.url=scripted:{script}"],
         "servers": [f"retriever=toy:{corpus}"],
         "metrics": ["em", "acc_l", "searches"],
+        "never": "another",
         "judge": {"endpoint": {"url": f"scripted:{judge}"}, "cache": str(tmp_path / "cache.jsonl")},
         "runs_dir": str(tmp_path / "runs"),
     }
     file.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
     alone = evaluation(str(file), "profile=cpu")
     assert alone.returncode == 0, alone.stderr
+    assert "note: never names another, which is no method of this run\n" in alone.stderr
     assert "not run with PROFILE=cpu: naive_rag\n[1/1] items, closed_book" in alone.stderr
     assert "naive" not in alone.stdout
     first = evaluation(str(file), "profile=small")  # the line of the earlier run is in the table
