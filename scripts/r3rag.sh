@@ -42,8 +42,8 @@ stage_coldstart() {
     start_embedded 1 "$([[ $TEACHER == llm ]] && echo 1 || echo 0)"
   fi
   "$VENV/bin/python" -m src_data.run "$CONFIGS/coldstart$SUFFIX.yaml" run_name="$NAME-coldstart" runs_dir="$RUNS_DIR" \
-    build_conv.teacher="$TEACHER" build_conv.n_sample="$N_SAMPLES" "build_conv.input_files=[{path: $TRAIN}]" \
-    "build_conv.evaluation_files=[{path: $DEV}]" build_conv.runtime.retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT" \
+    build_conv.teacher="$TEACHER" build_conv.n_sample="$N_SAMPLES" "build_conv.input_files=[$(as_sources "$TRAIN")]" \
+    "build_conv.evaluation_files=[$(as_sources "$DEV")]" build_conv.runtime.retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT" \
     "${teacher[@]}"
 }
 
