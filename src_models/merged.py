@@ -1,8 +1,8 @@
 """The copy of a model that the embedded server reads fastest: the adapter in the weights, in one type.
 
-llama.cpp computes several rows at once for some types only (Q4_0 and IQ4_NL among them, on processors with
-AVX2 or better); files as published mix others in. The copy is made at the first start and kept in the cache
-folder under a digest of all that it is made of.
+llama.cpp reads some types faster than others (Q4_0 and IQ4_NL among the fast ones, measured on a processor
+with AVX2: docs/benchmarks.md); files as published mix others in. The copy is made at the first start and kept
+in the cache folder under a digest of all that it is made of.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def xlm_roberta(folder: Path) -> Path:
     """A small `XLMRobertaForSequenceClassification` with the tokenizer of the BERT helper, shifted so that
     the ids of padding and text are RoBERTa's.
     """
-    torch = pytest.importorskip("torch")
+    import torch
     from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
     cross_encoder_folder(folder)
@@ -142,7 +142,7 @@ def test_an_encoder_of_the_catalogue_becomes_a_hub_folder(
     monkeypatch.setenv("REARAG_CACHE", str(tmp_path / "cache"))
     folder = hub_copy("minilm")
     assert hub_copy("minilm") == folder
-    torch = pytest.importorskip("torch")
+    import torch
     from transformers import AutoModel
 
     model = AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()

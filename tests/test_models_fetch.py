@@ -313,7 +313,6 @@ def test_hub_without_its_package_is_a_reason(tmp_path: Path, monkeypatch: pytest
     ],
 )
 def test_weights_that_are_nowhere_are_refused_in_one_sentence(name: str, said: str) -> None:
-    pytest.importorskip("huggingface_hub")
     with pytest.raises(UserError, match=said):
         llm_folder(name)
 

@@ -70,7 +70,7 @@ def test_a_question_and_its_choices_come_apart_again() -> None:
     assert letters_of(choices) == "AB"
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published tables are not there")
+@pytest.mark.published
 def test_every_published_subject_is_known() -> None:
     questions = read_questions(PUBLISHED)
     assert len(questions) > 1_500

@@ -97,7 +97,6 @@ def by_chance(done: Trajectory, _config: RewardConfig, _verdicts: object = None)
 def test_the_embedded_server_samples_with_each_version_of_the_adapter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("xllamacpp")
     monkeypatch.setattr(loop, "score", by_chance)
     folder = byte_folder(tmp_path / "model")
     base, gguf = write_base(tmp_path / "base.gguf", "llama"), tmp_path / "model.gguf"
