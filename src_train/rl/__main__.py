@@ -2,7 +2,7 @@
 
 The run directory holds `log.jsonl` (one line per step), `rollouts/` of every k-th step, `report.html`,
 checkpoints, and at the end `adapter/` (or `model/`) with the tokenizer, which `infer.sh` serves. The same
-command goes on where the run was stopped.
+command resumes a run that was stopped.
 """
 
 from __future__ import annotations
