@@ -32,6 +32,8 @@ CLASSES = {
     "systems/deeprag/retriever": "src_retrieval.server:ServerConfig",
     "systems/deeprag/rl": "src_tasks.rewards:DeepRagRewards",
     "systems/r3rag/coldstart": "src_data.config:DataConfig",
+    "systems/r3rag/infer": "src_infer.config:InferConfig",
+    "systems/r3rag/eval": "src_eval.config:EvalConfig",
     "systems/r3rag/train": "src_train.config:TrainConfig",
     "systems/r3rag/rl": "src_train.rl.config:RlConfig",
     "systems/rearag/rl": "src_train.rl.config:RlConfig",
