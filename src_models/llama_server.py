@@ -48,6 +48,12 @@ PROMPT_CACHE_MIB = 512
 time.
 """
 
+SPIN_COUNT = "1000"
+"""How long a thread spins before it sleeps. libgomp's default, milliseconds, takes the cores from whatever
+else runs and then waits for it; without any spinning (`OMP_WAIT_POLICY=passive`) an idle machine is slower by
+half.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
@@ -102,18 +108,26 @@ def _socket_folder() -> Iterator[Path]:
 
 def start(params: Any) -> Any:
     """Start the server of the binding: returns when the model is loaded and the port answers."""
-    import xllamacpp
-
     try:
-        return xllamacpp.Server(params)
+        return load_binding().Server(params)
     except RuntimeError as error:
         raise UserError(f"llama.cpp could not start ({error}); see the lines above") from error
 
 
-def make_params(settings: ServerSettings) -> Any:
-    """The binding's parameters for `settings`; the reasons are beside each line."""
+def load_binding() -> Any:
+    """llama.cpp's binding, imported on first use, with OpenMP threads that soon sleep while they wait for
+    each other (a setting of the environment wins).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     import xllamacpp
 
+    return xllamacpp
+
+
+def make_params(settings: ServerSettings) -> Any:
+    """The binding's parameters for `settings`; the reasons are beside each line."""
+    xllamacpp = load_binding()
     params = xllamacpp.CommonParams()
     params.model.path = str(settings.model)
     params.model_alias = {settings.alias}

@@ -25,6 +25,8 @@ from src_retrieval.layout import (
 )
 from src_retrieval.watch_files import OpenFile
 
+TEMPORARY = ".tmp"
+"""The ending of what a killed process had not finished writing (`write_atomic`)."""
 RemoveOld = Callable[[Manifest | None], None]
 """Removes the files of the index that is replaced; called with its manifest, None where it has none."""
 
@@ -35,7 +37,9 @@ def complete(layout: IndexLayout, manifest: Manifest, *, without: Collection[Pat
     """
     built, marks = layout.unfinished, {}
     for path in sorted(built.root.rglob("*")):
-        if path.is_file() and path not in without:
+        if path.suffix == TEMPORARY:  # the next write to that name would take it away
+            path.unlink()
+        elif path.is_file() and path not in without:
             file = OpenFile(path)
             marks[str(path.relative_to(built.root))] = file.mark()
             file.close()

@@ -162,6 +162,29 @@ def test_a_signal_ends_a_server_that_loads_or_serves(
     until(lambda: not list(tmp_path.glob("llama-*")))
 
 
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, server.SPIN_COUNT),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "passive"}, "None"),
+    ],
+)
+def test_threads_soon_sleep_unless_the_environment_says_otherwise(
+    tmp_path: Path, given: dict[str, str], found: str
+) -> None:
+    # libgomp reads the setting when it is loaded, so it must be there before the binding is imported.
+    (tmp_path / "xllamacpp.py").write_text('import os\nSPINS = os.environ.get("GOMP_SPINCOUNT")\n')
+    plain = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    code = "from src_models.llama_server import load_binding; print(load_binding().SPINS)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**plain, **given, "PYTHONPATH": f"{tmp_path}:{REPO_ROOT}"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == found
+
+
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -22,6 +22,7 @@ from src_retrieval import build_plan
 from src_retrieval.build import build_index
 from src_retrieval.encoders.toy import ToyEncoder
 from src_retrieval.engine import open_engine
+from src_retrieval.layout import IndexLayout
 from src_retrieval.vector.faiss_file import open_faiss_file
 from src_retrieval.vector.faiss_index import SearchOptions
 
@@ -61,6 +62,16 @@ def may_mount() -> bool:
 def test_26_kills_of_a_build_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     found = child("kills", tmp_path)
     assert found == {"killed": 26, "bad": []}
+
+
+def test_half_a_manifest_of_a_killed_build_is_no_file_of_the_index(tmp_path: Path) -> None:
+    """The next manifest is written to that name and renamed: an index that names the file is not opened."""
+    make_corpus(tmp_path / "corpus.jsonl", 20)
+    unfinished = IndexLayout(tmp_path / "index").unfinished.root
+    unfinished.mkdir(parents=True)
+    (unfinished / "manifest.json.tmp").write_bytes(b'{"version"')
+    assert "manifest.json.tmp" not in build_index(config(tmp_path), steps=QUIET).files
+    assert open_engine(engine_config(tmp_path)).engine.search(["row 5"], [1])[0]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 The run directory holds `log.jsonl` (one line per step), `rollouts/` of every k-th step, `report.html`,
 checkpoints, and at the end `adapter/` (or `model/`) with the tokenizer, which `infer.sh` serves. The same
-command resumes a run that was stopped.
+command resumes the run.
 """
 
 from __future__ import annotations

@@ -231,7 +231,7 @@ def check_rollouts(facts: dict[str, Any], guards: Guards) -> None:
     if facts["failed"] / total > guards.max_failed:
         raise UserError(
             f"{facts['failed']} of {total} rollouts failed, the first with: {facts['first_error']}; correct "
-            "that, then run the same command again, which goes on with this step (guards.max_failed)"
+            "that, then run the same command again (guards.max_failed)"
         )
     for name, limit, advice in (
         ("cut", guards.max_cut, "raise rollout.max_tokens or runtime.limits.t_max"),

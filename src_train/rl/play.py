@@ -31,7 +31,10 @@ def training_questions(config: RlConfig) -> list[Question]:
     for source in config.questions:
         found |= {question.id: question for question in read_questions(source) if question.answers}
     if not found:
-        raise UserError("questions names no question with a gold answer; a reward needs one")
+        raise UserError(
+            "questions names no question with a gold answer, which a reward needs; "
+            "add answers or name another file"
+        )
     return list(found.values())
 
 

@@ -195,7 +195,7 @@ class EmbeddedServing(_Connected):
                 if self._process is None or self._process.poll() is not None:
                     tail = self._log.read_text(encoding="utf-8", errors="replace")[-_TAIL:]
                     raise UserError(
-                        f"the embedded server ended at its start; its last lines ({self._log}): {tail}"
+                        f"the embedded server ended at its start; see {self._log}, which ends with: {tail}"
                     )
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                     async with session.get(url) as reply:
