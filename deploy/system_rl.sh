@@ -1,5 +1,5 @@
-# shellcheck shell=bash disable=SC2034,SC2153
-# The stage of reinforcement learning of a system's script. Sourced by deploy/systems.sh, never run.
+# shellcheck shell=bash disable=SC2153
+# Reinforcement learning as a stage of a whole system (scripts/r3rag.sh). Sourced after deploy/systems.sh, never run.
 
 # rl FROM SETTING…: reinforcement learning that starts from the weights of stage FROM, on the questions of TRAIN. The embedded
 # model server is the run's own, and only the retriever is started here; on a GPU node vLLM serves the weights of FROM and

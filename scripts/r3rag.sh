@@ -22,6 +22,8 @@ NAME=${NAME:-r3rag}
 MODEL=${MODEL:-$([[ ${PROFILE:-} == gpu ]] || echo smollm2-135m)}
 # shellcheck source=deploy/systems.sh
 source deploy/systems.sh
+# shellcheck source=deploy/system_rl.sh
+source deploy/system_rl.sh
 choose_system r3rag Qwen/Qwen2.5-7B
 N_SAMPLES=${N_SAMPLES:-$([[ $PROFILE == gpu ]] && echo -1 || echo 40)} # questions of the cold start, -1: all
 N_DEV=${N_DEV:-$N_SAMPLES}                                              # questions of DEV that are answered
