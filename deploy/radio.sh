@@ -25,24 +25,11 @@ RATIONALE=() # settings of the model that writes rationales, where it is not the
 
 # data STAGE SETTING…: a stage of src_data.radio.
 data() {
-  local file files train=() others=""
-  IFS=, read -ra files <<< "$TRAIN"
-  for file in "${files[@]}"; do train+=("{path: $file}"); done
+  local others=""
   [[ -z $OTHER_READER ]] || others="{label: other_reader, lines: [untuned, $BEST], settings: [reader.url=$OTHER_URL]}"
   "$VENV/bin/python" -m src_data.radio.run "$1" "$CONFIGS/data$SUFFIX.yaml" run_name="$NAME" runs_dir="$RUNS_DIR" \
-    n_samples="$N_SAMPLES" questions="$(joined "${train[@]}")" comparison.datasets="$(dev_sets)" \
+    n_samples="$N_SAMPLES" questions="[$(as_sources "$TRAIN")]" comparison.datasets="$(dev_sets)" \
     comparison.readers="[$others]" candidates.retriever="$SEARCH" mmlu.path="$MMLU" mmlu.n="$N_DEV" "${@:2}"
-}
-
-# dev_sets: the files of DEV as YAML, each named after its file.
-dev_sets() {
-  local file files name sets=()
-  IFS=, read -ra files <<< "$DEV"
-  for file in "${files[@]}"; do
-    name=$(basename "$file" .jsonl)
-    sets+=("{name: ${name//[!A-Za-z0-9_-]/_}, path: $file, n: $N_DEV}")
-  done
-  joined "${sets[@]}"
 }
 
 # tune LABEL BLEND SETTING…: a reranker of the groups of a blend.

@@ -22,12 +22,3 @@ rl() {
   (( EMBEDDED )) || [[ ! -d $run/adapter || -d $run/model ]] \
     || "${VENV_TRAIN:-.venv-train}/bin/python" -m src_models.convert.merge "$run/adapter" "$from" "$run/model"
 }
-
-# as_sources FILE,FILE…: files of questions as a list of sources, without its brackets.
-as_sources() {
-  local file files list=()
-  IFS=, read -ra files <<< "$1"
-  for file in "${files[@]}"; do list+=("{path: $file}"); done
-  local IFS=,
-  printf '%s' "${list[*]}"
-}

@@ -5,6 +5,8 @@
 source deploy/local.sh
 # shellcheck source=deploy/system_models.sh
 source deploy/system_models.sh
+# shellcheck source=deploy/system_runs.sh
+source deploy/system_runs.sh
 
 # choose_system SYSTEM GPU_MODEL: the profile (gpu, else cpu), and the YAML files of the system for it. MODEL is GPU_MODEL
 # on a GPU node and the 0.5B elsewhere, where none is named. Without TRAIN, DEV and CORPUS the sample world is used: every

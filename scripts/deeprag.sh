@@ -11,7 +11,7 @@
 # stage2  explore with the model of Stage I, make pairs of decisions, train on them (calibration)
 # rl      the online variant, from the model of Stage I
 # infer   questions of DEV with the last model; eval: all variants and baselines in one table
-# Stages read configs/systems/deeprag/*.yaml (with -cpu on a laptop). Knobs: N_SAMPLES N_DEV TRAIN DEV NAME PROFILE MODEL
+# Stages read configs/systems/deeprag/*.yaml (with -cpu on a laptop). Knobs: N_SAMPLES N_DEV TRAIN DEV RL_STEPS NAME PROFILE MODEL
 # CORPUS INDEX_DIR RUNS_DIR, and those of deploy/deploy_config.sh.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
@@ -22,10 +22,13 @@ case ${1:-} in -h | --help) help_of scripts/deeprag.sh; exit ;; esac
 NAME=${NAME:-deeprag}
 # shellcheck source=deploy/systems.sh
 source deploy/systems.sh
+# shellcheck source=deploy/system_rl.sh
+source deploy/system_rl.sh
 export ENCODER='' INDEX_KIND=english # on a laptop: BM25, which needs no encoder
 choose_system deeprag meta-llama/Meta-Llama-3-8B-Instruct
 N_SAMPLES=${N_SAMPLES:-$([[ $PROFILE == gpu ]] && echo -1 || echo 40)} # questions that each stage explores, -1: all
 N_DEV=${N_DEV:-$N_SAMPLES}                                              # questions of DEV that are answered
+RL_STEPS=${RL_STEPS:-$([[ $PROFILE == gpu ]] && echo 100 || echo 40)}
 
 stage_index() {
   if [[ $PROFILE == gpu ]]; then bash scripts/build_index.sh "$INDEX_CONFIG"; else embedded_search; fi
@@ -52,28 +55,19 @@ stage_stage2() {
     "$([[ $PROFILE == gpu ]] && echo model || echo lora.start_from)=$from"
 }
 
-stage_rl() { die "the online variant needs the trainer of scripts/rl.sh, which is not here yet; use stage2 instead"; }
-
-stage_infer() {
-  serve "$(last_stage stage1 stage2)"
-  "$VENV/bin/python" -m src_infer.run "$CONFIGS/infer$SUFFIX.yaml" run_name="$NAME-infer-$(last_stage stage1 stage2)" \
-    runs_dir="$RUNS_DIR" questions="$DEV" n_questions="$N_DEV" "${SERVED[@]}"
+stage_rl() {
+  [[ -d $(weights stage1) ]] || { say "note: Stage I trained no model, so rl has none to start from"; return 0; }
+  rl stage1 steps="$RL_STEPS"
 }
 
-stage_eval() {
-  local stage
-  for stage in base stage1 stage2; do # lines whose model is not trained are named and left out of the table
-    [[ $stage == base || -d $(weights "$stage") ]] || continue
-    serve "$stage"
-    "$VENV/bin/python" -m src_eval.run "$CONFIGS/eval.yaml" name="$NAME" runs_dir="$RUNS_DIR" infer="$CONFIGS/infer$SUFFIX.yaml" \
-      profile="$stage" servers="$(joined "${SERVED[@]}")" datasets="[{name: dev, path: $DEV, n: $N_DEV}]"
-  done
-}
+stage_infer() { answer_dev stage1 stage2 rl; }
+
+stage_eval() { table stage1 stage2 rl; }
 
 # explore STAGE: trees of questions of TRAIN, none of which is in DEV.
 explore() {
   "$VENV/bin/python" -m src_data.deeprag.explore "$CONFIGS/$1$SUFFIX.yaml" run_name="$NAME-$1" runs_dir="$RUNS_DIR" n_sample="$N_SAMPLES" \
-    "input_files=[{path: $TRAIN}]" "evaluation_files=[{path: $DEV}]" "${SERVED[@]/#/runtime.}"
+    "input_files=[$(as_sources "$TRAIN")]" "evaluation_files=[$(as_sources "$DEV")]" "${SERVED[@]/#/runtime.}"
 }
 
 OTHER_STAGES=rl run_stages index launch stage1 stage2 infer eval -- "$@"

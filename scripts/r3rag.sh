@@ -58,20 +58,8 @@ stage_rl() {
   rl sft steps="$RL_STEPS"
 }
 
-stage_infer() {
-  serve "$(last_stage sft rl)"
-  "$VENV/bin/python" -m src_infer.run "$CONFIGS/infer$SUFFIX.yaml" run_name="$NAME-infer-$(last_stage sft rl)" \
-    runs_dir="$RUNS_DIR" questions="$DEV" n_questions="$N_DEV" "${SERVED[@]}"
-}
+stage_infer() { answer_dev sft rl; }
 
-stage_eval() {
-  local stage
-  for stage in base sft rl; do # lines whose model is not trained are named and left out of the table
-    [[ $stage == base || -d $(weights "$stage") ]] || continue
-    serve "$stage"
-    "$VENV/bin/python" -m src_eval.run "$CONFIGS/eval.yaml" name="$NAME" runs_dir="$RUNS_DIR" infer="$CONFIGS/infer$SUFFIX.yaml" \
-      profile="$stage" servers="$(joined "${SERVED[@]}")" datasets="[{name: dev, path: $DEV, n: $N_DEV}]"
-  done
-}
+stage_eval() { table sft rl; }
 
 run_stages index coldstart sft rl infer eval -- "$@"

@@ -30,7 +30,7 @@ CLASSES = {
     "systems/deeprag/train": "src_train.config:TrainConfig",
     "systems/deeprag/index": "src_retrieval.build_plan:BuildConfig",
     "systems/deeprag/retriever": "src_retrieval.server:ServerConfig",
-    "systems/deeprag/rl": "src_tasks.rewards:DeepRagRewards",
+    "systems/deeprag/rl": "src_train.rl.config:RlConfig",
     "systems/r3rag/coldstart": "src_data.config:DataConfig",
     "systems/r3rag/infer": "src_infer.config:InferConfig",
     "systems/r3rag/eval": "src_eval.config:EvalConfig",

@@ -75,6 +75,10 @@ def test_each_stage_continues_from_the_model_of_the_one_before(deeprag: DeepRag)
     assert f"lora.start_from={adapters[0]}" in train2
     profiles = [word for call in tables for word in call if word.startswith("profile=")]
     assert profiles == ["profile=base", "profile=stage1", "profile=stage2"]
+    assert deeprag.run("scripts/deeprag.sh", "rl", RL_STEPS="2").returncode == 0
+    online = deeprag.calls()[-1]
+    assert online[0] == "src_train.rl"
+    assert {f"learner.lora.start_from={adapters[0]}", "steps=2"} <= set(online)
     assert [any(adapters[1] in word for word in call) for call in tables] == [False, False, True]
 
 

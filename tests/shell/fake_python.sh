@@ -11,7 +11,7 @@ if [[ ${*: -1} == --check ]]; then
 fi
 case ${2:-} in
   src_models.llama_server | src_retrieval.server | src_demo.server) exec "$REAL_PYTHON" "$FAKE_SERVER" "$@" ;;
-  src_infer.run | src_data.run | src_data.ray_job | src_eval.run | src_data.deeprag.explore | src_train.run | \
+  src_infer.run | src_data.run | src_data.ray_job | src_eval.run | src_data.deeprag.explore | src_train.run | src_train.rl | \
     src_data.radio.run | src_train.rerank | src_retrieval.ask | src_eval.rerankers | src_eval.mmlu)
     printf '%s\n' "$@" > "$FAKE_RUN_ARGUMENTS"
     printf '%s\n' "${*:2}" >> "$FAKE_RUN_ARGUMENTS.all"
