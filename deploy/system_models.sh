@@ -18,6 +18,14 @@ embedded_search() {
   embedded_index
 }
 
+# embedded_tokenizer: the folder of the tokenizer of the embedded model, with which decisions are scored; made once.
+embedded_tokenizer() {
+  local folder=${REARAG_CACHE:-.cache/models}/$(basename "$REARAG_MODEL_DIR" .gguf)-tokenizer
+  [[ -f $folder/chat_template.jinja ]] \
+    || "$VENV/bin/python" -m src_models.convert.tokenizer "$REARAG_MODEL_DIR" "$folder" >&2
+  printf '%s' "$folder"
+}
+
 # serve STAGE: retriever and model servers, the agent's with the weights of STAGE (base: none). Sets SERVED, the settings of
 # a run that uses them.
 serve() {
@@ -30,6 +38,7 @@ serve() {
     [[ $folder == "$REARAG_ADAPTER" ]] || release_server rearag "$OWNER_PID"
     export REARAG_ADAPTER=$folder
     start_embedded 1 1
+    SERVED+=("agent.tokenizer=$(embedded_tokenizer)")
   else
     [[ ${folder:-$MODEL} == "$REARAG_MODEL_DIR" ]] || bash deploy/stop.sh rearag
     export REARAG_MODEL_DIR=${folder:-$MODEL}

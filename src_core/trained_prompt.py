@@ -14,7 +14,7 @@ from typing import Any
 from src_core.errors import UserError
 from src_core.json_file import read_object
 from src_core.protocols.base import Protocol
-from src_core.protocols.records import PromptStyle
+from src_core.protocols.records import Layout, PromptStyle
 
 TRAINING = "training.json"
 
@@ -37,6 +37,8 @@ def require_trained_prompt(folder: Path, protocol: Protocol) -> None:
     # An empty template means the protocol's default.
     own = {"user_template": protocol.user_template, "observation_template": protocol.observation_template}
     for name, value in record["prompt"].items():
+        if name == "observation_role" and protocol.layout is not Layout.TURNS:
+            continue  # observations have no turn of their own there
         trained = value or own.get(name, value)
         asked = getattr(protocol.style, name) or own.get(name, getattr(protocol.style, name))
         if trained != asked:

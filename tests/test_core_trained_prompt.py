@@ -10,6 +10,7 @@ import pytest
 
 from src_core.config import dump, load_config
 from src_core.errors import UserError
+from src_core.protocols.deeprag import DeepRag
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
 from src_core.protocols.search_r1 import SearchR1
@@ -56,6 +57,13 @@ def test_another_prompt_is_refused(style: PromptStyle, match: str, tmp_path: Pat
     made = folder(tmp_path, {"format": "rearag", "prompt": dump(STYLE)})
     with pytest.raises(UserError, match=match):
         require_trained_prompt(made, ReaRag(style))
+
+
+def test_a_role_that_a_format_does_not_use_may_differ(tmp_path: Path) -> None:
+    made = folder(tmp_path, {"format": "deeprag", "prompt": dump(PromptStyle())})
+    require_trained_prompt(made, DeepRag(PromptStyle(observation_role="user")))
+    with pytest.raises(UserError, match="observation_template"):
+        require_trained_prompt(made, DeepRag(PromptStyle(observation_template="{observation}")))
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
