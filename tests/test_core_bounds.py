@@ -19,7 +19,11 @@ from src_infer.run import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDS_TORCH = ("src_train.",)
-NO_RANGE = {("PublishedRow", "values")}  # published figures, in the unit of their table
+NO_RANGE = {
+    ("PublishedRow", "values"),  # published figures, in the unit of their table
+    ("RoleSettings", "threshold"),  # of a difference of log-probabilities, of either sign
+    ("Settings", "threshold"),  # the same, of the method
+}
 
 
 def config_classes() -> list[Any]:

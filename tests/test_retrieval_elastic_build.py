@@ -304,7 +304,7 @@ def test_without_the_client_one_sentence_says_what_to_install(
     make_corpus(tmp_path / "corpus.jsonl", 3)
     monkeypatch.setitem(sys.modules, "elasticsearch", None)
     with pytest.raises(
-        UserError, match=r"not installed; bash scripts/setup.sh requirements-elasticsearch.txt"
+        UserError, match=r"not installed; install it: bash scripts/setup.sh requirements-elasticsearch.txt"
     ):
         built(tmp_path, fake)
 
