@@ -26,6 +26,10 @@ class ReplyError(ValueError):
         self.retryable = retryable
 
 
+class NoJsonError(ReplyError):
+    """A reply that is no JSON at all, such as a page of HTML."""
+
+
 class ErrorInside(NamedTuple):
     """An error that a server sent with HTTP 200: its HTTP status (502 where it names none) and its words."""
 
@@ -43,7 +47,7 @@ def parse_json(payload: bytes) -> Any:
         try:
             return _whole(json.loads(payload.decode("utf-8", "replace")))
         except (ValueError, RecursionError) as error:
-            raise ReplyError(f"the reply is not JSON: {server_words(payload)}") from error
+            raise NoJsonError(f"the reply is not JSON: {server_words(payload)}") from error
 
 
 def error_inside(parsed: Any) -> ErrorInside | None:

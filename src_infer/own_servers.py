@@ -14,8 +14,11 @@ from src_core.http_chat import HttpChatModel
 from src_core.llm import ChatModel, Endpoint, Sampling
 from src_core.protocols.records import Message
 from src_core.server_news import ServerNews
+from src_core.wire_json import NoJsonError
 from src_infer.config import RuntimeConfig
 
+BUSY = (408, 429, 503)
+"""HTTP statuses of a server that may answer later; another failure of the server is one of every question."""
 _ASKED: list[Message] = [{"role": "user", "content": "Say hello."}]
 
 
@@ -44,7 +47,7 @@ async def reach(
         await model.ready()
         await _try_fields(model, replace(sampling, max_tokens=16))
     except ModelError as error:
-        if error.retryable and error.status:  # busy: the questions wait for it
+        if error.retryable and error.status in BUSY:  # the questions wait for it
             return None
         who = "READER_" if endpoint.key_env.startswith("READER_") else ""
         raise UserError(
@@ -61,8 +64,8 @@ async def _try_fields(model: HttpChatModel, sampling: Sampling) -> None:
     try:
         await model.chat(_ASKED, sampling=sampling, stop=("\nObservation",))
     except ModelError as error:
-        if error.status == 200:  # an empty reply: 16 tokens are few for a model that thinks
-            return
+        if error.status == 200 and not isinstance(error.__cause__, NoJsonError):
+            return  # an empty reply: 16 tokens are few for a model that thinks
         raise
     finally:
         model.adapts = False

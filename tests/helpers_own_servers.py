@@ -19,7 +19,7 @@ KEY = "s3cr3t-key"
 @dataclass(frozen=True)
 class Shape:
     """One kind of server. `obeys` are the fields that constrain a reply; `knows` the fields that are accepted
-    (None: all), others are refused with 400.
+    (None: all), others are refused with 400. `fails` is the status and body of every reply.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Shape:
     knows: frozenset[str] | None = None
     needs_key: bool = False
     constrain: str = "off"
+    fails: tuple[int, bytes] | None = None
 
 
 def _listed(*names: str) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def serving(shape: Shape) -> Iterator[tuple[str, Seen]]:
             return self._send(200, _reply(body, shape))
 
         def _send(self, status: int, value: Any) -> None:
-            data = json.dumps(value).encode()
+            status, data = shape.fails or (status, json.dumps(value).encode())
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))

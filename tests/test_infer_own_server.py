@@ -95,6 +95,28 @@ def test_a_server_that_is_down_is_named_by_the_check(tmp_path: Path) -> None:
     assert "check the address (BASE_URL)" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [
+        ((500, b'{"error": "CUDA out of memory"}'), "HTTP 500: "),
+        ((200, b"<html>hello</html>"), "is not JSON"),
+    ],
+)
+def test_a_server_that_answers_nothing_usable_is_one_sentence(
+    fails: tuple[int, bytes], said: str, tmp_path: Path
+) -> None:
+    shape = replace(SHAPES[0], fails=fails)
+    with serving(shape) as (url, _):
+        models = [*endpoint("agent", url, shape), *endpoint("reader", url, shape)]
+        quick = ["agent.retry.attempts=1", "reader.retry.attempts=1"]
+        done = called(
+            "src_infer.run", "configs/infer/server.yaml", "--check", world(tmp_path)[1], *models, *quick
+        )
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert "check the address (BASE_URL)" in done.stderr.splitlines()[-1]
+
+
 def test_of_several_models_the_knob_is_named_and_one_beside_embedders_is_taken(tmp_path: Path) -> None:
     for shape, wanted in ((OPENAI, "set MODEL_NAME to one of gpt-5, gpt-5-mini"), (SHAPES[0], "")):
         with serving(shape) as (url, _):
