@@ -301,6 +301,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "dpr, half a character": ("nq-test.qa.csv", b"who\t['\\ud800']\n", "line 1: an answer holds half of a character"),
     "ambigqa": ("dev.json", array({"id": "1", "question": "Who?", "annotations": [{"type": "singleAnswer", "answer": ["Ilse"]}]}), "row 1: no 'answers', but 'annotations' looks like them"),
     "drop": ("q.jsonl", asked(passage="x", answers_spans={"spans": ["Ilse"]}), "line 1: no 'answers', but 'answers_spans'"),
+    "misspelt gold key": ("q.jsonl", asked(anwser="Ilse"), "line 1: no 'answers', but 'anwser'"),
     "unknown gold key": ("q.jsonl", asked(correct_answer="Ilse"), "line 1: no 'answers', but 'correct_answer'"),
     "gold under target": ("q.jsonl", asked(target="Ilse"), "line 1: no 'answers', but 'target'"),
     "gold under another case": ("q.jsonl", asked(Answers=["Ilse"]), "line 1: no 'answers', but 'Answers'"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from rapidfuzz.distance import OSA
+
 from src_core.rowfiles import RawRow
 from src_tasks.readers.base import JsonRow, RowError, gold_texts
 from src_tasks.readers.multiple_choice import CHOICE_KEYS, NO_CHOICES, Choices, gold_of_choices
@@ -82,8 +84,15 @@ def _readings(cell: Any) -> Any:
 
 def _refuse_other_golds(row: JsonRow) -> None:
     for key, value in row.items():
-        if key not in GOLD_KEYS and _LIKE_GOLDS.fullmatch(key.lower()) and value not in (None, "", [], {}):
+        if key not in GOLD_KEYS and _like_golds(key.lower()) and value not in (None, "", [], {}):
             raise RowError(f"no 'answers', but {key!r:.60} looks like them; rename that key to 'answers'")
+
+
+def _like_golds(name: str) -> bool:
+    """Whether a key names golds in another set, or is one of ours with a letter added, missing or wrong, or
+    with two letters exchanged.
+    """
+    return bool(_LIKE_GOLDS.fullmatch(name)) or any(OSA.distance(name, own) == 1 for own in GOLD_KEYS)
 
 
 def _refuse_unread_choices(row: JsonRow, gold: Any) -> None:

@@ -1,6 +1,7 @@
 // The data of the page, and what can be said of a question without drawing anything.
 
 const JUDGES = ["em", "cover_em", "acc_l"]; // metrics that call an answer right or wrong
+const TOO_FEW = 20; // questions below which an interval says nothing, as in the tables
 const METRIC_NAMES = new Map([
   ["em", "Exact match"],
   ["f1", "Token F1"],
@@ -116,7 +117,11 @@ function shows(question, places) {
 }
 
 function quantile(sorted, share) {
-  return sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] : 0;
+  // Between two values as numpy's default: of two the median is their mean.
+  if (!sorted.length) return 0;
+  const place = share * (sorted.length - 1);
+  const [low, high] = [sorted[Math.floor(place)], sorted[Math.ceil(place)]];
+  return low + (high - low) * (place - Math.floor(place));
 }
 
 function wilson(right, n) {

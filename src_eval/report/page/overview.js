@@ -28,8 +28,8 @@ function tiles(report) {
     const estimate = run.metrics[name];
     const letter = report.two ? el("span", { class: `letter run-${at}` }, report.letter(at)) : null;
     if (!estimate) return el("span", { class: "figure" }, letter, el("b", {}, "–"));
-    const [mean, low, high] = estimate;
-    return el("span", { class: "figure" }, letter, el("b", {}, metricText(name, mean)), el("small", {}, `${metricText(name, low)} – ${metricText(name, high)}`));
+    const [mean] = estimate;
+    return el("span", { class: "figure" }, letter, el("b", {}, metricText(name, mean)), el("small", {}, rangeText(name, estimate)));
   }))));
 }
 
@@ -39,11 +39,15 @@ function scoreTable(report) {
   const head = el("tr", {}, el("th", { scope: "col" }, "Metric"), columns.map((name) => el("th", { scope: "col" }, name)), report.two ? el("th", { scope: "col" }, "B − A") : el("th", { scope: "col", class: "range" }, ""), el("th", { scope: "col" }, "n"));
   const body = names.map((name) => {
     const found = report.runs.map((run) => run.metrics[name]);
-    const cells = found.flatMap((e) => (e ? [el("td", { class: "mean" }, metricText(name, e[0])), el("td", { class: "dim" }, `${metricText(name, e[1])} – ${metricText(name, e[2])}`)] : [el("td", {}, "–"), el("td", {}, "")]));
-    const last = report.two ? el("td", {}, difference(name, report.paired[name])) : el("td", { class: "range" }, isShare(name) ? whisker(found[0]) : null);
+    const cells = found.flatMap((e) => (e ? [el("td", { class: "mean" }, metricText(name, e[0])), el("td", { class: "dim" }, rangeText(name, e))] : [el("td", {}, "–"), el("td", {}, "")]));
+    const last = report.two ? el("td", {}, difference(name, report.paired[name])) : el("td", { class: "range" }, isShare(name) && found[0] && found[0][3] >= TOO_FEW ? whisker(found[0]) : null);
     return el("tr", {}, el("th", { scope: "row" }, metricName(name)), cells, last, el("td", { class: "dim" }, found.map((e) => (e ? whole(e[3]) : "–")).filter((n, at, all) => all.indexOf(n) === at).join(" / ")));
   });
   return el("div", { class: "scroll" }, el("table", { class: "scores" }, el("thead", {}, head), el("tbody", {}, body)));
+}
+
+function rangeText(name, [, low, high, n]) {
+  return n < TOO_FEW ? "too few" : `${metricText(name, low)} – ${metricText(name, high)}`;
 }
 
 function rank(name) {
