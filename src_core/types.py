@@ -44,8 +44,8 @@ _MEANINGS = {
     Status.BUDGET_THEN_ANSWERED: "answered at the limit of tokens",
     Status.MALFORMED_THEN_ANSWERED: "answered after malformed replies",
     Status.REFUSED: "not attempted: its annotation lacks what the method or teacher needs",
-    Status.MODEL_ERROR: "the LLM server failed; the same command tries these questions again",
-    Status.RETRIEVER_ERROR: "the retriever failed; the same command tries these questions again",
+    Status.MODEL_ERROR: "the LLM server failed; a run of the same name tries these questions again",
+    Status.RETRIEVER_ERROR: "the retriever failed; a run of the same name tries these questions again",
 }
 
 RETRIED = frozenset(status.value for status in Status if status.retryable)

@@ -27,7 +27,7 @@ def test_the_outcomes_of_a_run_explain_all_but_finished() -> None:
     counts = Counter(finished=3, capped_then_answered=2, model_error=1)
     assert outcomes_text(counts) == (
         "2 capped_then_answered (answered at the limit of steps), 3 finished, 1 model_error "
-        "(the LLM server failed; the same command tries these questions again)"
+        "(the LLM server failed; a run of the same name tries these questions again)"
     )
 
 
