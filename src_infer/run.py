@@ -103,7 +103,8 @@ def mismatch(config: InferConfig, method: Method) -> str:
     if trained and trained not in asked:
         return (
             f"the model in {config.trained} was trained for the format {trained}, and the method "
-            f"{config.method} asks it in another way: expect worse answers or malformed replies"
+            f"{config.method} asks it in another way: expect worse answers or malformed replies; without a "
+            "GPU, MODEL=qwen2.5-coder-1.5b takes the prompts of every method"
         )
     if method.formats and not trained:
         needs = "needs a model that was trained for it; scripts/ask_checkpoint.sh serves the published ones"

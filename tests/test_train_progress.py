@@ -86,9 +86,9 @@ def test_a_long_step_and_a_long_evaluation_are_shown(tmp_path: Path) -> None:
 class SlowTokenizer(ChatTokenizer):
     """A row takes as long as thousands do."""
 
-    def encode(self, messages: Any) -> Any:
+    def encode(self, messages: Any, **settings: Any) -> Any:
         time.sleep(SLOW)
-        return super().encode(messages)
+        return super().encode(messages, **settings)
 
 
 @pytest.mark.parametrize("objective", ["sft", "dpo"])
