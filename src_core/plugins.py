@@ -5,6 +5,7 @@ A package calls this for its own modules only, so that every import between pack
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -25,13 +26,15 @@ def plugin_names(package: str) -> list[str]:
 
 def load_plugin(package: str, name: str, *, known: Sequence[str], what: str) -> ModuleType:
     """The module `name` of `package`, which must be one of `known`, or the file at that path (it ends in
-    `.py`). Raises `UserError` for an unknown name, with the known ones, and for a file that is not there or
+    `.py`). Raises `UserError` for an unknown name, with the known ones and the nearest, and for a file that is not there or
     cannot be loaded.
     """
     if is_file(name):
         return _from_file(Path(name), what)
     if name not in known:
-        raise UserError(f"no {what} {name!r}; there are: {', '.join(known)}")
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UserError(f"no {what} {name!r}; there are: {', '.join(known)}{hint}")
     return importlib.import_module(f"{package}.{name}")
 
 

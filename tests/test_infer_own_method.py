@@ -113,6 +113,7 @@ def test_an_unknown_method_is_answered_with_the_known_ones(tmp_path: Path) -> No
     done = answered(tmp_path, TUTORIAL, "method=rearg")
     assert done.returncode == 2
     assert "no method 'rearg'; there are: auto_rag, closed_book" in done.stderr
+    assert "(did you mean rearag?)" in done.stderr
 
 
 def test_a_method_and_a_model_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
