@@ -26,8 +26,8 @@ def plugin_names(package: str) -> list[str]:
 
 def load_plugin(package: str, name: str, *, known: Sequence[str], what: str) -> ModuleType:
     """The module `name` of `package`, which must be one of `known`, or the file at that path (it ends in
-    `.py`). Raises `UserError` for an unknown name, with the known ones and the nearest, and for a file that is not there or
-    cannot be loaded.
+    `.py`). Raises `UserError` for an unknown name, with the known ones and the nearest, and for a file that
+    is not there or cannot be loaded.
     """
     if is_file(name):
         return _from_file(Path(name), what)
