@@ -190,7 +190,8 @@ async def _obeyed(config: RuntimeConfig, agent: ChatModel | None, news: ServerNe
     if not isinstance(agent, HttpChatModel):
         return Constrain.OFF
     found = await usable_constraint(agent, make_protocol(config), sampling=config.sampling("agent"))
-    how = "not constrained" if found is Constrain.OFF else f"constrained by a {found.value.replace('_', ' ')}"
+    free = "free text (it obeys neither grammar nor JSON schema), so some may be malformed"
+    how = free if found is Constrain.OFF else f"constrained by a {found.value.replace('_', ' ')}"
     news.note(f"{config.agent.url} was tried: replies are {how}")
     return found
 

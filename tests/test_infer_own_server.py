@@ -54,7 +54,7 @@ def test_questions_are_answered_and_the_constraint_is_what_the_server_obeys(
     manifest = json.loads((tmp_path / "runs/r/manifest.json").read_text())
     assert manifest["totals"]["all"]["em"] == 1.0
     assert manifest["constrain"] == shape.constrain
-    words = {"off": "not constrained", "grammar": "by a grammar", "json_schema": "by a json schema"}
+    words = {"off": "free text", "grammar": "by a grammar", "json_schema": "by a json schema"}
     assert f"was tried: replies are {'constrained ' if shape.constrain != 'off' else ''}" in done.stderr
     assert words[shape.constrain] in done.stderr
     assert seen.keys == {f"Bearer {KEY}"}  # and never the token of our own servers
