@@ -150,8 +150,8 @@ def totals_table(totals: dict[str, Any]) -> Table:
         "F1": lambda row: percent(row["f1"]),
         "gold recall": lambda row: percent(row["gold_recall"]),
         "searches": lambda row: number(row["searches"], 2),
-        "where right": lambda row: number(row["searches_right"], 2),
-        "where wrong": lambda row: number(row["searches_wrong"], 2),
+        "searches, right": lambda row: number(row["searches_right"], 2),
+        "searches, wrong": lambda row: number(row["searches_wrong"], 2),
         "tokens": lambda row: number(row["tokens"], 0),
         "seconds": lambda row: number(row["seconds"], 1),
     }
