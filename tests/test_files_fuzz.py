@@ -221,7 +221,7 @@ def check_questions(made: Made, found: list[Question]) -> None:
         return
     by_text = {question.question: question for question in found}
     for row in rows:
-        text = row.get("question")
+        text = row.get("edited_question") or row.get("question")  # SituatedQA asks the former
         if (
             isinstance(text, str)
             and not {"answerKey", "paragraphs", "questions", "Question", "Prompt", "utterance"} & row.keys()
