@@ -20,7 +20,8 @@ embedded_search() {
 
 # embedded_tokenizer: the folder of the tokenizer of the embedded model, with which decisions are scored; made once.
 embedded_tokenizer() {
-  local folder=${REARAG_CACHE:-.cache/models}/$(basename "$REARAG_MODEL_DIR" .gguf)-tokenizer
+  local folder
+  folder=${REARAG_CACHE:-.cache/models}/$(basename "$REARAG_MODEL_DIR" .gguf)-tokenizer
   [[ -f $folder/chat_template.jinja ]] \
     || "$VENV/bin/python" -m src_models.convert.tokenizer "$REARAG_MODEL_DIR" "$folder" >&2
   printf '%s' "$folder"
