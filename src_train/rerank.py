@@ -16,7 +16,6 @@ here by the code of the server; it has no checkpoint that counts only once it is
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +24,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 from transformers.utils.logging import disable_progress_bar
 
 from src_core.config import dump, load_config
@@ -36,6 +35,7 @@ from src_core.terminal import answer
 from src_models.machine import physical_cores
 from src_retrieval.rerankers.base import Pair, RerankOptions
 from src_retrieval.rerankers.pair_tokens import PairTokenizer
+from src_train.arguments import training_arguments
 from src_train.processes import console_of, processes
 from src_train.rerank_config import RerankConfig
 from src_train.rerank_model import base_folder, load_cross_encoder
@@ -132,7 +132,16 @@ def make_trainer(
     )
     tokens = PairTokenizer(folder, options)
     rows = GroupDraws(train, size=config.group_size, seed=config.seed)
-    arguments = training_arguments(config, path, rows=len(rows))
+    arguments = training_arguments(
+        config,
+        path,
+        rows=len(rows),
+        evaluate_every=config.save_steps,
+        eval_on_start=bool(config.validation) and last_whole_checkpoint(path) is None,
+        metric_for_best_model=f"eval_{config.metric}" if config.validation else None,
+        greater_is_better=True,
+        fp16=config.precision == "fp16",
+    )
     trainer = RerankTrainer(
         model=model,
         args=arguments,
@@ -180,50 +189,6 @@ def mean_length(groups: Sequence[Group], tokens: PairTokenizer) -> float:
     pairs = [Pair(group.query, passage) for group in groups[:_PROBED] for passage in group.passages[:7]]
     lengths = [len(pair.ids) for pair in tokens.encode(pairs)]
     return sum(length**2 for length in lengths) / sum(lengths)
-
-
-def training_arguments(config: RerankConfig, path: Path, *, rows: int) -> TrainingArguments:
-    """This project's settings as arguments of the library."""
-    world = processes().num_processes
-    per_epoch = math.ceil(math.ceil(rows / (config.batch_size * world)) / config.accumulation)
-    steps = config.max_steps or math.ceil(config.epochs * per_epoch)
-    validating = bool(config.validation)
-    return TrainingArguments(
-        output_dir=str(path),
-        per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.accumulation,
-        max_steps=steps,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=config.schedule,
-        warmup_steps=math.ceil(config.warmup_ratio * steps),
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        optim=config.optimizer,
-        bf16=config.precision == "bf16",
-        fp16=config.precision == "fp16",
-        activation_checkpointing=config.gradient_checkpointing,
-        eval_strategy="steps" if validating else "no",
-        eval_on_start=validating and last_whole_checkpoint(path) is None,
-        eval_steps=config.save_steps,
-        save_strategy="steps",
-        save_steps=config.save_steps,
-        save_total_limit=config.keep_checkpoints,
-        load_best_model_at_end=validating,
-        metric_for_best_model=f"eval_{config.metric}" if validating else None,
-        greater_is_better=True,
-        logging_steps=config.log_steps,
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        report_to=list(config.trackers) or "none",
-        run_name=config.run_name,
-        seed=config.seed,
-        data_seed=config.seed,
-        remove_unused_columns=False,
-        use_cpu=processes().device.type == "cpu",
-        dataloader_num_workers=0,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        ddp_find_unused_parameters=False,
-    )
 
 
 if __name__ == "__main__":

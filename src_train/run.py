@@ -8,8 +8,6 @@ checkpoint, with the next batch.
 
 from __future__ import annotations
 
-import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +16,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 from transformers.utils.logging import disable_progress_bar
 
 from src_core.chat_tokenizer import ChatTokenizer
@@ -29,6 +27,7 @@ from src_core.runfolder import run_folder
 from src_core.terminal import answer
 from src_models.llm_folder import llm_folder
 from src_models.machine import physical_cores
+from src_train.arguments import training_arguments
 from src_train.checks import print_check
 from src_train.config import TrainConfig
 from src_train.data import Data, check_config, read_data
@@ -115,7 +114,18 @@ def make_trainer(
     """The trainer on packed (or single) rows."""
     packs = _packs(data.train, config)
     validation = None if data.validation is None else _packs(data.validation, config)
-    arguments = training_arguments(config, folder, steps_per_epoch=_steps_per_epoch(len(packs), config))
+    arguments = training_arguments(
+        config,
+        folder,
+        rows=len(packs),
+        evaluate_every=config.eval_steps,
+        per_device_eval_batch_size=config.batch_size,
+        metric_for_best_model="eval_loss" if config.validation else None,
+        greater_is_better=False,
+        adam_beta2=config.beta2,
+        fsdp="full_shard" if config.fsdp else None,
+        fsdp_config={"fsdp_version": 2} if config.fsdp else None,
+    )
     trainer = PackedTrainer(
         model=model,
         args=arguments,
@@ -146,55 +156,6 @@ def make_trainer(
 
 def _packs(made: Rows, config: TrainConfig) -> Packs:
     return Packs(made.rows, made.packs(config.pack_length), per_sequence=config.loss == "sequence")
-
-
-def _steps_per_epoch(packs: int, config: TrainConfig) -> int:
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    return math.ceil(math.ceil(packs / (config.batch_size * world)) / config.accumulation)
-
-
-def training_arguments(config: TrainConfig, folder: Path, *, steps_per_epoch: int) -> TrainingArguments:
-    """This project's settings as arguments of the library."""
-    steps = config.max_steps or math.ceil(config.epochs * steps_per_epoch)
-    validating = bool(config.validation)
-    return TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.accumulation,
-        max_steps=steps,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=config.schedule,
-        warmup_steps=math.ceil(config.warmup_ratio * steps),
-        weight_decay=config.weight_decay,
-        adam_beta2=config.beta2,
-        max_grad_norm=config.max_grad_norm,
-        optim=config.optimizer,
-        bf16=config.precision == "bf16",
-        activation_checkpointing=config.gradient_checkpointing,
-        eval_strategy="steps" if validating else "no",
-        eval_steps=config.eval_steps,
-        save_strategy="steps",
-        save_steps=config.save_steps,
-        save_total_limit=config.keep_checkpoints,
-        load_best_model_at_end=validating,
-        metric_for_best_model="eval_loss" if validating else None,
-        greater_is_better=False,
-        logging_steps=config.log_steps,
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        report_to=list(config.trackers) or "none",
-        run_name=config.run_name,
-        seed=config.seed,
-        data_seed=config.seed,
-        remove_unused_columns=False,
-        use_cpu=processes().device.type == "cpu",  # otherwise bf16 is refused without a GPU
-        dataloader_num_workers=0,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        fsdp="full_shard" if config.fsdp else None,
-        fsdp_config={"fsdp_version": 2} if config.fsdp else None,
-        ddp_find_unused_parameters=False,
-    )
 
 
 if __name__ == "__main__":

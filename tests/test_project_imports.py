@@ -22,6 +22,7 @@ BEHIND_A_PACKAGE = frozenset(
     {
         f"src_train.{name}"
         for name in (
+            "arguments",
             "attention",
             "logprobs",
             "losses",
