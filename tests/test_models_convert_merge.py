@@ -68,6 +68,20 @@ def test_metadata_stays_and_small_tensors_stay_exact(files: tuple[Path, Path], t
     )
 
 
+def test_embeddings_of_eight_bits_are_copied_byte_for_byte(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    base, lora = files
+    merge_gguf(base, None, tmp_path / "eight.gguf", kind="q8_0")
+    merge_gguf(tmp_path / "eight.gguf", lora, tmp_path / "four.gguf", kind="q4_0")
+    stored = {
+        name: next(t for t in gguf.GGUFReader(tmp_path / name).tensors if t.name == "token_embd.weight")
+        for name in ("eight.gguf", "four.gguf")
+    }
+    assert {tensor.tensor_type.name for tensor in stored.values()} == {"Q8_0"}
+    assert np.array_equal(stored["eight.gguf"].data, stored["four.gguf"].data)
+
+
 @pytest.mark.parametrize(
     ("name", "theirs", "kind", "ours"),
     [

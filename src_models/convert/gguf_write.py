@@ -89,21 +89,19 @@ def write_gguf(
 
 
 def _write_all(writer: Any, tensors: Mapping[str, Tensor]) -> None:
-
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     console = Terminal(stderr=True)
     bar = track(tensors.values(), "writing tensors", console=console, disable=not console.is_terminal)
     for tensor in bar:
-        writer.write_tensor_data(
-            _quantised(np.ascontiguousarray(tensor.load(), dtype=np.float32), tensor.kind)
-        )
+        writer.write_tensor_data(tensor.load() if tensor.stored else _quantised(tensor.load(), tensor.kind))
 
 
-def _quantised(values: Array, kind: str) -> Any:
+def _quantised(values: Any, kind: str) -> Any:
     import gguf
 
+    values = np.ascontiguousarray(values, dtype=np.float32)
     if kind == "IQ4_NL":
         return quantise_iq4_nl(values)
     return gguf.quantize(values, gguf.GGMLQuantizationType[kind])
