@@ -48,6 +48,7 @@ CONTEXT = "Context:"
 ANSWER = "Intermediate answer:"
 FINAL = "So the final answer is:"
 LONG, SHORT = "<answer long>", "<answer short>"
+_TAGS = (LONG, SHORT, "</answer long>", "</answer short>")
 NO_INFO = "[No related Info]"
 """The intermediate answer where the documents do not hold one."""
 INSTRUCTION = (
@@ -68,9 +69,10 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _LABELS = {"ask": FOLLOW_UP, "search": SEARCH, "context": CONTEXT, "answer": ANSWER, "final": FINAL}
-_TAG = re.compile(r"</?answer (?:long|short)>")
-_LONG = re.compile(r"<answer long>(.*?)(?=</?answer (?:long|short)>|$)", re.DOTALL)
-_SHORT = re.compile(r"<answer short>(.*?)(?=</?answer (?:long|short)>|$)", re.DOTALL)
+_TAG = re.compile(r"</?answer(?: long| short)?>|</answer[a-z ]{0,6}$")
+"""Small models write `</answer>` for both closing tags, and a reply may be cut within one."""
+_LONG = re.compile(rf"<answer long>(.*?)(?={_TAG.pattern}|$)", re.DOTALL)
+_SHORT = re.compile(rf"<answer short>(.*?)(?={_TAG.pattern}|$)", re.DOTALL)
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 
 
@@ -261,7 +263,11 @@ def _end(lines: Sequence[_Line], before: tuple[str, ...]) -> ParsedStep | ParseE
     action = make_action("finish", _untagged(found))
     if isinstance(action, ParseError):
         return action
-    fixes = (*_fixes(lines[:1], before), *(() if short and short[-1].strip() else ("no_short_answer",)))
+    fixes = _fixes(lines[:1], before)
+    if not (short and short[-1].strip()):
+        fixes = (*fixes, "no_short_answer")
+    if any(tag not in _TAGS for tag in _TAG.findall(rest)):
+        fixes = (*fixes, "other_tag")
     return ParsedStep(None, _untagged(long[-1]) if long else "", action, fixes)
 
 
