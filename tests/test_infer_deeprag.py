@@ -266,7 +266,7 @@ def test_a_teacher_proposes_and_reads_the_target_answers_and_ends(tmp_path: Path
     assert row.answer == "Steventon"  # the target's own final line
     reading, asking = teacher.calls[1], teacher.calls[2]
     assert reading[-1] == {"role": "assistant", "content": "Answer:"}
-    assert reading[0]["content"].count(WHO) == 2
+    assert reading[0]["content"].count(WHO) == 1
     assert "Emma is a novel by Jane Austen." in reading[0]["content"]
     assert asking[-1]["content"] == f"Follow up: {WHO}\nIntermediate answer: Jane Austen\n"
     assert asking[0]["content"].endswith(f"\nQuestion: {ASKED}")

@@ -35,7 +35,8 @@ def teacher_roles(
 ) -> Roles:
     """The run's reader is the teacher: it proposes sub-questions and reads documents. The agent is the
     target: it decides, answers from its own knowledge and ends. Both have the few-shot `prompt` (prompt
-    files, joined by `+`) and a transcript without documents.
+    files, joined by `+`) and a transcript without documents. The reading prompt has no examples, as small
+    models copy them (docs/LOG.md; the release has five).
     """
     style = PromptStyle(user_template=f"{runtime.prompt(prompt)}\n{QUESTION}")
     protocol = DeepRag(style, documents=False)
