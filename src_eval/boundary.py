@@ -15,31 +15,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from rich.text import Text
-
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.terminal import CommandLine
 from src_core.types import RETRIED
 from src_eval.compare import Entry
 from src_eval.expected import Expected, Published, published, published_notes
-from src_eval.records import FEWEST, Estimate, QuestionScore
+from src_eval.records import Estimate, QuestionScore
 from src_eval.scoring import Scored, answers_rightly, models_of, score_run
 from src_eval.stats import bootstrap_counts
-from src_eval.text_tables import Cells, Row, as_terminal
+from src_eval.text_tables import INTERVAL_NOTE, Cells, Row, print_cells
 from src_eval.tree_labels import Decided, decisions_of
 from src_tasks.boundary import Cells as Counts
 from src_tasks.boundary import boundary_figures, count, degenerate
 
-NAMES = {
-    "boundary_f1": "F1",
-    "boundary_accuracy": "accuracy",
-    "boundary_balanced_accuracy": "balanced accuracy",
-    "boundary_mcc": "MCC",
-}
-"""The figures by the names that `configs/expected.yaml` uses, and how tables call them."""
-
-
+NAMES = ("boundary_f1", "boundary_accuracy", "boundary_balanced_accuracy", "boundary_mcc")
+"""The figures by the names that `configs/expected.yaml` uses."""
 QUESTION, PART = "question", "sub-question"
 NOTHING: Mapping[tuple[str, str], Decided | None] = MappingProxyType({})
 _LEFT_OUT = {
@@ -94,9 +85,7 @@ def main() -> None:
                 )
             lines += decision_lines(made, dataset=run.run.dataset, name=run.run.run)
     table, out = boundary_cells(Boundary(lines, []), never=[never.run.run]), Terminal(narrowest=170)
-    out.print(as_terminal(table))
-    for note in table.notes:
-        out.print(Text(note), soft_wrap=True)
+    print_cells(table, out)
 
 
 def boundary_line(
@@ -125,7 +114,7 @@ def boundary_line(
         )
     left_out = len({row.id for row in run.rows} | {row.id for row in never.rows}) - len(rows)
     known = published(expected, dataset=dataset, method=method) if expected and method else []
-    shown = tuple(each for each in known if each.values.keys() & NAMES.keys())
+    shown = tuple(each for each in known if each.values.keys() & set(NAMES))
     counts = [count([(row.metrics["searches"] > 0, labels[row.id])]) for row in rows]
     return _line(dataset, name, QUESTION, counts, left_out)._replace(published=shown)
 
@@ -186,7 +175,7 @@ def known_questions(never: Scored) -> dict[str, bool]:
 def boundary_cells(found: Boundary, *, never: Sequence[str]) -> Cells:
     """The lines as a table, each with the published figures of its method."""
     lines = found.lines
-    head = ["data set", "method", "level", "n", *NAMES.values(), "TP/FP/FN/TN"]
+    keys = ["data set", "method", "level", "n", *NAMES, "boundary_counts"]
     rows = []
     for line in lines:
         figures = [_text(line.estimates[name], marked=bool(line.note)) for name in NAMES]
@@ -198,15 +187,14 @@ def boundary_cells(found: Boundary, *, never: Sequence[str]) -> Cells:
             values = [f"{each.values[name] / 100:.3f}" if name in each.values else "-" for name in NAMES]
             system = f"{each.system} ({each.source})"
             rows.append(Row([line.dataset, system, line.level, "-", *values, "-"], False))
-    return Cells(head, rows, _notes(found, never))
+    return Cells(keys, rows, _notes(found, never))
 
 
 def _notes(found: Boundary, never: Sequence[str]) -> list[str]:
     lines, names = found.lines, " or ".join(never)
     notes = [
         f"Knowledge boundary: a question is known where {names}, with the same model, answers it rightly; "
-        "not to search is the positive decision (TP: not searched and known). [low, high]: 95 % bootstrap "
-        "interval over questions."
+        f"not to search is the positive decision (TP: not searched and known). {INTERVAL_NOTE}"
     ]
     if any(line.level == PART for line in lines):
         notes.append(
@@ -233,9 +221,7 @@ def _notes(found: Boundary, never: Sequence[str]) -> list[str]:
 
 def _text(estimate: Estimate, *, marked: bool) -> str:
     mark = " (d)" if marked else ""
-    if estimate.n < FEWEST:
-        return f"{estimate.mean:.3f} (too few){mark}"
-    return f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]{mark}"
+    return estimate.text(lambda value: f"{value:.3f}") + mark
 
 
 def _counts(row: QuestionScore) -> bool:

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from src_eval.expected import Expected, Published, published
-from src_eval.records import Estimate, QuestionScore
+from src_eval.records import FEWEST, Estimate, QuestionScore
 from src_eval.scoring import Scored
 from src_eval.stats import Comparison, compare, detectable_difference, holm
 
@@ -42,8 +42,10 @@ class Cell:
 
     @property
     def mark(self) -> str:
-        """`*` significantly better than the baseline, `†` significantly worse."""
+        """`*` significantly better than the baseline, `†` significantly worse; none below 20 questions."""
         if self.comparison is None or self.p_holm is None or self.p_holm >= ALPHA:
+            return ""
+        if self.comparison.n < FEWEST:
             return ""
         return BETTER if self.comparison.difference > 0 else WORSE
 

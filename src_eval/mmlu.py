@@ -24,8 +24,10 @@ from src_eval.config import EvalConfig
 from src_eval.expected import Expected
 from src_eval.records import QuestionScore
 from src_eval.report.evaluation_page import PAGE
-from src_eval.rerankers import print_table, require_same_rankings, write_table
+from src_eval.rerankers import require_same_rankings, write_table
 from src_eval.scoring import Scored, estimates_of, score_run
+from src_eval.tables import cells_of
+from src_eval.text_tables import print_cells
 from src_tasks.mmlu import SUBJECTS, Category, Grouping, category_of, subject_name
 
 ACCURACY, UNREAD = "choice_accuracy", "choice_unread"
@@ -46,7 +48,7 @@ def main() -> None:
     write_table(subjects, path.parent, name=f"{config.name}: subjects", prefix=SUBJECT_TABLE)
     categories = table_of(runs, dict(_categories(runs)), baseline=config.baseline_name())
     write_table(categories, path.parent, name=f"{config.name}: categories")
-    print_table(categories, out)
+    print_cells(cells_of(categories), out)
     for name in sorted(_others(runs)):
         out.print(Text(f"{name} is no subject of MMLU: only in the line {ALL}"), soft_wrap=True)
     out.print(Text(f"written: {path.parent}/table.md, {SUBJECT_TABLE}table.md, {PAGE}"), soft_wrap=True)

@@ -13,16 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.text import Text
-
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_eval.compare import Entry
-from src_eval.records import Estimate
+from src_eval.records import TOO_FEW, Estimate
 from src_eval.score import estimate_text
 from src_eval.scoring import models_of, score_run
-from src_eval.tables import shown_name
-from src_eval.text_tables import Cells, Row, as_terminal
+from src_eval.text_tables import INTERVAL_NOTE, Cells, Row, print_cells
+from src_tasks.metric_names import metric
 
 COST = "searches"
 VALUE = "em"
@@ -30,7 +28,7 @@ VALUE = "em"
 
 class Point(NamedTuple):
     """A run in the figure. `curve` is what the points of one curve share, its method and its models ("": it
-    is on none). `beaten_by` names the run that is better in both, "" on the front.
+    is on none). `beaten_by` names the run that is better in both, "" on the front and of too few questions.
     """
 
     dataset: str
@@ -39,6 +37,18 @@ class Point(NamedTuple):
     cost: Estimate
     value: Estimate
     beaten_by: str = ""
+
+    @property
+    def on_front(self) -> bool:
+        """Whether no run beats it; a run of too few questions is neither on the front nor beaten."""
+        return not (self.beaten_by or self.value.too_few)
+
+    @property
+    def front(self) -> str:
+        """`yes`, `beaten by NAME` or `too few`."""
+        if self.value.too_few:
+            return TOO_FEW
+        return f"beaten by {self.beaten_by}" if self.beaten_by else "yes"
 
 
 def main() -> None:
@@ -51,9 +61,7 @@ def main() -> None:
     if not points:
         raise UserError("none of these runs has a question with a gold answer; name runs that can be scored")
     cells, out = pareto_cells(points), Terminal(narrowest=150)
-    out.print(as_terminal(cells))
-    for note in cells.notes:
-        out.print(Text(note), soft_wrap=True)
+    print_cells(cells, out)
 
 
 def points_of(entries: Sequence[Entry]) -> list[Point]:
@@ -69,7 +77,8 @@ def points_of(entries: Sequence[Entry]) -> list[Point]:
 
 def with_front(points: Sequence[Point]) -> list[Point]:
     """The points with what beats each of them, by data set (in their order) and cost. Two equal points do not
-    beat each other. Of several that beat a point, the best one is named, of these the cheapest.
+    beat each other, and those of too few questions are left out. Of several that beat a point, the best one
+    is named, of these the cheapest.
     """
     datasets = list(dict.fromkeys(point.dataset for point in points))
     ordered = sorted(points, key=lambda p: (datasets.index(p.dataset), p.cost.mean, -p.value.mean))
@@ -83,39 +92,41 @@ def with_front(points: Sequence[Point]) -> list[Point]:
 
 def pareto_cells(points: Sequence[Point]) -> Cells:
     """The points of `with_front` as a table."""
-    shown = shown_name(VALUE)
-    head = ["data set", "method", "n", "searches [95 %]", f"{shown} [95 %]", f"{shown} per search", "front"]
+    keys = ["data set", "method", "n", COST, VALUE, "em_per_search", "front"]
     rows = [
         Row(
             [
                 point.dataset,
                 point.name,
                 str(point.value.n),
-                _interval(point.cost),
+                point.cost.text(lambda searches: f"{searches:.2f}"),
                 estimate_text(VALUE, point.value),
-                f"{100 * point.value.mean / point.cost.mean:.1f}" if point.cost.mean else "-",
-                f"beaten by {point.beaten_by}" if point.beaten_by else "yes",
+                _per_search(point),
+                point.front,
             ],
             True,
         )
         for point in points
     ]
     note = (
-        f"On the front: no other line of the data set has at least as much {shown} with at most as many "
-        "searches, and better in one of the two. It compares means; see the intervals."
+        f"On the front: no other line of the data set has at least as much {metric(VALUE).column} with at "
+        "most as many searches, and better in one of the two. It compares means; see the intervals."
     )
-    return Cells(head, rows, [note])
+    return Cells(keys, rows, [note, INTERVAL_NOTE])
+
+
+def _per_search(point: Point) -> str:
+    if not point.cost.mean:
+        return "-"
+    ratio = f"{100 * point.value.mean / point.cost.mean:.1f}"
+    return f"{ratio} ({TOO_FEW})" if point.value.too_few else ratio
 
 
 def _beats(one: Point, other: Point) -> bool:
+    if one.value.too_few or other.value.too_few:
+        return False
     pairs = (one.cost.mean, one.value.mean), (other.cost.mean, other.value.mean)
     return pairs[0] != pairs[1] and pairs[0][0] <= pairs[1][0] and pairs[0][1] >= pairs[1][1]
-
-
-def _interval(estimate: Estimate) -> str:
-    if estimate.too_few:
-        return f"{estimate.mean:.2f} (too few)"
-    return f"{estimate.mean:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ and tables read only these four files.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +36,8 @@ class QuestionScore:
 
 
 FEWEST = 20
-"""The number of questions below which no interval is shown."""
+"""The number of questions below which no interval is shown, and no run is called better than another."""
+TOO_FEW = "too few"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,12 @@ class Estimate:
         [100.0, 100.0].
         """
         return self.n < FEWEST
+
+    def text(self, form: Callable[[float], str]) -> str:
+        """`66.7 [56.0, 76.2]`, or `66.7 (too few)`: what every table and page shows of an estimate."""
+        if self.too_few:
+            return f"{form(self.mean)} ({TOO_FEW})"
+        return f"{form(self.mean)} [{form(self.low)}, {form(self.high)}]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from src_core.config import load_config
@@ -33,7 +32,8 @@ from src_eval.records import QuestionScore, RunScore
 from src_eval.report.candidates_page import CANDIDATES_PAGE, write_candidates_page
 from src_eval.report.evaluation_page import PAGE, write_evaluation_page
 from src_eval.scoring import Scored, estimates_of, read_manifest, score_run
-from src_eval.tables import FORMATS, notes_of, terminal
+from src_eval.tables import FORMATS, cells_of
+from src_eval.text_tables import print_cells
 from src_tasks.readers.sources import read_questions
 from src_tasks.retrieval import ranking_scores
 
@@ -51,20 +51,13 @@ def main() -> None:
     out = Terminal(narrowest=190)
     folder, config = paths[0].parent, configs[0]
     table = comparison(configs)
-    print_table(table, out)
+    print_cells(cells_of(table), out)
     write_table(table, folder, name=f"{config.name}: rerankers")
     pages = [PAGE]
     labels = [line.name for line in config.lines]
     if write_candidates_page(folder / CANDIDATES_PAGE, folder / "page", labels):
         pages.append(CANDIDATES_PAGE)
     out.print(Text(f"written: {folder}/{{{', '.join([*FORMATS, *pages])}}}"), soft_wrap=True)
-
-
-def print_table(table: Table, out: Console) -> None:
-    """The table and its notes on the terminal."""
-    out.print(terminal(table))
-    for note in notes_of(table):
-        out.print(Text(note), soft_wrap=True)
 
 
 def write_table(table: Table, folder: Path, *, name: str, prefix: str = "") -> None:

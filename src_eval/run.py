@@ -45,8 +45,8 @@ from src_eval.report.evaluation_page import PAGE, Extras, Link, write_evaluation
 from src_eval.report.report_page import REPORT, write_report
 from src_eval.report.run_files import read_scored_run
 from src_eval.scoring import read_manifest, score_run
-from src_eval.tables import FORMATS, notes_of, terminal
-from src_eval.text_tables import as_csv, as_markdown, as_terminal
+from src_eval.tables import FORMATS, cells_of
+from src_eval.text_tables import as_csv, as_markdown, print_cells
 from src_eval.tree_labels import Decided, decisions_of
 from src_tasks.readers.publishers import missing_file
 from src_tasks.readers.sources import read_questions
@@ -242,9 +242,7 @@ def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> No
         entries, baseline=config.baseline_name(), metrics_of=config.metrics_of, expected=expected
     )
     files = {name: written(table) for name, written in FORMATS.items()}
-    out.print(terminal(table))
-    for note in notes_of(table):
-        out.print(Text(note), soft_wrap=True)
+    print_cells(cells_of(table), out)
     decided = {
         (job.dataset.name, job.line.name): decisions_of(
             job.folder, [Path(name) for name in job.dataset.trees]
@@ -254,9 +252,7 @@ def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> No
     }
     extras = extras_of(entries, never=config.never, expected=expected, decided=decided)
     for name, cells in extras.tables.items():
-        out.print(as_terminal(cells))
-        for note in cells.notes:
-            out.print(Text(note), soft_wrap=True)
+        print_cells(cells, out)
         files |= {f"{name}.md": as_markdown(cells), f"{name}.csv": as_csv(cells)}
     for name, text in files.items():
         write_atomic(home / name, text.encode("utf-8", "replace"))

@@ -14,11 +14,10 @@ from src_core.console import Terminal, as_cell
 from src_core.errors import UserError, run_main
 from src_eval.records import Estimate, RunScore
 from src_eval.scoring import score_run
+from src_tasks.metric_names import EXPLAINED, columns, is_share
 
 COLUMNS: tuple[str, ...] = ("choice_accuracy", "em", "f1", "cover_em", "acc_l", "recall")
 COLUMNS += ("searches", "searches_right", "searches_wrong", "chain_length", "tokens", "seconds")
-SHARES: tuple[str, ...] = ("choice_", "em", "f1", "cover_em", "rouge_l", "zh_f1", "acc_l")
-SHARES += ("recall", "ndcg", "mrr", "all_found", "step_")
 
 
 def main() -> None:
@@ -37,6 +36,7 @@ def main() -> None:
         if run.left_out:
             note = f"{run.left_out} rows of {run.run} are of questions that the run no longer has"
             wide.print(Text(f"{note} and are left out"))
+    wide.print(Text(EXPLAINED))
 
 
 def runs_table(runs: list[RunScore]) -> Table:
@@ -47,7 +47,7 @@ def runs_table(runs: list[RunScore]) -> Table:
     shown = [name for name in COLUMNS if any(name in run.metrics for run in runs)]
     table = Table(header_style="bold")
     table.add_column("run", overflow="fold", min_width=12)
-    for name in ("n", *shown, "wall", "invalid %"):
+    for name in columns(("n", *shown, "wall", "invalid")):
         table.add_column(name, justify="right", no_wrap=True)
     for run in runs:
         cells = [estimate_text(name, run.metrics.get(name)) for name in shown]
@@ -62,7 +62,7 @@ def groups_table(run: RunScore) -> Table:
     shown = [name for name in COLUMNS if any(name in metrics for metrics in groups.values())]
     table = Table(header_style="bold", title=as_cell(f"{run.run} by group"), title_justify="left")
     table.add_column("group", overflow="fold", min_width=12)
-    for name in ("n", *shown):
+    for name in columns(("n", *shown)):
         table.add_column(name, justify="right", no_wrap=True)
     for name, metrics in groups.items():
         cells = [estimate_text(column, metrics.get(column)) for column in shown]
@@ -70,22 +70,15 @@ def groups_table(run: RunScore) -> Table:
     return table
 
 
-def is_share(metric: str) -> bool:
-    """Whether a metric is in [0, 1] and is shown in per cent."""
-    return metric.startswith(SHARES)
-
-
-def estimate_text(metric: str, estimate: Estimate | None) -> str:
+def estimate_text(name: str, estimate: Estimate | None) -> str:
     """`66.7 [56.0, 76.2]` for a share, `66.7 (too few)` below 20 questions, `2.25` for a count, `-` for
     None.
     """
     if estimate is None:
         return "-"
-    if not is_share(metric):
+    if not is_share(name):
         return f"{estimate.mean:.2f}"
-    if estimate.too_few:
-        return f"{100 * estimate.mean:.1f} (too few)"
-    return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    return estimate.text(lambda value: f"{100 * value:.1f}")
 
 
 if __name__ == "__main__":

@@ -9,40 +9,20 @@ import csv
 import io
 from collections.abc import Callable
 
-from rich.table import Table as TerminalTable
-
 from src_eval.compare import ALPHA, BETTER, WORSE, Cell, Line, Table
 from src_eval.expected import Published, published_notes
-from src_eval.records import FEWEST
-from src_eval.score import estimate_text, is_share
-from src_eval.text_tables import Cells, Row, as_latex, as_markdown, as_terminal
+from src_eval.records import FEWEST, TOO_FEW
+from src_eval.score import estimate_text
+from src_eval.text_tables import INTERVAL_NOTE, Cells, Row, as_latex, as_markdown
+from src_tasks.metric_names import is_share, metric
 
-_NAMES = {
-    "em": "EM",
-    "f1": "F1",
-    "cover_em": "cover-EM",
-    "rouge_l": "ROUGE-L",
-    "acc_l": "ACC_L",
-    "ndcg@10": "nDCG@10",
-    "mrr": "MRR",
-    "choice_accuracy": "choice acc.",
-    "choice_unread": "no one choice",
-    "zh_f1": "F1 (zh)",
-    "chain_length": "chain length",
-    "searches_right": "searches, right",
-    "searches_wrong": "searches, wrong",
-    "direct_answers": "direct answers",
-    "prompt_tokens": "prompt tokens",
-    "completion_tokens": "completion tokens",
-    "invalid": "invalid %",
-}
 _CSV: tuple[str, ...] = ("dataset", "method", "metric", "mean", "low", "high", "n")
 _CSV += ("baseline", "difference", "p", "p_holm", "detectable", "published")
 
 
 def cells_of(table: Table) -> Cells:
     """The table as text."""
-    head = ["data set", "method", "n", *map(shown_name, table.metrics), _NAMES["invalid"]]
+    keys = ["data set", "method", "n", *table.metrics, "invalid"]
     rows = []
     for dataset in dict.fromkeys(line.dataset for line in table.lines):
         lines = [line for line in table.lines if line.dataset == dataset]
@@ -50,7 +30,7 @@ def cells_of(table: Table) -> Cells:
         known = {(each.source, each.system): each for line in lines for each in line.published}
         found = (_published(dataset, each, table.metrics) for each in known.values())
         rows += [row for row in found if row is not None]
-    return Cells(head, rows, notes_of(table))
+    return Cells(keys, rows, notes_of(table))
 
 
 def notes_of(table: Table) -> list[str]:
@@ -58,16 +38,16 @@ def notes_of(table: Table) -> list[str]:
     of the figures has to know.
     """
     notes = [
-        f"[low, high]: 95 % bootstrap interval over questions; too few: below {FEWEST} questions. "
-        f"{BETTER} better and {WORSE} worse than {table.baseline}: paired randomisation test with Holm's "
-        f"correction over all comparisons of that metric, p < {ALPHA}.",
+        f"{INTERVAL_NOTE} {BETTER} better and {WORSE} worse than {table.baseline}: paired randomisation test "
+        f"with Holm's correction over all comparisons of that metric, p < {ALPHA}.",
     ]
-    for (dataset, metric), value in table.detectable.items():
-        if not is_share(metric):
+    asked = {line.dataset: line.questions for line in table.lines}
+    for (dataset, name), value in table.detectable.items():
+        if not is_share(name):
             continue
         notes.append(
-            f"{dataset}, {shown_name(metric)}: smallest difference to {table.baseline} that these questions "
-            f"would show (80 % power, alpha {ALPHA}): {_detectable_text(value)}."
+            f"{dataset}, {metric(name).column}: smallest difference to {table.baseline} that these questions "
+            f"would show (80 % power, alpha {ALPHA}): {_detectable_text(value, asked.get(dataset, 0))}."
         )
     notes += [
         f"{line.dataset}, {line.name}: {line.without_gold} of {line.questions} questions have no gold answer "
@@ -92,11 +72,12 @@ def notes_of(table: Table) -> list[str]:
     return notes
 
 
-def _detectable_text(value: float | None) -> str:
+def _detectable_text(value: float | None, questions: int) -> str:
     """A share in points. A difference above 100 points is impossible."""
     if value is None:
         return "not known, the methods never differ"
-    return f"{100 * value:.1f} points" if value < 1 else "none, too few questions"
+    few = value >= 1 or questions < FEWEST
+    return f"none, {TOO_FEW} questions" if few else f"{100 * value:.1f} points"
 
 
 def markdown(table: Table) -> str:
@@ -115,23 +96,13 @@ def comma_separated(table: Table) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_CSV)
     for line in table.lines:
-        for metric, cell in line.cells.items():
-            detectable = _number(table.detectable.get((line.dataset, metric)))
-            known = [each for each in line.published if metric in each.values]
-            texts = [f"{each.values[metric]:g} ({each.system}; {each.source})" for each in known]
+        for name, cell in line.cells.items():
+            detectable = _number(table.detectable.get((line.dataset, name)))
+            known = [each for each in line.published if name in each.values]
+            texts = [f"{each.values[name]:g} ({each.system}; {each.source})" for each in known]
             figures = _csv_figures(cell, table.baseline)
-            writer.writerow([line.dataset, line.name, metric, *figures, detectable, "; ".join(texts)])
+            writer.writerow([line.dataset, line.name, name, *figures, detectable, "; ".join(texts)])
     return out.getvalue()
-
-
-def terminal(table: Table) -> TerminalTable:
-    """For the terminal, published rows dimmed."""
-    return as_terminal(cells_of(table))
-
-
-def shown_name(metric: str) -> str:
-    """The name of a metric in a table."""
-    return _NAMES.get(metric, metric)
 
 
 def _measured(line: Line, metrics: list[str]) -> Row:
@@ -148,13 +119,13 @@ def _published(dataset: str, each: Published, metrics: list[str]) -> Row | None:
     return Row([dataset, f"{each.system} ({each.source})", "-", *figures], False)
 
 
-def _figure(metric: str, cell: Cell | None) -> str:
+def _figure(name: str, cell: Cell | None) -> str:
     """The estimate with the mark of significance, `66.7 [56.0, 76.2]*`; `-` for None. Costs have no mark:
     more of them is not better.
     """
     if cell is None:
         return "-"
-    return estimate_text(metric, cell.estimate) + (cell.mark if is_share(metric) else "")
+    return estimate_text(name, cell.estimate) + (cell.mark if is_share(name) else "")
 
 
 def _csv_figures(cell: Cell, baseline: str) -> list[str]:

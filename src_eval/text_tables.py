@@ -6,15 +6,23 @@ import csv
 import io
 from typing import NamedTuple
 
+from rich.console import Console
 from rich.table import Table as TerminalTable
+from rich.text import Text
 
 from src_core.console import as_cell
 from src_eval.compare import BETTER, WORSE
+from src_eval.records import FEWEST, TOO_FEW
+from src_tasks.metric_names import EXPLAINED, columns
 
 _LATEX = {"\\": r"\textbackslash{}", "%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$"}
 _LATEX |= {"{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {BETTER: r"$^{*}$", WORSE: r"$^{\dagger}$", "\n": " "}
 _MARKDOWN = {"|": r"\|", "*": r"\*", "_": r"\_", "\n": " "}
+INTERVAL_NOTE = (
+    f"[low, high]: 95 % bootstrap interval over questions; {TOO_FEW}: below {FEWEST} questions, no interval "
+    "and no comparison."
+)
 _NAMES = 2
 """The first columns, which hold names: the data set and the method."""
 
@@ -27,16 +35,21 @@ class Row(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """A table as text: its head, its rows, and the notes below."""
+    """A table as text: the keys of its columns (`src_tasks.metric_names`), its rows, and the notes below."""
 
-    head: list[str]
+    keys: list[str]
     rows: list[Row]
     notes: list[str]
+
+    @property
+    def head(self) -> list[str]:
+        """The names of the columns."""
+        return columns(self.keys)
 
 
 def as_markdown(cells: Cells) -> str:
     """A pipe table with its notes."""
-    head, rows, notes = cells
+    head, rows, notes = cells.head, cells.rows, [*cells.notes, f"{EXPLAINED}."]
     lines = [_piped(head), _piped([*["---"] * _NAMES, *["---:"] * (len(head) - _NAMES)])]
     lines += [_piped([_replaced(cell, _MARKDOWN) for cell in row.cells]) for row in rows]
     return "\n".join([*lines, "", *(f"- {_replaced(note, _MARKDOWN)}" for note in notes), ""])
@@ -44,7 +57,7 @@ def as_markdown(cells: Cells) -> str:
 
 def as_latex(cells: Cells) -> str:
     """A `tabular` for the package booktabs."""
-    head, rows, notes = cells
+    head, rows, notes = cells.head, cells.rows, cells.notes
     lines = [
         rf"\begin{{tabular}}{{ll{'r' * (len(head) - _NAMES)}}}",
         r"\toprule",
@@ -67,9 +80,16 @@ def as_csv(cells: Cells) -> str:
     return out.getvalue()
 
 
-def as_terminal(cells: Cells) -> TerminalTable:
-    """For the terminal, published rows dimmed."""
-    head, rows, _ = cells
+def print_cells(cells: Cells, out: Console) -> None:
+    """The table on a terminal, the notes, and where the columns are explained."""
+    out.print(_as_terminal(cells))
+    for note in (*cells.notes, EXPLAINED):
+        out.print(Text(note), soft_wrap=True)
+
+
+def _as_terminal(cells: Cells) -> TerminalTable:
+    """Published rows are dimmed."""
+    head, rows = cells.head, cells.rows
     shown = TerminalTable(header_style="bold")
     for at, name in enumerate(head):
         names = at < _NAMES

@@ -52,6 +52,7 @@ from src_infer.show import (
     totals_table,
 )
 from src_tasks.choices import asked_text
+from src_tasks.metric_names import EXPLAINED
 from src_tasks.readers.sources import read_questions
 from src_tasks.scores import totals
 
@@ -293,6 +294,7 @@ def _report(
         return
     out.print(results_table(trajectories))
     out.print(totals_table(summary))
+    out.print(Text(EXPLAINED))
     outcomes = outcomes_text(summary["outcomes"])
     share = f"{100 * summary['parse_failure_share']:.1f} % of replies malformed"
     out.print(Text(f"outcomes: {outcomes}; {share}; tokens: {summary['tokens']}"))

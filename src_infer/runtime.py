@@ -275,9 +275,17 @@ def make_retriever(
 async def retriever_identity(retriever: Retriever, where: str) -> dict[str, Any]:
     """The description of the retriever's index. Raises `RetrieverError` when the server does not answer."""
     if isinstance(retriever, ToyRetriever):
-        return {"retriever": where, "corpus_sha256": retriever.corpus_sha256}
+        corpus = Path(where.removeprefix("toy:")).name
+        return {
+            "retriever": where,
+            "corpus": corpus,
+            "rows": len(retriever),
+            "type": "toy",
+            "corpus_sha256": retriever.corpus_sha256,
+        }
     if isinstance(retriever, RankedRetriever):
-        return {"retriever": where, "sha256": retriever.digest}
+        rankings = Path(where.removeprefix("ranked:")).name
+        return {"retriever": where, "corpus": rankings, "type": "ranked", "sha256": retriever.digest}
     if not isinstance(retriever, RetrieverClient):
         return {"retriever": where}
     found: dict[str, Any] = (await retriever.health()).get("index", {})

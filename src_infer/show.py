@@ -21,6 +21,7 @@ from src_core.protocols.action_text import render_action
 from src_core.terminal import one_line, plain
 from src_core.text import shorten
 from src_core.types import Question, Status, Step, Trajectory
+from src_tasks.metric_names import columns
 from src_tasks.recorded import read_recording, recorded_line
 from src_tasks.scores import score
 
@@ -122,7 +123,7 @@ def results_table(trajectories: Sequence[Trajectory]) -> Table:
     table = Table(show_lines=False, header_style="bold")
     for name in ("question", "answer", "gold"):
         table.add_column(name)
-    for name in ("EM", "F1", "searches", "seconds"):
+    for name in columns(("em", "f1", "searches", "seconds")):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for trajectory in trajectories[:_TABLE_ROWS]:
         figures = score(trajectory)
@@ -141,30 +142,30 @@ def results_table(trajectories: Sequence[Trajectory]) -> Table:
 def totals_table(totals: dict[str, Any]) -> Table:
     """Means for all questions and per group; empty columns are left out."""
     whole = totals["all"]
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "questions": lambda row: str(row["questions"]),
-        "without gold": lambda row: str(row["without_gold"]),
-        "choice acc.": lambda row: percent(row.get("choice_accuracy")),
-        "no one choice": lambda row: str(row.get("choice_unread", 0)),
-        "EM": lambda row: percent(row["em"]),
-        "F1": lambda row: percent(row["f1"]),
-        "gold recall": lambda row: percent(row["gold_recall"]),
+    shown: dict[str, Callable[[dict[str, Any]], str]] = {
+        "n": lambda row: str(row["questions"]),
+        "without_gold": lambda row: str(row["without_gold"]),
+        "choice_accuracy": lambda row: percent(row.get("choice_accuracy")),
+        "choice_unread": lambda row: str(row.get("choice_unread", 0)),
+        "em": lambda row: percent(row["em"]),
+        "f1": lambda row: percent(row["f1"]),
+        "recall": lambda row: percent(row["gold_recall"]),
         "searches": lambda row: number(row["searches"], 2),
-        "searches, right": lambda row: number(row["searches_right"], 2),
-        "searches, wrong": lambda row: number(row["searches_wrong"], 2),
+        "searches_right": lambda row: number(row["searches_right"], 2),
+        "searches_wrong": lambda row: number(row["searches_wrong"], 2),
         "tokens": lambda row: number(row["tokens"], 0),
         "seconds": lambda row: number(row["seconds"], 1),
     }
     if not whole["without_gold"]:
-        del columns["without gold"]
+        del shown["without_gold"]
     if "choice_accuracy" not in whole:
-        del columns["choice acc."], columns["no one choice"]
+        del shown["choice_accuracy"], shown["choice_unread"]
     table = Table(header_style="bold")
     table.add_column("group")
-    for name in columns:
+    for name in columns(shown):
         table.add_column(name, justify="right")
     for name, row in {**totals["by_group"], "all": whole}.items():
-        table.add_row(as_cell(name), *(show(row) for show in columns.values()))
+        table.add_row(as_cell(name), *(show(row) for show in shown.values()))
     return table
 
 

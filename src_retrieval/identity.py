@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,6 +19,8 @@ DIGEST_CHARS = 16
 def describe(opened: OpenedIndex) -> dict[str, Any]:
     """The value of `index` in `/health`: no secrets, no paths, no vectors. `digest` is that of the index,
     `identity` covers everything that determines an answer: index, encoder, search settings and reranker.
+    `corpus` is the name of the corpus file, for people: it is in no digest, since a renamed corpus is the
+    same.
     """
     engine, manifest = opened
     built: dict[str, Any] = manifest.identity() if manifest else _corpus(engine)
@@ -34,7 +37,7 @@ def describe(opened: OpenedIndex) -> dict[str, Any]:
     }
     if engine.config.type is not None:
         facts["type"] = engine.config.type
-    return {**facts, "identity": digest(facts)}
+    return {**facts, "identity": digest(facts), "corpus": Path(engine.config.corpus_path).resolve().name}
 
 
 def _corpus(engine: SearchEngine) -> dict[str, Any]:

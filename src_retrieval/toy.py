@@ -52,6 +52,10 @@ class ToyRetriever:
             raise UserError(f"{path}: the id {name!r} is used {count} times; ids must be unique")
         return cls(passages, corpus_sha256=content_digest(path))
 
+    def __len__(self) -> int:
+        """The number of passages."""
+        return len(self._passages)
+
     async def search(self, query: str, top_n: int) -> list[Passage]:
         """The `top_n` passages with the highest positive overlap, ties in corpus order."""
         wanted = _words(query)

@@ -34,7 +34,13 @@ PROSE = (
 MANIFEST = {
     "config": {"method": "rearag"},
     "models": ["qwen2.5-coder-1.5b", "qwen2.5-coder-1.5b"],
-    "index": {"corpus": "sample", "passages": 339},
+    "index": {
+        "corpus": "world.jsonl",
+        "rows": 339,
+        "type": "bm25",
+        "sparse": "bm25",
+        "identity": "eb0f9998083efafb",
+    },
     "started": "2026-05-01T10:00:00Z",
     "wall_seconds": 3725.0,
     "code": {"commit": "0123456789abcdef", "dirty": False},

@@ -15,7 +15,8 @@ from src_core.errors import UserError
 from src_eval.compare import Entry, Table, build_table
 from src_eval.expected import Expected, load_expected, published
 from src_eval.scoring import score_run
-from src_eval.tables import cells_of, comma_separated, latex, markdown, notes_of, terminal
+from src_eval.tables import cells_of, comma_separated, latex, markdown, notes_of
+from src_eval.text_tables import print_cells
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -139,7 +140,7 @@ def test_a_published_row_that_does_not_fit_is_named(tmp_path: Path) -> None:
 
 def test_markdown(table: Table) -> None:
     lines = markdown(table).splitlines()
-    assert lines[0] == "| data set | method | n | EM | steps | invalid % |"
+    assert lines[0] == "| data set | method | n | EM | steps | malformed % |"
     assert lines[3].startswith("| hotpotqa | rearag | 20 | 80.0 [")
     assert lines[3].count("]\\* |") == 1
     assert "a\\_b" in lines[4]
@@ -149,7 +150,7 @@ def test_markdown(table: Table) -> None:
 def test_latex(table: Table) -> None:
     text = latex(table)
     assert text.startswith(
-        "\\begin{tabular}{llrrrr}\n\\toprule\ndata set & method & n & EM & steps & invalid \\% \\\\"
+        "\\begin{tabular}{llrrrr}\n\\toprule\ndata set & method & n & EM & steps & malformed \\% \\\\"
     )
     assert "hotpotqa & a\\_b & 20 & 25.0" in text
     assert "]$^{*}$" in text
@@ -173,7 +174,7 @@ def test_the_terminal_shows_the_same_and_obeys_no_markup(tmp_path: Path) -> None
     entries = [entry(tmp_path, "d", "[red]x[/red]", 3), entry(tmp_path, "d", "y", 3)]
     table = build_table(entries, baseline="y", metrics_of=lambda _: ("em",), expected=Expected())
     console = Console(width=150, record=True, quiet=False, file=io.StringIO())
-    console.print(terminal(table))
+    print_cells(cells_of(table), console)
     assert "[red]x[/red]" in console.export_text()
     assert "never differ" in notes_of(table)[-1]
 

@@ -192,7 +192,7 @@ def test_facts_say_how_the_run_was_made(tmp_path: Path) -> None:
     rows = [chain(), chain(asked=question("Other?"), status=Status.MODEL_ERROR)]
     facts = dict(run_facts(read_scored_run(write_run(tmp_path / "run", rows))))
     assert facts["Model"] == "qwen2.5-coder-1.5b"
-    assert facts["Index"] == "corpus sample, passages 339"
+    assert facts["Index"] == "world.jsonl, 339 passages, bm25 (digest eb0f9998)"
     assert facts["Outcomes"] == "1 finished, 1 model error"
     assert facts["Tokens"] == "700 read, 100 written, 6 calls"
     assert (facts["Wall time"], facts["Code"]) == ("1 h 2 min", "0123456789ab")

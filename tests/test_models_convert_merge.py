@@ -68,9 +68,7 @@ def test_metadata_stays_and_small_tensors_stay_exact(files: tuple[Path, Path], t
     )
 
 
-def test_embeddings_of_eight_bits_are_copied_byte_for_byte(
-    files: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_embeddings_of_eight_bits_are_copied_byte_for_byte(files: tuple[Path, Path], tmp_path: Path) -> None:
     base, lora = files
     merge_gguf(base, None, tmp_path / "eight.gguf", kind="q8_0")
     merge_gguf(tmp_path / "eight.gguf", lora, tmp_path / "four.gguf", kind="q4_0")

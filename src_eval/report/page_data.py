@@ -14,18 +14,20 @@ from typing import Any
 from src_core.page_step import page_number, page_scores, page_step, page_usage
 from src_core.page_tree import page_tree
 from src_core.types import Passage, Trajectory
-from src_eval.records import Estimate, QuestionScore
+from src_eval.records import FEWEST, Estimate, QuestionScore
 from src_eval.report.run_facts import run_facts
 from src_eval.report.run_files import ScoredRun
 from src_eval.stats import compare
+from src_tasks.metric_names import ENDINGS, metric, rank
 
 Json = dict[str, Any]
 
 
 def page_data(runs: Sequence[ScoredRun]) -> Json:
     """`runs` (facts and scores), `questions` (each with `rows`, one per run, None where a run lacks it),
-    `passages` (`[id, title, text]`) and, of two runs, `paired` (see `_paired`). Questions of two runs are
-    matched by id; several trajectories of one question are distinguished by their order.
+    `passages` (`[id, title, text]`), `named` (see `_named`) and, of two runs, `paired` (see `_paired`).
+    Questions of two runs are matched by id; several trajectories of one question are distinguished by their
+    order.
     """
     passages = _Passages()
     questions: dict[str, Json] = {}
@@ -37,8 +39,21 @@ def page_data(runs: Sequence[ScoredRun]) -> Json:
         "runs": [_run(run) for run in runs],
         "questions": list(questions.values()),
         "passages": passages.rows,
+        "named": _named(runs),
+        "endings": ENDINGS,
+        "too_few": FEWEST,
         "paired": _paired(*runs) if len(runs) == 2 else {},
     }
+
+
+def _named(runs: Sequence[ScoredRun]) -> list[tuple[str, tuple[str, str, bool]]]:
+    """Each metric of the runs with its name, its meaning and whether it is a share, in the order of tables;
+    also EM, by which the page judges where no answer has a verdict.
+    """
+    found = {name for run in runs for score in run.scores for name in score.metrics}
+    found |= {name for run in runs for name in run.totals.metrics} | {"em"}
+    known = {name: metric(name) for name in sorted(found, key=lambda name: (rank(name), name))}
+    return [(name, (each.title, each.meaning, each.share)) for name, each in known.items()]
 
 
 def _paired(first: ScoredRun, second: ScoredRun) -> dict[str, list[float | None]]:

@@ -1,26 +1,31 @@
 """The Pareto figure of a data set: EM against mean searches, with both intervals. Points on the front are
 filled and joined by steps; several lines of one method and model (its decision rule at several thresholds)
-are joined by a dashed curve.
+are joined by a dashed curve. Points have numbers, and a list below the figure names them: names beside the
+points would lie upon each other where methods are alike. Points of too few questions are drawn in dashes and
+are on no front.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from src_eval.pareto import VALUE, Point
-from src_eval.records import Estimate
-from src_eval.report.svg_parts import LEFT, LONGEST_NAME, RIGHT, WIDTH, label, opened
-from src_eval.tables import shown_name
+from src_eval.pareto import COST, VALUE, Point
+from src_eval.records import FEWEST, TOO_FEW, Estimate
+from src_eval.report.svg_parts import CHAR, RIGHT, WIDTH, Box, escaped, label, opened, place_apart, ticks
+from src_tasks.metric_names import metric
 
-_HEIGHT, _TOP = 320, 14
+_LEFT, _HEIGHT, _TOP = 70, 320, 26
 _ROOM = 1.08  # of the largest value, so that no point lies on the border
-_LINE_HEIGHT = 14
+_RADIUS = 5
+_NEAR = 6.0  # points whose middles are nearer than this have one label
+_FRAME = Box(_LEFT + 3, 2, WIDTH - _LEFT - 5, _HEIGHT - 5)
 
 
 class _Place(NamedTuple):
-    """A point and where it is drawn."""
+    """A point, its number in the list, and where it is drawn."""
 
+    number: int
     point: Point
     x: float
     y: float
@@ -33,35 +38,39 @@ class _Scale(NamedTuple):
     value: float
 
     def x(self, searches: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * min(searches / self.cost, 1.0)
+        return _LEFT + (WIDTH - _LEFT - RIGHT) * min(searches / self.cost, 1.0)
 
     def y(self, share: float) -> float:
         return _TOP + (_HEIGHT - _TOP) * (1 - min(share / self.value, 1.0))
 
 
 def pareto_plot(points: Sequence[Point]) -> str:
-    """The figure of the points of one data set (`src_eval.pareto.with_front`); "" where none searches."""
+    """The figure of the points of one data set (`src_eval.pareto.with_front`) and the list of their names; ""
+    where none searches.
+    """
     most = max((_shown_most(point.cost) for point in points), default=0.0)
     if most <= 0:
         return ""
     best = max(_shown_most(point.value) for point in points) or 1.0
     scale = _Scale(_ROOM * most, min(_ROOM * best, 1.0))
-    places = [_Place(point, scale.x(point.cost.mean), scale.y(point.value.mean)) for point in points]
-    parts = [opened(_HEIGHT + 36, f"{shown_name(VALUE)} against searches per question")]
+    places = [
+        _Place(number, point, scale.x(point.cost.mean), scale.y(point.value.mean))
+        for number, point in enumerate(points, start=1)
+    ]
+    cost, value = metric(COST).column, metric(VALUE).column
+    parts = [opened(_HEIGHT + 40, f"{value} against {cost} per question"), *_axes(scale)]
     parts += [_front(places), *_curves(places), *(_marks(place, scale) for place in places)]
-    parts += _labels(places)
-    parts.append(f'<path class=axis d="M{LEFT} 4V{_HEIGHT}H{WIDTH - RIGHT}"/>')
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        at = share * scale.cost
-        parts.append(label(scale.x(at), _HEIGHT + 14, f"{at:.1f}", anchor="middle"))
-        parts.append(
-            label(
-                LEFT - 6, scale.y(share * scale.value) + 4, f"{100 * share * scale.value:.0f}", anchor="end"
-            )
-        )
-    parts.append(label(WIDTH - RIGHT, _HEIGHT + 30, "searches per question", anchor="end"))
-    parts.append(label(LEFT - 40, _TOP, shown_name(VALUE), anchor="end"))
-    return "".join([*parts, "</svg>"])
+    return "".join([*parts, *_numbers(places), "</svg>", *_list(points)])
+
+
+def _axes(scale: _Scale) -> Iterator[str]:
+    yield f'<path class=axis d="M{_LEFT} 4V{_HEIGHT}H{WIDTH - RIGHT}"/>'
+    for tick in ticks(scale.cost):
+        yield label(scale.x(tick.value), _HEIGHT + 16, tick.text, anchor="middle")
+    for tick in ticks(100 * scale.value):
+        yield label(_LEFT - 8, scale.y(tick.value / 100) + 4, tick.text, anchor="end")
+    yield label(WIDTH - RIGHT, _HEIGHT + 34, f"{metric(COST).column} per question", anchor="end")
+    yield label(_LEFT - 8, 12, f"{metric(VALUE).column}, %", anchor="end")
 
 
 def _shown_most(estimate: Estimate) -> float:
@@ -70,7 +79,7 @@ def _shown_most(estimate: Estimate) -> float:
 
 def _front(places: Sequence[_Place]) -> str:
     """The front as steps: what the next point adds is there from its searches on."""
-    on_front = [place for place in places if not place.point.beaten_by]
+    on_front = [place for place in places if place.point.on_front]
     if len(on_front) < 2:
         return ""
     path = f"M{on_front[0].x:.1f} {on_front[0].y:.1f}"
@@ -90,10 +99,10 @@ def _curves(places: Sequence[_Place]) -> list[str]:
 
 
 def _marks(place: _Place, scale: _Scale) -> str:
-    """The intervals and the point; 20 questions are too few for intervals."""
-    point, x, y = place
-    kind = "beaten" if point.beaten_by else "best"
-    circle = f'<circle class={kind} cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
+    """The intervals and the point; below 20 questions there are none."""
+    point, x, y = place.point, place.x, place.y
+    kind = "few" if point.value.too_few else "best" if point.on_front else "beaten"
+    circle = f'<circle class={kind} cx="{x:.1f}" cy="{y:.1f}" r="{_RADIUS}"/>'
     if point.value.too_few:
         return circle
     across = f"M{scale.x(point.cost.low):.1f} {y:.1f}H{scale.x(point.cost.high):.1f}"
@@ -101,16 +110,36 @@ def _marks(place: _Place, scale: _Scale) -> str:
     return f'<path class=spread d="{across}{down}"/>{circle}'
 
 
-def _labels(places: Sequence[_Place]) -> list[str]:
-    """The names with their figures, on the side with more room, none above another."""
-    found = []
-    taken: list[tuple[bool, float]] = []
-    for point, x, y in sorted(places, key=lambda place: place.y):
-        right = x < WIDTH / 2
-        at = y + 4
-        while any(side is right and abs(at - other) < _LINE_HEIGHT for side, other in taken):
-            at += 2
-        taken.append((right, at))
-        text = f"{point.name[:LONGEST_NAME]} ({100 * point.value.mean:.1f}; {point.cost.mean:.2f})"
-        found.append(label(x + (9 if right else -9), at, text, anchor="start" if right else "end"))
-    return found
+def _numbers(places: Sequence[_Place]) -> Iterator[str]:
+    """The numbers beside the points, none above another or above a point; points in one place share one."""
+    groups: list[list[_Place]] = []
+    for place in places:
+        near = (
+            group
+            for group in groups
+            if abs(group[0].x - place.x) < _NEAR and abs(group[0].y - place.y) < _NEAR
+        )
+        group = next(near, None)
+        if group is None:
+            groups.append([place])
+        else:
+            group.append(place)
+    size = 2 * _RADIUS + 2
+    taken = [Box(place.x - size / 2, place.y - size / 2, size, size) for place in places]
+    for group in groups:
+        text = ", ".join(str(place.number) for place in group)
+        box = place_apart(group[0].x, group[0].y, CHAR * len(text) + 2, taken, _FRAME)
+        taken.append(box)
+        yield label(box.x + box.width / 2, box.y + 11, text, anchor="middle", kind="number")
+
+
+def _list(points: Sequence[Point]) -> Iterator[str]:
+    """The names with their figures, by number."""
+    yield "<ol class=points>"
+    for point in points:
+        figures = f"{100 * point.value.mean:.1f}; {point.cost.mean:.2f}"
+        front = "on the front" if point.on_front else point.front
+        yield f"<li>{escaped(f'{point.name} ({figures}), {front}')}</li>"
+    marks = f"● on the front, ○ beaten, ◌ {TOO_FEW}: below {FEWEST} questions"
+    order = f"{metric(VALUE).column} in per cent; {metric(COST).column} per question"
+    yield f"</ol><p class=notes>In brackets: {order}. {marks}.</p>"

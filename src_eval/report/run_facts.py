@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from src_eval.report.run_files import ScoredRun
 
+_DIGESTS = ("identity", "digest", "corpus_sha256", "sha256")
+_DIGEST_CHARS = 8
+
 
 class Fact(NamedTuple):
     """One line of the list."""
@@ -49,10 +52,42 @@ def _models(manifest: Mapping[str, Any]) -> str:
 
 
 def _index(manifest: Mapping[str, Any]) -> str:
+    """`world.jsonl, 339 passages, hybrid (flat and bm25), encoder e5-small (digest 18559293)`: what was
+    searched in words, and the start of the digest that tells it from another one. Runs made before servers
+    named their corpus have its digest instead.
+    """
     index = manifest.get("index")
-    if not isinstance(index, dict):
+    if not isinstance(index, dict) or not index:
         return ""
-    return ", ".join(f"{key} {value}" for key, value in index.items() if isinstance(value, str | int | float))
+    corpus, rows = index.get("corpus"), index.get("rows")
+    parts = [
+        str(corpus) if isinstance(corpus, str) and corpus else _corpus_digest(index),
+        f"{rows:,} passages" if isinstance(rows, int) else "",
+        _kind(index),
+        *(f"{part} {name}" for part in ("encoder", "reranker") if (name := _named(index.get(part)))),
+    ]
+    digest = next((index[key] for key in _DIGESTS if isinstance(index.get(key), str)), "")
+    shown = ", ".join(part for part in parts if part)
+    return f"{shown} (digest {digest[:_DIGEST_CHARS]})" if digest else shown
+
+
+def _corpus_digest(index: Mapping[str, Any]) -> str:
+    digest = index.get("corpus_sha256")
+    return f"corpus {digest[:_DIGEST_CHARS]} (no name on record)" if isinstance(digest, str) else ""
+
+
+def _kind(index: Mapping[str, Any]) -> str:
+    """The kind of the index, of a hybrid also that of both halves."""
+    kind, halves = index.get("type"), [index.get("dense"), index.get("sparse")]
+    if not isinstance(kind, str):
+        return ""
+    named = [half for half in halves if isinstance(half, str) and half != kind]
+    return f"{kind} ({' and '.join(named)})" if named else kind
+
+
+def _named(part: Any) -> str:
+    """The name of an encoder or a reranker."""
+    return str(part.get("name") or part.get("type") or "") if isinstance(part, dict) else ""
 
 
 def _outcomes(outcomes: Mapping[str, int]) -> str:

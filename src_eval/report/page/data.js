@@ -1,45 +1,23 @@
 // The data of the page, and what can be said of a question without drawing anything.
 
 const JUDGES = ["em", "cover_em", "acc_l"]; // metrics that call an answer right or wrong
-const TOO_FEW = 20; // questions below which an interval says nothing, as in the tables
-const METRIC_NAMES = new Map([
-  ["em", "Exact match"],
-  ["f1", "Token F1"],
-  ["zh_f1", "Token F1, Chinese"],
-  ["cover_em", "Contains the answer"],
-  ["acc_l", "Right by the judge"],
-  ["rouge_l", "ROUGE-L"],
-  ["recall", "Gold passages found"],
-  ["all_found", "All gold passages found"],
-  ["ndcg", "nDCG"],
-  ["step_recall", "Gold found, each search"],
-  ["step_ndcg", "nDCG, each search"],
-  ["searches", "Searches"],
-  ["searches_right", "Searches of right answers"],
-  ["searches_wrong", "Searches of wrong answers"],
-  ["direct_answers", "Sub-questions without a search"],
-  ["steps", "Steps"],
-  ["chain_length", "Steps of right answers"],
-  ["calls", "Model calls"],
-  ["prompt_tokens", "Tokens read"],
-  ["completion_tokens", "Tokens written"],
-  ["tokens", "Tokens"],
-  ["seconds", "Seconds"],
-  ["rejected_replies", "Malformed replies"],
-  ["replies", "Replies"],
-]);
-const SHARES = ["em", "f1", "zh_f1", "cover_em", "acc_l", "rouge_l", "recall", "all_found", "ndcg", "step_"]; // in [0, 1]
+let NAMED = new Map(); // metric -> [name, meaning, whether it is in [0, 1]], in the order of the tables
+let TOO_FEW = 0; // questions below which no interval is shown, as in the tables
 const CAPPED = new Set(["capped_then_answered", "budget_then_answered"]);
 const FAILED = new Set(["model_error", "retriever_error", "refused"]);
 
 function metricName(name) {
-  const [base, at] = name.split("@");
-  const known = METRIC_NAMES.get(base) || base.replaceAll("_", " ");
-  return at ? `${known}, first ${at}` : known;
+  return NAMED.get(name)[0];
+}
+
+function metricHead(name) {
+  // The name with its meaning for the mouse; the list below the scores has it for everybody.
+  const [shown, meaning] = NAMED.get(name);
+  return meaning ? el("abbr", { title: meaning }, shown) : shown;
 }
 
 function isShare(name) {
-  return SHARES.some((start) => name.startsWith(start));
+  return NAMED.get(name)[2];
 }
 
 function metricText(name, value) {
@@ -55,6 +33,8 @@ function address(key) {
 
 function loadReport() {
   const report = JSON.parse(byId("data").textContent);
+  NAMED = new Map(report.named);
+  TOO_FEW = report.too_few;
   report.byAddress = new Map();
   for (const [at, question] of report.questions.entries()) {
     question.at = at;

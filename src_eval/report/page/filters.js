@@ -7,7 +7,7 @@ function makeFacets(report) {
   const facets = [];
   if (report.two) facets.push({ key: "pair", chips: true, values: PAIRS, names: PAIR_NAMES, of: (q) => [pairOf(q, report.judge)] });
   else facets.push({ key: "verdict", chips: true, values: ["right", "wrong", "unscored"], of: (q) => [verdict(q.rows[0], report.judge)] });
-  facets.push({ key: "ending", chips: true, values: ENDINGS, of: endings });
+  facets.push({ key: "ending", chips: true, values: ENDINGS, tips: report.endings, of: endings });
   for (const [key, all] of [["source", "every source"], ["group", "every group"], ["hops", "any number of hops"]]) {
     const of = (q) => [q[key] === null || q[key] === "" ? "" : String(q[key])];
     const values = [...new Set(report.questions.flatMap(of))].filter((value) => value).sort(natural);
@@ -94,7 +94,7 @@ function drawFacets(report, facets, state, passes, changed) {
     const picked = pickedOf(facet);
     const nodes = facet.values.filter((value) => counts.get(value) || picked.has(value) || !report.optional.has(value)).map((value) => {
       const flip = () => changed(() => (picked.has(value) ? picked.delete(value) : picked.add(value)));
-      const mark = { type: "button", class: `chip ${value}`, "aria-pressed": String(picked.has(value)), "data-at": `${facet.key} ${value}`, on: { click: flip } };
+      const mark = { type: "button", title: (facet.tips || {})[value], class: `chip ${value}`, "aria-pressed": String(picked.has(value)), "data-at": `${facet.key} ${value}`, on: { click: flip } };
       return el("button", mark, (facet.names || {})[value] || value, el("span", { class: "n" }, whole(counts.get(value))));
     });
     return el("span", { class: "chips", role: "group" }, nodes);

@@ -24,7 +24,7 @@ function title(report, run, at) {
 
 function tiles(report) {
   const names = HEADLINES.filter((name) => report.runs.some((run) => run.metrics[name])).slice(0, 6);
-  return el("ul", { class: "tiles" }, names.map((name) => el("li", {}, el("span", { class: "label" }, metricName(name)), report.runs.map((run, at) => {
+  return el("ul", { class: "tiles" }, names.map((name) => el("li", {}, el("span", { class: "label" }, metricHead(name)), report.runs.map((run, at) => {
     const estimate = run.metrics[name];
     const letter = report.two ? el("span", { class: `letter run-${at}` }, report.letter(at)) : null;
     if (!estimate) return el("span", { class: "figure" }, letter, el("b", {}, "–"));
@@ -34,25 +34,25 @@ function tiles(report) {
 }
 
 function scoreTable(report) {
-  const names = [...new Set(report.runs.flatMap((run) => Object.keys(run.metrics)))].sort((a, b) => rank(a) - rank(b));
+  const names = [...NAMED.keys()].filter((name) => report.runs.some((run) => run.metrics[name]));
   const columns = report.runs.flatMap((_, at) => [`${runName(report, at)}mean`, "95 % interval"]);
   const head = el("tr", {}, el("th", { scope: "col" }, "Metric"), columns.map((name) => el("th", { scope: "col" }, name)), report.two ? el("th", { scope: "col" }, "B − A") : el("th", { scope: "col", class: "range" }, ""), el("th", { scope: "col" }, "n"));
   const body = names.map((name) => {
     const found = report.runs.map((run) => run.metrics[name]);
     const cells = found.flatMap((e) => (e ? [el("td", { class: "mean" }, metricText(name, e[0])), el("td", { class: "dim" }, rangeText(name, e))] : [el("td", {}, "–"), el("td", {}, "")]));
     const last = report.two ? el("td", {}, difference(name, report.paired[name])) : el("td", { class: "range" }, isShare(name) && found[0] && found[0][3] >= TOO_FEW ? whisker(found[0]) : null);
-    return el("tr", {}, el("th", { scope: "row" }, metricName(name)), cells, last, el("td", { class: "dim" }, found.map((e) => (e ? whole(e[3]) : "–")).filter((n, at, all) => all.indexOf(n) === at).join(" / ")));
+    return el("tr", {}, el("th", { scope: "row" }, metricHead(name)), cells, last, el("td", { class: "dim" }, found.map((e) => (e ? whole(e[3]) : "–")).filter((n, at, all) => all.indexOf(n) === at).join(" / ")));
   });
-  return el("div", { class: "scroll" }, el("table", { class: "scores" }, el("thead", {}, head), el("tbody", {}, body)));
+  return [el("div", { class: "scroll" }, el("table", { class: "scores" }, el("thead", {}, head), el("tbody", {}, body))), glossary(names)];
+}
+
+function glossary(names) {
+  const list = el("dl", {}, names.flatMap((name) => [el("dt", {}, metricName(name)), el("dd", {}, NAMED.get(name)[1])]));
+  return el("details", { class: "glossary" }, el("summary", {}, "What these names mean"), list);
 }
 
 function rangeText(name, [, low, high, n]) {
   return n < TOO_FEW ? "too few" : `${metricText(name, low)} – ${metricText(name, high)}`;
-}
-
-function rank(name) {
-  const at = [...METRIC_NAMES.keys()].indexOf(name.split("@")[0]);
-  return at < 0 ? 10.7 : at + (name.includes("@") ? 0.5 : 0);
 }
 
 function difference(name, test) {
@@ -60,6 +60,7 @@ function difference(name, test) {
   if (!test) return "–";
   const [gap, p, n] = test;
   const text = `${gap < 0 ? "−" : "+"}${metricText(name, Math.abs(gap))}`;
+  if (n < TOO_FEW) return [text, " ", el("small", { class: "dim" }, "too few")];
   const tip = `paired randomisation test over ${whole(n)} questions, not corrected for the number of metrics`;
   return [text, " ", el("small", { class: p < 0.05 ? "" : "dim", title: tip }, p < 0.001 ? "p < .001" : `p = ${p.toFixed(3).replace(/^0/, "")}`)];
 }

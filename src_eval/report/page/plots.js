@@ -37,7 +37,8 @@ function shareBar(report, cell, at, label) {
   if (!known) return { parts: [], tip: `${runName(report, at)}${label}: none` };
   const [low, high] = wilson(cell.right, known);
   const tip = `${runName(report, at)}${label}: ${percent(cell.right / known)} % of ${known}`;
-  return { parts: [{ value: cell.right / known, name: report.two ? `run-${at}` : "plain" }], low, high, tip };
+  const spread = known < TOO_FEW ? {} : { low, high };
+  return { parts: [{ value: cell.right / known, name: report.two ? `run-${at}` : "plain" }], ...spread, tip };
 }
 
 function searchesPlot(report, pickGroup) {
@@ -56,17 +57,17 @@ function searchesPlot(report, pickGroup) {
       return {
         label,
         bars: cells.map((cell, at) => shareBar(report, cell, at, plural(key, "search", "searches"))),
-        cells: cells.flatMap(shareCells),
+        cells: cells.flatMap((cell) => shareCells(report, cell)),
         pick: () => pickGroup(plural(key, "search", "searches"), (q) => q.rows.some((row) => row && value(row) === key)),
       };
     }),
   };
 }
 
-function shareCells(cell) {
+function shareCells(report, cell) {
   const known = cell.right + cell.wrong;
   const [low, high] = wilson(cell.right, known);
-  return [whole(cell.n), whole(cell.right), known ? `${percent(cell.right / known)} [${percent(low)}, ${percent(high)}]` : "–"];
+  return [whole(cell.n), whole(cell.right), known ? estimateText(report.judge, [cell.right / known, low, high, known]) : "–"];
 }
 
 function stepsPlot(report, pickGroup) {
@@ -142,11 +143,13 @@ function groupBar(report, estimate, at, name) {
   if (!estimate) return { parts: [], tip: `${runName(report, at)}${name}: none` };
   const [mean, low, high, n] = estimate;
   const tip = `${runName(report, at)}${name}: ${percent(mean)} % of ${n}`;
-  return { parts: [{ value: mean, name: report.two ? `run-${at}` : "plain" }], low: low ?? mean, high: high ?? mean, tip };
+  const spread = n < TOO_FEW ? {} : { low: low ?? mean, high: high ?? mean };
+  return { parts: [{ value: mean, name: report.two ? `run-${at}` : "plain" }], ...spread, tip };
 }
 
-function estimateText(name, [mean, low, high]) {
-  return `${metricText(name, mean)} [${metricText(name, low)}, ${metricText(name, high)}]`;
+function estimateText(name, [mean, low, high, n]) {
+  const range = n < TOO_FEW ? "(too few)" : `[${metricText(name, low)}, ${metricText(name, high)}]`;
+  return `${metricText(name, mean)} ${range}`;
 }
 
 function drawPlots(report, pickGroup) {
