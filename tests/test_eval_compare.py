@@ -203,6 +203,23 @@ def test_a_difference_beyond_100_points_is_too_few_questions(tmp_path: Path) -> 
     assert notes_of(table)[-1].endswith("alpha 0.05): none, too few questions.")
 
 
+def test_below_20_questions_nothing_is_better_or_worse(tmp_path: Path) -> None:
+    def run(name: str, answer: str, n: int) -> Entry:
+        rows = [answered(f"{at}?", answer, "x") for at in range(n)]
+        return Entry("d", name, name, score_run(write_run(tmp_path / f"{name}{n}", rows)))
+
+    for n, mark, shown in ((19, "", "100.0 (too few)"), (20, "*", "100.0 [100.0, 100.0]*")):
+        table = build_table(
+            [run("base", "y", n), run("good", "x", n)],
+            baseline="base",
+            metrics_of=lambda _: ("em",),
+            expected=Expected(),
+        )
+        assert table.lines[1].cells["em"].p_holm < 0.001  # type: ignore[operator]
+        assert table.lines[1].cells["em"].mark == mark
+        assert cells_of(table).rows[1].cells[3] == shown
+
+
 def test_questions_without_golds_are_counted_below_the_table(tmp_path: Path) -> None:
     rows = [answered("1?", "x", "x"), answered("2?", "x")]
     line = Entry("d", "m", "m", score_run(write_run(tmp_path / "m", rows)))

@@ -42,9 +42,25 @@ def test_figures_links_and_plots(tmp_path: Path) -> None:
     assert "<td>75.0 (too few)</td>" in text
     assert text.count("<svg") == 2  # bars, and EM against searches
     assert len(re.findall(r"<path class=interval", text)) == 1  # four questions have no interval
-    assert "rearag (75.0; 2.50)" in text
+    assert "rearag (75.0; 2.50), too few" in text
+    assert "75.0 (too few)</text>" in text  # at the end of the bar
     assert "<h2>Right answers against searches</h2>" in text
     assert text.count('<a href="../eval-t-world-rearag/report.html">rearag</a>') == 2  # in both tables
+
+
+def test_every_head_of_a_column_is_explained(tmp_path: Path) -> None:
+    text = page(tmp_path, [line("world", "naive_rag", Estimate(0.5, 0.4, 0.6, 100), 1.0)], [])
+    assert '<abbr title="Exact match: share of answers that equal a gold answer;' in text
+    glossary = text.split("<dl class=glossary>")[1]
+    heads = set(re.findall(r"<abbr[^>]*>([^<]*)</abbr>", text))
+    assert heads == set(re.findall(r"<dt>([^<]*)</dt>", glossary))
+    assert {"n", "EM", "searches", "malformed %", "EM per search", "front"} <= heads
+    assert set(re.findall(r"<th>([^<]+)</th>", text)) == {"data set", "method"} | {"world", "naive_rag"}
+
+
+def test_tables_and_plots_scroll_in_their_own_part(tmp_path: Path) -> None:
+    text = page(tmp_path, [line("world", "naive_rag", Estimate(0.5, 0.4, 0.6, 100), 1.0)], [])
+    assert text.count("<div class=scroll") == text.count("<table>") + text.count("<svg") == 4
 
 
 def test_names_are_text(tmp_path: Path) -> None:

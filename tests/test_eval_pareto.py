@@ -17,6 +17,7 @@ from src_eval.expected import Expected
 from src_eval.pareto import Point, pareto_cells, points_of, with_front
 from src_eval.records import Estimate
 from src_eval.report.pareto_plot import pareto_plot
+from src_eval.report.svg_parts import CHAR, LINE, Box, ticks
 from src_eval.run import extras_of
 from src_eval.scoring import score_run
 
@@ -72,8 +73,18 @@ def test_the_table_says_what_beats_a_line() -> None:
     rows = {row.cells[1]: row.cells for row in table.rows}
     assert rows["never"][3:] == ["0.00 [0.00, 0.20]", "25.3 [15.3, 35.3]", "-", "yes"]
     assert rows["always"][5:] == ["16.4", "beaten by adaptive"]
-    few = pareto_cells(with_front([point("a", 1.0, 0.5, n=4)]))
-    assert few.rows[0].cells[3:5] == ["1.00 (too few)", "50.0 (too few)"]
+
+
+def test_too_few_questions_are_neither_on_the_front_nor_beaten() -> None:
+    made = with_front([point("a", 1.0, 0.5, n=4), point("b", 2.0, 0.4, n=4), point("c", 3.0, 0.3, n=20)])
+    assert [each.front for each in made] == ["too few", "too few", "yes"]
+    cells = pareto_cells(made)
+    assert cells.rows[0].cells[3:] == ["1.00 (too few)", "50.0 (too few)", "50.0 (too few)", "too few"]
+    assert "too few: below 20 questions" in cells.notes[-1]
+    drawn = pareto_plot(made)
+    assert [drawn.count(f"<circle class={kind}") for kind in ("few", "best", "beaten")] == [2, 1, 0]
+    assert "<path class=front" not in drawn
+    assert "<li>a (50.0; 1.00), too few</li>" in drawn
 
 
 def test_the_figure_joins_the_front_and_the_lines_of_one_method() -> None:
@@ -85,13 +96,46 @@ def test_the_figure_joins_the_front_and_the_lines_of_one_method() -> None:
     assert drawn.count("<path class=front") == 1
     assert drawn.count("<path class=curve") == 1  # lines without a method, or alone, are no curve
     assert drawn.count("<path class=spread") == 6
-    assert "always &lt;b&gt; (30.0; 3.00)" in drawn
-    heights = [
-        float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.-]+)" text-anchor="end">\w.*?\(', drawn)
-    ]
-    assert all(abs(one - other) >= 13.9 for at, one in enumerate(heights) for other in heights[:at])
+    assert "<li>always &lt;b&gt; (30.0; 3.00), beaten by deeprag 3</li>" in drawn
     coordinates = [float(value) for value in re.findall(r'c[xy]="([\d.-]+)"', drawn)]
     assert all(0 <= value <= 720 for value in coordinates)
+
+
+def boxes(drawn: str) -> list[Box]:
+    """The numbers beside the points, each as wide as its digits."""
+    found = re.findall(r'<text class=number x="([\d.-]+)" y="([\d.-]+)"[^>]*>([^<]*)<', drawn)
+    return [
+        Box(float(x) - CHAR * len(text) / 2, float(y) - 11, CHAR * len(text), LINE) for x, y, text in found
+    ]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=16))
+def test_numbers_lie_on_no_other_number_and_on_no_point(pairs: list[tuple[int, int]]) -> None:
+    drawn = pareto_plot(with_front([point(f"m{at}", c / 2, v / 8) for at, (c, v) in enumerate(pairs)]))
+    numbers = boxes(drawn)
+    named = ", ".join(re.findall(r"<text class=number[^>]*>([^<]*)<", drawn)).split(", ")
+    assert sorted(map(int, named)) == list(range(1, len(pairs) + 1))  # every point once
+    middles = re.findall(r'cx="([\d.-]+)" cy="([\d.-]+)"', drawn)
+    points = [Box(float(x) - 5, float(y) - 5, 10, 10) for x, y in middles]
+    assert not any(one.meets(other) for at, one in enumerate(numbers) for other in numbers[:at])
+    assert not any(number.meets(each) for number in numbers for each in points)
+
+
+@settings(deadline=None)
+@given(st.floats(1e-6, 1e6))
+def test_ticks_are_round_ascending_and_distinct(most: float) -> None:
+    found = ticks(most)
+    assert 3 <= len(found) <= 7
+    assert len({tick.text for tick in found}) == len(found)
+    assert found[0].value == 0
+    assert found[-1].value <= most * 1.00001
+    assert all(float(tick.text) == pytest.approx(tick.value, rel=1e-6) for tick in found)
+
+
+def test_ticks_of_a_small_axis_differ() -> None:
+    assert [tick.text for tick in ticks(0.36)] == ["0.0", "0.1", "0.2", "0.3"]
+    assert [tick.text for tick in ticks(1.08)] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
 
 
 def test_without_a_search_there_is_no_figure_and_few_questions_have_no_intervals() -> None:

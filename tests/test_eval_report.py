@@ -200,6 +200,49 @@ def test_facts_say_how_the_run_was_made(tmp_path: Path) -> None:
     assert bare["Manifest"] == "none: the run was not finished"
 
 
+HYBRID = {
+    "type": "hybrid",
+    "dense": "flat",
+    "sparse": "bm25",
+    "rows": 21015324,
+    "identity": "0123456789abcdef",
+}
+
+
+@pytest.mark.parametrize(
+    ("index", "shown"),
+    [
+        (
+            HYBRID
+            | {"corpus": "wiki18.jsonl", "encoder": {"name": "e5", "sha256": "f" * 64}, "reranker": None},
+            "wiki18.jsonl, 21,015,324 passages, hybrid (flat and bm25), encoder e5 (digest 01234567)",
+        ),
+        (
+            {"type": "bm25", "rows": 9, "corpus_sha256": "a" * 64, "reranker": {"type": "x", "name": "r"}},
+            "corpus aaaaaaaa (no name on record), 9 passages, bm25, reranker r (digest aaaaaaaa)",
+        ),
+        ({"retriever": "toy:data/w.jsonl"}, "toy:data/w.jsonl"),
+        ({}, None),
+        ("broken", None),
+        ({"corpus": 3, "rows": "many", "type": None, "encoder": "x", "identity": ["y"]}, None),
+    ],
+)
+def test_an_index_is_named_by_its_corpus(tmp_path: Path, index: Any, shown: str | None) -> None:
+    run = write_run(tmp_path / "run", [chain()], manifest=MANIFEST | {"index": index})
+    assert dict(run_facts(read_scored_run(run))).get("Index") == shown
+
+
+def test_every_metric_of_the_page_is_named_and_explained(tmp_path: Path) -> None:
+    data = page_data([read_scored_run(write_run(tmp_path / "run", [chain()]))])
+    named = dict(data["named"])
+    assert named.keys() == {"em", "f1", "searches", "seconds"}
+    assert named["em"][0] == "Exact match"
+    assert named["em"][2] is True
+    assert all(meaning for _, meaning, _ in named.values())
+    assert list(named) == ["em", "f1", "searches", "seconds"]  # in the order of the tables
+    assert data["too_few"] == 20
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [

@@ -258,9 +258,12 @@ def test_two_runs_stand_side_by_side(page: Any, folder: Path) -> None:
     }
     assert sum(pairs.values()) == 60
     assert all(pairs.values())
-    gap = page.inner_text("table.scores tr:has(th:text-is('Exact match')) td >> nth=4")
+    gap = page.inner_text("table.scores tr:has(th abbr:text-is('Exact match')) td >> nth=4")
     assert re.fullmatch(r"[+−][\d.]+ p (= [.1]\d+|< .001)", gap)
     assert gap.startswith("+" if pairs["only-b"] > pairs["only-a"] else "−")
+    page.click(".glossary summary")
+    assert "share of answers that equal a gold answer" in page.inner_text(".glossary dl")
+    assert page.get_attribute(".chip.malformed", "title").startswith("at least one reply")
     page.click(".pair.only-a")
     counts(page, f"{pairs['only-a']} of 60")
     page.keyboard.press("j")
@@ -271,6 +274,19 @@ def test_two_runs_stand_side_by_side(page: Any, folder: Path) -> None:
     assert left["x"] + left["width"] <= right["x"]
     page.click(".chip.only-b")
     counts(page, f"{pairs['only-a'] + pairs['only-b']} of 60")
+
+
+def test_few_questions_are_too_few_everywhere(page: Any, tmp_path: Path) -> None:
+    pair = [write_run(tmp_path / name, synthetic(12, seed=seed)) for name, seed in (("a", 1), ("b", 2))]
+    for name, runs in (("one", pair[:1]), ("two", pair)):
+        write_report(tmp_path / f"{name}.html", [read_scored_run(run) for run in runs])
+        go(page, tmp_path / f"{name}.html")
+        page.click("#plot-searches summary")
+        assert "too few" in page.inner_text("#plot-searches tbody")
+        assert "[" not in page.inner_text("#plot-searches tbody")
+        assert page.locator(".whisker").count() == 0
+        assert "p =" not in page.inner_text("table.scores")
+        assert page.locator("table.scores td:has-text('too few')").count() >= 4
 
 
 def hostile(text: str, number: int = 0) -> Trajectory:

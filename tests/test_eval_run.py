@@ -21,6 +21,7 @@ from src_core.errors import UserError
 from src_core.types import Status
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_eval.run import Job, evaluate, is_finished, is_wanted, plan, require_files
+from src_tasks.metric_names import EXPLAINED
 from src_tasks.readers.sources import read_questions
 
 PROMPTLESS = {"expected": "", "name": "t"}
@@ -178,6 +179,9 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
     written |= {"pareto.md", "pareto.csv"}
     assert written == {path.name for path in home.iterdir()}
     assert f"the page {home}/index.html" in first.stdout
+    assert first.stdout.count(EXPLAINED) == 2  # below each of the two tables
+    assert all(EXPLAINED in (home / f"{name}.md").read_text("utf-8") for name in ("table", "pareto"))
+    assert (home / "pareto.md").read_text("utf-8").count("| too few |") == 2
     page = (home / "index.html").read_text(encoding="utf-8")
     assert '<a href="../eval-t-items-naive_rag/report.html">naive_rag</a>' in page
     assert (home / "../eval-t-items-naive_rag/report.html").is_file()

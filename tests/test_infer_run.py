@@ -20,6 +20,7 @@ from src_core.http_json import RetryPolicy
 from src_core.protocols.rearag import render_step
 from src_core.types import Finish, Search, trajectory_from_json
 from src_infer.run import main
+from src_tasks.metric_names import EXPLAINED
 
 GPU = "configs/infer/gpu.yaml"
 
@@ -104,6 +105,7 @@ def test_the_tables_hold_every_question_and_the_totals(tmp_path: Path) -> None:
     for word in ("question", "answer", "gold", "EM", "F1", "searches", "seconds", "gold recall", "group"):
         assert word in done.stdout
     assert done.stdout.count("What is item") == 2
+    assert done.stdout.count(EXPLAINED) == 1
     assert "outcomes: 2 finished; 0.0 % of replies malformed" in done.stdout
     assert done.stdout.splitlines()[-2:] == [
         f"written: {tmp_path}/runs/r/",

@@ -165,6 +165,13 @@ def test_a_bare_faiss_file_is_checked_by_its_sizes(tmp_path: Path) -> None:
     assert engine.search([texts[3]], [1])[0][0].row == 3
     here = describe(open_engine(engine_config(tmp_path, index_path=path)))
     assert here["corpus_sha256"] == engine.corpus.info.sha256
+    assert here["corpus"] == "corpus.jsonl"  # the name alone, and no path
+    (tmp_path / "corpus.jsonl").rename(tmp_path / "renamed.jsonl")
+    renamed = describe(
+        open_engine(engine_config(tmp_path, index_path=path, corpus_path=tmp_path / "renamed.jsonl"))
+    )
+    assert renamed == here | {"corpus": "renamed.jsonl"}  # for people: another name is no other index
+    (tmp_path / "renamed.jsonl").rename(tmp_path / "corpus.jsonl")
     with pytest.raises(UserError, match="64 dimensions, toy:32 makes 32"):
         open_engine(engine_config(tmp_path, index_path=path, retrieval_method="toy:32"))
     make_corpus(tmp_path / "corpus.jsonl", 39)

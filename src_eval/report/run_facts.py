@@ -61,7 +61,7 @@ def _index(manifest: Mapping[str, Any]) -> str:
         return ""
     corpus, rows = index.get("corpus"), index.get("rows")
     parts = [
-        str(corpus) if isinstance(corpus, str) and corpus else _corpus_digest(index),
+        corpus if isinstance(corpus, str) and corpus else _unnamed(index),
         f"{rows:,} passages" if isinstance(rows, int) else "",
         _kind(index),
         *(f"{part} {name}" for part in ("encoder", "reranker") if (name := _named(index.get(part)))),
@@ -71,8 +71,11 @@ def _index(manifest: Mapping[str, Any]) -> str:
     return f"{shown} (digest {digest[:_DIGEST_CHARS]})" if digest else shown
 
 
-def _corpus_digest(index: Mapping[str, Any]) -> str:
-    digest = index.get("corpus_sha256")
+def _unnamed(index: Mapping[str, Any]) -> str:
+    """The retriever where it has no server, else the digest of the corpus."""
+    digest, retriever = index.get("corpus_sha256"), index.get("retriever")
+    if isinstance(retriever, str):
+        return retriever
     return f"corpus {digest[:_DIGEST_CHARS]} (no name on record)" if isinstance(digest, str) else ""
 
 
