@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from src_core.text import shorten
 from src_eval.report.run_files import ScoredRun
 
 _DIGESTS = ("identity", "digest", "corpus_sha256", "sha256")
@@ -61,7 +62,7 @@ def _index(manifest: Mapping[str, Any]) -> str:
         return ""
     corpus, rows = index.get("corpus"), index.get("rows")
     parts = [
-        corpus if isinstance(corpus, str) and corpus else _unnamed(index),
+        shorten(corpus, 80) if isinstance(corpus, str) and corpus else _unnamed(index),
         f"{rows:,} passages" if isinstance(rows, int) else "",
         _kind(index),
         *(f"{part} {name}" for part in ("encoder", "reranker") if (name := _named(index.get(part)))),
