@@ -456,3 +456,12 @@ def test_runs_without_recorded_decisions_are_refused(tmp_path: Path) -> None:
     ]
     with pytest.raises(UserError, match="no decision has log-probabilities"):
         read_decisions([run_of(tmp_path / "failed", failed)])
+
+
+def test_a_final_line_without_its_short_answer_is_continued(tmp_path: Path) -> None:
+    long = f"{FINAL} <answer long>She was born in Steventon."
+    model = script(tmp_path, [f" {WHO}", SEARCH, " Jane Austen", f"{long}</answer>", "Steventon</answer>"])
+    row = play(runtime(model, **GENERATE))
+    assert (row.answer, row.steps[-1].thought) == ("Steventon", "She was born in Steventon.")
+    assert model.calls[-1][-1]["content"].endswith(f"{long}</answer long><answer short>")
+    assert "no_short_answer" not in row.steps[-1].parse_fixes

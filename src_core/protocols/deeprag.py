@@ -49,6 +49,8 @@ ANSWER = "Intermediate answer:"
 FINAL = "So the final answer is:"
 LONG, SHORT = "<answer long>", "<answer short>"
 _TAGS = (LONG, SHORT, "</answer long>", "</answer short>")
+NO_SHORT = "no_short_answer"
+"""The repair of a final line without the short answer."""
 NO_INFO = "[No related Info]"
 """The intermediate answer where the documents do not hold one."""
 INSTRUCTION = (
@@ -265,7 +267,7 @@ def _end(lines: Sequence[_Line], before: tuple[str, ...]) -> ParsedStep | ParseE
         return action
     fixes = _fixes(lines[:1], before)
     if not (short and short[-1].strip()):
-        fixes = (*fixes, "no_short_answer")
+        fixes = (*fixes, NO_SHORT)
     if any(tag not in _TAGS for tag in _TAG.findall(rest)):
         fixes = (*fixes, "other_tag")
     return ParsedStep(None, _untagged(long[-1]) if long else "", action, fixes)

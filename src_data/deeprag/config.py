@@ -11,6 +11,7 @@ from pydantic import Field
 from src_core.config import AllOrCount, Positive, Seed, config_class
 from src_core.http_json import RetryPolicy
 from src_core.llm import Sampling
+from src_core.protocols.deeprag import NO_SHORT
 from src_core.rundir import OnExisting
 from src_data.config import PatientEndpoint
 from src_data.deeprag.pairs import Variant
@@ -76,7 +77,7 @@ class ImitationFilter(FilterConfig):
     min_f1: Annotated[float, Field(gt=0, le=1)] = 0.7
     min_searches: Annotated[int, Field(ge=0)] = 0
     need_support: bool = False
-    forbidden_repairs: tuple[str, ...] = ("no_short_answer",)
+    forbidden_repairs: tuple[str, ...] = (NO_SHORT,)
     allow_enumerations: bool = False
     bounds: ImitationBounds = ImitationBounds()
 

@@ -26,7 +26,9 @@ from src_core.protocols.deeprag import (
     FOLLOW_UP,
     LONG,
     NO_INFO,
+    NO_SHORT,
     SEARCH,
+    SHORT,
     DeepRag,
     ask_line,
     conclusion_of,
@@ -134,12 +136,17 @@ class Roles:
         return replace(step, conclusion=own.action.answer, seconds=seconds, usage=usage)
 
     async def finish(self, node: Node, *, ledger: Ledger, proposal: Proposal | None = None) -> Step | None:
-        """The final line: what the answerer wrote in its `proposal`, else asked for."""
+        """The final line: what the answerer wrote in its `proposal`, else asked for. A line that stops after
+        the long answer, as small models write it, is continued to the short one.
+        """
         begun = time.perf_counter()
         call = _Call(self.answerer, node, ledger, FINISH, self.tries)
         found = proposal.end if proposal and self.proposer is self.answerer else None
         if found is None:
             found = await call.until(f"{FINAL} {LONG}", self.answerer.protocol.parse)
+        if found is not None and found.thought and NO_SHORT in found.parse_fixes:
+            begun_line = f"{FINAL} {LONG}{found.thought}</answer long>{SHORT}"
+            found = await call.until(begun_line, self.answerer.protocol.parse) or found
         if found is None or not isinstance(found.action, Finish):
             return None
         step = call.step(found.action, begun)
