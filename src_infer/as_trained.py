@@ -1,5 +1,5 @@
-"""A trained model is asked as it was trained: what its folder records (`src_core.trained_prompt`) is read after the
-settings of the file and before those of the command line.
+"""A trained model is asked as it was trained: what its folder records (`src_core.trained_prompt`) is read
+after the settings of the file and before those of the command line.
 
 So one profile serves a model of any format: `METHOD=deeprag ADAPTER=runs/x/adapter bash infer.sh`. What the
 command line sets against the record is refused (`require_trained_prompt`), and so is a method that asks in
