@@ -121,7 +121,7 @@ def test_on_a_terminal_one_line_is_rewritten(setup: Setup) -> None:
     os.close(theirs)
     assert done.returncode == 0
     written = ""
-    with suppress(OSError), open(ours, "rb", buffering=0) as terminal:  # its end is an error on Linux
+    with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as terminal:  # its end is an error on Linux
         while more := terminal.read(1000):
             written += more.decode()
     assert "downloading: 17 MB so far, now two" in written
