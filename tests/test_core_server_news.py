@@ -29,5 +29,5 @@ def test_a_run_alone_shows_every_note(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_runs_of_one_command_show_a_note_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SAID, str(tmp_path / "notes"))
     hostile = "three\nfour\u2028five\x1b[2J"  # text of a server: one line of the file, whatever is in it
-    assert shown("one", hostile, "") == ["one", hostile, ""]
-    assert shown(hostile, "one", "two", "four", "") == ["two", "four"]
+    assert shown("one", hostile) == ["one", hostile]
+    assert shown(hostile, "one", "two", "four") == ["two", "four"]
