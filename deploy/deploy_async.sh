@@ -5,4 +5,5 @@ set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/llm.sh
 case ${1:-} in -h | --help) help_of deploy/deploy_async.sh; exit ;; esac
+check_knobs deploy/deploy_async.sh
 start_llm teacher "$TEACHER_HOST" "$TEACHER_PORT" "$TEACHER_MODEL_DIR" "$GPU_FOR_TEACHER" "$MEMORY_FOR_TEACHER"

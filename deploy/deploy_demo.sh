@@ -18,10 +18,11 @@ source deploy/servers.sh
 unset OWNER_PID # nothing started here ends with this script: it is deployed by hand, as by the other scripts
 
 lora=$(served_adapter)
+trained=$(trained_folder)
 demo=("$VENV/bin/python" -m src_demo.server "configs/infer/$PROFILE.yaml" host="$DEMO_HOST" port="$DEMO_PORT"
   retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
   "${AGENT[@]/#/agent.}" "${READER[@]/#/reader.}"
-  ${lora:+agent.model="$lora"} "${open[@]}" "${settings[@]}")
+  ${lora:+agent.model="$lora"} ${trained:+trained="$trained"} "${open[@]}" "${settings[@]}")
 if (( EMBEDDED )); then
   demo+=(serving.start_with="WITH_SERVERS=1 PROFILE=$PROFILE bash deploy/deploy_demo.sh")
   bash scripts/setup.sh requirements-local.txt

@@ -1,5 +1,8 @@
 # shellcheck shell=bash disable=SC2016
-# Knobs that are nearly spelt right. Sourced by deploy/local.sh, never run.
+# Knobs that are nearly spelt right. Sourced by deploy/say.sh, never run.
+# Variables that other programs are known to read, and people to set for them.
+OF_OTHERS=" HOST_NAME LOGDIR NPROCS PYTHON2 PYTHON3 "
+KNOBS_HOME=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # near A B: one letter more, less or other, or two neighbours in the other order.
 near() {
@@ -19,18 +22,48 @@ near() {
   [[ ${short:at:1}${short:at+1:1} == "${long:at+1:1}${long:at:1}" ]]
 }
 
-# note_near_knobs SCRIPT: names a variable of the environment that is no knob of the script but nearly one of them.
-note_near_knobs() {
-  local name knob
-  local -A known=()
-  while IFS= read -r knob; do known[$knob]=1; done < <(
-    grep -ohE '\$\{[A-Z_]+:-' "$1" deploy/*.sh scripts/setup.sh | tr -d '${:-' | sort -u)
+# knobs_in FILE...: the names that these scripts read from the environment.
+knobs_in() { grep -ohE '\$\{[A-Z_]+:?[-?]' "$@" | tr -d '${:?-' | sort -u; }
+
+# nearest_knob NAME: sets NEAREST to the knobs of any script that NAME nearly is, "" for none.
+nearest_knob() {
+  local name=$1 knob
+  NEAREST=""
+  for knob in "${ALL_KNOBS[@]}"; do # one edit leaves the first or the last letter as it is
+    [[ $(( ${#knob} - ${#name} )) =~ ^(-1|0|1)$ && ( ${knob:0:1} == "${name:0:1}" || ${knob: -1} == "${name: -1}" ) ]] || continue
+    if near "$name" "$knob"; then NEAREST+="${NEAREST:+ or }$knob"; fi
+  done
+}
+
+# inherited NAME: the program that called this script had the variable when it began itself (Linux), so it was set by a
+# container, a scheduler or a login, and not for this script.
+inherited() {
+  local line
+  [[ -r /proc/$PPID/environ ]] || return 1
+  while IFS= read -r -d '' line; do
+    if [[ $line == "$1=${!1}" ]]; then return 0; fi
+  done < "/proc/$PPID/environ"
+  return 1
+}
+
+# check_knobs SCRIPT: refuses a variable of the environment that is no knob but nearly one, before any work. What others
+# set, and a knob of another script, is a note. Scripts that this one calls do not check again.
+check_knobs() {
+  local name script=$KNOBS_HOME/${1#"$KNOBS_HOME/"}
+  local -A here=()
+  [[ -z ${REARAG_KNOBS_CHECKED:-} ]] || return 0
+  export REARAG_KNOBS_CHECKED=1
+  while IFS= read -r name; do here[$name]=1; done < <(knobs_in "$script" "$KNOBS_HOME"/deploy/*.sh "$KNOBS_HOME/scripts/setup.sh")
   while IFS= read -r name; do
-    [[ $name == [A-Z]* && ${#name} -ge 5 && -z ${known[$name]:-} ]] || continue
-    for knob in "${!known[@]}"; do
-      if [[ ${knob:0:1} == "${name:0:1}" && $(( ${#knob} - ${#name} )) =~ ^(-1|0|1)$ ]] && near "$name" "$knob"; then
-        say "note: $name is set, but no knob has this name; is it $knob?" >&2
-      fi
-    done
+    [[ $name == [A-Z]* && ${#name} -ge 5 && -z ${here[$name]:-} ]] || continue
+    nearest_knob "$name"
+    [[ -n $NEAREST ]] || continue
+    if [[ "$OF_OTHERS ${ALL_KNOBS[*]} " == *" $name "* ]] || inherited "$name"; then
+      say "note: $name is set, but no knob of this script has this name; did you mean $NEAREST?" >&2
+    else
+      die "$name is set, but no knob has this name; did you mean $NEAREST? (if not: unset $name)"
+    fi
   done < <(compgen -e)
 }
+
+mapfile -t ALL_KNOBS < <(knobs_in "$KNOBS_HOME"/*.sh "$KNOBS_HOME"/{scripts,deploy}/*.sh)

@@ -21,3 +21,6 @@ help_of() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"; }
 
 # last_lines FILE: the end of a log, for a person.
 last_lines() { plain "$(tail -n 20 "$1" | tr -d '\000')"; }
+
+# shellcheck source=deploy/knobs.sh
+source "$(dirname "${BASH_SOURCE[0]}")/knobs.sh"

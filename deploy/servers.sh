@@ -29,8 +29,7 @@ begin() {
   trap : INT TERM # start_server deals with them once it is known what there is to stop
   settings="$(printf '%q ' "$@")$(printf '%s' "$REARAG_TOKEN" | cksum)"
   if running "$name"; then
-    [[ $SERVER_SETTINGS == "$settings" ]] \
-      || die "$name already runs with other settings (PID $SERVER_PID); stop it first: bash deploy/stop.sh $name"
+    [[ $SERVER_SETTINGS == "$settings" ]] || refuse_other "$name"
     add_user "$name"; return
   fi
   forget "$name"

@@ -5,6 +5,7 @@ set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/users.sh
 case ${1:-} in -h | --help) help_of deploy/stop.sh; exit ;; esac
+check_knobs deploy/stop.sh
 (( $# )) || set -- "${SERVER_NAMES[@]}"
 for name in "$@"; do
   [[ " ${SERVER_NAMES[*]} " == *" $name "* ]] || die "no server is called '$name'; there are: ${SERVER_NAMES[*]}"

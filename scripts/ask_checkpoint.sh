@@ -11,6 +11,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=deploy/say.sh
 source "$root/deploy/say.sh"
 case ${1:-} in -h | --help) help_of "${BASH_SOURCE[0]}"; exit ;; "") help_of "${BASH_SOURCE[0]}" >&2; exit 2 ;; esac
+check_knobs scripts/ask_checkpoint.sh
 name=$1; shift
 growing=(method_settings.layout=growing_turn) # one assistant turn that goes on after the documents, as in their training
 case $name in # the checkpoint, the method, passages per search, searches at most

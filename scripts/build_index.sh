@@ -12,6 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 source deploy/caller.sh
 case ${1:-} in -h | --help) help_of scripts/build_index.sh; exit ;; esac
+check_knobs scripts/build_index.sh
 
 VENV=${VENV:-.venv}
 config=configs/index.yaml

@@ -19,6 +19,7 @@ CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 case ${1:-} in -h | --help) help_of scripts/deeprag.sh; exit ;; esac
+check_knobs scripts/deeprag.sh
 NAME=${NAME:-deeprag}
 # shellcheck source=deploy/systems.sh
 source deploy/systems.sh

@@ -6,6 +6,7 @@ set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 case ${1:-} in -h | --help) help_of scripts/fetch_models.sh; exit ;; esac
+check_knobs scripts/fetch_models.sh
 VENV=${VENV:-.venv}
 MODELS=${MODELS:-qwen2.5-coder-1.5b e5-small}
 

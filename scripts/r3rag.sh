@@ -18,6 +18,7 @@ CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 case ${1:-} in -h | --help) help_of scripts/r3rag.sh; exit ;; esac
+check_knobs scripts/r3rag.sh
 NAME=${NAME:-r3rag}
 MODEL=${MODEL:-$([[ ${PROFILE:-} == gpu ]] || echo smollm2-135m)}
 # shellcheck source=deploy/systems.sh

@@ -18,6 +18,7 @@ CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 case ${1:-} in -h | --help) help_of scripts/radio.sh; exit ;; esac
+check_knobs scripts/radio.sh
 NAME=${NAME:-radio} STAGES=$*
 # shellcheck source=deploy/radio.sh
 source deploy/radio.sh

@@ -7,6 +7,7 @@ set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 case ${1:-} in -h | --help) help_of scripts/record_default.sh; exit ;; esac
+check_knobs scripts/record_default.sh
 
 runs=()
 for method in rearag naive_rag; do

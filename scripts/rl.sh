@@ -13,6 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 source deploy/caller.sh
 case ${1:---help} in -h | --help) help_of scripts/rl.sh; exit ;; esac
+check_knobs scripts/rl.sh
 export VENV=${VENV_TRAIN:-.venv-train} TOKENIZERS_PARALLELISM=false
 arguments=()
 for argument in "$@"; do # a relative path starts in the caller's folder

@@ -13,6 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 source deploy/caller.sh
 case ${1:---help} in -h | --help) help_of scripts/rl_verl.sh; exit ;; esac
+check_knobs scripts/rl_verl.sh
 CONFIG=$(from_caller "$1"); shift
 [[ -f $CONFIG ]] || die "no such config file: $CONFIG; choose one of those in configs/systems/"
 MODEL_DIR=$(from_caller "${MODEL_DIR:?MODEL_DIR must name the folder of the model to train}")

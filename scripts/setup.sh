@@ -8,8 +8,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 VENV=${VENV:-.venv}
 REQUIREMENTS=${1:-}
 STAMP=$VENV/installed-$(basename "${REQUIREMENTS:-none}")
+PROGRESS_SECONDS=${PROGRESS_SECONDS:-15} # between two lines where there is no terminal
 source deploy/say.sh
+source deploy/install.sh
 case ${1:-} in -h | --help) help_of scripts/setup.sh; exit ;; esac
+check_knobs scripts/setup.sh
 
 # contents FILE: its lines, and those of every file it includes with -r or -c.
 # shellcheck disable=SC2094 # only reads
@@ -59,8 +62,10 @@ if ! "$VENV/bin/python" -m pip --version > /dev/null 2>&1; then make_venv; fi # 
 new_enough "$VENV/bin/python" || die "$VENV holds $("$VENV/bin/python" --version), but 3.11 or newer is needed;" \
   "remove that folder or choose another with VENV=…"
 rm -f "$STAMP"
-say "installing $REQUIREMENTS into $VENV (once)"
+[[ $PROGRESS_SECONDS =~ ^[1-9][0-9]{0,5}$ ]] || die "PROGRESS_SECONDS is '$PROGRESS_SECONDS'; give whole seconds, at least 1"
+say "installing $REQUIREMENTS into $VENV (once): $(grep -c '^[A-Za-z]' <<< "$wanted") packages and what they need, $(size_of "$REQUIREMENTS")"
 if [[ $REQUIREMENTS == requirements.txt ]]; then "$VENV/bin/python" -m pip uninstall --quiet --yes faiss-cpu; fi
-"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r "$REQUIREMENTS" \
-  || die "pip could not install $REQUIREMENTS; see the lines above, check the network and the disk, and run this again"
+log=.cache/$(basename "$REQUIREMENTS").log
+pip_install "$REQUIREMENTS" "$log" || die "pip could not install $REQUIREMENTS; its last lines are above, all of them in $log;" \
+  "check the network and the disk, and run this again"
 printf '%s\n' "$wanted" > "$STAMP"

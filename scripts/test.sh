@@ -9,6 +9,7 @@ set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 case ${1:-} in -h | --help) help_of scripts/test.sh; exit ;; esac
+check_knobs scripts/test.sh
 export VENV=${VENV:-.venv-test}
 VENV_TRAIN=${VENV_TRAIN:-.venv-test-train}
 VENV_RAY=${VENV_RAY:-.venv-test-ray}

@@ -16,6 +16,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 source deploy/caller.sh
 case ${1:---help} in -h | --help) help_of scripts/train.sh; exit ;; esac
+check_knobs scripts/train.sh
 export VENV=${VENV_TRAIN:-.venv-train} TOKENIZERS_PARALLELISM=false
 NPROC=${NPROC:-1}
 arguments=() module=src_train.run

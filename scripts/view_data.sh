@@ -13,6 +13,7 @@ source deploy/say.sh
 source deploy/caller.sh
 
 (( $# )) || { help_of scripts/view_data.sh >&2; exit 2; }
+[[ " $* " == *" -h "* || " $* " == *" --help "* ]] || check_knobs scripts/view_data.sh
 VENV=${VENV:-.venv}
 arguments=()
 for argument in "$@"; do

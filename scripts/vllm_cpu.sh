@@ -19,6 +19,7 @@ MAX_LEN=${MAX_LEN:-4096}
 MAX_SEQS=${MAX_SEQS:-8}
 source deploy/say.sh
 case ${1:-} in -h | --help) help_of scripts/vllm_cpu.sh; exit ;; esac
+check_knobs scripts/vllm_cpu.sh
 
 install() {
   local site free record

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -56,11 +56,17 @@ def owned_environment() -> dict[str, str]:
     return {**os.environ, OWNER: f"{os.getpid()} {birth(os.getpid())}"}
 
 
-def run_child(command: Sequence[str], *, stdout: IO[bytes] | int | None = None) -> int:
-    """Run a command of this project to its end. Returns its exit status. When this process is interrupted or
-    terminated, the child is too, and has the time to write its finished rows.
+def run_child(
+    command: Sequence[str],
+    *,
+    stdout: IO[bytes] | int | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> int:
+    """Run a command of this project to its end, with `variables` added to its environment. Returns its exit
+    status. When this process is interrupted or terminated, the child is too, and has the time to write its
+    finished rows.
     """
-    with subprocess.Popen(command, stdout=stdout, env=owned_environment()) as child:
+    with subprocess.Popen(command, stdout=stdout, env=owned_environment() | dict(variables or {})) as child:
         try:
             return child.wait()
         except KeyboardInterrupt:

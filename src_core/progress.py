@@ -77,7 +77,7 @@ class StepProgress:
         self._console, self._unit, self._show = console, unit, show
         self._total, self._done, self._first = total, done, done
         self._shown = -1  # the number of units in the last line
-        self._note = ""
+        self._note = self._detail = ""
         self._begun = self._printed = time.monotonic()
         self._lock = threading.RLock()
         self._ended = threading.Event()
@@ -132,6 +132,14 @@ class StepProgress:
             if new and not self._bar:
                 self._print()
 
+    def detail(self, text: str) -> None:
+        """Show `text`, which says how far the open units are, after the rate from now on: on a terminal at
+        once, elsewhere in the next line.
+        """
+        with self._lock:
+            self._detail = text
+            self.update(self._done, quiet=True)
+
     def stop(self) -> None:
         """End the step: the bar is removed and no further line is printed."""
         self._ended.set()
@@ -166,7 +174,7 @@ class StepProgress:
             if self._show is count
             else f"{self._show(self._rate())}/s"
         )
-        return ", ".join(part for part in (per_minute, self._note) if part)
+        return ", ".join(part for part in (per_minute, self._detail, self._note) if part)
 
     def _print(self) -> None:
         self._printed, self._shown = time.monotonic(), self._done
@@ -185,7 +193,7 @@ class StepProgress:
 
     def _phase(self) -> str:
         """The line of a step without countable units: its name and its elapsed seconds."""
-        return ", ".join(part for part in (self._unit, self._note) if part) + self._so_far()
+        return ", ".join(part for part in (self._unit, self._detail, self._note) if part) + self._so_far()
 
     def _so_far(self) -> str:
         return f", {time.monotonic() - self._begun:.0f} s so far"

@@ -14,6 +14,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from src_core.errors import ServerGoneError
+from src_core.terminal import one_line
+
+SAID = "REARAG_NOTES_SAID"
+"""The variable that names a file of notes: those in it were shown by another run of the same command, and are
+not shown again (`src_eval.run`).
+"""
 
 Show = Callable[[str], None]
 
@@ -36,7 +42,9 @@ class ServerNews:
         self._notes.clear()
 
     def note(self, text: str) -> None:
-        """One line that a person should read."""
+        """One line that a person should read, unless another run of the same command showed it."""
+        if _shown_before(text):
+            return
         if self._on_note:
             self._on_note(text)
         else:
@@ -67,6 +75,18 @@ class ServerNews:
             now = time.monotonic()
             waits = [f"{max(until - now, 0):.0f} s for {url}" for url, until in self._until.items()]
             self._on_wait(f"waiting {', '.join(waits)}" if waits else "")
+
+
+def _shown_before(text: str) -> bool:
+    """Whether the file of `SAID` has this note; it is added where it has not."""
+    if not os.environ.get(SAID):
+        return False
+    file, line = Path(os.environ[SAID]), one_line(text)
+    if file.is_file() and line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
+        return True
+    with file.open("a", encoding="utf-8") as notes:
+        notes.write(f"{line}\n")
+    return False
 
 
 def gone(url: str, *, refused: int, reason: str) -> ServerGoneError:

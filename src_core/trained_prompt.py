@@ -54,6 +54,14 @@ def trained_format(folder: Path) -> str:
     return str((record or {}).get("format") or "")
 
 
+def trained_prompt(folder: Path) -> dict[str, Any] | None:
+    """The prompt (fields of `PromptStyle`) that the model or adapter in a folder was trained with, None where
+    no record says so. Raises `UserError` for a damaged record.
+    """
+    record = _read(folder.with_suffix("") if folder.is_file() else folder)
+    return None if record is None else dict(record["prompt"])
+
+
 def _read(folder: Path) -> dict[str, Any] | None:
     file = folder / TRAINING
     if not file.is_file():

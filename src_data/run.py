@@ -33,6 +33,7 @@ from src_data.config import BuildConfig, DataConfig, load_data_config
 from src_data.construction.build import open_construction
 from src_data.construction.construct import construct
 from src_data.construction.shards import merge_shards
+from src_data.construction.step_counter import StepCounter
 from src_data.filters.filter_report import FilterReport
 from src_data.postprocess import finish_run, print_finished
 from src_data.sampling.mixture import Mixture, mix
@@ -148,7 +149,7 @@ async def make_chains(
         await construct(
             mixture,
             teacher=teacher,
-            runtime=runtime,
+            runtime=StepCounter(progress).watch(runtime),
             rundir=rundir,
             n_chains=build.n_chains,
             in_flight=build.runtime.in_flight,

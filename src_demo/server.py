@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 from src_core.access_token import read_token
-from src_core.config import load_config
 from src_core.endpoints import make_model
 from src_core.errors import UserError, run_main
 from src_core.http_server import bind, require_token, start_listening
@@ -22,6 +21,7 @@ from src_core.http_serving import serve_app
 from src_core.terminal import log_to_stderr
 from src_demo.app import guarded_app
 from src_demo.config import DemoConfig
+from src_infer.as_trained import load_as_trained, require_fit
 from src_infer.methods import load_method
 from src_infer.runtime import make_protocol, make_retriever
 
@@ -47,7 +47,7 @@ def check(config: DemoConfig) -> None:
         allow=config.serving.allow_without_token,
         setting="serving.allow_without_token=true",
     )
-    load_method(config.method, config.method_settings)
+    require_fit(config, load_method(config.method, config.method_settings))
     make_protocol(config)
     for endpoint in (config.agent, config.reader):
         make_model(endpoint, connections=1, token=None)
@@ -61,7 +61,7 @@ def main() -> None:
     log_to_stderr()
     arguments = [argument for argument in sys.argv[1:] if argument != CHECK]
     path = Path(arguments.pop(0)) if arguments and "=" not in arguments[0] else None
-    config = load_config(DemoConfig, path, arguments)
+    config = load_as_trained(DemoConfig, path, arguments)
     check(config)
     if CHECK not in sys.argv:
         serve(config)

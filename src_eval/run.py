@@ -32,6 +32,7 @@ from src_core.jsonl import read_jsonl, write_atomic
 from src_core.lifetime import INTERRUPTED, owned_environment, run_child
 from src_core.rundir import MANIFEST, QUESTION_IDS, ROWS, failure_counts, question_of
 from src_core.runfolder import run_folder
+from src_core.server_news import SAID
 from src_core.terminal import answer
 from src_core.text import shorten
 from src_core.types import RETRIED, Question, to_json
@@ -56,6 +57,8 @@ SERVERS = "--servers"
 """The flag of `src_infer.run` that only compares the servers with those that made the run."""
 EMBEDDED = ("cpu", "small", "server")
 """The profiles whose servers scripts/evaluate.sh starts, with an index of `corpus`."""
+NOTES = "server-notes.txt"
+"""The file, beside the logs, of the notes on servers that the runs of this evaluation have shown."""
 _REFUSED = 2
 
 
@@ -132,6 +135,7 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
     """
     home = run_folder(config.runs_dir, f"eval-{config.name}", setting="the folder of name")
     (home / "logs").mkdir(parents=True, exist_ok=True)
+    (home / "logs" / NOTES).unlink(missing_ok=True)
     write_atomic(
         home / "config.yaml", yaml.safe_dump(dump(config), sort_keys=False, allow_unicode=True).encode()
     )
@@ -215,9 +219,11 @@ def _check_all(jobs: Sequence[Job], flag: str) -> None:
 
 
 def _run(job: Job, log: Path) -> str:
-    """Run one run. Returns its problem, "" for none. Its table goes to `log`, its progress to stderr."""
+    """Run one run. Returns its problem, "" for none. Its table goes to `log`, its progress to stderr, a note
+    on the servers only where no run before had the same.
+    """
     with log.open("ab") as output:
-        status = run_child(job.command, stdout=output)
+        status = run_child(job.command, stdout=output, variables={SAID: str(log.parent / NOTES)})
     if status in INTERRUPTED:
         raise KeyboardInterrupt
     if status == 0:

@@ -23,7 +23,7 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from src_core.config import dump, load_config
+from src_core.config import dump
 from src_core.console import Terminal
 from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
 from src_core.progress import Begun, StepProgress
@@ -32,6 +32,7 @@ from src_core.runfolder import run_folder
 from src_core.served import Servers
 from src_core.trained_prompt import trained_format
 from src_core.types import RETRIED, Question, Trajectory, question_id, to_json, trajectory_from_json
+from src_infer.as_trained import load_as_trained, require_fit
 from src_infer.config import ROLES, InferConfig
 from src_infer.episode import failure_status
 from src_infer.metering import metered, with_all_searches
@@ -74,7 +75,7 @@ def main() -> int:
     arguments = [argument for argument in sys.argv[1:] if argument not in (CHECK, SERVERS)]
     if not arguments or "=" in arguments[0]:
         raise UserError(f"usage: .venv/bin/python -m src_infer.run CONFIG.yaml [{CHECK}] [key=value ...]")
-    prepared = prepare(load_config(InferConfig, Path(arguments[0]), arguments[1:]))
+    prepared = prepare(load_as_trained(InferConfig, Path(arguments[0]), arguments[1:]))
     if CHECK in sys.argv:
         asyncio.run(check_own_servers(prepared.config))
         return 0
@@ -91,6 +92,7 @@ def prepare(config: InferConfig) -> Prepared:
     """All checks that need no server and write no file. Raises `UserError`."""
     method = load_method(config.method, config.method_settings)
     config = replace(config, prompts_digest=pinned_digest(config.prompts_digest))
+    require_fit(config, method)
     make_protocol(config)
     folder = run_folder(config.runs_dir, config.run_name)
     was_used(folder, config=dump(config), on_existing=config.on_existing)
@@ -100,8 +102,7 @@ def prepare(config: InferConfig) -> Prepared:
 def mismatch(config: InferConfig, method: Method) -> str:
     """What to know where method and model do not belong together, "" for nothing."""
     trained = trained_format(Path(config.trained)) if config.trained else ""
-    asked = method.formats or ((config.protocol,) if config.method == "rearag" else ())
-    if trained and trained not in asked:
+    if trained and not method.formats and config.method != "rearag":
         return (
             f"the model in {config.trained} was trained for the format {trained}, and the method "
             f"{config.method} asks it in another way: expect worse answers or malformed replies; without a "

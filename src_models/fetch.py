@@ -16,8 +16,11 @@ import json
 import os
 import shutil
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
@@ -168,7 +171,7 @@ def _download(name: str, source: Source, *, work: Path, total: int, steps: Steps
     """All files of a source into `work`, by name; one step over all of them."""
     if not steps.console.is_terminal:
         steps.console.print(f"fetching {name} ({total / 1e6:,.0f} MB)", soft_wrap=True)
-    steps.console.print(SAFE, soft_wrap=True)
+    _say_safe(steps.console)
     fetched: dict[str, Path] = {}
     done = 0
     with steps(f"of {name}", total=total, show=mebibytes) as progress:
@@ -177,6 +180,12 @@ def _download(name: str, source: Source, *, work: Path, total: int, steps: Steps
             done += spec.size
             progress.update(done)
     return fetched
+
+
+@cache
+def _say_safe(console: Console) -> None:
+    """Print `SAFE`, once for all models that are fetched on one console."""
+    console.print(SAFE, soft_wrap=True)
 
 
 def _report(progress: StepProgress, before: int, size: int) -> Report:
@@ -233,9 +242,10 @@ def main() -> None:
         return
     if not chosen.names:
         raise UserError(f"name a model to fetch; known: {', '.join(sorted(catalog.models))}")
+    steps = Steps(Terminal(stderr=True))
     for name in chosen.names:
         started = time.monotonic()
-        path = ensure_model(name, catalog=catalog)
+        path = ensure_model(name, catalog=catalog, steps=steps)
         say(f"{name}: ready ({time.monotonic() - started:.1f} s)")
         answer(str(path))
 

@@ -118,11 +118,12 @@ def test_an_unknown_method_is_answered_with_the_known_ones(tmp_path: Path) -> No
 
 def test_a_method_and_a_model_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
     trained = "trained=adapters/qwen2.5-coder-0.5b"
-    prompt = ["prompt.system=", "prompt.observation_role=user", "prompt.legacy_actions=false"]
-    prompt += ["prompt.observation_template=Observation {n}: {observation}"]
-    done = answered(tmp_path, TUTORIAL, "method=search_r1", trained, *prompt)
-    assert "was trained for the format rearag, and the method search_r1 asks it in another way" in done.stderr
+    done = answered(tmp_path, TUTORIAL, "method=search_r1", trained)
+    assert "was trained for the format rearag, which the method search_r1 does not ask in" in done.stderr
+    done = answered(tmp_path, TUTORIAL, trained)
+    assert "was trained for the format rearag, and the method" in done.stderr
+    assert "asks it in another way" in done.stderr
     done = answered(tmp_path, TUTORIAL, "method=r3rag", "on_existing=clean")
     assert "the method r3rag needs a model that was trained for it" in done.stderr
-    done = answered(tmp_path, TUTORIAL, "method=rearag", trained, *prompt, "on_existing=clean")
+    done = answered(tmp_path, TUTORIAL, "method=rearag", trained, "on_existing=clean")
     assert "note:" not in done.stderr

@@ -165,6 +165,8 @@ def test_methods_are_evaluated(shape: Shape, tmp_path: Path) -> None:
         )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("100.0 (too few)") >= 4
+    assert done.stderr.count(f"{url} was tried: replies are") == 1  # of two runs
+    assert done.stderr.count(f"{url} is sent") <= 1
     assert (tmp_path / "runs/eval-smoke/index.html").is_file()
 
 

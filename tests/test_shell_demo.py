@@ -78,6 +78,46 @@ def test_with_servers_it_starts_them_first_and_all_stay(demo: Demo) -> None:
     assert demo.run("deploy/stop.sh").stdout.count("stopped") == 3
 
 
+def test_the_pages_servers_are_shared_where_the_model_is_the_same(demo: Demo) -> None:
+    assert demo.run(demo.script, "WITH_SERVERS=1").returncode == 0
+    pids = [demo.pid(name) for name in ("retriever", "rearag", "demo")]
+    done = demo.run("data_construct.sh")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == demo.line("retriever", "RETRIEVER_PORT") + demo.line()
+    assert [demo.pid(name) for name in ("retriever", "rearag", "demo")] == pids
+    assert all(alive(pid) for pid in pids)
+
+
+def test_another_model_than_the_pages_is_refused_before_it_is_fetched(demo: Demo) -> None:
+    """The page serves the model of the profile small, data_construct.sh wants that of cpu."""
+    assert demo.run(demo.script, "WITH_SERVERS=1", PROFILE="small").returncode == 0
+    Path(f"{demo.arguments}.fetched").unlink()
+    pid = demo.pid()
+    refused = demo.run("data_construct.sh")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        f"error: rearag already runs with other settings (PID {pid}), for the live page on "
+        f"http://127.0.0.1:{demo.env['DEMO_PORT']}; stop the page and its servers first: "
+        "bash deploy/stop.sh\n"
+    )
+    assert demo.fetched() == []
+    assert demo.run("deploy/stop.sh").stdout.count("stopped") == 3
+    done = demo.run("data_construct.sh")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_script_that_uses_the_server_is_named(demo: Demo) -> None:
+    ready = demo.state.parent / "ready"
+    other = demo.start("infer.sh", FAKE_RUN=f"while [[ ! -f {ready} ]]; do sleep 0.05; done")
+    until(lambda: demo.arguments.exists())
+    refused = demo.run("data_construct.sh", MODEL="smollm2-135m")
+    assert refused.returncode == 2
+    assert f"for 'bash {ROOT}/infer.sh' (PID {other.pid}); wait until that ends, or stop" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    ready.touch()
+    other.communicate(timeout=PATIENCE)
+
+
 def test_the_page_that_runs_is_kept_when_its_servers_are_started(demo: Demo) -> None:
     assert demo.run(demo.script).stdout == demo.demo_line
     pid = demo.pid("demo")

@@ -56,28 +56,50 @@ def test_another_shell_is_told_to_use_bash(path: Path) -> None:
     assert done.stderr == f"error: this script needs bash; run: bash {path}\n"
 
 
-def test_a_knob_that_is_nearly_spelt_right_is_named() -> None:
-    script = "source deploy/say.sh; source deploy/knobs.sh; note_near_knobs infer.sh"
-    names = {
-        "N_QUESTION": "3",
-        "METHODE": "x",
-        "MODELS": "y",
-        "PROFIL": "z",
-        "QUESTIONX": "q",
-        "CORPSU": "c",
-        "PRFOLIE": "two swaps",
-        "METHOD": "rearag",
-    }
+KNOWN = {"PATH": "/usr/bin:/bin", "HOME": "/"}
+
+
+def test_nearly_is_one_edit_or_two_neighbours_swapped() -> None:
+    near = {"N_QUESTION": "N_QUESTIONS", "METHODE": "METHOD", "MODELLS": "MODELS", "PROFIL": "PROFILE"}
+    near |= {"QUESTIONX": "QUESTION", "CORPSU": "CORPUS", "XCORPUS": "CORPUS", "ORPUS": "CORPUS"}
+    far = ["PRFOLIE", "PYTHONPATH", "HOSTNAME", "LANG", "SLURM_NODELIST", "CUDA_VISIBLE_DEVICES", "LOGNAME"]
+    code = 'source deploy/say.sh; for name; do nearest_knob "$name"; echo "$NEAREST"; done'
+    done = subprocess.run(["bash", "-c", code, "-", *near, *far], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.splitlines() == [*near.values(), *([""] * len(far))]
+
+
+@pytest.mark.parametrize("path", RUN_BY_PEOPLE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_misspelt_knob_is_refused_before_any_work(path: Path) -> None:
+    command = ["bash", str(path), "x"]
     done = subprocess.run(
-        ["bash", "-c", script],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", **names},
+        command, capture_output=True, text=True, env={**KNOWN, "N_QUESTION": "3"}, cwd="/", timeout=20
     )
-    said = set(done.stderr.splitlines())
-    expected = {"N_QUESTION": "N_QUESTIONS", "METHODE": "METHOD", "MODELS": "MODEL", "PROFIL": "PROFILE"}
-    expected |= {"QUESTIONX": "QUESTION", "CORPSU": "CORPUS"}
-    assert said == {
-        f"note: {name} is set, but no knob has this name; is it {knob}?" for name, knob in expected.items()
-    }
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: N_QUESTION is set, but no knob has this name; did you mean N_QUESTIONS? "
+        "(if not: unset N_QUESTION)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "knob", "command"),
+    [
+        ("N_QUESTION", "N_QUESTIONS", "bash deploy/status.sh; exit $?"),  # the caller had it from the start
+        ("MODELS", "MODEL", "exec bash deploy/status.sh"),  # a knob of another script
+        ("LOGDIR", "LOG_DIR", "exec bash deploy/status.sh"),
+    ],
+)
+def test_what_others_set_is_a_note(name: str, knob: str, command: str, tmp_path: Path) -> None:
+    env = {**KNOWN, name: "a\nb", "STATE_DIR": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env, cwd=ROOT)
+    assert done.returncode == 0
+    assert done.stdout.startswith("server ")
+    words = f"note: {name} is set, but no knob of this script has this name; did you mean {knob}?\n"
+    assert done.stderr == words
+
+
+def test_a_script_that_another_calls_does_not_check_again(tmp_path: Path) -> None:
+    code = "source deploy/say.sh; check_knobs infer.sh; export N_QUESTION=3; bash deploy/status.sh"
+    env = {**KNOWN, "STATE_DIR": str(tmp_path)}
+    done = subprocess.run(["bash", "-euc", code], capture_output=True, text=True, env=env, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")

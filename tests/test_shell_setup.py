@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,13 @@ class Setup:
 
     def __init__(self, tmp: Path) -> None:
         self.tree, self.bin, self.notes = tmp / "tree", tmp / "bin", tmp / "notes"
-        for script in ("scripts/setup.sh", "deploy/say.sh"):
+        for script in (
+            "scripts/setup.sh",
+            "deploy/say.sh",
+            "deploy/knobs.sh",
+            "deploy/install.sh",
+            "infer.sh",
+        ):
             (self.tree / script).parent.mkdir(parents=True, exist_ok=True)
             (self.tree / script).write_bytes((ROOT / script).read_bytes())
         (self.tree / "base.txt").write_text("one==1\n")
@@ -69,6 +76,77 @@ def test_the_second_run_does_nothing(setup: Setup) -> None:
     second = setup.run("dev.txt")
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     assert setup.installs() == 1
+
+
+LINES = (
+    "Collecting one==1",
+    "  Downloading one-1-py3-none-any.whl (16.3 MB)",
+    "Collecting two[extra]>=2",
+    "  Using cached two-2-py3-none-any.whl (700 kB)",
+)
+
+
+def slow_pip(setup: Setup, *lines: str, seconds: float, status: int = 0) -> None:
+    """From now on `pip install` prints these lines and takes its time."""
+    setup.run("base.txt")
+    (setup.tree / "base.txt").write_text("one==1\ntwo[extra]>=2\n")
+    printed = "".join(f"echo '{line}'; " for line in lines)
+    python = setup.tree / ".venv/bin/python"
+    python.write_text(f'#!/bin/sh\ncase "$*" in *install*) {printed} sleep {seconds}; exit {status};; esac\n')
+
+
+def test_what_will_be_installed_and_how_far_it_is_are_said(setup: Setup) -> None:
+    slow_pip(setup, *LINES, seconds=2.5)
+    done = setup.run("base.txt", PROGRESS_SECONDS="1")
+    installs = "installing base.txt into .venv (once): 2 packages and what they need"
+    assert (done.returncode, done.stdout) == (0, f"{installs}, of a size that was not measured\n")
+    said = done.stderr.splitlines()
+    assert re.fullmatch(r"downloading: 17 MB so far, now two, \d+ s so far", said[0])
+    assert len(said) <= 5
+    assert "\r" not in done.stderr
+
+
+def test_unpacking_is_said_too(setup: Setup) -> None:
+    slow_pip(setup, *LINES, "Installing collected packages: one, two", seconds=1.6)
+    done = setup.run("base.txt", PROGRESS_SECONDS="1")
+    assert re.match(r"unpacking: \d+ MB in \.venv, \d+ s so far\n", done.stderr)
+
+
+def test_on_a_terminal_one_line_is_rewritten(setup: Setup) -> None:
+    slow_pip(setup, *LINES, seconds=1.5)
+    ours, theirs = os.openpty()
+    command = ["bash", str(setup.tree / "scripts/setup.sh"), "base.txt"]
+    env = {"PATH": f"{setup.bin}:{os.environ['PATH']}", "VENV": ".venv"}
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=theirs, timeout=PATIENCE)
+    os.close(theirs)
+    assert done.returncode == 0
+    written = ""
+    with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as terminal:  # its end is an error on Linux
+        while more := terminal.read(1000):
+            written += more.decode()
+    assert "downloading: 17 MB so far, now two" in written
+    assert written.endswith("\r\x1b[K")
+    assert "\n" not in written
+
+
+def test_what_a_failing_pip_wrote_is_shown(setup: Setup) -> None:
+    slow_pip(setup, *LINES, "ERROR: No space left \x1b[2J", seconds=0, status=1)
+    failed = setup.run("base.txt")
+    assert failed.returncode == 2
+    assert failed.stderr.splitlines()[-2:] == [
+        "ERROR: No space left ?[2J",
+        "error: pip could not install base.txt; its last lines are above, all of them in "
+        ".cache/base.txt.log; check the network and the disk, and run this again",
+    ]
+    wrong = setup.run("base.txt", PROGRESS_SECONDS="a[$(touch x)]")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+
+
+def test_the_size_of_every_environment_of_the_first_commands_is_known() -> None:
+    code = 'source deploy/install.sh; for file; do size_of "$file"; echo; done'
+    files = ["requirements-local.txt", "requirements-train.txt", "requirements-dev.txt", "requirements.txt"]
+    done = subprocess.run(["bash", "-euc", code, "-", *files], capture_output=True, text=True, cwd=ROOT)
+    assert len([line for line in done.stdout.splitlines() if "GB" in line or "MB" in line]) == len(files)
 
 
 @pytest.mark.parametrize("changed", ["dev.txt", "base.txt"])

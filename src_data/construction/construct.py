@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,6 +144,8 @@ async def make_chain(chain: Chain, teacher: Teacher, runtime: Runtime) -> Trajec
         writer=teacher.writer(chain.question, chain.number),
         search=search_of(runtime, runtime.policy.protocol),
         limits=runtime.limits,
+        on_draft=partial(runtime.on_draft, chain.question) if runtime.on_draft else None,
+        on_step=partial(runtime.on_step, chain.question) if runtime.on_step else None,
     )
     last = episode.steps[-1].action if episode.steps else None
     return Trajectory(

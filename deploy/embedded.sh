@@ -1,0 +1,43 @@
+# shellcheck shell=bash
+# The embedded servers of the laptop profiles: their weights, their index, their start. Sourced by deploy/local.sh, never run.
+# shellcheck source=deploy/corpus.sh
+source deploy/corpus.sh
+
+# embedded_weights MODEL…: fetch the weights of these that are names of configs/models.yaml; a path is there already.
+embedded_weights() {
+  local models=() model
+  for model in "$@"; do
+    [[ $model == */* || $model == *.gguf || " ${models[*]} " == *" $model "* ]] || models+=("$model")
+  done
+  (( ${#models[@]} == 0 )) || "$VENV/bin/python" -m src_models.fetch "${models[@]}" > /dev/null # progress: stderr
+}
+
+# embedded_index: the index of CORPUS in INDEX_DIR as INDEX_CONFIG says, made anew only where the corpus was edited.
+embedded_index() {
+  if [[ -d $CORPUS ]]; then documents_corpus; elif [[ -n $CORPUS ]]; then short_rows; fi
+  bash scripts/build_index.sh "${INDEX_CONFIG:-configs/index.yaml}" follow_edits=true ${CORPUS:+corpus="$CORPUS"} \
+    ${INDEX_DIR:+index_dir="$INDEX_DIR"}
+}
+
+# same_model: a model server that runs already has this model; another one is refused before any weights are fetched.
+same_model() {
+  local wanted=$REARAG_MODEL_DIR
+  [[ ! -f $wanted/config.json ]] || wanted=${wanted%/}.gguf
+  ! running rearag || [[ $SERVER_SETTINGS == *" --model $(printf %q "$wanted") "* ]] || refuse_other rearag
+}
+
+# start_embedded SEARCH [LLM]: fetch the weights and start the servers of the cpu profile, without the retriever where
+# SEARCH is 0, without the model where LLM is 0. They stop with the script.
+start_embedded() {
+  local models=()
+  (( $1 == 0 )) || [[ -z ${ENCODER-e5-small} ]] || models+=("${ENCODER-e5-small}")
+  (( ${2:-1} == 0 )) || models+=("$REARAG_MODEL_DIR" "$ANSWER_MODEL_DIR")
+  (( ${2:-1} == 0 )) || same_model
+  embedded_weights "${models[@]}"
+  trap 'release_all $$' EXIT
+  if (( $1 )); then
+    embedded_index
+    bash deploy/deploy_rag_engine.sh
+  fi
+  (( ${2:-1} == 0 )) || bash deploy/deploy.sh
+}
