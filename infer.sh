@@ -37,6 +37,7 @@ if (( EMBEDDED )); then
   bash scripts/setup.sh requirements-local.txt
   "${run[@]}" --check # a mistake is reported before any download or server start
   start_embedded "$([[ $METHOD == closed_book ]]; echo $?)" "$LLM"
+  if [[ $METHOD == deeprag && $PROFILE == cpu ]]; then run+=(agent.tokenizer="$(embedded_tokenizer)"); fi # scores decisions
 fi
 need_python
 "${run[@]}"

@@ -12,6 +12,15 @@ embedded_weights() {
   (( ${#models[@]} == 0 )) || "$VENV/bin/python" -m src_models.fetch "${models[@]}" > /dev/null # progress: stderr
 }
 
+# embedded_tokenizer: the folder of the tokenizer of the embedded model, with which decisions are scored; made once.
+embedded_tokenizer() {
+  local folder
+  folder=${REARAG_CACHE:-.cache/models}/$(basename "$REARAG_MODEL_DIR" .gguf)-tokenizer
+  [[ -f $folder/chat_template.jinja ]] \
+    || "$VENV/bin/python" -m src_models.convert.tokenizer "$REARAG_MODEL_DIR" "$folder" >&2
+  printf '%s' "$folder"
+}
+
 # embedded_index: the index of CORPUS in INDEX_DIR as INDEX_CONFIG says, made anew only where the corpus was edited.
 embedded_index() {
   if [[ -d $CORPUS ]]; then documents_corpus; elif [[ -n $CORPUS ]]; then short_rows; fi

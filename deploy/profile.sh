@@ -11,10 +11,12 @@ trained_folder() {
 }
 
 # laptop_profile: a model that was trained for the loop (by default the one that was trained here), unless another one is
-# named without an adapter.
+# named without an adapter, or METHOD asks in a format of its own, which the default does not write.
+OWN_FORMAT='deeprag r3rag search_r1'
 laptop_profile() {
-  local model=${MODEL:-${REARAG_MODEL_DIR:-}}
-  if [[ -z $model || -n ${ADAPTER:-${REARAG_ADAPTER:-}} ]] || trained "$model"; then echo small; else echo cpu; fi
+  local model=${MODEL:-${REARAG_MODEL_DIR:-}} adapter=${ADAPTER:-${REARAG_ADAPTER:-}}
+  if [[ -z $model$adapter && " $OWN_FORMAT " == *" ${METHOD:-} "* ]]; then echo cpu; return; fi
+  if [[ -z $model || -n $adapter ]] || trained "$model"; then echo small; else echo cpu; fi
 }
 
 # own_server: checks the knobs of a model server that is not ours. Keys stay in the environment.

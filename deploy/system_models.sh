@@ -18,15 +18,6 @@ embedded_search() {
   embedded_index
 }
 
-# embedded_tokenizer: the folder of the tokenizer of the embedded model, with which decisions are scored; made once.
-embedded_tokenizer() {
-  local folder
-  folder=${REARAG_CACHE:-.cache/models}/$(basename "$REARAG_MODEL_DIR" .gguf)-tokenizer
-  [[ -f $folder/chat_template.jinja ]] \
-    || "$VENV/bin/python" -m src_models.convert.tokenizer "$REARAG_MODEL_DIR" "$folder" >&2
-  printf '%s' "$folder"
-}
-
 # serve STAGE: retriever and model servers, the agent's with the weights of STAGE (base: none). Sets SERVED, the settings of
 # a run that uses them.
 serve() {

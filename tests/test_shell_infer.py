@@ -11,6 +11,8 @@ import pytest
 from helpers_wait import PATIENCE, until
 from test_shell_servers import ROOT, Shell, alive
 
+from src_infer.methods import load_method, method_names
+
 
 class Infer(Shell):
     """`infer.sh` in the CPU profile; nothing is installed, fetched or built."""
@@ -320,6 +322,8 @@ def test_the_small_profile_serves_the_shipped_adapter(infer: Infer, tmp_path: Pa
         ({"MODEL": "smollm2-135m", "PROFILE": "small"}, "small", "smollm2-135m"),
         ({"ADAPTER": "a.gguf"}, "small", "qwen2.5-coder-0.5b"),
         ({"PROFILE": "cpu"}, "cpu", "qwen2.5-coder-1.5b"),
+        ({"METHOD": "deeprag"}, "cpu", "qwen2.5-coder-1.5b"),
+        ({"METHOD": "deeprag", "ADAPTER": "a.gguf"}, "small", "qwen2.5-coder-0.5b"),
         ({"MODEL": "trained"}, "small", ""),
         ({"MODEL": "untrained"}, "cpu", ""),
         ({"MODEL": "untrained", "PROFILE": "small"}, "small", ""),
@@ -338,6 +342,22 @@ def test_a_laptop_runs_what_was_trained_here_unless_another_model_is_named(
     assert done.returncode == 0, done.stderr
     assert infer.fetched() == ["e5-small", *filter(None, [model])]
     assert infer.settings()["config"] == f"configs/infer/{profile}.yaml"
+
+
+def test_methods_with_a_format_of_their_own_are_known_to_the_shell() -> None:
+    own = {name for name in method_names() if set(load_method(name).formats) - {"rearag"}}
+    line = next(
+        x for x in (ROOT / "deploy/profile.sh").read_text().splitlines() if x.startswith("OWN_FORMAT=")
+    )
+    assert set(line.split("=")[1].strip("'").split()) == own
+
+
+def test_an_untrained_model_scores_the_decisions_of_deeprag(infer: Infer) -> None:
+    assert infer.run("infer.sh", METHOD="deeprag", PROFILE="").returncode == 0
+    tokenizer = infer.settings()["agent.tokenizer"]
+    assert tokenizer.endswith("qwen2.5-coder-1.5b-tokenizer")
+    assert infer.run("infer.sh", METHOD="self_ask", PROFILE="").returncode == 0
+    assert "agent.tokenizer" not in infer.settings()
 
 
 def test_the_gpu_profile_starts_nothing(infer: Infer) -> None:
