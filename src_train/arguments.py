@@ -40,7 +40,8 @@ def training_arguments(
         eval_steps=evaluate_every,
         save_strategy="steps",
         save_steps=config.save_steps,
-        save_total_limit=config.keep_checkpoints,
+        # with a limit of 1 the library removes the newest checkpoint at the end, where another is the best
+        save_total_limit=max(config.keep_checkpoints, 2) if validating else config.keep_checkpoints,
         load_best_model_at_end=validating,
         logging_steps=config.log_steps,
         logging_nan_inf_filter=False,

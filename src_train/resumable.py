@@ -1,6 +1,6 @@
 """transformers' `Trainer` with checkpoints that survive a kill, for the trainers of language models and of
-rerankers: a checkpoint counts once it was written to its end; a full disk and a foreign checkpoint are one
-sentence each.
+rerankers: a checkpoint counts once it was written to its end; a run that was killed after its last step takes
+no other one; a full disk and a foreign checkpoint are one sentence each.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from safetensors import SafetensorError
-from transformers import Trainer
+from transformers import EarlyStoppingCallback, Trainer
 
 from src_core.errors import UserError
 from src_train.progress import TrainingProgress
@@ -31,6 +31,33 @@ class ResumableTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.on_batch: Callable[[int], None] | None = None
         self.on_validation: Callable[[int, int], None] | None = None
+
+    def _run_epoch(self, *, epoch: int, **kwargs: Any) -> Any:
+        """Nothing where the checkpoint is that of the last step: the library looks for the end only after a
+        step, and would take one more.
+        """
+        patience = self._early_stopping()
+        patience_is_over = (
+            patience is not None
+            and patience.early_stopping_patience_counter >= patience.early_stopping_patience
+        )
+        if self.state.global_step >= self.state.max_steps or patience_is_over:
+            self.control.should_training_stop = True
+            return None
+        return super()._run_epoch(epoch=epoch, **kwargs)
+
+    def _load_callback_state(self) -> None:
+        """The evaluations without a better one count on in a resumed run. The library would restore the
+        patience itself as well, which is a setting.
+        """
+        patience = self._early_stopping()
+        stored = self.state.stateful_callbacks.get(EarlyStoppingCallback.__name__)
+        if patience is not None and stored is not None:
+            patience.early_stopping_patience_counter = stored["attributes"]["early_stopping_patience_counter"]
+
+    def _early_stopping(self) -> EarlyStoppingCallback | None:
+        callbacks = self.callback_handler.callbacks
+        return next((found for found in callbacks if isinstance(found, EarlyStoppingCallback)), None)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         try:

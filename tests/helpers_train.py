@@ -204,6 +204,24 @@ def killed_run(*arguments: str, module: str = "run") -> None:
     assert killed.returncode == -9, killed.stderr
 
 
+def killed_before_the_result(*arguments: str, module: str = "run") -> None:
+    """A run that is killed after its last step, before it writes a result."""
+    killed = python("-c", KILLED_AFTER_TRAINING.replace("MODULE", module), *arguments)
+    assert killed.returncode == -9, killed.stderr
+
+
+KILLED_AFTER_TRAINING = """
+import os, signal, sys
+from src_train import MODULE as run
+train = run.run_steps
+def train_and_kill(*args, **kwargs):
+    train(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGKILL)
+run.run_steps = train_and_kill
+run.main(sys.argv[1:])
+"""
+
+
 KILLED_AT_5 = """
 import os, signal, sys
 from transformers import TrainerCallback

@@ -15,7 +15,15 @@ from src_core.errors import UserError
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
 from src_train.packing import collate, join
-from tests.helpers_train import chains, killed_run, logged, model_folder, python, train_settings
+from tests.helpers_train import (
+    chains,
+    killed_before_the_result,
+    killed_run,
+    logged,
+    model_folder,
+    python,
+    train_settings,
+)
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.training
@@ -234,6 +242,23 @@ def test_a_killed_run_goes_on_with_the_batch_that_was_next(
     assert (tmp_path / "runs/whole/loss.png").stat().st_size > 1000
     said = json.loads((tmp_path / "runs/whole/model/training.json").read_text(encoding="utf-8"))
     assert (said["run"], said["prompt"]["observation_role"]) == ("whole", "user")
+
+
+def test_a_run_that_was_killed_after_its_last_step_only_writes_its_result(
+    tmp_path: Path, folder: Path
+) -> None:
+    path = str(train_settings(tmp_path, folder, max_steps=4, pack_length=0))
+    killed_before_the_result(path)
+    run = tmp_path / "runs/run"
+    trained = losses(run)
+    assert list(trained) == [1, 2, 3, 4]
+    assert main([path]) == 0
+    assert losses(run) == trained
+    last, result = (
+        AutoModelForCausalLM.from_pretrained(found).state_dict()
+        for found in (run / "checkpoint-4", run / "model")
+    )
+    assert all(torch.equal(last[key], result[key]) for key in last)
 
 
 def test_bf16_trains_without_a_gpu(tmp_path: Path, folder: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from src_core.errors import UserError
 from tests.helpers_radio import Radio
 from tests.helpers_rerank import cross_encoder_folder
-from tests.helpers_train import killed_run, logged, write_json_rows
+from tests.helpers_train import killed_before_the_result, killed_run, logged, write_json_rows
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.training
@@ -159,6 +159,56 @@ def test_a_killed_run_goes_on_with_the_same_next_batch(tmp_path: Path, folder: P
         assert {step: found[step] for step in expected} == expected
     ours, theirs = load_file(run / "model/model.safetensors"), load_file(whole / "model/model.safetensors")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def weights(run: Path) -> dict[str, Any]:
+    return load_file(run / "model/model.safetensors")
+
+
+def steps_taken(run: Path) -> list[int]:
+    """The steps in the log, as often as they were taken."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line["step"] for line in lines if "loss" in line]
+
+
+def test_a_run_that_was_killed_after_its_last_step_only_writes_its_result(
+    tmp_path: Path, folder: Path
+) -> None:
+    path = str(config_file(tmp_path, folder, export=False, learning_rate=3e-3, keep_checkpoints=1))
+    assert main([path, "run_name=whole"]) == 0
+    killed_before_the_result(path, module="rerank")
+    run, whole = tmp_path / "runs/run", tmp_path / "runs/whole"
+    assert not (run / "model").exists()
+    assert main([path]) == 0
+    assert steps_taken(run) == [1, 2, 3, 4, 5, 6]  # not the end of an epoch, which has 5 steps
+    ours, theirs = weights(run), weights(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    manifests = [json.loads((each / "manifest.json").read_text()) for each in (run, whole)]
+    assert [made["steps"] for made in manifests] == [6, 6]
+    best = [made["best"] for made in manifests]
+    assert best[0] == best[1]
+    assert best[0]["step"] < 6  # the last checkpoint is not the best one, and is kept nevertheless
+
+
+def test_a_run_that_ended_early_and_was_killed_then_only_writes_its_result(
+    tmp_path: Path, folder: Path
+) -> None:
+    """A learning rate of almost nothing: the second evaluation is not better than the first one."""
+    path = str(config_file(tmp_path, folder, export=False, learning_rate=1e-12, patience=1))
+    killed_before_the_result(path, module="rerank")
+    run = tmp_path / "runs/run"
+    assert main([path]) == 0
+    assert steps_taken(run) == [1, 2, 3, 4]
+    assert json.loads((run / "manifest.json").read_text())["steps"] == 4
+    assert (run / "model/model.safetensors").is_file()
+
+
+def test_the_evaluations_before_a_kill_count_for_the_patience(tmp_path: Path, folder: Path) -> None:
+    more = {"max_steps": 20, "learning_rate": 1e-12, "patience": 3, "export": False}
+    path = str(config_file(tmp_path, folder, **more))
+    killed_run(path, module="rerank")  # after the second evaluation, the first without a better one
+    assert main([path]) == 0
+    assert json.loads((tmp_path / "runs/run/manifest.json").read_text())["steps"] == 8
 
 
 def without_dropout(folder: Path, target: Path) -> Path:
