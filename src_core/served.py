@@ -47,11 +47,15 @@ class Servers:
         self._strict = strict
         self._names_index = False
         self._earlier: list[Record] = []
+        self._grown_from: dict[str, Collection[str]] = {}
         self._file: Path | None = None
 
-    def connected(self, role: str, facts: Facts) -> None:
-        """Note the facts that a server reported at the start."""
+    def connected(self, role: str, facts: Facts, *, grown_from: Collection[str] = ()) -> None:
+        """Note the facts that a server reported at the start. `grown_from` are earlier values of its `sha256`
+        whose content is the beginning of the present one: rows made with those stay valid.
+        """
         self.now[role] = dict(facts)
+        self._grown_from[role] = grown_from
 
     def bind(self, folder: Path, *, ways_out: str, has_rows: bool) -> None:
         """Compare with the records of the run directory and add the present one. Raises `UserError` where
@@ -60,6 +64,8 @@ class Servers:
         self._file = folder / SERVERS
         self._earlier = read_servers(folder) if has_rows else []
         same = next((record for record in self._earlier if not _changes(record, self.now)), None)
+        if self._earlier and not any(_changes(self._as_grown(record), self.now) for record in self._earlier):
+            same = same or self._earlier[-1]
         if self._earlier and same is None and self._strict:
             role = _changes(self._earlier[-1], self.now)[0]
             before = self._earlier[-1][role]
@@ -107,6 +113,15 @@ class Servers:
             self._names_index = self._names_index or identity == known
         elif identity or self._names_index:
             self._changed("retriever", "identity", identity or _NOT_REPORTED)
+
+    def _as_grown(self, record: Record) -> Record:
+        """An earlier record, with the present digest where the content has only grown since."""
+        return {
+            role: {**facts, "sha256": self.now[role]["sha256"]}
+            if facts.get("sha256") in self._grown_from.get(role, ())
+            else facts
+            for role, facts in record.items()
+        }
 
     def _changed(self, role: str, key: str, value: Any) -> None:
         before = self.now[role]
@@ -204,6 +219,19 @@ def content_digest(path: Path) -> str:
     """Hash (16 hex digits) of a file's whole content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def line_digests(path: Path) -> list[str]:
+    """The `content_digest` that a file had after each of its lines, from the empty file to the present one. A
+    file of which an earlier digest is among them has only grown since.
+    """
+    digest = hashlib.sha256()
+    found = [digest.hexdigest()[:16]]
+    with path.open("rb") as file:
+        for line in file:
+            digest.update(line)
+            found.append(digest.hexdigest()[:16])
+    return found
 
 
 def sampled_digest(path: Path) -> str:

@@ -29,6 +29,7 @@ from src_eval.scoring import Scored, estimates_of, score_run
 from src_eval.tables import cells_of
 from src_eval.text_tables import print_cells
 from src_tasks.mmlu import SUBJECTS, Category, Grouping, category_of, subject_name
+from src_tasks.readers.sources import read_questions
 
 ACCURACY, UNREAD = "choice_accuracy", "choice_unread"
 ALL = "all subjects"
@@ -58,12 +59,15 @@ def scored_lines(config: EvalConfig) -> list[tuple[str, Scored]]:
     """The name and scores of each finished line. Raises `UserError` where the baseline is not among them, and
     where a run read other rankings than there are now."""
     found = []
-    for line in config.lines:
-        for dataset in config.datasets:
+    for dataset in config.datasets:
+        asked = [each.id for each in read_questions(dataset.path, limit=config.questions_of(dataset))]
+        for line in config.lines:
             folder = Path(config.runs_dir) / f"eval-{config.name}-{dataset.name}-{line.name}"
             if (folder / MANIFEST).is_file():
-                require_same_rankings(folder, line)
-                found.append((line.name, score_run(folder)))
+                scored = score_run(folder)
+                answered = [row.id for row in scored.rows]
+                require_same_rankings(folder, line, asked=asked, answered=answered)
+                found.append((line.name, scored))
     if config.baseline_name() not in [name for name, _ in found]:
         raise UserError(
             f"there is no finished run of {config.baseline_name()}; run python -m src_eval.run with the same "

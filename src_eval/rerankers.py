@@ -11,7 +11,7 @@ and as a page, beside the first configuration. The data sets of a further reader
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.rankings import Ranking, read_rankings
 from src_core.rundir import MANIFEST
-from src_core.served import content_digest
+from src_core.served import line_digests
 from src_core.types import Question
 from src_eval.compare import Entry, Table, build_table
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
@@ -108,15 +108,29 @@ def _ranked(line: MethodSpec) -> Path | None:
     return Path(found.removeprefix(_RANKED)) if found else None
 
 
-def require_same_rankings(folder: Path, line: MethodSpec) -> None:
+def require_same_rankings(
+    folder: Path, line: MethodSpec, *, asked: Collection[str], answered: Collection[str]
+) -> None:
     """Raises `UserError` where the finished run in `folder` read other rankings than the line has now (its
-    reranker was trained anew since): its answers would stand beside the wrong ranking.
+    reranker was trained anew since): its answers would stand beside the wrong ranking. Rankings that have
+    only grown are the same where the run has `answered` all questions that are `asked` (ids).
     """
-    read = read_manifest(folder).get("index") or {}
+    read = (read_manifest(folder).get("index") or {}).get("sha256")
     path = _ranked(line)
-    if path is not None and "sha256" in read and read["sha256"] != content_digest(path):
+    if path is None or read is None:
+        return
+    *earlier, present = line_digests(path)
+    if read == present:
+        return
+    if read not in earlier[1:]:
         raise UserError(
             f"{path} was written anew after {folder} had read it; remove that folder and read again"
+        )
+    missing = len(set(asked) - set(answered))
+    if missing:
+        raise UserError(
+            f"{path} has grown since {folder} read it, which has no answer to {missing} of {len(asked)} "
+            "questions; run the reader's evaluation again (bash scripts/evaluate.sh), which adds them"
         )
 
 
@@ -137,9 +151,11 @@ def _scored(
     folder = Path(config.runs_dir) / f"eval-{config.name}-{dataset.name}-{line.name}"
     reader = None
     if (folder / MANIFEST).is_file():
-        require_same_rankings(folder, line)
         reader = score_run(folder)
     answers = {row.id: row for row in reader.rows} if reader else {}
+    if reader is not None:
+        asked = [question.id for question in questions]
+        require_same_rankings(folder, line, asked=asked, answered=answers)
     rows = [
         _row(question, rankings[question.id], answers.get(question.id), dataset.name)
         for question in questions

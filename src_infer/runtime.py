@@ -179,7 +179,8 @@ async def _connect_retriever(retriever: Retriever, where: str, servers: Servers 
     """The description of the retriever's index; `servers` watches it."""
     identity = await retriever_identity(retriever, where)
     if servers is not None:
-        servers.connected("retriever", index_facts(identity))
+        grown_from = retriever.digests[1:-1] if isinstance(retriever, RankedRetriever) else ()
+        servers.connected("retriever", index_facts(identity), grown_from=grown_from)
         if isinstance(retriever, RetrieverClient):
             retriever.watch(servers.searched)
     return identity
@@ -285,7 +286,7 @@ async def retriever_identity(retriever: Retriever, where: str) -> dict[str, Any]
         }
     if isinstance(retriever, RankedRetriever):
         rankings = Path(where.removeprefix("ranked:")).name
-        return {"retriever": where, "corpus": rankings, "type": "ranked", "sha256": retriever.digest}
+        return {"retriever": where, "corpus": rankings, "type": "ranked", "sha256": retriever.digests[-1]}
     if not isinstance(retriever, RetrieverClient):
         return {"retriever": where}
     found: dict[str, Any] = (await retriever.health()).get("index", {})

@@ -10,17 +10,19 @@ from pathlib import Path
 
 from src_core.errors import RetrieverError
 from src_core.rankings import Ranking, passages_beside, read_rankings
-from src_core.served import content_digest
+from src_core.served import line_digests
 from src_core.types import Passage
 
 
 class RankedRetriever:
-    """Looks rankings up by their query."""
+    """Looks rankings up by their query. `digests` are those of the file after each line, the present one
+    last.
+    """
 
     def __init__(
-        self, rankings: Sequence[Ranking], passages: dict[str, Passage], *, digest: str = ""
+        self, rankings: Sequence[Ranking], passages: dict[str, Passage], *, digests: Sequence[str] = ("",)
     ) -> None:
-        self.digest = digest
+        self.digests = digests
         self._passages = passages
         self._rankings = {ranking.query.strip(): ranking for ranking in rankings}
 
@@ -28,7 +30,7 @@ class RankedRetriever:
     def from_file(cls, path: Path) -> RankedRetriever:
         """Read a file of rankings and the passages beside it. Raises `UserError` naming file and line."""
         rankings = list(read_rankings(path).values())
-        return cls(rankings, passages_beside(path), digest=content_digest(path))
+        return cls(rankings, passages_beside(path), digests=line_digests(path))
 
     async def search(self, query: str, top_n: int) -> list[Passage]:
         """The first `top_n` passages of the ranking, with its scores. Raises `RetrieverError` for a query

@@ -70,6 +70,42 @@ def test_another_model_under_the_same_name_ranks_anew(radio: Radio) -> None:
     assert radio.rows("comparison/w0.5.jsonl") != before
 
 
+def dev_sets(radio: Radio, n: int) -> str:
+    """Two evaluation sets, the first `n` questions of each."""
+    sets = []
+    for name, towns in (("one", TOWNS[9:13]), ("two", TOWNS[13:17])):
+        rows = [{"question": f"When was {town} founded?", "answers": ["1200"]} for town in towns]
+        write_rows(radio.folder / f"{name}.jsonl", rows)
+        sets.append(f"{{name: {name}, path: {radio.folder}/{name}.jsonl, n: {n}}}")
+    return f"[{', '.join(sets)}]"
+
+
+def test_with_more_questions_the_rankings_only_grow(radio: Radio) -> None:
+    made = {}
+    for n in (2, 4):
+        radio.stages("candidates", comparison__datasets=dev_sets(radio, n))
+        done = radio.stage("rank", comparison__datasets=dev_sets(radio, n))
+        assert done.returncode == 0, done.stderr
+        names = ("none", "untuned", "w0.5")
+        made[n] = {name: (radio.run / f"comparison/{name}.jsonl").read_bytes() for name in names}
+    for name, few in made[2].items():
+        assert made[4][name].startswith(few)
+        assert (few.count(b"\n"), made[4][name].count(b"\n")) == (4, 8)
+    assert "w0.5: 40 pairs scored; 4 questions were ranked before" in done.stdout
+    assert "none: 0 pairs scored; 4 questions were ranked before" in done.stdout
+    whole = {row["id"]: row for row in radio.rows("comparison/untuned.jsonl")}
+    (radio.run / "comparison/untuned.jsonl").unlink()
+    radio.stages("rank", comparison__datasets=dev_sets(radio, 4))
+    assert {row["id"]: row for row in radio.rows("comparison/untuned.jsonl")} == whole
+
+
+def test_other_candidates_are_ranked_anew(radio: Radio) -> None:
+    radio.stages("candidates", "rank")
+    done = radio.stage("rank", comparison__top_n="5")
+    assert "w0.5: 5 pairs scored\n" in done.stdout
+    assert [len(row["passages"]) for row in radio.rows("comparison/w0.5.jsonl")] == [5]
+
+
 def test_the_readers_of_a_comparison(radio: Radio) -> None:
     radio.stages("candidates")
     other = "[{label: small, settings: ['reader.url=scripted:x'], lines: [w0.5, w1]}]"

@@ -29,9 +29,14 @@ def config(tmp_path: Path) -> Path:
         (folder / "trajectories.jsonl").write_text("".join(map(line_of, rows)), encoding="utf-8")
         manifest = {"config": {"method": "multiple_choice"}, "models": ["m"]}
         (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    asked = [json.dumps(each["question"]) + "\n" for each in rows]
+    (tmp_path / "questions.jsonl").write_text("".join(asked), encoding="utf-8")
     methods = [{"method": "multiple_choice", "label": line} for line in LINES]
     values = {"name": "radio-mmlu", "methods": methods, "runs_dir": str(tmp_path / "runs")}
-    values |= {"datasets": [{"name": "mmlu", "path": "questions.jsonl"}], "baseline": "no_search"}
+    values |= {
+        "datasets": [{"name": "mmlu", "path": str(tmp_path / "questions.jsonl")}],
+        "baseline": "no_search",
+    }
     path = tmp_path / "readers.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     return path

@@ -118,6 +118,30 @@ def test_the_readers_scores_stand_beside_their_own_ranking_only(folder: Path) ->
         lines_of(folder, "readers.yaml")
 
 
+def test_answers_under_rankings_that_have_grown_count_where_all_are_there(folder: Path) -> None:
+    rows = (folder / "tuned.jsonl").read_bytes().splitlines(keepends=True)
+    asked = read_questions(folder / "dev.jsonl")
+    (folder / "tuned.jsonl").write_bytes(b"".join(rows[:20]))
+    run = folder / "runs/eval-radio-dev-tuned"
+    run.mkdir(parents=True)
+    answers = [
+        {"question": json.loads(to_json(each)), "steps": [], "answer": "1200", "status": "finished"}
+        for each in asked[:20]
+    ]
+    write_rows(run / "trajectories.jsonl", answers)
+    read = {"retriever": "ranked", "sha256": content_digest(folder / "tuned.jsonl")}
+    manifest = {"config": {"method": "naive_rag"}, "models": ["m"], "index": read}
+    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (folder / "tuned.jsonl").write_bytes(b"".join(rows))
+    with pytest.raises(UserError, match=r"has grown since .* has no answer to 4 of 24 questions; run the"):
+        lines_of(folder, "readers.yaml")
+    text = (
+        (folder / "readers.yaml").read_text(encoding="utf-8").replace("name: dev\n", "name: dev\n  n: 20\n")
+    )
+    (folder / "readers.yaml").write_text(text, encoding="utf-8")
+    assert mean(lines_of(folder, "readers.yaml")["dev", "tuned"], "em") == pytest.approx(1 / 20)
+
+
 def test_other_mistakes_are_one_sentence(folder: Path) -> None:
     write_config(folder, "readers-b.yaml", "radio-b", ("tuned",))
     with pytest.raises(UserError, match="different baselines"):

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from rich.console import Console
 
 from src_core.config import build_config, load_config
 from src_core.errors import UserError
-from src_core.types import Status
+from src_core.jsonl import rewrite_jsonl
+from src_core.rankings import RankedPassage, Ranking
+from src_core.types import Passage, Status, to_json
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_eval.run import Job, evaluate, is_finished, is_wanted, plan, require_files
 from src_tasks.metric_names import EXPLAINED
@@ -192,6 +195,54 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("done before") == 1
     assert again.stdout == first.stdout
+
+
+def write_rankings(path: Path, numbers: Sequence[int]) -> None:
+    """The passage of each item as the ranking of its question."""
+    rows = [
+        Ranking(f"q{k}", f"What is item {k}?", (RankedPassage(f"p{k}", {"retrieval": 1.0}),)) for k in numbers
+    ]
+    rewrite_jsonl(path, map(to_json, rows))
+
+
+def test_a_finished_evaluation_goes_on_with_more_questions(tmp_path: Path) -> None:
+    """Also where the rankings that it reads have grown; others are refused."""
+    questions, _ = write_items(tmp_path, 4)
+    passages = [Passage(f"p{k}", f"Item {k}", f"Every fact about item {k}.") for k in range(4)]
+    rewrite_jsonl(tmp_path / "passages.jsonl", map(to_json, passages))
+    script = write_script(tmp_path / "script.jsonl", [("", ["item-0"])])
+    rankings = tmp_path / "ranked.jsonl"
+    values = {
+        **PROMPTLESS,
+        "methods": ["naive_rag"],
+        "settings": [f"agent.url=scripted:{script}", f"reader.url=scripted:{script}"],
+        "servers": [f"retriever=ranked:{rankings}"],
+        "runs_dir": str(tmp_path / "runs"),
+    }
+    (tmp_path / "mini.yaml").write_text(json.dumps(values), encoding="utf-8")
+
+    def evaluated(n: int, ranked: Sequence[int]) -> subprocess.CompletedProcess[str]:
+        write_rankings(rankings, ranked)
+        sets = f"datasets=[{{name: items, path: {questions}, n: {n}}}]"
+        return evaluation(str(tmp_path / "mini.yaml"), sets)
+
+    rows = tmp_path / "runs/eval-t-items-naive_rag/trajectories.jsonl"
+    assert evaluated(2, [0, 1]).returncode == 0
+    before = rows.read_bytes()
+    grown = evaluated(3, [0, 1, 2])
+    assert grown.returncode == 0, grown.stderr
+    assert "2 of 3 are done" in grown.stderr
+    assert rows.read_bytes().startswith(before)
+    assert rows.read_bytes().count(b"\n") == 3
+    assert "| items | naive\\_rag | 3 |" in (tmp_path / "runs/eval-t/table.md").read_text(encoding="utf-8")
+    shorter = evaluated(3, [0, 1])
+    assert shorter.returncode == 0, shorter.stderr  # nothing to do
+    for other in ([1, 0, 2, 3], [0, 1, 3]):
+        refused = evaluated(4, other)
+        assert refused.returncode == 1
+        assert "was made with" in refused.stderr
+        assert "on_existing=clean" in refused.stderr
+    assert rows.read_bytes().count(b"\n") == 3
 
 
 def test_a_mistake_in_a_run_is_told_before_anything_is_made(tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ scores. `readers.yaml`, beside the rankings, is the evaluation of a reader over 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ import yaml
 from src_core.errors import UserError
 from src_core.jsonl import rewrite_jsonl, write_atomic
 from src_core.progress import Steps
-from src_core.rankings import RankedPassage, Ranking, passages_beside
+from src_core.rankings import RankedPassage, Ranking, passages_beside, read_rankings
 from src_core.types import to_json
 from src_data.radio.config import NONE, RadioConfig
 from src_retrieval.scoring import PassageReranker, RerankOptions
@@ -58,29 +57,59 @@ def lines_of(config: RadioConfig) -> Lines:
     return Lines(present, missing)
 
 
+class Ranked(NamedTuple):
+    """How many questions were ranked, and the pairs that were scored for them."""
+
+    questions: int
+    pairs: int
+
+
 def rank(
     path: Path, rankings: Sequence[Ranking], reranker: PassageReranker | None, *, steps: Steps, label: str
-) -> int:
+) -> Ranked:
     """Write the rankings under a reranker to `path` (atomically), best first; ties keep their order, and the
-    retriever's scores stay. The passages lie in the folder above or beside. Returns the number of pairs.
+    retriever's scores stay. The passages lie in the folder above or beside. Rows that `path` holds already
+    for the same candidates are kept and stay first, so that with more questions the file only grows: a run
+    that reads it goes on (`src_core.served.line_digests`).
     """
-    if reranker is None:
-        rewrite_jsonl(path, map(to_json, rankings))
-        return 0
+    kept = _rows_of_same_candidates(path, rankings)
+    new = [ranking for ranking in rankings if ranking.id not in kept]
+    pairs = sum(len(ranking.passages) for ranking in new) if reranker is not None else 0
+    rows: Iterator[Ranking] = iter(new)
+    if reranker is not None and new:
+        rows = _reranked_rows(path, new, reranker, steps=steps, label=label)
+    rewrite_jsonl(path, map(to_json, chain(kept.values(), rows)))
+    return Ranked(len(new), pairs)
+
+
+def _rows_of_same_candidates(path: Path, rankings: Sequence[Ranking]) -> dict[str, Ranking]:
+    """The rows of `path` that rank these very candidates, by question id, in the order of the file."""
+    if not path.is_file():
+        return {}
+    wanted = {ranking.id: _candidates(ranking) for ranking in rankings}
+    return {name: row for name, row in read_rankings(path).items() if wanted.get(name) == _candidates(row)}
+
+
+def _candidates(ranking: Ranking) -> tuple[str, dict[str, dict[str, float]]]:
+    """What a reranker is given: the query, and the passages with the scores that they had before."""
+    return ranking.query, {
+        passage.id: {name: score for name, score in passage.scores.items() if name != RERANK}
+        for passage in ranking.passages
+    }
+
+
+def _reranked_rows(
+    path: Path, rankings: Sequence[Ranking], reranker: PassageReranker, *, steps: Steps, label: str
+) -> Iterator[Ranking]:
     texts = {name: passage.contents for name, passage in passages_beside(path).items()}
-
-    def rows() -> Iterator[bytes]:
-        waiting = iter(rankings)
-        with steps(f"questions reranked by {label}", total=len(rankings)) as progress:
-            while batch := list(islice(waiting, _AT_ONCE)):
-                passages = [[texts[name] for name in ranking.ids] for ranking in batch]
-                scores = reranker.scores([ranking.query for ranking in batch], passages)
-                for ranking, found in zip(batch, scores, strict=True):
-                    yield to_json(reranked(ranking, found))
-                progress.advance(len(batch))
-
-    rewrite_jsonl(path, rows())
-    return sum(len(ranking.passages) for ranking in rankings)
+    waiting = iter(rankings)
+    with steps(f"questions reranked by {label}", total=len(rankings)) as progress:
+        while batch := list(islice(waiting, _AT_ONCE)):
+            passages = [[texts[name] for name in ranking.ids] for ranking in batch]
+            scores = reranker.scores([ranking.query for ranking in batch], passages)
+            for ranking, found in zip(batch, scores, strict=True):
+                yield reranked(ranking, found)
+            progress.advance(len(batch))
 
 
 def reranked(ranking: Ranking, scores: Sequence[float]) -> Ranking:
@@ -100,14 +129,6 @@ def first(rankings: Mapping[str, Ranking], ids: Sequence[str], *, top_n: int) ->
             f"{len(missing)} of {len(ids)} questions have no candidates; run the stage 'candidates' again"
         )
     return [replace(rankings[name], passages=rankings[name].passages[:top_n]) for name in ids]
-
-
-def ranking_digest(rankings: Sequence[Ranking]) -> str:
-    """Hash of queries and passages, in their order."""
-    digest = hashlib.sha256()
-    for ranking in rankings:
-        digest.update("\x1f".join([ranking.query, *ranking.ids, "\x1e"]).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()[:16]
 
 
 class Reading(NamedTuple):

@@ -15,7 +15,7 @@ from src_core.jsonl import rewrite_jsonl
 from src_core.rankings import PASSAGES, Ranking, passages_beside, read_rankings
 from src_core.types import Question, to_json
 from src_data.radio import compare, files
-from src_data.radio.compare import Line, Reading, first, lines_of, rank, ranked_by, ranking_digest
+from src_data.radio.compare import Line, Reading, first, lines_of, rank, ranked_by
 from src_data.radio.config import NONE
 from src_data.radio.groups import VALIDATION, has_rationale, part_of, with_blends
 from src_data.radio.server_stages import Part, search
@@ -134,10 +134,9 @@ def _rank(stage: Stage, folder: Path, passes: Sequence[Pass], *, only: Sequence[
     for label in found.missing:
         if not only or label in only:
             stage.say(f"left out: there is no reranker of {label} (stage finetune)")
-    of = ranking_digest([ranking for _, rankings in passes for ranking in rankings])
     record = dict(files.read_record(folder, "rank").get("rerankers") or {})
     for line in lines:
-        record[line.label] = _rank_line(stage, line, record, passes, of=of)
+        record[line.label] = _rank_line(stage, line, record, passes)
         facts = {"top_n": stage.config.comparison.top_n, "rerankers": record}
         files.write_record(folder, "rank", facts)
     stage.say(f"written: {folder}/LABEL.jsonl")
@@ -145,21 +144,27 @@ def _rank(stage: Stage, folder: Path, passes: Sequence[Pass], *, only: Sequence[
 
 
 def _rank_line(
-    stage: Stage, line: Line, earlier: Mapping[str, Any], passes: Sequence[Pass], *, of: str
+    stage: Stage, line: Line, earlier: Mapping[str, Any], passes: Sequence[Pass]
 ) -> dict[str, Any]:
-    """The rankings of one line, unless the same reranker has ranked the same candidates (`of`) before.
-    Returns the line's record.
+    """The rankings of one line, without the candidates that the same reranker has ranked before. Returns the
+    line's record.
     """
     reranker = PassageReranker(line.options) if line.options is not None else None
-    record = {"identity": reranker.identity if reranker is not None else {}, "of": of}
-    paths = [folder / f"{line.label}.jsonl" for folder, _ in passes]
-    if earlier.get(line.label) == record and all(path.is_file() for path in paths):
+    record = {"identity": reranker.identity if reranker is not None else {}}
+    before = earlier.get(line.label) or {}
+    questions = pairs = 0
+    for folder, rankings in passes:
+        path = folder / f"{line.label}.jsonl"
+        if before.get("identity") != record["identity"]:
+            path.unlink(missing_ok=True)  # the rows of another reranker
+        ranked = rank(path, rankings, reranker, steps=stage.steps, label=line.label)
+        questions, pairs = questions + ranked.questions, pairs + ranked.pairs
+    if questions:
+        kept = sum(len(rankings) for _, rankings in passes) - questions
+        again = f"; {kept:,} questions were ranked before" if kept else ""
+        stage.say(f"{line.label}: {pairs:,} pairs scored{again}")
+    else:
         stage.say(f"{line.label}: ranked before")
-        return record
-    pairs = 0
-    for path, (_, rankings) in zip(paths, passes, strict=True):
-        pairs += rank(path, rankings, reranker, steps=stage.steps, label=line.label)
-    stage.say(f"{line.label}: {pairs:,} pairs scored")
     return record
 
 
