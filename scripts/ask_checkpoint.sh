@@ -19,7 +19,8 @@ case $name in # the checkpoint, the method, passages per search, searches at mos
   r1_searcher) made=(XXsongLALA/Qwen-2.5-7B-base-RAG-RL search_r1 5 8) settings=("${growing[@]}") ;;
   research) made=(agentrl/ReSearch-Qwen-7B-Instruct search_r1 5 8) settings=("${growing[@]}") ;;
   rearag) made=(THU-KEG/ReaRAG-9B rearag 3 15) settings=() ;;
-  r3rag) made=(Yuan-Li-FNLP/R3-RAG-Qwen r3rag 5 5) settings=() ;;
+  r3rag) made=(Yuan-Li-FNLP/R3-RAG-Qwen r3rag 5 5)
+    settings=(deterministic=true agent_sampling.max_tokens=512 limits.step_tries=2) ;; # as in configs/systems/r3rag/infer.yaml
   *) die "there is no checkpoint '$name'; name search_r1, r1_searcher, research, rearag or r3rag" ;;
 esac
 CHECKPOINT=${CHECKPOINT:-${made[0]}}

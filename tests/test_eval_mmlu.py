@@ -44,7 +44,12 @@ def config(tmp_path: Path) -> Path:
 
 def row(at: int, subject: str, letter: str) -> dict[str, object]:
     right = "second" if subject in ("anatomy", "virology") else "first"
-    question = {"id": str(at), "question": f"What is {at}?", "answers": [right], "choices": ["first", "second"]}
+    question = {
+        "id": str(at),
+        "question": f"What is {at}?",
+        "answers": [right],
+        "choices": ["first", "second"],
+    }
     return {"question": {**question, "group": subject}, "steps": [], "answer": letter, "status": "finished"}
 
 
