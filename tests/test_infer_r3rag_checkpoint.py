@@ -35,7 +35,8 @@ REPLIES = {
         # a query and an answer: the first of them counts
         "Step 2:\nThe problem analysis: Ann Lee made it. Her town is missing.\n"
         "The retrieval query: Ann Lee childhood\nThe final answer: unknown",
-        "Step 3:\nThe problem analysis: She grew up there. That is enough.\nThe final answer: London\n### End",
+        "Step 3:\nThe problem analysis: She grew up there. That is enough.\n"
+        "The final answer: London\n### End",
     ],
     NINE: [
         "I will think about it.",  # no label: malformed
