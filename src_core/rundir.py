@@ -15,11 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib.metadata
 import os
-import platform
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,6 +29,7 @@ import yaml
 from src_core.config import read_yaml
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl, write_atomic
+from src_core.provenance import code_state, machine, package_versions
 from src_core.runfolder import CONFIG, empty, mark, require_cleanable, require_run
 from src_core.served import Servers
 from src_core.types import RETRIED
@@ -47,18 +44,6 @@ QUESTION_IDS = "question_ids"
 OnExisting = Literal["resume", "resume_anyway", "clean", "fail"]
 # Settings that may change between a run and its resumption: they do not change any row.
 _FREE = frozenset({"run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps"})
-_PACKAGES: tuple[str, ...] = (
-    "aiohttp",
-    "faiss-cpu",
-    "faiss-gpu",
-    "numpy",
-    "onnxruntime",
-    "orjson",
-    "pydantic",
-    "torch",
-    "vllm",
-)
-_PACKAGES += ("transformers", "uvicorn", "flask", "xllamacpp")
 _ROWS_PER_SYNC = 64
 _LOCK_SECONDS = 3.0
 
@@ -217,36 +202,6 @@ def settings_fingerprint(config: dict[str, Any]) -> str:
     """Hash of the settings that determine the rows."""
     fixed = {key: value for key, value in config.items() if key not in _FREE}
     return hashlib.sha256(orjson.dumps(fixed, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
-
-
-def code_state() -> dict[str, Any]:
-    """The commit and whether the tree is dirty; `{"commit": null}` outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
-    commands = {"commit": ["git", "rev-parse", "HEAD"], "changes": ["git", "status", "--porcelain"]}
-    found: dict[str, str | None] = {}
-    for name, command in commands.items():
-        try:
-            done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=20, check=True)
-            found[name] = done.stdout.strip()
-        except (OSError, subprocess.SubprocessError):
-            found[name] = None
-    return {"commit": found["commit"], "dirty": bool(found["changes"])}
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that shape results, and of Python."""
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-def machine() -> dict[str, Any]:
-    """The machine of the run, without names of hosts or people."""
-    return {"platform": sys.platform, "machine": platform.machine(), "cores": os.cpu_count()}
 
 
 def _first_of_each(path: Path, *, retry_statuses: frozenset[str], key: RowKey) -> Iterator[bytes]:

@@ -22,8 +22,9 @@ from src_core.terminal import log_to_stderr
 from src_demo.app import guarded_app
 from src_demo.config import DemoConfig
 from src_infer.as_trained import load_as_trained, require_fit
+from src_infer.connect import make_retriever
 from src_infer.methods import load_method
-from src_infer.runtime import make_protocol, make_retriever
+from src_infer.runtime import make_protocol
 
 LOG = logging.getLogger("src_demo")
 CHECK = "--check"

@@ -13,7 +13,7 @@ from src_core.errors import BoundaryError, UserError
 from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint
 from src_demo.config import DemoConfig
-from src_infer.runtime import make_retriever, retriever_identity
+from src_infer.connect import make_retriever, retriever_identity
 
 LLM_SCRIPT = "bash deploy/deploy.sh"
 RAG_SCRIPT = "bash deploy/deploy_rag_engine.sh"

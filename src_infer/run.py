@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -19,32 +18,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
 from rich.console import Console
 from rich.text import Text
 
 from src_core.config import dump
 from src_core.console import Terminal
-from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
-from src_core.progress import Begun, StepProgress
+from src_core.errors import BoundaryError, UserError, run_main
+from src_core.progress import Begun
 from src_core.rundir import QUESTION_IDS, OnExisting, RunDir, was_used
 from src_core.runfolder import run_folder
 from src_core.served import Servers
 from src_core.trained_prompt import trained_format
-from src_core.types import RETRIED, Question, Trajectory, question_id, to_json, trajectory_from_json
+from src_core.types import Question, Trajectory, question_id
+from src_infer.answering import answer_all
 from src_infer.as_trained import load_as_trained, require_fit
 from src_infer.config import ROLES, InferConfig
-from src_infer.episode import failure_status
-from src_infer.metering import metered, with_all_searches
 from src_infer.methods import Method, load_method
 from src_infer.own_servers import check_own_servers
 from src_infer.prompts import pinned_digest
-from src_infer.runner import run_all
 from src_infer.runtime import Runtime, make_protocol, open_runtime
 from src_infer.show import (
     StepPrinter,
     failure_lines,
-    gone_line,
     outcome_lines,
     outcomes_text,
     recorded_note,
@@ -52,7 +47,6 @@ from src_infer.show import (
     results_table,
     totals_table,
 )
-from src_tasks.choices import asked_text
 from src_tasks.metric_names import EXPLAINED
 from src_tasks.readers.sources import read_questions
 from src_tasks.scores import totals
@@ -171,7 +165,7 @@ async def _answered(
         rundir = RunDir(folder, config=dump(config), on_existing=config.on_existing, servers=servers)
         try:
             begun = Begun.now()
-            rows = await _answer_all(questions, rundir, config, method=method, runtime=runtime, err=err)
+            rows = await answer_all(questions, rundir, config, method=method, runtime=runtime, err=err)
             summary = _manifest(config, rows, runtime=runtime, servers=servers, begun=begun)
             rundir.write_manifest({**summary, QUESTION_IDS: [question.id for question in questions]})
         finally:
@@ -203,59 +197,6 @@ async def _connected(
             f"a server does not answer: {error}; run 'bash deploy/status.sh' to see which servers run, "
             "start them with 'bash infer.sh' or the deploy scripts"
         ) from error
-
-
-async def _answer_all(
-    questions: Sequence[Question],
-    rundir: RunDir,
-    config: InferConfig,
-    *,
-    method: Method,
-    runtime: Runtime,
-    err: Console,
-) -> list[Trajectory]:
-    """Answer the questions that the run directory does not hold yet. Returns all trajectories, in the order
-    of the questions.
-    """
-    before = rundir.finished_ids(retry_statuses=RETRIED)
-    gone = rundir.take_questions({question.id: orjson.loads(to_json(question)) for question in questions})
-    if gone:
-        err.print(gone_line(gone), soft_wrap=True)
-    todo = [question for question in questions if question.id not in before]
-    if len(todo) < len(questions):
-        done = f"{len(questions) - len(todo)} of {len(questions)} are done"
-        err.print(Text(f"resuming {rundir.path}: {done}"), soft_wrap=True)
-    progress = StepProgress(err, unit="questions", total=len(questions), done=len(questions) - len(todo))
-    runtime.news.attach(
-        on_note=lambda note: err.print(Text(f"note: {note}"), soft_wrap=True), on_wait=progress.note
-    )
-
-    async def answer(question: Question) -> Trajectory:
-        begun = time.monotonic()
-        with metered() as meter:
-            try:
-                row = await method.answer(replace(question, question=asked_text(question)), runtime)
-            except BoundaryError as error:
-                row = Trajectory(question, (), "", failure_status(error), error=str(error))
-        seconds = time.monotonic() - begun
-        row = replace(row, question=question, usage=meter.usage, seconds=seconds)
-        return with_all_searches(row, meter.searches)
-
-    try:
-        await run_all(
-            todo,
-            answer=answer,
-            in_flight=config.in_flight,
-            rows=rundir.rows,
-            on_row=lambda _: progress.advance(),
-        )
-    except ServerGoneError as error:
-        raise UserError(f"{error}, with run_name={config.run_name}") from error
-    finally:
-        progress.stop()
-    with rundir.rows.open("rb") as rows:
-        by_id = {row.question.id: row for row in map(trajectory_from_json, rows)}
-    return [by_id[question.id] for question in questions if question.id in by_id]
 
 
 def _manifest(

@@ -18,7 +18,6 @@ from src_core.access_token import read_token
 from src_core.endpoints import make_model, make_tokenizer
 from src_core.errors import UserError
 from src_core.http_chat import HttpChatModel
-from src_core.http_json import RetryPolicy
 from src_core.llm import ChatModel, Endpoint, Sampling
 from src_core.open_files import allow_connections
 from src_core.passage_view import PassageView, passage_block
@@ -26,22 +25,20 @@ from src_core.protocols import protocol_class
 from src_core.protocols.base import Protocol
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import Constrain, PromptStyle
-from src_core.served import Servers, index_facts
+from src_core.served import Servers
 from src_core.server_news import ServerNews
 from src_core.text import fill
 from src_core.trained_prompt import require_trained_prompt, trained_format
 from src_core.types import Passage, Question, Step
 from src_infer.config import RuntimeConfig
+from src_infer.connect import connect_models, connect_retriever, connections_of, retriever_of
 from src_infer.constraint_probe import usable_constraint
 from src_infer.episode import Limits
 from src_infer.metering import MeteredModel
-from src_infer.own_servers import reach
 from src_infer.policy import Policy
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import RagEngine, ask, retrieve
 from src_retrieval.client import Retriever, RetrieverClient
-from src_retrieval.ranked import RankedRetriever
-from src_retrieval.toy import ToyRetriever
 
 StepHook = Callable[[Question, Step], None]
 
@@ -121,27 +118,14 @@ async def open_runtime(
     `UserError` for settings that it cannot serve.
     """
     async with AsyncExitStack() as opened:
-        allow_connections(_connections(config), in_flight=config.in_flight)
+        allow_connections(connections_of(config), in_flight=config.in_flight)
         news, token = ServerNews(), read_token()
-        models: dict[Endpoint, ChatModel] = {}
-        roles = (("agent", config.agent, needs_agent), ("reader", config.reader, needs_reader))
-        for role, endpoint, needed in roles:
-            if needed and endpoint not in models:
-                keys = _keys(config, endpoint, section=section)
-                model = make_model(endpoint, connections=config.in_flight, token=token, keys=keys, news=news)
-                opened.push_async_callback(model.close)
-                await reach(model, endpoint, sampling=config.sampling("agent"), news=news)
-                _watch_model(model, role, servers)
-                models[endpoint] = model
-        retriever = make_retriever(
-            config.retriever,
-            connections=config.in_flight,
-            token=token,
-            retry=config.retriever_retry,
-            news=news,
+        roles = [*(["agent"] if needs_agent else ()), *(["reader"] if needs_reader else ())]
+        models = await connect_models(
+            config, roles, opened, token=token, news=news, section=section, servers=servers
         )
-        opened.push_async_callback(retriever.close)
-        identity = await _connect_retriever(retriever, config.retriever, servers) if needs_search else {}
+        retriever = retriever_of(config, opened, token=token, news=news)
+        identity = await connect_retriever(retriever, config.retriever, servers) if needs_search else {}
         idle = make_model(config.agent, connections=1, token=token)  # stands for a model that is not used
         opened.push_async_callback(idle.close)
         if config.constrain is Constrain.AUTO:
@@ -168,24 +152,6 @@ async def open_runtime(
         )
 
 
-def _watch_model(model: ChatModel, role: str, servers: Servers | None) -> None:
-    """Let `servers` watch what the model's server reports."""
-    if servers is not None:
-        servers.connected(role, model.facts)
-        model.watch(partial(servers.replied, role), partial(servers.answers_again, role))
-
-
-async def _connect_retriever(retriever: Retriever, where: str, servers: Servers | None) -> dict[str, Any]:
-    """The description of the retriever's index; `servers` watches it."""
-    identity = await retriever_identity(retriever, where)
-    if servers is not None:
-        grown_from = retriever.digests[1:-1] if isinstance(retriever, RankedRetriever) else ()
-        servers.connected("retriever", index_facts(identity), grown_from=grown_from)
-        if isinstance(retriever, RetrieverClient):
-            retriever.watch(servers.searched)
-    return identity
-
-
 async def _obeyed(config: RuntimeConfig, agent: ChatModel | None, news: ServerNews) -> Constrain:
     """The constraint that the agent's server obeys."""
     if not isinstance(agent, HttpChatModel):
@@ -195,18 +161,6 @@ async def _obeyed(config: RuntimeConfig, agent: ChatModel | None, news: ServerNe
     how = free if found is Constrain.OFF else f"constrained by a {found.value.replace('_', ' ')}"
     news.note(f"{config.agent.url} was tried: replies are {how}")
     return found
-
-
-def _connections(config: RuntimeConfig) -> int:
-    """The connections that `in_flight` pieces of work may hold open: one per server, none to fakes."""
-    servers = {config.agent.url, config.reader.url, config.retriever}
-    return config.in_flight * sum("://" in url for url in servers)
-
-
-def _keys(config: RuntimeConfig, endpoint: Endpoint, *, section: str) -> list[str]:
-    """The settings that describe an endpoint, which may play both roles."""
-    roles = {"agent": config.agent, "reader": config.reader}
-    return [section + role for role, other in roles.items() if other == endpoint]
 
 
 def make_protocol(config: RuntimeConfig) -> Protocol:
@@ -255,39 +209,3 @@ def make_rag(config: RuntimeConfig, *, retriever: Retriever, reader: ChatModel |
         mode=config.observation_mode,
         view=config.view,
     )
-
-
-def make_retriever(
-    where: str,
-    *,
-    connections: int,
-    token: str | None,
-    retry: RetryPolicy | None = None,
-    news: ServerNews | None = None,
-) -> Retriever:
-    """The retriever behind a URL, `toy:CORPUS` or `ranked:RANKINGS`."""
-    if where.startswith("toy:"):
-        return ToyRetriever.from_file(Path(where.removeprefix("toy:")))
-    if where.startswith("ranked:"):
-        return RankedRetriever.from_file(Path(where.removeprefix("ranked:")))
-    return RetrieverClient(where, token=token, connections=connections, retry=retry, news=news)
-
-
-async def retriever_identity(retriever: Retriever, where: str) -> dict[str, Any]:
-    """The description of the retriever's index. Raises `RetrieverError` when the server does not answer."""
-    if isinstance(retriever, ToyRetriever):
-        corpus = Path(where.removeprefix("toy:")).name
-        return {
-            "retriever": where,
-            "corpus": corpus,
-            "rows": len(retriever),
-            "type": "toy",
-            "corpus_sha256": retriever.corpus_sha256,
-        }
-    if isinstance(retriever, RankedRetriever):
-        rankings = Path(where.removeprefix("ranked:")).name
-        return {"retriever": where, "corpus": rankings, "type": "ranked", "sha256": retriever.digests[-1]}
-    if not isinstance(retriever, RetrieverClient):
-        return {"retriever": where}
-    found: dict[str, Any] = (await retriever.health()).get("index", {})
-    return found

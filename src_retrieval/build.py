@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import shutil
 import sys
@@ -21,19 +20,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
-from rich.text import Text
 
 from src_core.config import load_config
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.progress import Steps, mebibytes
+from src_retrieval.build_lock import locked
 from src_retrieval.build_plan import BuildConfig, Plan, check_space, make_plan
-from src_retrieval.corpus import Corpus, CorpusInfo, cached_info, open_corpus, require_corpus
+from src_retrieval.corpus import Corpus, cached_info, open_corpus, require_corpus
+from src_retrieval.corpus_scan import CorpusInfo
 from src_retrieval.disk import writing_into
 from src_retrieval.encoders.base import Encoder
 from src_retrieval.index_files import complete, publish
@@ -42,8 +42,6 @@ from src_retrieval.reuse import HASH_BYTES, content_hashes, known_vectors
 from src_retrieval.sparse import sparse_backend
 from src_retrieval.vector import vector_backend
 from src_retrieval.vector.base import map_vectors
-
-_LOCK_EVERY = 0.2  # seconds between two looks at a lock that another builder holds
 
 
 def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
@@ -54,7 +52,7 @@ def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
     layout = plan.layout
     with writing_into(layout.root):
         layout.root.mkdir(parents=True, exist_ok=True)
-        with _locked(layout, steps, seconds=config.wait_seconds):
+        with locked(layout, steps, seconds=config.wait_seconds):
             present = _present(plan, steps)
             if present is not None:
                 rows = present.rows
@@ -257,38 +255,6 @@ def _scaffolding(plan: Plan) -> set[Path]:
     searched = own is not None and own.backend.keeps_vectors(own.kind)
     kept = searched or plan.config.keep_vectors
     return {layout.progress, *([] if kept else [layout.vectors, layout.content_hashes])}
-
-
-@contextmanager
-def _locked(layout: IndexLayout, steps: Steps, *, seconds: float) -> Iterator[None]:
-    """One builder per folder; the lock ends with the process. Another builder is waited for, at most
-    `seconds`; what it made is then found in place. Raises `UserError` after that time.
-    """
-    with layout.lock.open("w") as handle:
-        if not _taken(handle):
-            limit = f"at most {seconds / 60:.0f} minutes"
-            steps.console.print(
-                Text(f"another process is building in {layout.root}: waiting for it, {limit}")
-            )
-            ends = time.monotonic() + seconds
-            with steps("waiting for the other build"):
-                while not _taken(handle):
-                    if time.monotonic() >= ends:
-                        raise UserError(
-                            f"another process is still building in {layout.root}; run the same command again "
-                            "when it has ended, or choose another index_dir"
-                        )
-                    time.sleep(_LOCK_EVERY)
-        yield
-
-
-def _taken(handle: TextIO) -> bool:
-    """Whether this process holds the lock now."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def main() -> None:

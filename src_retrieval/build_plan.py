@@ -11,7 +11,8 @@ from typing import Any
 from src_core.config import NotNegative, Positive, config_class, dump
 from src_core.errors import UserError
 from src_retrieval.backends import options_of
-from src_retrieval.corpus import Corpus, CorpusInfo
+from src_retrieval.corpus import Corpus
+from src_retrieval.corpus_scan import CorpusInfo
 from src_retrieval.encoders.base import Encoder, EncoderOptions
 from src_retrieval.encoders.load import load_encoder
 from src_retrieval.layout import HYBRID, MANIFEST_VERSION, IndexLayout, Manifest

@@ -13,12 +13,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import orjson
@@ -26,70 +24,22 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from src_core.errors import UserError
-from src_core.json_rows import lines
 from src_core.jsonl import write_atomic
-from src_core.opener import BOM, Advance
+from src_core.opener import Advance
 from src_core.types import Passage
+from src_retrieval.corpus_scan import REPORT_EVERY, CorpusCache, CorpusInfo, scan
 from src_retrieval.disk import writing_into
-from src_retrieval.npyfile import NpyAppender, map_npy, save_npy
+from src_retrieval.npyfile import map_npy
 from src_retrieval.rows import (
     CorpusFormat,
     Row,
-    RowError,
     id_hash,
     parse_jsonl,
     parse_tsv,
-    parse_tsv_header,
-    require_same_key,
     to_passage,
 )
-from src_retrieval.unpack import TSV, PlainFile, plain_file, present_file
+from src_retrieval.unpack import PlainFile, plain_file, present_file
 from src_retrieval.watch_files import FilesChangedError, OpenFile
-
-LOG = logging.getLogger("src_retrieval")
-REPORT_EVERY = 1 << 24
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CorpusInfo:
-    """The result of the validating pass. `plain`: every row can be sent as its bytes. `size` and `mtime_ns`
-    are a fast check that the file has not changed, `sha256` is an exact one.
-    """
-
-    format: CorpusFormat
-    columns: tuple[str, ...]
-    rows: int
-    sha256: str
-    size: int
-    mtime_ns: int
-    plain: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CorpusCache:
-    """The files beside an index with which its corpus opens without a scan."""
-
-    folder: Path
-
-    @property
-    def info(self) -> Path:
-        """`CorpusInfo` as JSON, written last."""
-        return self.folder / "corpus.json"
-
-    @property
-    def offsets(self) -> Path:
-        """uint64 [rows]: where each row starts."""
-        return self.folder / "corpus.offsets.npy"
-
-    @property
-    def hashes(self) -> Path:
-        """uint64 [rows]: hashed ids, ascending."""
-        return self.folder / "corpus.hashes.npy"
-
-    @property
-    def hash_rows(self) -> Path:
-        """int64 [rows]: the row that each hash belongs to."""
-        return self.folder / "corpus.hash_rows.npy"
 
 
 class Corpus:
@@ -205,7 +155,9 @@ def open_corpus(path: Path, cache_dir: Path, *, advance: Advance | None = None) 
             return Corpus(file.path, info, cache)
     with writing_into(cache_dir):
         cache_dir.mkdir(parents=True, exist_ok=True)
-        info = _scan(file, cache)
+        info = scan(file, cache)
+        with closing(Corpus(file.path, info, cache)) as corpus:
+            _reject_repeated_ids(corpus, file)
         write_atomic(cache.info, orjson.dumps(info, option=orjson.OPT_INDENT_2))
     return Corpus(file.path, info, cache)
 
@@ -229,74 +181,6 @@ def cached_info(path: Path, cache_dir: Path) -> CorpusInfo | None:
         if hashlib.file_digest(handle, "sha256").hexdigest() != info.sha256:
             return None
     return dataclasses.replace(info, mtime_ns=stat.st_mtime_ns)
-
-
-def _scan(file: PlainFile, cache: CorpusCache) -> CorpusInfo:
-    """Validate every row once; write offsets and hashed ids; return the info."""
-    path, stat = file.path, file.path.stat()
-    fmt = CorpusFormat.TSV if path.suffix.lower() == TSV else CorpusFormat.JSONL
-    digest = hashlib.sha256()
-    columns: tuple[str, ...] = ()
-    key: str | None = None
-    rows, plain = 0, True
-    partial = cache.folder / "corpus.unsorted.npy"
-    cache.info.unlink(missing_ok=True)
-    with (
-        path.open("rb") as handle,
-        NpyAppender(cache.offsets, "<u8") as offsets,
-        NpyAppender(partial, "<u8") as ids,
-    ):
-        for number, start, line in _lines(handle, file.advance):
-            digest.update(line)
-            if not number or not line.strip():
-                continue
-            try:
-                if fmt is CorpusFormat.TSV and not columns:
-                    columns = parse_tsv_header(line)
-                    continue
-                row = parse_jsonl(line, rows) if fmt is CorpusFormat.JSONL else parse_tsv(line, columns)
-                key = row.key if key is None else key
-                require_same_key(row, key)
-            except RowError as error:
-                raise UserError(
-                    f"{file.source}, line {number}: {error}; correct or remove that line"
-                ) from error
-            offsets.append(start)
-            ids.append(id_hash(row.id))
-            rows, plain = rows + 1, plain and row.plain
-    if rows == 0:
-        raise UserError(f"{file.source} holds no passage; give a file with at least one row")
-    if not key:
-        LOG.warning("the rows of %s have no ids: their numbers from 0 are used", file.source)
-    _sort_ids(partial, cache)
-    info = CorpusInfo(fmt, columns, rows, digest.hexdigest(), stat.st_size, stat.st_mtime_ns, plain)
-    with closing(Corpus(path, info, cache)) as corpus:
-        _reject_repeated_ids(corpus, file)
-    return info
-
-
-def _lines(handle: BinaryIO, advance: Advance) -> Iterator[tuple[int, int, bytes]]:
-    """(line number from 1, byte offset, line) for each line; a byte order mark comes first, as line 0."""
-    start, reported = 0, 0
-    if handle.read(len(BOM)) == BOM:
-        yield 0, 0, BOM
-        start = len(BOM)
-    handle.seek(start)
-    for number, line in enumerate(lines(handle), start=1):
-        yield number, start, line
-        start += len(line)
-        if start - reported >= REPORT_EVERY:
-            advance(start - reported)
-            reported = start
-    advance(start - reported)
-
-
-def _sort_ids(partial: Path, cache: CorpusCache) -> None:
-    hashes: NDArray[np.uint64] = np.load(partial)
-    order = np.argsort(hashes, kind="stable")
-    save_npy(cache.hash_rows, order.astype("<i8"))
-    save_npy(cache.hashes, hashes[order])
-    partial.unlink()
 
 
 def _reject_repeated_ids(corpus: Corpus, file: PlainFile) -> None:

@@ -28,7 +28,8 @@ from src_core.rowfiles import RawRow
 from src_core.scripted import ScriptedModel
 from src_core.types import DirectAnswer, Question, Search, Status, Step
 from src_infer.episode import Limits, Observation
-from src_infer.rollout import Rollout, RolloutLimits, rollout
+from src_infer.rollout import RolloutLimits, rollout
+from src_infer.rollout_record import Rollout
 
 QUESTION = "Who won, and when?"
 HOSTILE = [

@@ -25,7 +25,7 @@ from src_retrieval.app import AppOptions, SearchService, make_app
 from src_retrieval.build import build_index
 from src_retrieval.engine import SearchEngine, open_engine
 from src_retrieval.identity import describe
-from src_retrieval.sparse import elastic_errors, elastic_server
+from src_retrieval.sparse import elastic_errors, elastic_options, elastic_server
 
 ROWS = 40
 GOLDEN = json.loads((Path(__file__).parent / "data" / "lucene.json").read_bytes())["rankings"]
@@ -160,7 +160,7 @@ def test_a_real_server_ranks_as_lucene_and_as_our_own_index(tmp_path: Path) -> N
         engine = open_engine(engine_config(tmp_path, corpus_path=corpus, **server)).engine
         found = engine.search(list(GOLDEN), [10] * len(GOLDEN))
         elastic_server.ElasticServer(
-            elastic_server.ElasticOptions(host=url, index=f"test-{os.getpid()}")
+            elastic_options.ElasticOptions(host=url, index=f"test-{os.getpid()}")
         ).delete()
     assert rows == len(engine.corpus)
     for results, expected in zip(found, GOLDEN.values(), strict=True):

@@ -22,7 +22,8 @@ from test_retrieval_build import settings as arguments
 from src_core.errors import IndexServerError, UserError
 from src_retrieval.build import build_index
 from src_retrieval.sparse import elastic_build, elastic_errors
-from src_retrieval.sparse.elastic_server import ElasticOptions, ElasticServer
+from src_retrieval.sparse.elastic_options import ElasticOptions
+from src_retrieval.sparse.elastic_server import ElasticServer
 
 ROWS = 40
 

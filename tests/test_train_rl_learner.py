@@ -15,7 +15,7 @@ pytestmark = pytest.mark.training
 from src_core.chat_tokenizer import Encoded  # noqa: E402
 from src_core.errors import UserError  # noqa: E402
 from src_core.types import Finish, Question, Search, Status, Step, Trajectory  # noqa: E402
-from src_infer.rollout import Sample, Span, sample_row  # noqa: E402
+from src_infer.rollout_record import Sample, Span, sample_row  # noqa: E402
 from src_tasks.reward_rules import Scored  # noqa: E402
 from src_tasks.rewards import Ending  # noqa: E402
 from src_train.packing import ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS  # noqa: E402

@@ -35,9 +35,9 @@ from src_data.radio.rationales import (
     read_rationales,
 )
 from src_data.radio.stage import Stage, evaluation_questions
+from src_infer.connect import make_retriever, retriever_identity
 from src_infer.own_servers import reach
 from src_infer.runner import run_all
-from src_infer.runtime import make_retriever, retriever_identity
 
 
 def write_rationales(stage: Stage) -> int:

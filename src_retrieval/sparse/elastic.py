@@ -26,7 +26,8 @@ from src_retrieval.sparse import bm25_english
 from src_retrieval.sparse.base import Built, SparseBackend, SparseIndex
 from src_retrieval.sparse.bm25_english import TIE_BREAKER
 from src_retrieval.sparse.elastic_build import build_elastic, is_of, require_whole
-from src_retrieval.sparse.elastic_server import FIELDS, ElasticOptions, ElasticServer
+from src_retrieval.sparse.elastic_options import ElasticOptions
+from src_retrieval.sparse.elastic_server import FIELDS, ElasticServer
 
 HEADER = {"search_type": "dfs_query_then_fetch"}
 

@@ -19,7 +19,8 @@ from src_core.progress import StepProgress, Steps
 from src_retrieval.corpus import Corpus
 from src_retrieval.rows import Row
 from src_retrieval.sparse.bm25_english import fields_of
-from src_retrieval.sparse.elastic_server import ANALYZER, FIELDS, ElasticOptions, ElasticServer, IndexState
+from src_retrieval.sparse.elastic_options import ElasticOptions
+from src_retrieval.sparse.elastic_server import ANALYZER, FIELDS, ElasticServer, IndexState
 
 SAVE_SECONDS = 5.0
 """Between two saves of how far a build has come."""

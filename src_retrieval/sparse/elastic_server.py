@@ -1,15 +1,13 @@
 """One index on an Elasticsearch server, through Elastic's own client (8 or 9).
 
 A client names its major version in each request; servers of that version and of the next one answer, so that
-client 8 serves both 8 and 9. The client's own retries are off: they do not wait.
+client 8 serves both 8 and 9.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import os
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -24,50 +22,20 @@ from tenacity import (
     wait_random,
 )
 
-from src_core.access_token import read_token
-from src_core.config import Count, InFlight, Positive, Seconds, config_class
 from src_core.errors import IndexServerError, UserError
-from src_core.http_json import RetryPolicy
-from src_core.server_url import server_url
-from src_retrieval.sparse.elastic_errors import API_KEY, PASSWORD, ElasticErrors
+from src_retrieval.sparse.elastic_errors import ElasticErrors
+from src_retrieval.sparse.elastic_options import INSTALL, ElasticOptions
 
 T = TypeVar("T")
 
-HOST = "ES_HOST"
-INSTALL = "bash scripts/setup.sh requirements-elasticsearch.txt"
 FIELDS = ("title", "txt")
 ANALYZER = "english"
 FIRST_VERSION = 8
 SHARD_SECONDS = 30
 """Within which a new index has to have its primary shards."""
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,199}")
 _CUSTOM = ("analysis", "similarity")
 """Settings of an index that could give `english` or BM25 another meaning."""
 _SEARCHED = ("error", "status", "timed_out", "_shards.failed", "hits.hits._id", "hits.hits._score")
-
-
-@config_class
-class ElasticOptions:
-    """The server and the index on it. `host` empty: the address in ES_HOST, else this machine. Who asks is
-    `user` with the password in ELASTICSEARCH_PASSWORD, or the key in ELASTICSEARCH_API_KEY, both from the
-    environment; without either no name is sent. `ca_certs` is the certificate file of a server that signed
-    its own. A build sends at most `bulk_passages` passages and `bulk_bytes` in a request, and `bulk_requests`
-    of them at the same time; `shards` and `replicas` are those of a new index. `replace` deletes an index of
-    the same name that was made from another corpus.
-    """
-
-    host: str = ""
-    index: str = "wiki"
-    user: str = "elastic"
-    ca_certs: str = ""
-    request_timeout: Seconds = 100.0
-    shards: Positive = 1
-    replicas: Count = 0
-    bulk_passages: Positive = 500
-    bulk_bytes: Positive = 10_000_000
-    bulk_requests: InFlight = 4
-    replace: bool = False
-    retry: RetryPolicy = RetryPolicy()
 
 
 class IndexState(NamedTuple):
@@ -99,26 +67,12 @@ class ElasticServer:
             import elasticsearch
         except ImportError as error:
             raise UserError(f"the client of Elasticsearch is not installed; install it: {INSTALL}") from error
-        if not _NAME.fullmatch(options.index):  # also: no pattern, which would stand for several indexes
-            raise UserError(
-                f"{options.index!r:.100} is no name of an Elasticsearch index; use small letters, digits, "
-                "'-', '_' and '.' in sparse_options.index"
-            )
-        self.index, self.host = (
-            options.index,
-            server_url(options.host or os.environ.get(HOST) or "http://127.0.0.1:9200", secret=PASSWORD),
-        )
+        self.index, self.host = options.checked_index(), options.address()
         self._retry, self._ended = options.retry, threading.Event()
         self._raised = (elasticsearch.ApiError, elasticsearch.TransportError)
         self._errors = ElasticErrors(self.host, self.index, elasticsearch.__version__[0])
         logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # our sentences say the same
-        self._client = elasticsearch.Elasticsearch(
-            _with_port(self.host),
-            request_timeout=options.request_timeout,
-            max_retries=0,
-            connections_per_node=max(10, options.bulk_requests),
-            **_credentials(options),
-        )
+        self._client = elasticsearch.Elasticsearch(**options.of_client())
 
     def give_up(self) -> None:
         """Calls of other threads are not repeated any more: they end with the error that they have."""
@@ -282,23 +236,6 @@ class ElasticServer:
         except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
             form = f"an answer in another form than that of Elasticsearch ({error!r:.100})"
             raise self._errors.says(form) from error
-
-
-def _with_port(host: str) -> str:
-    """The client wants the port also where it is the usual one."""
-    scheme, _, place = host.partition("://")
-    name, slash, path = place.partition("/")
-    if re.search(r":\d+$", name):
-        return host
-    return f"{scheme}://{name}:{443 if scheme == 'https' else 80}{slash}{path}"
-
-
-def _credentials(options: ElasticOptions) -> dict[str, Any]:
-    trusted = {"ca_certs": options.ca_certs} if options.ca_certs else {}
-    key, password = read_token(API_KEY), read_token(PASSWORD)
-    if key:
-        return {**trusted, "api_key": key}
-    return {**trusted, "basic_auth": (options.user, password)} if password else trusted
 
 
 def _fault(mappings: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,10 +24,12 @@ from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
 from src_core.runfolder import run_folder
 from src_core.terminal import answer
+from src_core.types import Question
 from src_models.llm_folder import llm_folder
 from src_models.machine import physical_cores
 from src_tasks.reward_rules import Rule
 from src_train.result import write_export
+from src_train.rl.checkpoint import export
 from src_train.rl.config import RlConfig
 from src_train.rl.learner import Learner
 from src_train.rl.loop import LOG, ROLLOUTS, Run
@@ -46,54 +49,61 @@ def main(arguments: Sequence[str]) -> int:
     folder = run_folder(config.runs_dir, config.run_name)
     torch.set_num_threads(config.threads or physical_cores())
     disable_progress_bar()
+    if config.learner.precision == "auto":
+        config = replace(config, learner=replace(config.learner, precision=faster_precision(_device())))
     questions = training_questions(config)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    learner_config = config.learner
-    if learner_config.precision == "auto":
-        learner_config = replace(learner_config, precision=faster_precision(device))
-    config = replace(config, learner=learner_config)
     run_dir = RunDir(folder, config=dump(config), on_existing=config.on_existing)
     try:
-        result = folder / ("model" if learner_config.lora is None else "adapter")
-        if result.is_dir():
-            answer(f"{result} exists already; nothing to do")
-            return 0
-        weights = llm_folder(learner_config.model)
-        template = Path(learner_config.chat_template) if learner_config.chat_template else None
-        tokenizer = ChatTokenizer(weights, template=template)
-        learner = Learner(learner_config, config.advantage, weights, device=device, seed=config.seed)
-        run = Run(config, questions, learner, tokenizer, folder=folder, console=Terminal(stderr=True))
-        try:
-            asyncio.run(run.run())
-        finally:
-            write_report(
-                folder,
-                log=folder / LOG,
-                rollouts=folder / ROLLOUTS,
-                reward=config.reward,
-                title=config.run_name,
-            )
-        if run.out_of_time:
-            answer("the time limit is reached; run the same command again to resume")
-        else:
-            record = {
-                "run": config.run_name,
-                "objective": "rl",
-                "prompt": dump(run.style),
-                "format": config.runtime.protocol,
-            }
-            write_export(learner.export, result, weights, record)
-        run_dir.write_manifest(
-            {
-                "status": "stopped at the time limit" if run.out_of_time else "finished",
-                "config": dump(config),
-                "steps": run.done,
-                "questions": len(questions),
-            }
-        )
+        train(config, questions, run_dir)
     finally:
         run_dir.close()
     return 0
+
+
+def train(config: RlConfig, questions: Sequence[Question], run_dir: RunDir) -> None:
+    """Train on the questions and write the result with its manifest; nothing where there is a result."""
+    folder, learner_config = run_dir.path, config.learner
+    result = folder / ("model" if learner_config.lora is None else "adapter")
+    if result.is_dir():
+        answer(f"{result} exists already; nothing to do")
+        return
+    weights = llm_folder(learner_config.model)
+    template = Path(learner_config.chat_template) if learner_config.chat_template else None
+    tokenizer = ChatTokenizer(weights, template=template)
+    learner = Learner(learner_config, config.advantage, weights, device=_device(), seed=config.seed)
+    run = Run(config, questions, learner, tokenizer, folder=folder, console=Terminal(stderr=True))
+    try:
+        asyncio.run(run.run())
+    finally:
+        write_report(
+            folder,
+            log=folder / LOG,
+            rollouts=folder / ROLLOUTS,
+            reward=config.reward,
+            title=config.run_name,
+        )
+    if run.out_of_time:
+        answer("the time limit is reached; run the same command again to resume")
+    else:
+        record = {
+            "run": config.run_name,
+            "objective": "rl",
+            "prompt": dump(run.style),
+            "format": config.runtime.protocol,
+        }
+        write_export(partial(export, learner), result, weights, record)
+    run_dir.write_manifest(
+        {
+            "status": "stopped at the time limit" if run.out_of_time else "finished",
+            "config": dump(config),
+            "steps": run.done,
+            "questions": len(questions),
+        }
+    )
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def check_config(config: RlConfig) -> None:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from src_core.jsonl import drop_torn_tail, read_jsonl
 from src_core.types import Question, Status, Trajectory, to_json
-from src_infer.rollout import Rollout, Sample, sample_row
+from src_infer.rollout_record import Rollout, Sample, sample_row
 from src_tasks.reward_rules import answer_of
 from src_train.rollouts import checked_row
 from src_train.rows import TrainRow

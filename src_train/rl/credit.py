@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from src_infer.rollout import Sample
+from src_infer.rollout_record import Sample
 from src_tasks.reward_rules import Scored
 from src_train.packing import ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS
 from src_train.rl.advantages import (

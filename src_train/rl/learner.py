@@ -1,4 +1,4 @@
-"""The weights that are trained: log-probabilities before an update, the update, checkpoints, export.
+"""The weights that are trained: log-probabilities before an update, and the update (`checkpoint` keeps them).
 
 One process on one device. The loss is `losses.policy_loss` on packed rows, a sum that is divided once per
 optimiser step, as in all training here; several nodes are verl's part (docs/rl.md).
@@ -9,29 +9,24 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from src_core.errors import UserError
 from src_train.logprobs import Batch, TokenLogprobs, of_trained, token_logprobs
 from src_train.losses import policy_loss, value_loss
-from src_train.model import halve_adapter, load_model
+from src_train.model import load_model
 from src_train.packing import ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS, collate, join, loss_mask, pack
-from src_train.resumable import WHOLE
 from src_train.rl.config import AdvantageConfig, LearnerConfig
 from src_train.rl.credit import OLD_VALUES, RETURNS, Floats
 from src_train.rows import TrainRow
 
 SERVER_LOGPROBS = "server_logprobs"
 """The name of the values that the server reported, where the learner computes its own."""
-_WEIGHTS, _OPTIMIZER = "weights.safetensors", "optimizer.pt"
 
 
 class Learner:
@@ -59,7 +54,7 @@ class Learner:
         self._kl_in_reward = advantage.kl_coef > 0 and self._ppo
         self.value_head = _value_head(self.model, device) if self._ppo else None
         needs_start = (config.policy.kl_coef > 0 or self._kl_in_reward) and config.reference == "start"
-        self._start = {n: w.detach().cpu().clone() for n, w in self._trained()} if needs_start else {}
+        self._start = {n: w.detach().cpu().clone() for n, w in self.trained()} if needs_start else {}
         self.optimizer = self._make_optimizer()
 
     @property
@@ -246,25 +241,27 @@ class Learner:
             with self.model.disable_adapter():
                 yield
             return
-        now = {name: weight.detach().clone() for name, weight in self._trained()}
-        self._load(self._start)
+        now = {name: weight.detach().clone() for name, weight in self.trained()}
+        self.load(self._start)
         try:
             yield
         finally:
-            self._load(now)
+            self.load(now)
 
-    def _trained(self) -> list[tuple[str, Any]]:
+    def trained(self) -> list[tuple[str, Any]]:
+        """The weights that are trained, by name."""
         return [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
 
-    def _load(self, values: dict[str, torch.Tensor]) -> None:
+    def load(self, values: Mapping[str, torch.Tensor]) -> None:
+        """Set the trained weights."""
         with torch.no_grad():
-            for name, weight in self._trained():
+            for name, weight in self.trained():
                 weight.copy_(values[name])
 
     def _make_optimizer(self) -> Any:
         config = self.config
         groups: list[dict[str, Any]] = [
-            {"params": [weight for _, weight in self._trained()], "base_lr": config.learning_rate}
+            {"params": [weight for _, weight in self.trained()], "base_lr": config.learning_rate}
         ]
         if self.value_head is not None:
             groups.append(
@@ -273,48 +270,6 @@ class Learner:
         return torch.optim.AdamW(
             groups, lr=config.learning_rate, betas=(0.9, config.beta2), weight_decay=config.weight_decay
         )
-
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint: weights, optimiser, number of updates. The marker of a whole one comes last."""
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        weights = {name: weight.detach().cpu().contiguous() for name, weight in self._trained()}
-        head = self.value_head.state_dict() if self.value_head is not None else {}
-        weights |= {f"value_head.{name}": value.cpu() for name, value in head.items()}
-        save_file(weights, folder / _WEIGHTS)
-        torch.save({"optimizer": self.optimizer.state_dict(), "updates": self.updates}, folder / _OPTIMIZER)
-        (folder / WHOLE).touch()
-
-    def restore(self, folder: Path) -> None:
-        """Go on from a checkpoint. Raises `UserError` for one of another model."""
-        try:
-            weights = load_file(folder / _WEIGHTS)
-            self._load(weights)
-            if self.value_head is not None:
-                head = {
-                    n.removeprefix("value_head."): w for n, w in weights.items() if n.startswith("value_")
-                }
-                self.value_head.load_state_dict(head)
-            stored = torch.load(folder / _OPTIMIZER, map_location=self.device, weights_only=True)
-            self.optimizer.load_state_dict(stored["optimizer"])
-            self.updates = int(stored["updates"])
-        except (OSError, KeyError, RuntimeError, ValueError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise UserError(
-                f"{folder} is not a checkpoint of this model: {reason}; remove it to resume from the one "
-                "before, or take another run_name"
-            ) from error
-
-    def export(self, folder: Path) -> Path:
-        """Write the adapter (in 16 bits) or the model into `folder`, whole or not at all."""
-        partial = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        self.model.save_pretrained(str(partial))
-        if self.config.lora is not None:
-            halve_adapter(partial / "adapter_model.safetensors")
-        partial.replace(folder)
-        return folder
 
 
 def _value_head(model: Any, device: torch.device) -> Any:

@@ -32,6 +32,7 @@ from src_tasks.reward_judge import RewardJudge, RewardJudgeConfig
 from src_tasks.reward_rules import Verdicts, score
 from src_train.resumable import last_whole_checkpoint
 from src_train.rl.attempts import Attempt, Key, attempt_json, read_attempts, train_rows
+from src_train.rl.checkpoint import restore, save
 from src_train.rl.config import Guards, RlConfig
 from src_train.rl.credit import Group, Played, kept_groups, with_advantages
 from src_train.rl.learner import Learner
@@ -189,7 +190,7 @@ class Run:
         """Weights of the last checkpoint, and the log up to it."""
         found = last_whole_checkpoint(self.folder)
         if found is not None:
-            self.learner.restore(found)
+            restore(self.learner, found)
             self.done = int(found.name.rpartition("-")[2])
         log = self.folder / LOG
         if log.is_file():
@@ -199,7 +200,7 @@ class Run:
 
     def _save(self) -> None:
         """A checkpoint; the oldest ones, and the rollouts of steps that are not to be shown, are removed."""
-        self.learner.save(self.folder / f"checkpoint-{self.done}")
+        save(self.learner, self.folder / f"checkpoint-{self.done}")
         numbered = sorted(
             self.folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2])
         )

@@ -27,6 +27,7 @@ from src_core.llm import ChatModel, Endpoint
 from src_core.llm_tokens import TokenModel
 from src_models.convert.gguf_adapter import write_adapter
 from src_models.model_file import find_model
+from src_train.rl.checkpoint import export
 from src_train.rl.config import RlConfig
 from src_train.rl.learner import Learner
 from src_train.rl.local_model import LocalModel
@@ -128,7 +129,7 @@ class VllmServing(_Connected):
         """See `Serving.publish`."""
         agent, before = self._config.runtime.agent, self._served
         name = f"{self._config.run_name}-{version}"
-        path = self._learner.export(self._folder / f"version-{version}")
+        path = export(self._learner, self._folder / f"version-{version}")
         with contextlib.suppress(ModelError):  # of an interrupted run
             await _post(f"{agent.url}/unload_lora_adapter", {"lora_name": name})
         try:
@@ -159,7 +160,7 @@ class EmbeddedServing(_Connected):
 
     async def publish(self, version: int) -> None:
         """See `Serving.publish`."""
-        adapter = self._learner.export(self._folder / f"version-{version}")
+        adapter = export(self._learner, self._folder / f"version-{version}")
         file = self._folder / f"version-{version}.gguf"
         file.unlink(missing_ok=True)  # of an interrupted run
         write_adapter(adapter, self._gguf, file, kind="f16")

@@ -21,7 +21,7 @@ from src_core.errors import ModelError, UserError
 from src_core.llm_tokens import TokenCompletion, TokenSampling
 from src_core.protocols.records import Layout
 from src_core.types import Usage, question_from_json
-from src_infer.rollout import Sample
+from src_infer.rollout_record import Sample
 from src_infer.runtime import Runtime, open_runtime
 from src_tasks.reward_rules import Scored, score
 from src_train.rl.config import RlConfig

@@ -12,7 +12,8 @@ from typing import Any
 
 from src_core.types import Question, Step
 from src_infer.episode import Observation
-from src_infer.rollout import Rollout, rollout
+from src_infer.rollout import rollout
+from src_infer.rollout_record import Rollout
 from src_train.rl import __main__ as entry
 from src_train.rl import play
 

@@ -15,7 +15,8 @@ from src_core.protocols import load_protocol
 from src_core.protocols.records import PromptStyle
 from src_core.types import Question, Step
 from src_infer.episode import Limits, Observation
-from src_infer.rollout import RolloutLimits, rollout, rollout_row
+from src_infer.rollout import RolloutLimits, rollout
+from src_infer.rollout_record import rollout_row
 from src_train.config import DataFile
 from src_train.pairs import read_pairs
 from src_train.rollouts import read_rollouts
