@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src_core.passage_view import NO_PASSAGE, PassageView
-from src_core.protocols.deeprag import FINAL, INSTRUCTION, NO_INFO, SEARCH, DeepRag, ask_line, parse_proposal
+from src_core.protocols.deeprag import INSTRUCTION, DeepRag, parse_proposal
+from src_core.protocols.deeprag_lines import FINAL, NO_INFO, SEARCH, ask_line
 from src_core.protocols.records import ParsedStep, ParseError
 from src_core.types import DirectAnswer, Finish, Passage, Search, Step
 

@@ -22,7 +22,8 @@ from helpers_trees import GOLD, RIGHT, Odds, RandomTree, facts, is_right, knows,
 from src_core.chat_tokenizer import ChatTokenizer
 from src_core.conversations import read_conversations
 from src_core.errors import UserError
-from src_core.protocols.deeprag import ANSWER, FOLLOW_UP, INSTRUCTION, SEARCH, DeepRag
+from src_core.protocols.deeprag import INSTRUCTION, DeepRag
+from src_core.protocols.deeprag_lines import ANSWER, FOLLOW_UP, SEARCH
 from src_core.protocols.records import PromptStyle
 from src_core.rowfiles import RawRow
 from src_core.types import Question, Step, to_json

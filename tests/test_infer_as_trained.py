@@ -14,7 +14,8 @@ import pytest
 from helpers_methods import ASKED, WORLD
 
 from src_core.errors import UserError
-from src_core.protocols.deeprag import FINAL, INSTRUCTION, SEARCH
+from src_core.protocols.deeprag import INSTRUCTION
+from src_core.protocols.deeprag_lines import FINAL, SEARCH
 from src_infer.as_trained import load_as_trained, recorded_settings
 from src_infer.config import InferConfig
 from src_infer.prompts import load_prompt

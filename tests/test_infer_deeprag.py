@@ -20,7 +20,8 @@ from src_core.chat_tokenizer import ChatTokenizer
 from src_core.errors import ModelError, RetrieverError, UserError
 from src_core.llm import Completion
 from src_core.llm_tokens import TokenCompletion, TokenSampling
-from src_core.protocols.deeprag import ANSWER, FINAL, INSTRUCTION, LONG, NO_INFO, SEARCH, DeepRag
+from src_core.protocols.deeprag import INSTRUCTION, DeepRag
+from src_core.protocols.deeprag_lines import ANSWER, FINAL, LONG, NO_INFO, SEARCH
 from src_core.protocols.records import Message
 from src_core.scripted import ScriptedModel
 from src_core.types import (

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src_core.errors import BoundaryError, ContextFullError, ModelError
-from src_core.protocols.deeprag import ANSWER, FINAL, FOLLOW_UP, LONG, NO_INFO, DeepRag, ask_line
+from src_core.protocols.deeprag import DeepRag
+from src_core.protocols.deeprag_lines import ANSWER, FINAL, FOLLOW_UP, LONG, NO_INFO, ask_line
 from src_core.protocols.records import ParsedStep
 from src_core.types import DirectAnswer, Search, Step, to_json
 from src_infer.episode import Node

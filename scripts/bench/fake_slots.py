@@ -29,7 +29,7 @@ from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from src_core.protocols.deeprag import FINAL, FOLLOW_UP, NO_INFO
+from src_core.protocols.deeprag_lines import FINAL, FOLLOW_UP, NO_INFO
 
 RIGHT_DIRECT, RIGHT_SEARCHED, NOTHING_FOUND = 0.5, 0.75, 0.05
 _ITEM = re.compile(r"item (\d+)")

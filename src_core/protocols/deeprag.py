@@ -20,16 +20,36 @@ follows `Question:`, and training and inference have the same blank lines and sp
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from src_core.passage_view import NO_PASSAGE, PassageView
 from src_core.protocols.base import Protocol
+from src_core.protocols.deeprag_lines import (
+    ANSWER,
+    CONTEXT,
+    EACH_LINE,
+    FINAL,
+    FOLLOW_UP,
+    LONG,
+    LONG_TEXT,
+    NO_INFO,
+    NO_SHORT,
+    SEARCH,
+    SHORT,
+    SHORT_TEXT,
+    TAG,
+    TAGS,
+    Line,
+    ask_line,
+    one_line,
+    read_line,
+    read_lines,
+    untagged,
+)
 from src_core.protocols.records import (
     FUNCTIONS,
     MAX_ARGUMENT,
-    MAX_REPLY,
     TURN_MARKS,
     Layout,
     ParsedStep,
@@ -42,17 +62,6 @@ from src_core.protocols.records import (
 from src_core.protocols.trajectory_text import MAX_TRAJECTORY
 from src_core.types import DirectAnswer, Finish, Passage, Search, Step
 
-FOLLOW_UP = "Follow up:"
-SEARCH = "Let's search the question in Wikipedia."
-CONTEXT = "Context:"
-ANSWER = "Intermediate answer:"
-FINAL = "So the final answer is:"
-LONG, SHORT = "<answer long>", "<answer short>"
-_TAGS = (LONG, SHORT, "</answer long>", "</answer short>")
-NO_SHORT = "no_short_answer"
-"""The repair of a final line without the short answer."""
-NO_INFO = "[No related Info]"
-"""The intermediate answer where the documents do not hold one."""
 INSTRUCTION = (
     "Instruction: Answer the question with the help of a search engine. Split it into simple sub-questions "
     f"and settle them one after the other: write each sub-question after '{FOLLOW_UP}' and its answer after "
@@ -60,30 +69,6 @@ INSTRUCTION = (
     f"at once. If not, write '{SEARCH}' and answer from the text that then follows. Once nothing is open, "
     f"end with '{FINAL}', the answer as a sentence and the answer in short.\n\n"
 )
-_LABEL = re.compile(
-    r"[\s*_#>-]{0,4}(?:"
-    r"(?P<ask>follow[- ]?up(?: question)?[ \t]?:)"
-    r"|(?P<search>let['’]?s search the question in wikipedia\b\.?)"
-    r"|(?P<context>context[ \t]?:)"
-    r"|(?P<answer>intermediate answer[ \t]?:)"
-    r"|(?P<final>so the final answer is[ \t]?:)"
-    r")[*_]{0,2}",
-    re.IGNORECASE,
-)
-_LABELS = {"ask": FOLLOW_UP, "search": SEARCH, "context": CONTEXT, "answer": ANSWER, "final": FINAL}
-_TAG = re.compile(r"</?answer(?: long| short)?>|</answer[a-z ]{0,6}$")
-"""Small models write `</answer>` for both closing tags, and a reply may be cut within one."""
-_LONG = re.compile(rf"<answer long>(.*?)(?={_TAG.pattern}|$)", re.DOTALL)
-_SHORT = re.compile(rf"<answer short>(.*?)(?={_TAG.pattern}|$)", re.DOTALL)
-_LINES = re.compile(r"[^\n]*\n|[^\n]+")
-
-
-class _Line(NamedTuple):
-    """A line: the kind of its label ("" for none), the text after it, whether it is written as we do it."""
-
-    kind: str
-    text: str
-    exact: bool
 
 
 class DeepRag(Protocol):
@@ -112,19 +97,19 @@ class DeepRag(Protocol):
         if isinstance(action, Search):
             return f"{ask_line(action.query)}{SEARCH}\n"
         if isinstance(action, DirectAnswer):
-            return f"{ask_line(action.sub_question)}{ANSWER} {_one_line(action.answer)}\n"
-        answer = _untagged(action.answer)
-        long = _untagged(step.thought) or answer
+            return f"{ask_line(action.sub_question)}{ANSWER} {one_line(action.answer)}\n"
+        answer = untagged(action.answer)
+        long = untagged(step.thought) or answer
         return f"{FINAL} {LONG}{long}</answer long>{SHORT}{answer}</answer short>"
 
     def render_conclusion(self, step: Step) -> str:
         """The line of the intermediate answer after the documents."""
-        return f"{ANSWER} {_one_line(step.conclusion)}\n"
+        return f"{ANSWER} {one_line(step.conclusion)}\n"
 
     def render_documents(self, passages: Sequence[Passage], *, view: PassageView, query: str) -> str:
         """Numbered lines of title and text; only passages that were found."""
         lines = [
-            _one_line(f"[{n}] Title: {item.title} Text: {view.text(item, query)}")
+            one_line(f"[{n}] Title: {item.title} Text: {view.text(item, query)}")
             for n, item in enumerate(passages, start=1)
         ]
         return "\n".join(lines) or NO_PASSAGE
@@ -135,11 +120,11 @@ class DeepRag(Protocol):
 
     def segments(self, text: str) -> list[str]:
         """The lines, each of which is a reply."""
-        return _LINES.findall(text)
+        return EACH_LINE.findall(text)
 
     def unfinished(self, text: str) -> str:
         """A sub-question whose decision is missing."""
-        lines = _read_lines(text)
+        lines = read_lines(text)
         if len(lines) != 1 or lines[0].kind != "ask" or not lines[0].text:
             return ""
         return ask_line(lines[0].text)
@@ -148,7 +133,7 @@ class DeepRag(Protocol):
         self, text: str, *, think: str = "", functions: Sequence[str] = FUNCTIONS
     ) -> ParsedStep | ParseError:
         """A sub-question with its decision, or the end."""
-        lines = _read_lines(text)
+        lines = read_lines(text)
         if not lines:
             return ParseError("empty_reply", "the reply is empty")
         at = next((n for n, line in enumerate(lines) if line.kind in ("ask", "final")), None)
@@ -181,14 +166,9 @@ class DeepRag(Protocol):
 FORMAT = DeepRag
 
 
-def ask_line(sub_question: str) -> str:
-    """The line of a sub-question; its decision follows."""
-    return f"{FOLLOW_UP} {_one_line(sub_question)}\n"
-
-
 def parse_proposal(text: str) -> ParsedStep | str | ParseError:
     """The first sub-question of a reply, whatever follows it, or the end; "" where its answer is missing."""
-    lines = _read_lines(text)
+    lines = read_lines(text)
     for at, line in enumerate(lines):
         if line.kind == "final":
             return end if isinstance(end := _end(lines[at:], ()), ParsedStep) else ""
@@ -199,16 +179,8 @@ def parse_proposal(text: str) -> ParsedStep | str | ParseError:
 
 def conclusion_of(text: str) -> str:
     """The intermediate answer on one line, without its label; "" where another label stands there."""
-    first = next(iter(_read_lines(text)), None)
+    first = next(iter(read_lines(text)), None)
     return first.text[:MAX_ARGUMENT] if first and first.kind in ("answer", "") else ""
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _untagged(text: str) -> str:
-    return _one_line(_TAG.sub(" ", text))
 
 
 def _without_search(step: Step) -> Step:
@@ -217,29 +189,13 @@ def _without_search(step: Step) -> Step:
     return Step(step.n, "", DirectAnswer(step.action.query, step.conclusion or NO_INFO))
 
 
-def _read_line(line: str) -> _Line:
-    label = _LABEL.match(line)
-    if label is None:
-        return _Line("", _one_line(line), True)
-    kind = label.lastgroup or ""
-    rest, exact = line[label.end() :], label[0] == _LABELS[kind]
-    while kind == "ask" and (again := _LABEL.match(rest)) and again.lastgroup == "ask":
-        rest, exact = rest[again.end() :], False  # a label that continues the same label
-    return _Line(kind, _one_line(rest), exact)
-
-
-def _read_lines(text: str) -> list[_Line]:
-    """The lines of a reply that are not blank."""
-    return [_read_line(line) for line in text[:MAX_REPLY].split("\n") if line.strip()]
-
-
-def _fixes(lines: Sequence[_Line], before: tuple[str, ...]) -> tuple[str, ...]:
+def _fixes(lines: Sequence[Line], before: tuple[str, ...]) -> tuple[str, ...]:
     return before if all(line.exact for line in lines) else (*before, "other_label")
 
 
-def _sub_question(lines: Sequence[_Line], before: tuple[str, ...]) -> ParsedStep | ParseError:
+def _sub_question(lines: Sequence[Line], before: tuple[str, ...]) -> ParsedStep | ParseError:
     """The sub-question and the line after it: a search, or an answer."""
-    asked, decided = lines[0].text, lines[1] if len(lines) > 1 else _Line("", "", True)
+    asked, decided = lines[0].text, lines[1] if len(lines) > 1 else Line("", "", True)
     if not asked:
         return ParseError("empty_argument", "the sub-question is empty")
     fixes = _fixes(lines[:2], before)
@@ -255,22 +211,22 @@ def _sub_question(lines: Sequence[_Line], before: tuple[str, ...]) -> ParsedStep
     return ParsedStep(None, "", DirectAnswer(asked, decided.text), fixes)
 
 
-def _end(lines: Sequence[_Line], before: tuple[str, ...]) -> ParsedStep | ParseError:
+def _end(lines: Sequence[Line], before: tuple[str, ...]) -> ParsedStep | ParseError:
     """The long and the short answer: the last short tag counts, then the long one, then the bare text
     (section 5.3).
     """
     rest = " ".join(line.text for line in lines)
-    long, short = _LONG.findall(rest), _SHORT.findall(rest)
+    long, short = LONG_TEXT.findall(rest), SHORT_TEXT.findall(rest)
     found = next((text for text in (*short[-1:], *long[-1:], lines[0].text) if text.strip()), "")
-    action = make_action("finish", _untagged(found))
+    action = make_action("finish", untagged(found))
     if isinstance(action, ParseError):
         return action
     fixes = _fixes(lines[:1], before)
     if not (short and short[-1].strip()):
         fixes = (*fixes, NO_SHORT)
-    if any(tag not in _TAGS for tag in _TAG.findall(rest)):
+    if any(tag not in TAGS for tag in TAG.findall(rest)):
         fixes = (*fixes, "other_tag")
-    return ParsedStep(None, _untagged(long[-1]) if long else "", action, fixes)
+    return ParsedStep(None, untagged(long[-1]) if long else "", action, fixes)
 
 
 def _parts(text: str) -> Iterator[list[str]]:
@@ -280,7 +236,7 @@ def _parts(text: str) -> Iterator[list[str]]:
     part: list[str] = []
     documents = False
     for line in filter(str.strip, text.split("\n")):
-        kind = _read_line(line).kind
+        kind = read_line(line).kind
         documents = kind != "answer" if documents else kind == "context"
         if kind in ("ask", "final") and not documents:
             if part:
@@ -293,7 +249,7 @@ def _parts(text: str) -> Iterator[list[str]]:
 
 
 def _read_step(lines: Sequence[str], n: int) -> Step | ParseError:
-    read = [_read_line(line) for line in lines]
+    read = [read_line(line) for line in lines]
     parsed = _end(read, ()) if read[0].kind == "final" else _sub_question(read, ())
     if isinstance(parsed, ParseError):
         return parsed

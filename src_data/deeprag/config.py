@@ -11,7 +11,7 @@ from pydantic import Field
 from src_core.config import AllOrCount, Positive, Seed, config_class
 from src_core.http_json import RetryPolicy
 from src_core.llm import Sampling
-from src_core.protocols.deeprag import NO_SHORT
+from src_core.protocols.deeprag_lines import NO_SHORT
 from src_core.rundir import OnExisting
 from src_data.config import PatientEndpoint
 from src_data.deeprag.pairs import Variant

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from src_core.protocols.deeprag import ANSWER, SEARCH, DeepRag, ask_line
+from src_core.protocols.deeprag import DeepRag
+from src_core.protocols.deeprag_lines import ANSWER, SEARCH, ask_line
 from src_core.protocols.records import Turn
 from src_infer.search_record import Asked, Branch, Tree, TreeNode
 from src_infer.tree_roles import NO_INFO

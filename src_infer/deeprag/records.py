@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from src_core.config import Positive, config_class
-from src_core.protocols.deeprag import NO_INFO
+from src_core.protocols.deeprag_lines import NO_INFO
 from src_core.protocols.records import ParsedStep
 from src_core.types import NO_USAGE, Search, Step, Usage
 

@@ -20,7 +20,8 @@ from typing import TypeVar
 
 from src_core.errors import ContextFullError
 from src_core.passage_view import PassageView
-from src_core.protocols.deeprag import (
+from src_core.protocols.deeprag import DeepRag, conclusion_of, parse_proposal
+from src_core.protocols.deeprag_lines import (
     ANSWER,
     FINAL,
     FOLLOW_UP,
@@ -29,10 +30,7 @@ from src_core.protocols.deeprag import (
     NO_SHORT,
     SEARCH,
     SHORT,
-    DeepRag,
     ask_line,
-    conclusion_of,
-    parse_proposal,
 )
 from src_core.protocols.records import ParsedStep, ParseError
 from src_core.types import NO_USAGE, DirectAnswer, Finish, Passage, Search, Step, Usage
