@@ -22,10 +22,11 @@ read_arguments scripts/evaluate.sh "$@"
 choose_profile
 
 lora=$(served_adapter)
+trained=$(trained_folder)
 servers="retriever=http://$RETRIEVER_HOST:$RETRIEVER_PORT"
 servers+=$(printf ', %s' "${AGENT[@]/#/agent.}" "${READER[@]/#/reader.}")
 run=("$VENV/bin/python" -m src_eval.run "$CONFIG" infer="configs/infer/$PROFILE.yaml" profile="$PROFILE"
-  servers="[$servers${lora:+, agent.model=$lora}]" "${settings[@]}")
+  servers="[$servers${lora:+, agent.model=$lora}${trained:+, trained=$trained}]" "${settings[@]}")
 (( EMBEDDED == 0 )) || bash scripts/setup.sh requirements-local.txt
 need_python
 served=$("${run[@]}" --check) # a mistake is reported before any download or server start

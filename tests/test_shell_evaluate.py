@@ -40,3 +40,10 @@ def test_without_arguments_it_explains_itself(evaluate: Evaluate) -> None:
     done = evaluate.run("scripts/evaluate.sh")
     assert done.returncode == 0
     assert "bash scripts/evaluate.sh configs/eval/smoke.yaml" in done.stdout
+
+
+def test_an_adapter_brings_the_record_of_its_training(evaluate: Evaluate) -> None:
+    adapter = "adapters/qwen2.5-coder-0.5b"
+    done = evaluate.run("scripts/evaluate.sh", "configs/eval/smoke.yaml", PROFILE="small")
+    assert done.returncode == 0, done.stderr
+    assert evaluate.settings()["servers"].endswith(f", trained={adapter}]")
