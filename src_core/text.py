@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+
+from src_core.errors import UserError
+
+_SLOT = re.compile(
+    r"\{\{(?P<doubled>[A-Za-z_]\w*)\}\}|(?P<command>\\[A-Za-z]+)?\{(?P<name>[A-Za-z_]\w*)\}", re.ASCII
+)
+
+
+class PromptError(UserError):
+    """A prompt whose `{slots}` are not the values that it is given."""
+
 
 def fill(template: str, **slots: str) -> str:
-    """Replace each `{name}` by its value in one pass, so that slots inside a value are not replaced."""
-    parts = [template]
-    for name, value in slots.items():
-        parts = [piece for part in parts for piece in _split(part, "{" + name + "}", value)]
-    return "".join(parts)
+    """Replace each `{name}` by its value in one pass, so that slots inside a value are not replaced. Braces
+    around anything but a name are text, as in JSON, and so are those of a command (`\\boxed{Norway}`);
+    `{{name}}` writes `{name}`. Raises `PromptError` for a name without a value and a value without a place.
+    """
+    text, used = _filled(template, slots)
+    if unused := [name for name in slots if name not in used]:
+        raise _mismatch(template, (), unused)
+    return text
+
+
+def fill_some(template: str, **slots: str) -> str:
+    """`fill` for values that a template may leave out."""
+    return _filled(template, slots)[0]
+
+
+def slots_in(template: str) -> list[str]:
+    """The names in braces of a template, each once."""
+    found = (match["name"] for match in _SLOT.finditer(template) if not match["command"])
+    return list(dict.fromkeys(name for name in found if name))
 
 
 def shorten(text: str, max_chars: int) -> str:
@@ -28,18 +55,36 @@ def whole_text(text: str) -> str:
     )
 
 
-class _Done(str):
-    """A filled-in slot, which is not split again."""
+def _filled(template: str, slots: Mapping[str, str]) -> tuple[str, set[str]]:
+    """The text, and the names whose values are in it."""
+    used: set[str] = set()
+    unknown: list[str] = []
 
-    __slots__ = ()
+    def value(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name is None:
+            return "{" + match["doubled"] + "}"
+        if name in slots:
+            used.add(name)
+            return (match["command"] or "") + slots[name]
+        if not match["command"]:
+            unknown.append(name)
+        return match[0]
+
+    text = _SLOT.sub(value, template)
+    if unknown:
+        raise _mismatch(template, unknown, [name for name in slots if name not in used])
+    return text, used
 
 
-def _split(part: str, slot: str, value: str) -> list[str]:
-    if isinstance(part, _Done):
-        return [part]
-    pieces: list[str] = []
-    for index, piece in enumerate(part.split(slot)):
-        if index:
-            pieces.append(_Done(value))
-        pieces.append(piece)
-    return pieces
+def _mismatch(template: str, unknown: Sequence[str], unused: Sequence[str]) -> PromptError:
+    parts = []
+    if unknown:
+        names = ", ".join(f"{{{name}}}" for name in dict.fromkeys(unknown))
+        parts.append(f"has {names}, for which there is no value")
+    if unused:
+        parts.append(f"has no place for the value{'s' if len(unused) > 1 else ''} {', '.join(unused)}")
+    help_ = " (braces that are text are doubled: {{name}})" if unknown else ""
+    return PromptError(
+        f"the prompt '{shorten(template, 60)}' {' and '.join(parts)}; give each {{name}} its value{help_}"
+    )

@@ -26,7 +26,7 @@ from src_core.protocols.records import (
     ParseError,
     Turn,
 )
-from src_core.text import fill
+from src_core.text import fill, fill_some
 from src_core.think import join_think
 from src_core.types import NO_USAGE, Finish, Passage, Question, Search, Status, Step, Trajectory
 from src_infer.episode import Episode, Limits, Observation, SearchFn, StepWriter, run_episode
@@ -111,7 +111,7 @@ class Prompted(Protocol):
         thoughts = [turn["reasoning"] for turn in turns if turn["role"] == "assistant"]
         seen = [turn["content"] for turn in turns if turn["role"] == "observation"]
         both = [turn.get("reasoning") or turn["content"] for turn in turns[1:]]
-        return fill(
+        return fill_some(
             self._template,
             question=turns[0]["content"],
             context="\n".join(seen) or NO_PASSAGE,

@@ -17,6 +17,7 @@ from src_core.protocols.records import Message
 from src_core.text import fill
 from src_core.types import NO_USAGE, Passage, Step, Usage
 from src_infer.episode import Observation
+from src_infer.forgotten import awaited
 from src_infer.metering import count_search
 from src_retrieval.client import Retriever
 
@@ -63,6 +64,7 @@ class RagEngine:
         self._mode = mode
         self._view = view
 
+    @awaited("runtime.rag.observe")
     async def observe(self, query: str, steps: Sequence[Step]) -> Observation:
         """The observation for `query` after `steps`. In passage modes a passage that an earlier observation
         showed is listed by its title, not repeated. Raises `RetrieverError` or `ModelError`.

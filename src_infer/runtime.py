@@ -27,13 +27,14 @@ from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import Constrain, PromptStyle
 from src_core.served import Servers
 from src_core.server_news import ServerNews
-from src_core.text import fill
+from src_core.text import fill, slots_in
 from src_core.trained_prompt import require_trained_prompt, trained_format
 from src_core.types import Passage, Question, Step
 from src_infer.config import RuntimeConfig
 from src_infer.connect import connect_models, connect_retriever, connections_of, retriever_of
 from src_infer.constraint_probe import usable_constraint
 from src_infer.episode import Limits
+from src_infer.forgotten import awaited
 from src_infer.metering import MeteredModel
 from src_infer.policy import Policy
 from src_infer.prompts import load_prompt
@@ -41,6 +42,8 @@ from src_infer.rag_engine import RagEngine, ask, retrieve
 from src_retrieval.client import Retriever, RetrieverClient
 
 StepHook = Callable[[Question, Step], None]
+_PROMPT_START = 4000
+"""Characters of a prompt without values in which a forgotten slot is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +78,27 @@ class Runtime:
             self._prompts[name] = load_prompt(name)
         return self._prompts[name]
 
+    @awaited("runtime.ask")
     async def ask(self, prompt: str, **slots: str) -> str:
-        """The reasoning model's reply to one user turn: `prompt` with its `{slots}` filled in. Raises
-        `ModelError`.
+        """The reasoning model's reply to one user turn: `prompt` with its `{slots}` filled in (see `fill`),
+        or as it is where none is given: it may then hold passages, whose braces mean nothing. Raises
+        `ModelError`, and `PromptError` where slots and values differ.
         """
-        reply = await ask(self.policy.model, fill(prompt, **slots), sampling=self.policy.sampling)
+        if slots:
+            prompt = fill(prompt, **slots)
+        elif names := slots_in(prompt[:_PROMPT_START]):
+            self.news.note_once(
+                f"a prompt holds {{{names[0]}}} and is sent as it is, since runtime.ask got no values; if it "
+                f"is a slot, call runtime.ask(prompt, {names[0]}=…)"
+            )
+        reply = await ask(self.policy.model, prompt, sampling=self.policy.sampling)
         return reply.text
 
     def show(self, passages: Sequence[Passage], query: str) -> str:
         """Numbered passages as a model sees them, with the parts that match `query`."""
         return passage_block(passages, view=self.view, query=query)
 
+    @awaited("runtime.retrieve")
     async def retrieve(self, query: str, top_k: int = 0) -> tuple[Passage, ...]:
         """The `top_k` best passages for a query (0: the run's `top_k`). Raises `RetrieverError`."""
         return await retrieve(self.retriever, query, top_k or self.top_k)

@@ -97,8 +97,35 @@ def test_its_settings_are_checked_before_the_run(tmp_path: Path) -> None:
             HEAD + "    return Trajectory(question, (), '', Status.FINISHED, provenance={'a': object()})\n",
             "is not plain data",
         ),
+        (
+            HEAD + "    await runtime.ask('Answer: {q}', question='x')\n",
+            "line 5: the prompt 'Answer: {q}' has {q}, for which there is no value and has no place for the "
+            "value question",
+        ),
+        (HEAD + "    await runtime.ask('{a} {q}', a='x')\n", "has {q}, for which there is no value; give"),
+        (HEAD + "    await runtime.ask('Answer: {a}', a='', b='')\n", "has no place for the value b;"),
+        (
+            HEAD + "    await runtime.ask(runtime.prompt('naive_rag'), passages='', question='')\n",
+            "has {context}, for which there is no value and has no place for the value passages",
+        ),
+        (
+            HEAD + "    found = runtime.retrieve('x')\n    runtime.show(found, 'x')\n",
+            "mine.py, line 5: await is missing before runtime.retrieve(…)",
+        ),
+        (
+            HEAD + "    text = f\"{runtime.ask('a')}\"\n    await runtime.ask(text)\n    return text\n",
+            "mine.py, line 5: await is missing before runtime.ask(…)",
+        ),
+        (
+            HEAD
+            + "    runtime.rag.observe('x', ())\n    return Trajectory(question, (), '', Status.FINISHED)\n",
+            "mine.py, line 5: await is missing before runtime.rag.observe(…)",
+        ),
     ],
-    ids=["no run", "not async", "syntax", "text", "nothing", "raises", "attribute", "wrong type", "object"],
+    ids=[
+        *("no run", "not async", "syntax", "text", "nothing", "raises", "attribute", "wrong type", "object"),
+        *("other slot", "no value", "no place", "search in file", "no await", "in a text", "not used"),
+    ],
 )
 def test_what_goes_wrong_is_one_sentence_and_no_row(method: str, words: str, tmp_path: Path) -> None:
     done = answered(tmp_path, method)
@@ -106,6 +133,7 @@ def test_what_goes_wrong_is_one_sentence_and_no_row(method: str, words: str, tmp
     assert words in done.stderr
     assert "mine.py" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "RuntimeWarning" not in done.stderr
     assert rows_of(tmp_path) == []
 
 
@@ -127,3 +155,28 @@ def test_a_method_and_a_model_that_do_not_belong_together_are_named(tmp_path: Pa
     assert "the method r3rag needs a model that was trained for it" in done.stderr
     done = answered(tmp_path, TUTORIAL, "method=rearag", trained, "on_existing=clean")
     assert "note:" not in done.stderr
+
+
+def test_calls_in_tasks_are_awaited_ones(tmp_path: Path) -> None:
+    lines = [
+        "import asyncio",
+        HEAD + "    task = asyncio.create_task(runtime.retrieve('item'))",
+        "    found = await asyncio.gather(*(runtime.retrieve(f'item {n}') for n in range(3)))",
+        "    await task",
+        "    later = asyncio.create_task(runtime.retrieve('item'))",
+        "    return Trajectory(question, (), str(len(found)), Status.FINISHED)",
+    ]
+    done = answered(tmp_path, "\n".join(lines) + "\n")
+    assert done.returncode == 0, done.stderr
+    assert [row["answer"] for row in rows_of(tmp_path)] == ["3", "3"]
+
+
+def test_a_prompt_without_values_is_sent_as_it_is_with_a_note(tmp_path: Path) -> None:
+    script = HEAD + "    text = await runtime.ask(question.question + ' {q} {\"json\": 1}')\n"
+    done = answered(tmp_path, script + "    return Trajectory(question, (), text, Status.FINISHED)\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("note: a prompt holds {q} and is sent as it is") == 1
+    assert {row["answer"] for row in rows_of(tmp_path)} == {
+        "Search: the keeper of item 0",
+        "Answer: keeper 1",
+    }

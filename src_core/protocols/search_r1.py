@@ -27,7 +27,7 @@ from src_core.protocols.records import (
     make_action,
 )
 from src_core.protocols.trajectory_text import Piece, read_pieces
-from src_core.text import fill
+from src_core.text import fill, fill_some
 from src_core.think import join_think
 from src_core.types import Action, DirectAnswer, Finish, Passage, Search, Step
 
@@ -74,7 +74,7 @@ class SearchR1(Protocol):
     def render_documents(self, passages: Sequence[Passage], *, view: PassageView, query: str) -> str:
         """The documents in the dialect's format."""
         lines = [
-            fill(self.document, n=str(n), title=item.title, text=view.text(item, query))
+            fill_some(self.document, n=str(n), title=item.title, text=view.text(item, query))
             for n, item in enumerate(passages, start=1)
         ]
         return "\n".join(lines) or NO_PASSAGE

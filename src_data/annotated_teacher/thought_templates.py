@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from src_core.text import fill
+from src_core.text import fill_some
 from src_data.annotated_teacher.decomposition import NO_CLAUSE, Decomposition, Hop, Kind, bare_title, resolve
 from src_tasks.answers import normalize_answer
 
@@ -171,7 +171,7 @@ def _choose(choices: Sequence[str], key: str) -> str:
 def _fill(template: str, **slots: str) -> str:
     """Fill `{name}`, and `{name_lower}` with the sentence in the form that it has inside another one."""
     inside = {f"{name}_lower": _small(value) for name, value in slots.items()}
-    return fill(template, **slots, **inside)
+    return fill_some(template, **slots, **inside)
 
 
 def _capital(text: str) -> str:

@@ -15,7 +15,7 @@ from src_core.config import AllOrCount, Count, InFlight, Positive, Seed, config_
 from src_core.http_json import RetryPolicy
 from src_core.llm import Sampling
 from src_core.runfolder import run_folder
-from src_core.text import fill
+from src_core.text import fill_some
 from src_data.config import PatientEndpoint
 from src_data.radio.blending import Sampler
 from src_data.sampling.mixture import MixConfig
@@ -230,4 +230,4 @@ class RadioConfig:
 
     def model_of(self, template: str, label: str = "") -> str:
         """The model that a setting names, with `{runs}`, `{run}` and `{label}` filled in."""
-        return fill(template, runs=self.runs_dir, run=self.run_name, label=label)
+        return fill_some(template, runs=self.runs_dir, run=self.run_name, label=label)

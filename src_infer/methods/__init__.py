@@ -11,7 +11,9 @@ from typing import Any
 from src_core.config import build_config
 from src_core.errors import BoundaryError, UserError
 from src_core.plugins import is_file, load_plugin, place_in, plugin_names
+from src_core.text import PromptError
 from src_core.types import Question, Trajectory, to_json, trajectory_from_json
+from src_infer.forgotten import Calls, noting_calls
 from src_infer.runtime import Runtime
 
 
@@ -38,13 +40,7 @@ class Method:
         """
         if self.file is None:
             return await self.run(question, runtime)
-        try:
-            row: object = await self.run(question, runtime)
-        except (UserError, BoundaryError):
-            raise
-        except Exception as error:
-            at, reason = place_in(self.file, error), f"{type(error).__name__}: {error}"
-            raise UserError(f"{self.file}{at}: the method failed ({reason}); correct the file") from error
+        row = await self._row(self.file, question, runtime)
         if not isinstance(row, Trajectory):
             found = type(row).__name__
             raise UserError(
@@ -59,6 +55,35 @@ class Method:
                 "JSON values in provenance"
             ) from error
         return row
+
+    async def _row(self, file: Path, question: Question, runtime: Runtime) -> object:
+        """What the `run` of a user's file returns."""
+        with noting_calls() as calls:
+            try:
+                row: object = await self.run(question, runtime)
+            except PromptError as error:
+                raise UserError(f"{file}{place_in(file, error)}: {error}") from error
+            except UserError:
+                raise
+            except BoundaryError as error:  # it may be that of a prompt made of a call
+                _require_awaited(calls, error)
+                raise
+            except Exception as error:
+                _require_awaited(calls, error)
+                at, reason = place_in(file, error), f"{type(error).__name__}: {error}"
+                raise UserError(f"{file}{at}: the method failed ({reason}); correct the file") from error
+            _require_awaited(calls)
+            return row
+
+
+def _require_awaited(calls: Calls, error: Exception | None = None) -> None:
+    """Raises `UserError` for a call that was made and never awaited, from which `error` came."""
+    call = calls.forgotten()
+    if call is not None:
+        raise UserError(
+            f"{call.file}, line {call.line}: await is missing before {call.name}(…); "
+            f"write await {call.name}(…)"
+        ) from error
 
 
 def method_names() -> list[str]:

@@ -21,7 +21,7 @@ from src_core.errors import UserError
 from src_core.llm import Completion
 from src_core.passage_view import passage_block
 from src_core.protocols.records import Constraint, Message
-from src_core.text import fill
+from src_core.text import fill_some
 from src_core.types import Question, Search, Status, Step, Trajectory
 from src_infer.runtime import Runtime
 from src_tasks.choices import letters_of, plain_text
@@ -60,7 +60,7 @@ async def run(question: Question, runtime: Runtime) -> Trajectory:
     steps = await _searched(question, runtime) if settings.search else ()
     prompt = "multiple_choice" if settings.search else "multiple_choice_closed"
     context = steps[0].observation or "" if steps else ""
-    asked = fill(runtime.prompt(prompt), context=context, question=question.question)
+    asked = fill_some(runtime.prompt(prompt), context=context, question=question.question)
     reply = await _reply(asked, question, runtime)
     answer, provenance = reply.text.strip(), {}
     if settings.answer is AnswerBy.LOGPROB:

@@ -17,7 +17,7 @@ from src_core.config import dump
 from src_core.endpoints import make_model
 from src_core.errors import BoundaryError, UserError
 from src_core.llm import ChatModel, Completion, Sampling
-from src_core.text import fill
+from src_core.text import fill_some
 from src_models.catalog import REPO_ROOT
 from src_retrieval.rerankers.base import (
     Candidates,
@@ -103,7 +103,7 @@ class LlmReranker(Reranker):
     async def ask(self, *, tokens: int, logprobs: int = 0, **slots: str) -> Completion:
         """The model's most likely reply to the prompt, of at most `tokens` tokens."""
         return await self._model.chat(
-            [{"role": "user", "content": fill(self._prompt, **slots)}],
+            [{"role": "user", "content": fill_some(self._prompt, **slots)}],
             sampling=Sampling(max_tokens=tokens, temperature=0.0, top_p=1.0, seed=1),
             logprobs=logprobs,
         )

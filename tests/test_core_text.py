@@ -1,0 +1,47 @@
+"""Prompts and their slots."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src_core.text import PromptError, fill, fill_some, slots_in
+
+
+def test_braces_that_are_text_stay() -> None:
+    prompt = 'Write {"answer": "…", "list": [{}]} or \\boxed{Norway} or {{name}}: {question}'
+    assert (
+        fill(prompt, question="{x}")
+        == 'Write {"answer": "…", "list": [{}]} or \\boxed{Norway} or {name}: {x}'
+    )
+    assert slots_in(prompt) == ["question"]
+    assert fill("\\boxed{answer}", answer="Oslo") == "\\boxedOslo"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "values", "words"),
+    [
+        ("Answer: {q}", {"question": "x"}, ["{q}", "value question"]),
+        ("Answer: {q} {q}", {}, ["has {q}, for which"]),
+        ("Answer", {"a": "", "b": ""}, ["values a, b"]),
+        ("Answer {{a}}", {"a": ""}, ["value a"]),
+    ],
+)
+def test_a_slot_and_a_value_that_do_not_match_are_named(
+    prompt: str, values: dict[str, str], words: list[str]
+) -> None:
+    with pytest.raises(PromptError) as raised:
+        fill(prompt, **values)
+    assert all(word in str(raised.value) for word in words)
+
+
+def test_offered_values_may_be_left_out_but_a_slot_needs_one() -> None:
+    assert fill_some("{a}", a="x", b="y") == "x"
+    with pytest.raises(PromptError, match="has .c., for which"):
+        fill_some("{a} {c}", a="x", b="y")
+
+
+@given(st.text(), st.text())
+def test_what_is_in_a_value_is_never_a_slot(first: str, second: str) -> None:
+    assert fill("{a}|{b}", a=first + "{b}{c}", b=second) == f"{first}{{b}}{{c}}|{second}"
