@@ -4,7 +4,7 @@
 #   N_SAMPLES=200 RUN_NAME=mine bash data_construct.sh   how many questions (-1: all), and the name under runs/
 #   TEACHER=decomposition bash data_construct.sh         follow the sets' annotations; no LLM writes the thoughts
 #   bash data_construct.sh 'build_conv.input_files=[hotpot_train_v1.1.json]' build_conv.n_chains=4   any setting
-#   CORPUS=corpus.jsonl INDEX_DIR=indexes/mine bash data_construct.sh     search another corpus; its index is built first
+#   CORPUS=corpus.jsonl bash data_construct.sh 'build_conv.input_files=[mine.jsonl]'     another corpus; indexed first
 #   BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b bash data_construct.sh     a model server of yours as the teacher
 # The settings are src_data/data_config.yaml (PROFILE=gpu, after deploy/deploy_rag_engine.sh and deploy_async.sh) and
 # src_data/data_config.cpu.yaml (PROFILE=cpu: starts and stops the embedded servers); CONFIG=… takes another file.
@@ -21,6 +21,7 @@ TEACHER=${TEACHER:-}
 RUN_NAME=${RUN_NAME:-$(fresh_name data)}
 choose_profile
 CONFIG=$(from_caller "${CONFIG:-src_data/data_config$([[ $PROFILE == gpu ]] || echo .cpu).yaml}")
+own_questions "$CONFIG" "'build_conv.input_files=[my.jsonl]'" build_conv.input_files
 
 teacher=${AGENT[0]#url=} agent=("${AGENT[@]:1}") reader=("${READER[@]:1}") # the embedded server is the teacher
 [[ $PROFILE != gpu ]] || teacher=http://$TEACHER_HOST:$TEACHER_PORT/v1

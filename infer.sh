@@ -27,6 +27,8 @@ RUN_NAME=${RUN_NAME:-$(fresh_name "$(basename "$METHOD" .py)")}
 choose_profile "$(laptop_profile)"
 [[ $METHOD != *.py ]] || METHOD=$(from_caller "$METHOD") # a method of yours: docs/your_method.md
 
+[[ -n $QUESTION ]] || own_questions "configs/infer/$PROFILE.yaml" 'QUESTION="…?" or questions=my.jsonl' questions question
+
 lora=$(served_adapter)
 trained=$(trained_folder)
 run=("$VENV/bin/python" -m src_infer.run "configs/infer/$PROFILE.yaml" method="$METHOD" run_name="$RUN_NAME"

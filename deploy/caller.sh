@@ -2,6 +2,9 @@
 # Paths start where the caller stands: the scripts change to the repository, and every path that a person gives goes
 # through `from_caller` before. Sourced, never run; CALLER is the caller's folder.
 
+# What the programs say of paths and commands is as seen from there, also where one script calls another.
+export REARAG_CALLER=${REARAG_CALLER:-$CALLER}
+
 # from_caller PATH: what is there in the caller's folder, else PATH as it is (the files of the repository are found too).
 from_caller() {
   if [[ $1 == [!/]* && $CALLER != "$PWD" && -e $CALLER/$1 ]]; then printf '%s' "$CALLER/$1"; else printf '%s' "$1"; fi

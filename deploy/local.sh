@@ -34,6 +34,16 @@ read_arguments() {
   knobs_from_caller
 }
 
+# own_questions CONFIG HOW KEY…: a corpus of the caller's is not asked the questions of the sample world, whose passages it
+# does not hold, unless one of the settings KEY names others. HOW says so to a person.
+own_questions() {
+  local config=$1 how=$2 key; shift 2
+  [[ -n ${CORPUS:-} && ! $CORPUS -ef data/sample_world/corpus.jsonl ]] || return 0
+  for key in "$@"; do [[ " ${settings[*]}" != *" $key="* ]] || return 0; done
+  ! grep -q data/sample_world/questions "$config" 2> /dev/null || die "CORPUS is $CORPUS, but the questions would be those of" \
+    "the sample world, which it does not answer; give your own with $how"
+}
+
 # no_knob NAME: the sentence for an argument NAME=… that no script reads.
 no_knob() {
   nearest_knob "$1"

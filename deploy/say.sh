@@ -14,7 +14,17 @@ plain() {
 
 say() { plain "$@"; }
 # die TEXT...: what is wrong and what to do, as the Python programs end on it (src_core/errors.py).
-die() { plain "error: $*" >&2; exit 2; }
+die() { plain "error: $(commands_seen "$*")" >&2; exit 2; }
+
+# commands_seen TEXT: the commands in it work in the caller's folder too (src_core/caller.py).
+commands_seen() {
+  local text=$1 home name
+  home=$(realpath --relative-to="${REARAG_CALLER:-$PWD}" . 2> /dev/null) || home=.
+  if [[ $home != . ]]; then
+    for name in scripts/ deploy/ infer.sh data_construct.sh; do text=${text//bash $name/bash "$home/$name"}; done
+  fi
+  printf '%s' "$text"
+}
 
 # help_of FILE: the comment at the head of a script.
 help_of() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"; }

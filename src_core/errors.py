@@ -13,6 +13,7 @@ import errno
 import sys
 from collections.abc import Callable
 
+from src_core.caller import commands_seen
 from src_core.lifetime import end_on_sigterm, was_terminated, watch_owner
 from src_core.terminal import leave_output, one_line, replace_unknown, say
 
@@ -76,7 +77,7 @@ def run_main(main: Callable[[], int | None]) -> None:
         watch_owner()  # whose signal may come at once, if the owner has ended already
         code = main()
     except UserError as error:
-        say(f"error: {one_line(str(error))}")
+        say(f"error: {one_line(commands_seen(str(error)))}")
         sys.exit(2)
     except OSError as error:
         said = _said(error)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
+from src_core.caller import seen
 from src_core.config import config_class, load_config
 from src_core.errors import UserError, run_main
 from src_core.protocols import load_protocol
@@ -77,9 +78,9 @@ def print_finished(done: Finished, console: Console) -> None:
             f"; {skipped}" if skipped else ""
         )
         console.print(Text(line), soft_wrap=True)
-    console.print(Text(f"written: {export.conversations}, {done.paths.rejected}"), soft_wrap=True)
-    folder = done.paths.rejected.parent
-    console.print(Text(f"to read them: bash scripts/view_data.sh {folder}"), soft_wrap=True)
+    console.print(Text(f"written: {seen(export.conversations)}, {seen(done.paths.rejected)}"), soft_wrap=True)
+    folder = seen(done.paths.rejected.parent)
+    console.print(Text(f"to read them: bash {seen('scripts/view_data.sh')} {folder}"), soft_wrap=True)
 
 
 def main() -> None:

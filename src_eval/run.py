@@ -25,6 +25,7 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
+from src_core.caller import seen
 from src_core.config import dump, load_config
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
@@ -231,7 +232,7 @@ def _run(job: Job, log: Path) -> str:
     if status == 1 and (job.folder / MANIFEST).is_file():
         return f"{_failures(job)}; run the same command again to try them once more"
     outcome = "it was refused (see above)" if status == _REFUSED else f"it ended with {status}"
-    return f"{outcome}; its output is in {log}"
+    return f"{outcome}; its output is in {seen(log)}"
 
 
 def _failures(job: Job) -> str:
@@ -264,7 +265,7 @@ def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> No
         write_atomic(home / name, text.encode("utf-8", "replace"))
     links = [_write_run_page(job, home) for job in jobs]
     write_evaluation_page(home / PAGE, table, name=config.name, links=links, extras=extras)
-    out.print(Text(f"written: {home}/{{{', '.join(files)}}} and the page {home / PAGE}"), soft_wrap=True)
+    out.print(Text(f"written: {seen(home)}/{{{', '.join(files)}}} and the page {seen(home / PAGE)}"), soft_wrap=True)
 
 
 def extras_of(

@@ -11,6 +11,7 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
+from src_core.caller import seen
 from src_core.errors import BoundaryError, ServerGoneError, UserError
 from src_core.progress import StepProgress
 from src_core.rundir import RunDir
@@ -44,7 +45,7 @@ async def answer_all(
     todo = [question for question in questions if question.id not in before]
     if len(todo) < len(questions):
         done = f"{len(questions) - len(todo)} of {len(questions)} are done"
-        err.print(Text(f"resuming {rundir.path}: {done}"), soft_wrap=True)
+        err.print(Text(f"resuming {seen(rundir.path)}: {done}"), soft_wrap=True)
     progress = StepProgress(err, unit="questions", total=len(questions), done=len(questions) - len(todo))
     runtime.news.attach(
         on_note=lambda note: err.print(Text(f"note: {note}"), soft_wrap=True), on_wait=progress.note

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
+from src_core.caller import seen
 from src_core.config import dump
 from src_core.console import Terminal
 from src_core.errors import BoundaryError, UserError, run_main
@@ -127,8 +128,9 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
     )
     if note := "" if config.question else recorded_note(Path(config.questions), summary["models"]):
         out.print(Text(note), soft_wrap=True)
-    out.print(Text(f"written: {rundir.path}/"), soft_wrap=True)
-    out.print(Text(f"as one page: bash scripts/report.sh {rundir.path}"), soft_wrap=True)
+    folder_seen = seen(rundir.path)
+    out.print(Text(f"written: {folder_seen}/"), soft_wrap=True)
+    out.print(Text(f"as one page: bash {seen('scripts/report.sh')} {folder_seen}"), soft_wrap=True)
     return int(any(trajectory.status.retryable for trajectory in trajectories))
 
 
