@@ -1,5 +1,5 @@
-"""Paths and commands as they are seen from the folder in which a person called a script: the scripts change to
-the repository before a program of it runs (deploy/caller.sh).
+"""Paths and commands as they are seen from the folder in which a person called a script: the scripts change
+to the repository before a program of it runs (deploy/caller.sh).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def seen(path: Path | str) -> str:
     whole one.
     """
     caller = os.environ.get(CALLER, "")
-    if not caller or os.path.isabs(path) or Path(caller) == Path.cwd():
+    if not caller or Path(path).is_absolute() or Path(caller) == Path.cwd():
         return str(path)
     whole = str(Path.cwd() / path)
     return min(os.path.relpath(whole, caller), whole, key=len)

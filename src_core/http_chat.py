@@ -18,7 +18,7 @@ from src_core.errors import BoundaryError, ModelError, UserError
 from src_core.http_json import JsonHttp
 from src_core.llm import Completion, Endpoint, Engine, Sampling, Token
 from src_core.llm_tokens import LlamaCppTokens, TokenCompletion, TokenSampling, VllmTokens
-from src_core.model_list import choose_model, read_models
+from src_core.model_list import choose_model, page_advice, read_models
 from src_core.protocols.records import Constraint, Message
 from src_core.replies import Reply, read_reply
 from src_core.request_fields import advice, constraint_fields, refused, shaped
@@ -26,6 +26,7 @@ from src_core.served import Facts, model_facts
 from src_core.server_news import ServerNews
 from src_core.special_text import Defuser
 from src_core.think import split_think
+from src_core.wire_json import NoJsonError
 
 GO_ON = "The answer so far is below. Go on exactly where it ends, in the same form, and do not repeat it."
 _REFUSED = (401, 403, 407)
@@ -48,6 +49,10 @@ class HttpChatModel:
         """`keys` are the settings of this endpoint, for messages."""
         self.endpoint = endpoint
         self.adapts = False  # whether fields that the server refuses are left out or renamed from then on
+        self.attempts: int | None = None  # how often a call is tried, other than the endpoint says
+        self.unlisted = ""  # what to say of a configured name that the server does not list
+        self.lists_page = False  # whether the server has a page of HTML in place of its list
+        self.replied_as = ""  # the model that the last reply named
         self.engine: Engine = endpoint.engine
         self._model = endpoint.model
         self._keys = keys
@@ -124,7 +129,9 @@ class HttpChatModel:
         endpoint = self.endpoint
         fields = shaped(body, omit=endpoint.omit, rename=endpoint.rename)
         try:
-            reply: Reply = await self._http.request("POST", route, fields, expect=object, read=read_reply)
+            reply: Reply = await self._http.request(
+                "POST", route, fields, expect=object, read=read_reply, attempts=self.attempts
+            )
         except ModelError as error:
             found = None
             if error.status in (400, 422):
@@ -137,6 +144,7 @@ class HttpChatModel:
                 return await self._ask(route, body)
             hint = advice(found, keys=self._keys, omit=endpoint.omit)
             raise ModelError(f"{error}; {hint}", status=error.status) from error
+        self.replied_as = reply.model
         if self._on_reply is not None and reply.model:
             self._on_reply(reply.model)
         return reply
@@ -177,12 +185,12 @@ class HttpChatModel:
         none is configured and the list does not decide.
         """
         listed = await self._listed()
-        choice = choose_model(
-            read_models(listed), wanted=self._model, url=self._http.url, keys=self._model_keys
-        )
+        wanted = self._model
+        choice = choose_model(read_models(listed), wanted=wanted, url=self._http.url, keys=self._model_keys)
         self._model = choice.name
         self._facts = model_facts(listed, choice.name)
         self._was_listed = choice.name in (model.name for model in read_models(listed))
+        self.unlisted = choice.note if wanted else ""  # it may answer for the name all the same
         if choice.note:
             self._news.note(choice.note)
 
@@ -203,6 +211,9 @@ class HttpChatModel:
             has_no_list = has_no_list or (bool(self._model) and error.status == 500)
             if error.status in _REFUSED or not has_no_list:
                 raise
+            self.lists_page = isinstance(error.__cause__, NoJsonError) and error.__cause__.is_page
+            if not self._model and self.lists_page:
+                raise UserError(page_advice(error, self._http.url)) from error
             if not self._model:
                 names = " and ".join(self._model_keys)
                 raise UserError(

@@ -3,7 +3,8 @@ type per client.
 
 Transport errors, time-outs, 408, 429, 5xx and replies that cannot be used are retried with exponential
 back-off and jitter; other 4xx are final. A failure with `Retry-After` is waited for, which spends no attempt.
-A server that answered before and then refuses all connections ends the run (`ServerGoneError`). No other
+A server that answered before and then refuses all connections ends the run (`ServerGoneError`), and so does
+one whose calls fail in a row for a minute. A failed try is said at once (`ServerNews.retrying`). No other
 module retries, except `elastic_server.py`, which calls Elastic's own client. `aiohttp` costs 79 us of CPU
 per request where the `openai` package costs 1.3 ms (reference/performance.md, section 2).
 """
@@ -17,11 +18,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from src_core.config import NotNegative, Positive, config_class
 from src_core.errors import BoundaryError, UserError
-from src_core.server_news import ServerNews, gone
+from src_core.server_news import Failures, ServerNews, gone
 from src_core.server_url import server_url
 from src_core.types import to_json
 from src_core.wire_json import ReplyError, error_inside, parse_json, seconds_asked, server_words
@@ -104,6 +112,7 @@ class JsonHttp:
         self._session: aiohttp.ClientSession | None = None
         self._answered = False
         self._refused = 0  # connections in a row, over all callers
+        self._failures = Failures()
         self.on_headers: Callable[[Mapping[str, str]], None] | None = None
         """Called with the headers of each reply with status 200."""
         self.on_recovery: Callable[[], Awaitable[None]] | None = None
@@ -135,9 +144,12 @@ class JsonHttp:
         )
         failed: list[BoundaryError] = []
         try:
-            return await self._patiently(call)
+            reply: Any = await self._patiently(call)
         except BoundaryError as error:
             failed.append(error)
+        else:
+            self._failures.succeeded()
+            return reply
 
         async def attempt() -> Any:
             if failed:  # the first attempt was made before the retry loop
@@ -145,12 +157,15 @@ class JsonHttp:
             return await self._patiently(call)
 
         try:
-            reply: Any = await self._retrying(attempts or self._retry.attempts)(attempt)
+            reply = await self._retrying(attempts or self._retry.attempts)(attempt)
         except BoundaryError as error:
             refused = error.__cause__ if isinstance(error.__cause__, _RefusedError) else None
             if refused and self._answered:
                 raise gone(self.url, refused=self._refused, reason=str(refused)) from error
+            if error.retryable and attempts is None:
+                self._failures.failed(self.url, error)
             raise
+        self._failures.succeeded()
         if self.on_recovery is not None:
             await self.on_recovery()
         return reply
@@ -160,10 +175,16 @@ class JsonHttp:
         time.
         """
         policy = self._retry
+
+        def say_so(state: RetryCallState) -> None:
+            reason = str(state.outcome.exception()) if state.outcome else ""
+            self._news.retrying(self.url, reason=reason, attempt=state.attempt_number + 1, of=attempts)
+
         return AsyncRetrying(
             stop=stop_after_attempt(attempts),
             wait=wait_exponential(policy.first_wait, policy.longest_wait) + wait_random(0, policy.first_wait),
             retry=retry_if_exception(lambda error: isinstance(error, BoundaryError) and error.retryable),
+            before_sleep=say_so,
             reraise=True,
         )
 

@@ -6,6 +6,7 @@ the name with a tag (`name:latest`) are used as they are. Without one the choice
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -51,7 +52,11 @@ def choose_model(listed: Sequence[Listed], *, wanted: str, url: str, keys: Seque
     if wanted:
         if not names or wanted in names or f"{wanted}:latest" in names:
             return Choice(wanted)
-        return Choice(wanted, f"{url} does not list the model {wanted} ({settings}); it lists {_some(names)}")
+        near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return Choice(
+            wanted, f"{url} does not list the model {wanted} ({settings}); it lists {_some(names)}{hint}"
+        )
     if not names:
         raise UserError(
             f"{url} lists no model; load one in that server, or set {settings} to the name of its model"
@@ -74,6 +79,14 @@ def choose_model(listed: Sequence[Listed], *, wanted: str, url: str, keys: Seque
         f"{url} lists {len(names)} models; set {keys[0]} to one of {_some(chatting or names)}"
         + ("" if len(chatting) in (0, len(names)) else " (the others are embedders or rerankers)")
         + "".join(f", and {key} too" for key in keys[1:])
+    )
+
+
+def page_advice(error: Exception, url: str) -> str:
+    """`error`, of a server that answers with a page of HTML, and what a person can do about it."""
+    return (
+        f"{error}; a web page is at {url}, not the API of a model server: correct the address (BASE_URL, or "
+        "the url among the settings), which often ends in /v1"
     )
 
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from src_core.errors import ServerGoneError
-from src_core.terminal import one_line
+from src_core.errors import BoundaryError, ServerGoneError
+from src_core.terminal import one_line, say
 
 SAID = "REARAG_NOTES_SAID"
 """The variable that names a file of notes: those in it were shown by another run of the same command, and are
@@ -22,6 +22,12 @@ not shown again (`src_eval.run`).
 """
 
 Show = Callable[[str], None]
+RETRIES_EVERY = 10.0
+"""Seconds between two lines about failed tries at one server."""
+FAILED_CALLS, FAILED_SECONDS = 5, 60.0
+"""A server ends the run when so many calls in a row failed with all their tries, none in so many seconds did
+not, and none could: a short outage costs the rows of its time, a broken server not those of the night.
+"""
 
 
 class ServerNews:
@@ -31,6 +37,7 @@ class ServerNews:
         self._notes: list[str] = []
         self._said: set[str] = set()
         self._until: dict[str, float] = {}
+        self._retries_shown: dict[str, float] = {}
         self._on_note: Show | None = None
         self._on_wait: Show | None = None
 
@@ -55,6 +62,20 @@ class ServerNews:
         if text not in self._said:
             self._said.add(text)
             self.note(text)
+
+    def retrying(self, url: str, *, reason: str, attempt: int, of: int) -> None:
+        """A try at the server at `url` failed, and `attempt` follows: said at once, also before `attach`, but
+        not for each of many calls.
+        """
+        now, server = time.monotonic(), _address(url)
+        if now - self._retries_shown.get(server, -RETRIES_EVERY) < RETRIES_EVERY:
+            return
+        self._retries_shown[server] = now
+        text = f"{reason}; trying again ({attempt} of {of})"
+        if self._on_note:
+            self._on_note(text)
+        else:
+            say(f"note: {one_line(text)}")
 
     async def wait(self, seconds: float, url: str) -> None:
         """Wait as long as the server at `url` asked to."""
@@ -97,6 +118,31 @@ def gone(url: str, *, refused: int, reason: str) -> ServerGoneError:
         f"the server at {url} died: it answered before, and the last {refused} tries ended with 'Cannot "
         f"connect' ({reason}); {where}start it again, then run the same command again to resume"
     )
+
+
+class Failures:
+    """The calls of one server that failed in a row, each with all its tries."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._since = 0.0
+
+    def succeeded(self) -> None:
+        """A call succeeded."""
+        self._calls = 0
+
+    def failed(self, url: str, error: BoundaryError) -> None:
+        """A call failed. Raises `ServerGoneError` where the server is not worth asking more."""
+        now = time.monotonic()
+        if not self._calls:
+            self._since = now
+        self._calls += 1
+        if self._calls >= FAILED_CALLS and now - self._since >= FAILED_SECONDS:
+            raise ServerGoneError(
+                f"the server at {url} failed all of the last {self._calls} calls in "
+                f"{now - self._since:.0f} s, each with all its tries (the last: {error}); see its log, start "
+                "it again, then run the same command again to resume"
+            ) from error
 
 
 def _log_of(url: str) -> str:

@@ -27,7 +27,11 @@ class ReplyError(ValueError):
 
 
 class NoJsonError(ReplyError):
-    """A reply that is no JSON at all, such as a page of HTML."""
+    """A reply that is no JSON at all; `is_page` for a page of HTML."""
+
+    def __init__(self, payload: bytes) -> None:
+        super().__init__(f"the reply is not JSON: {server_words(payload)}")
+        self.is_page = payload.lstrip()[:1] == b"<"
 
 
 class ErrorInside(NamedTuple):
@@ -47,7 +51,7 @@ def parse_json(payload: bytes) -> Any:
         try:
             return _whole(json.loads(payload.decode("utf-8", "replace")))
         except (ValueError, RecursionError) as error:
-            raise NoJsonError(f"the reply is not JSON: {server_words(payload)}") from error
+            raise NoJsonError(payload) from error
 
 
 def error_inside(parsed: Any) -> ErrorInside | None:

@@ -265,7 +265,9 @@ def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> No
         write_atomic(home / name, text.encode("utf-8", "replace"))
     links = [_write_run_page(job, home) for job in jobs]
     write_evaluation_page(home / PAGE, table, name=config.name, links=links, extras=extras)
-    out.print(Text(f"written: {seen(home)}/{{{', '.join(files)}}} and the page {seen(home / PAGE)}"), soft_wrap=True)
+    out.print(
+        Text(f"written: {seen(home)}/{{{', '.join(files)}}} and the page {seen(home / PAGE)}"), soft_wrap=True
+    )
 
 
 def extras_of(

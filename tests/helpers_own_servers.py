@@ -19,7 +19,8 @@ KEY = "s3cr3t-key"
 @dataclass(frozen=True)
 class Shape:
     """One kind of server. `obeys` are the fields that constrain a reply; `knows` the fields that are accepted
-    (None: all), others are refused with 400. `fails` is the status and body of every reply.
+    (None: all), others are refused with 400. `fails` is the status and body of every reply. With `answers_as`
+    it answers for every name, under this one ("*": the name that was asked for).
     """
 
     name: str
@@ -30,6 +31,7 @@ class Shape:
     needs_key: bool = False
     constrain: str = "off"
     fails: tuple[int, bytes] | None = None
+    answers_as: str = ""
 
 
 def _listed(*names: str) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def serving(shape: Shape) -> Iterator[tuple[str, Seen]]:
                 if unknown[0] == "max_tokens":
                     message += " Use 'max_completion_tokens' instead."
                 return self._send(400, {"error": {"message": message}})
-            if body["model"] != shape.model:
+            if body["model"] != shape.model and not shape.answers_as:
                 return self._send(404, {"error": {"message": f"model {body['model']} does not exist"}})
             seen.bodies.append(body)
             return self._send(200, _reply(body, shape))
@@ -109,7 +111,8 @@ def _reply(body: dict[str, Any], shape: Shape) -> dict[str, Any]:
     message = {"role": "assistant", "content": _text(body, shape)}
     usage = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return {"id": "x", "model": body["model"], "choices": [choice], "usage": usage}
+    name = shape.answers_as if shape.answers_as not in ("", "*") else body["model"]
+    return {"id": "x", "model": name, "choices": [choice], "usage": usage}
 
 
 def _text(body: dict[str, Any], shape: Shape) -> str:

@@ -131,7 +131,8 @@ def test_a_base_model_with_adapters_is_used_without_them_and_that_is_said() -> N
         ({"data": None}, 200, "lists no model; load one in that server, or set agent.model"),
         ([], 200, "lists no model"),
         (None, 200, "lists no model"),
-        (b"<html>", 200, "does not list its models; set agent.model and reader.model"),
+        (b"<html>", 200, r"a web page is at .*correct the address \(BASE_URL"),
+        (b"hello", 200, "does not list its models; set agent.model and reader.model"),
         (
             {"detail": "Not Found"},
             404,

@@ -148,7 +148,39 @@ def test_other_files_are_counted_and_a_folder_without_passages_is_refused(folder
 )
 def test_encodings_of_text_files(tmp_path: Path, data: bytes, text: str) -> None:
     (tmp_path / "a.txt").write_bytes(data)
-    assert read_document(tmp_path / "a.txt")[0].text.startswith(text)
+    assert read_document(tmp_path / "a.txt").blocks[0].text.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1252", "Café Lumière"),
+        ("latin-1", "Café Lumière"),
+        ("cp1252", "¿Qué? Fraîche, œuvre, 50 € für 3 m³ – “quoted”"),
+        ("cp1250", "Łódź jest miastem w Polsce. Zażółć gęślą jaźń."),
+        ("cp1251", "Москва — столица России."),
+        ("utf-16-le", "Plain text of another system, without a mark."),
+    ],
+)
+def test_a_file_that_is_not_utf_8_is_western_unless_its_bytes_speak_against_it(
+    encoding: str, text: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_bytes(text.encode(encoding))
+    read = read_document(tmp_path / "a.txt")
+    assert read.blocks[0].text == text
+    assert read.guessed == {"latin-1": "cp1252", "utf-16-le": "utf_16_le"}.get(encoding, encoding)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "b.txt").write_bytes(text.encode(encoding))
+    (folder / "c.txt").write_text(text, encoding="utf-8")
+    count = documents_corpus(DocumentsConfig(str(folder), str(tmp_path / "c.jsonl")))
+    assert f"not in UTF-8, read as {read.guessed}: 1 document (b.txt)" in "\n".join(count.lines())
+
+
+def test_bytes_that_are_no_text_are_not_read_as_letters(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(bytes(range(256)) * 9)
+    with pytest.raises(DocumentError, match="not text"):
+        read_document(tmp_path / "a.txt")
 
 
 def test_an_encrypted_or_scanned_pdf_says_so(tmp_path: Path) -> None:

@@ -4,15 +4,24 @@ evaluation and the live page: it works, or one sentence says what to set.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers_own_servers import KEY, SHAPES, Shape, serving
+
+from src_core.config import load_config
+from src_core.endpoints import make_model
+from src_core.errors import UserError
+from src_core.llm import Endpoint, Sampling
+from src_infer.config import InferConfig
+from src_infer.own_servers import check_own_servers, reach
 
 ROOT = Path(__file__).resolve().parent.parent
 BY_SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
@@ -99,7 +108,7 @@ def test_a_server_that_is_down_is_named_by_the_check(tmp_path: Path) -> None:
     ("fails", "said"),
     [
         ((500, b'{"error": "CUDA out of memory"}'), "HTTP 500: "),
-        ((200, b"<html>hello</html>"), "is not JSON"),
+        ((200, b"nothing"), "is not JSON"),
     ],
 )
 def test_a_server_that_answers_nothing_usable_is_one_sentence(
@@ -115,6 +124,67 @@ def test_a_server_that_answers_nothing_usable_is_one_sentence(
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
     assert "check the address (BASE_URL)" in done.stderr.splitlines()[-1]
+
+
+def checked(url: str, shape: Shape, *settings: str) -> None:
+    models = [*endpoint("agent", url, shape), *endpoint("reader", url, shape), *settings]
+    asyncio.run(check_own_servers(load_config(InferConfig, ROOT / "configs/infer/server.yaml", models)))
+
+
+def test_a_web_page_is_a_wrong_address_and_not_a_wrong_model(capsys: pytest.CaptureFixture[str]) -> None:
+    shape = replace(SHAPES[0], fails=(200, b"<!doctype html><p>hello"))
+    for named in (shape, replace(shape, model="")):
+        with serving(shape) as (url, _), pytest.raises(UserError, match="a web page is at") as raised:
+            checked(url, named)
+        assert "BASE_URL" in str(raised.value)
+        assert "MODEL_NAME" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("answers_as", "wanted", "words"),
+    [
+        ("", "qwen3", r"model qwen3 does not exist; .*lists qwen3:8b, .*did you mean qwen3:8b\?"),
+        ("qwen3:8b", "wrong", r"does not list the model wrong .*and answered with qwen3:8b in its place"),
+        ("*", "wrong", ""),
+        ("wrong-2026-01-01", "wrong", ""),
+        ("", "qwen3:8b", ""),
+    ],
+)
+def test_a_model_that_is_not_listed_must_answer(answers_as: str, wanted: str, words: str) -> None:
+    shape = replace(SHAPES[0], answers_as=answers_as)
+    with serving(shape) as (url, _):
+        if not words:
+            return checked(url, replace(shape, model=wanted))
+        with pytest.raises(UserError, match=words):
+            checked(url, replace(shape, model=wanted))
+    return None
+
+
+@pytest.mark.parametrize("engine", ["vllm", "llama.cpp"])
+def test_a_deployed_server_without_the_named_model_is_told_before_the_run(engine: str) -> None:
+    async def connect(url: str) -> None:
+        place = Endpoint(url=url, model="wrong", engine=engine)  # type: ignore[arg-type]
+        model = make_model(place, connections=1, token=None)
+        try:
+            await reach(model, place, sampling=Sampling())
+        finally:
+            await model.close()
+
+    with (
+        serving(SHAPES[2]) as (url, _),
+        pytest.raises(UserError, match=r"wrong does not exist; .*lists Qwen/Qwen3-8B"),
+    ):
+        asyncio.run(connect(url))
+
+
+def test_a_server_that_fails_is_told_at_once_and_given_up_soon(capsys: pytest.CaptureFixture[str]) -> None:
+    shape = replace(SHAPES[0], fails=(500, b'{"error": "CUDA out of memory"}'))
+    begun = time.monotonic()
+    with serving(shape) as (url, _), pytest.raises(UserError, match="HTTP 500: CUDA out of memory"):
+        checked(url, shape)
+    assert time.monotonic() - begun < 6
+    said = capsys.readouterr().err
+    assert said.count("trying again (2 of 3)") == 1
 
 
 def test_of_several_models_the_knob_is_named_and_one_beside_embedders_is_taken(tmp_path: Path) -> None:

@@ -179,7 +179,9 @@ def test_a_folder_of_documents_becomes_the_corpus(infer: Infer, tmp_path: Path) 
     refused = infer.run("data_construct.sh", "CORPUS=manuals", cwd=tmp_path)
     assert "give your own with 'build_conv.input_files=[my.jsonl]'" in refused.stderr
     assert infer.fetched() == []
-    done = infer.run("infer.sh", "CORPUS=manuals", "QUESTION=Who?", cwd=tmp_path, FAKE_RUN="echo CORPUS=$CORPUS")
+    done = infer.run(
+        "infer.sh", "CORPUS=manuals", "QUESTION=Who?", cwd=tmp_path, FAKE_RUN="echo CORPUS=$CORPUS"
+    )
     assert done.returncode == 0, done.stderr
     corpus = next(line for line in done.stdout.splitlines() if line.startswith("CORPUS="))
     assert corpus.startswith("CORPUS=indexes/documents/manuals-")

@@ -41,13 +41,15 @@ class DocumentsConfig:
 @dataclass(slots=True)
 class DocumentCount:
     """What was read: files that gave passages, passages, files of unknown suffix by suffix, and files that
-    could not be read with their reasons.
+    could not be read with their reasons. `guessed` are the files that are not in UTF-8, by the encoding in
+    which they were read.
     """
 
     files: int = 0
     passages: int = 0
     other: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    guessed: dict[str, list[str]] = field(default_factory=dict)
 
     def lines(self) -> Iterator[str]:
         """The count as sentences."""
@@ -57,6 +59,12 @@ class DocumentCount:
                 f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(self.other.items())
             )
             yield f"left out, of another format: {named} (read are {', '.join(sorted(READERS))})"
+        for encoding, files in sorted(self.guessed.items()):
+            named = ", ".join(files[:_SHOWN]) + (", …" if len(files) > _SHOWN else "")
+            yield (
+                f"not in UTF-8, read as {encoding}: {len(files)} document{'s' * (len(files) > 1)} ({named}); where letters are wrong, "
+                "save the file in UTF-8"
+            )
         for failure in self.failed[:_SHOWN]:
             yield f"not read: {failure}"
         if len(self.failed) > _SHOWN:
@@ -98,7 +106,7 @@ def _rows(root: Path, settings: Chunking, count: DocumentCount) -> Iterator[dict
             continue
         source = path.name if path == root else path.relative_to(root).as_posix()
         try:
-            blocks = read_document(path)
+            blocks, guessed = read_document(path)
         except DocumentError as error:
             count.failed.append(f"{source} {error}")
             continue
@@ -106,6 +114,8 @@ def _rows(root: Path, settings: Chunking, count: DocumentCount) -> Iterator[dict
             count.failed.append(f"{source} {error.strerror}")
             continue
         count.files += 1
+        if guessed:
+            count.guessed.setdefault(guessed, []).append(source)
         title = next((block.text for block in blocks if block.kind is BlockKind.HEADING), path.stem)
         for chunk in chunks(blocks, settings=settings):
             row = _row(chunk, source=source, title=title)

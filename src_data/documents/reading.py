@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import charset_normalizer
 import mammoth  # type: ignore[import-untyped]
@@ -24,47 +25,70 @@ _HYPHEN = re.compile(r"(\w)-\n(?=[a-zà-ÿ])")
 _BREAK = re.compile(r"(?<![.!?:;。！？])\n(?=\S)")
 _HIDDEN = ("script", "style", "noscript", "template", "svg", "nav", "footer", "head")
 _MOST_BYTES = 1 << 28
+_WESTERN = "cp1252"  # Windows-1252, of which Latin-1 is a part
+_OTHER_SCRIPT = 0.35
+"""The share of bytes beyond ASCII above which a text is not in Latin letters."""
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_NOT_WESTERN = re.compile(r"[^\W\d_][¡¢£¬¯¹³¼¾¿][^\W\d_]")
+"""A sign inside a word, which is a letter in another code page."""
 
 
 class DocumentError(ValueError):
     """A document that cannot be read; the message is a clause without the file's name."""
 
 
-def read_document(path: Path) -> list[Block]:
-    """The blocks of a file, read by its suffix. Raises `DocumentError` for a file that is damaged, encrypted
+class Document(NamedTuple):
+    """The blocks of a file, and the encoding that was guessed, "" where it is known."""
+
+    blocks: list[Block]
+    guessed: str = ""
+
+
+class Decoded(NamedTuple):
+    """A text, and the encoding that was guessed, "" where it is known."""
+
+    text: str
+    guessed: str = ""
+
+
+def read_document(path: Path) -> Document:
+    """A file, read by its suffix. Raises `DocumentError` for a file that is damaged, encrypted
     or without text, and `KeyError` for a suffix that is not in `READERS`.
     """
     if path.stat().st_size > _MOST_BYTES:
         raise DocumentError(f"larger than {_MOST_BYTES >> 20} MB")
-    blocks = READERS[path.suffix.lower()](path)
-    if not any(block.text.strip() for block in blocks if block.kind is not BlockKind.HEADING):
+    document = READERS[path.suffix.lower()](path)
+    if not any(block.text.strip() for block in document.blocks if block.kind is not BlockKind.HEADING):
         raise DocumentError("holds no text (scanned pages need text recognition first)")
-    return blocks
+    return document
 
 
-def _markdown(path: Path) -> list[Block]:
-    return markdown_blocks(decoded(path.read_bytes()))
+def _markdown(path: Path) -> Document:
+    text, guessed = decoded(path.read_bytes())
+    return Document(markdown_blocks(text), guessed)
 
 
-def _text(path: Path) -> list[Block]:
+def _text(path: Path) -> Document:
     """Paragraphs between blank lines."""
-    return _paragraphs(decoded(path.read_bytes()), page=0)
+    text, guessed = decoded(path.read_bytes())
+    return Document(_paragraphs(text, page=0), guessed)
 
 
-def _html(path: Path) -> list[Block]:
-    return markdown_blocks(_html_to_markdown(decoded(path.read_bytes())))
+def _html(path: Path) -> Document:
+    text, guessed = decoded(path.read_bytes())
+    return Document(markdown_blocks(_html_to_markdown(text)), guessed)
 
 
-def _docx(path: Path) -> list[Block]:
+def _docx(path: Path) -> Document:
     try:
         with path.open("rb") as handle:
             html = mammoth.convert_to_html(handle, convert_image=mammoth.images.img_element(lambda _: {}))
     except Exception as error:
         raise DocumentError(f"cannot be read as DOCX ({type(error).__name__})") from error
-    return markdown_blocks(_html_to_markdown(html.value))
+    return Document(markdown_blocks(_html_to_markdown(html.value)))
 
 
-def _pdf(path: Path) -> list[Block]:
+def _pdf(path: Path) -> Document:
     """The paragraphs of each page; a word that is hyphenated at a line's end is joined."""
     logging.getLogger("pypdf").setLevel(logging.ERROR)
     try:
@@ -76,7 +100,8 @@ def _pdf(path: Path) -> list[Block]:
         raise
     except Exception as error:
         raise DocumentError(f"cannot be read as PDF ({type(error).__name__})") from error
-    return [block for number, text in enumerate(pages, start=1) for block in _paragraphs(text, page=number)]
+    numbered = enumerate(pages, start=1)
+    return Document([block for number, text in numbered for block in _paragraphs(text, page=number)])
 
 
 def _paragraphs(text: str, *, page: int) -> list[Block]:
@@ -98,23 +123,38 @@ def _html_to_markdown(html: str) -> str:
     return f"# {title}\n\n{text}" if title and not re.search(r"^# ", text, re.MULTILINE) else text
 
 
-def decoded(data: bytes) -> str:
-    """The text of a file: UTF-8, UTF-16 with its mark, else the encoding that its bytes suggest. Raises
-    `DocumentError` for a file of no known text encoding.
+def decoded(data: bytes) -> Decoded:
+    """The text of a file: UTF-8, UTF-16 with its mark, else Windows-1252 unless the bytes speak against it (a
+    detector takes the few such letters of a short text for any code page). Raises `DocumentError` for a file
+    of no known text encoding.
     """
     for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"", "utf-8-sig")):
         if data.startswith(mark):
             try:
-                return data.decode(encoding)
+                return Decoded(data.decode(encoding))
             except UnicodeDecodeError:
                 continue
+    if (western := _western(data)) is not None:
+        return Decoded(western, _WESTERN)
     best = charset_normalizer.from_bytes(data[: 1 << 20]).best()
     if best is None:
         raise DocumentError("is not text")
-    return data.decode(best.encoding, "replace")
+    return Decoded(data.decode(best.encoding, "replace"), best.encoding)
 
 
-READERS: dict[str, Callable[[Path], list[Block]]] = {
+def _western(data: bytes) -> str | None:
+    """The text in Windows-1252, None where it is hardly that."""
+    beyond = sum(byte > 0x7F for byte in data[: 1 << 20])
+    if _BINARY.search(data) or beyond > _OTHER_SCRIPT * len(data[: 1 << 20]):
+        return None
+    try:
+        text = data.decode(_WESTERN)
+    except UnicodeDecodeError:
+        return None
+    return None if _NOT_WESTERN.search(text) else text
+
+
+READERS: dict[str, Callable[[Path], Document]] = {
     ".md": _markdown,
     ".markdown": _markdown,
     ".txt": _text,
