@@ -24,6 +24,8 @@ from src_core.console import description_column
 
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines."""
+QUICK = 2.0
+"""A step of a long command (`Steps`) that ends in fewer seconds writes no plain line."""
 
 
 def count(value: float) -> str:
@@ -61,7 +63,8 @@ class StepProgress:
     """Progress of one step of `total` units (None: not known yet), of which `done` were finished in an
     earlier run. Without either, `unit` names the step, such as one long call of a library.
 
-    `show` formats a number of units. A context manager; `stop` ends the progress. Thread-safe.
+    `show` formats a number of units. Off a terminal a step that ends within `quick` seconds is silent. A
+    context manager; `stop` ends the progress. Thread-safe.
     """
 
     def __init__(
@@ -73,8 +76,9 @@ class StepProgress:
         done: int = 0,
         show: Callable[[float], str] = count,
         every: float = PLAIN_EVERY,
+        quick: float = 0.0,
     ) -> None:
-        self._console, self._unit, self._show = console, unit, show
+        self._console, self._unit, self._show, self._quick = console, unit, show, quick
         self._total, self._done, self._first = total, done, done
         self._shown = -1  # the number of units in the last line
         self._note = self._detail = ""
@@ -121,7 +125,7 @@ class StepProgress:
             if self._bar:
                 text = f"{self._unit} ({self._rate_text()})"
                 self._bar.update(self._task, completed=done, total=self._total, description=text)
-            elif not quiet and (self._is_due() or (done == self._total and done != self._shown)):
+            elif not quiet and (self._is_due() or (self._ends() and done != self._shown)):
                 self._print()
 
     def note(self, text: str) -> None:
@@ -162,6 +166,11 @@ class StepProgress:
 
     def _is_due(self) -> bool:
         return time.monotonic() - self._printed >= self._every
+
+    def _ends(self) -> bool:
+        """Whether all units are done, in a step that deserves a line."""
+        long = self._shown >= 0 or time.monotonic() - self._begun >= self._quick
+        return self._done == self._total and long
 
     def _rate(self) -> float:
         """Units per second of this run."""
@@ -212,4 +221,7 @@ class Steps:
         self, unit: str, *, total: int | None = None, done: int = 0, show: Callable[[float], str] = count
     ) -> StepProgress:
         """See `StepProgress`."""
-        return StepProgress(self.console, unit=unit, total=total, done=done, show=show, every=self._every)
+        quick = min(QUICK, self._every)
+        return StepProgress(
+            self.console, unit=unit, total=total, done=done, show=show, every=self._every, quick=quick
+        )

@@ -29,6 +29,7 @@ from src_core.progress import Begun
 from src_core.rundir import QUESTION_IDS, OnExisting, RunDir, was_used
 from src_core.runfolder import run_folder
 from src_core.served import Servers
+from src_core.terminal import say
 from src_core.trained_prompt import trained_format
 from src_core.types import Question, Trajectory, question_id
 from src_infer.answering import answer_all
@@ -70,7 +71,9 @@ def main() -> int:
     arguments = [argument for argument in sys.argv[1:] if argument not in (CHECK, SERVERS)]
     if not arguments or "=" in arguments[0]:
         raise UserError(f"usage: .venv/bin/python -m src_infer.run CONFIG.yaml [{CHECK}] [key=value ...]")
-    prepared = prepare(load_as_trained(InferConfig, Path(arguments[0]), arguments[1:]))
+    _require_one_source(arguments[1:])
+    checks = CHECK in sys.argv or SERVERS in sys.argv
+    prepared = prepare(load_as_trained(InferConfig, Path(arguments[0]), arguments[1:]), quiet=checks)
     if CHECK in sys.argv:
         asyncio.run(check_own_servers(prepared.config))
         return 0
@@ -83,15 +86,27 @@ def main() -> int:
         raise KeyboardInterrupt(f"RUN_NAME={prepared.config.run_name}") from stopped
 
 
-def prepare(config: InferConfig) -> Prepared:
-    """All checks that need no server and write no file. Raises `UserError`."""
+def _require_one_source(settings: Sequence[str]) -> None:
+    """Raises `UserError` where the command line gives one question and a file of questions."""
+    given = dict(setting.partition("=")[::2] for setting in settings)
+    if given.get("question") and given.get("questions"):
+        raise UserError(
+            f"QUESTION and questions={given['questions']} are both given, and only one of them is asked; "
+            "leave one of them out"
+        )
+
+
+def prepare(config: InferConfig, *, quiet: bool = False) -> Prepared:
+    """All checks that need no server and write no file. `quiet`: notes about the questions are left to the
+    run that follows the check. Raises `UserError`.
+    """
     method = load_method(config.method, config.method_settings)
     config = replace(config, prompts_digest=pinned_digest(config.prompts_digest))
     require_fit(config, method)
     make_protocol(config)
     folder = run_folder(config.runs_dir, config.run_name)
     was_used(folder, config=dump(config), on_existing=config.on_existing)
-    return Prepared(config, method, _questions(config), folder)
+    return Prepared(config, method, _questions(config, quiet=quiet), folder)
 
 
 def mismatch(config: InferConfig, method: Method) -> str:
@@ -134,12 +149,13 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
     return int(any(trajectory.status.retryable for trajectory in trajectories))
 
 
-def _questions(config: InferConfig) -> list[Question]:
+def _questions(config: InferConfig, *, quiet: bool) -> list[Question]:
     if config.question:
         return [Question(question_id(config.question, ()), config.question)]
     if config.n_questions == 0:
         raise UserError("n_questions=0 asks nothing; set it to -1 for all questions, or to at least 1")
-    return read_questions(config.questions, limit=config.n_questions)
+    note = (lambda _: None) if quiet else say
+    return read_questions(config.questions, limit=config.n_questions, note=note)
 
 
 class Answered(NamedTuple):

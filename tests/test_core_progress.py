@@ -77,3 +77,14 @@ def test_a_clock_that_is_set_back_changes_no_duration(monkeypatch: pytest.Monkey
     facts = begun.facts()
     assert 0 <= float(facts["wall_seconds"]) < 3600
     assert facts["started"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun.day))
+
+
+def test_a_quick_step_of_a_long_command_writes_no_line() -> None:
+    out = io.StringIO()
+    steps = Steps(Console(file=out, width=200))
+    with steps("passages encoded", total=5) as progress:
+        progress.advance(5)
+    assert out.getvalue() == ""
+    with StepProgress(Console(file=out, width=200), unit="questions", total=5) as progress:
+        progress.advance(5)
+    assert out.getvalue().startswith("5/5 questions")

@@ -173,7 +173,7 @@ def test_a_file_that_is_not_utf_8_is_western_unless_its_bytes_speak_against_it(
     folder.mkdir()
     (folder / "b.txt").write_bytes(text.encode(encoding))
     (folder / "c.txt").write_text(text, encoding="utf-8")
-    count = documents_corpus(DocumentsConfig(str(folder), str(tmp_path / "c.jsonl")))
+    count = documents_corpus(DocumentsConfig(documents=str(folder), corpus=str(tmp_path / "c.jsonl")))
     assert f"not in UTF-8, read as {read.guessed}: 1 document (b.txt)" in "\n".join(count.lines())
 
 

@@ -32,7 +32,7 @@ def build(folder: Path, name: str, **changes: Any) -> str:
     values = {"corpus": folder / "c.jsonl", "index_dir": folder / name, "encoder": "toy:64", **changes}
     printed = io.StringIO()
     config = load_config(BuildConfig, None, [f"{key}={value}" for key, value in values.items()])
-    build_index(config, steps=Steps(Console(file=printed, width=200)))
+    build_index(config, steps=Steps(Console(file=printed, width=200), every=0.001))
     return printed.getvalue()
 
 

@@ -404,3 +404,24 @@ def test_repeated_questions_are_counted_in_one_line(
 
 def test_there_are_at_least_37_shapes() -> None:
     assert len(READ) + len(REFUSED) >= 37
+
+
+def test_what_a_person_should_know_of_the_questions_is_noted_once_each(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    rows = [("a", "Who?"), ("a", "Where?"), ("b", "When?"), ("b", "When?")]
+    path.write_bytes(lines(*({"id": own, "question": asked, "answers": ["x"]} for own, asked in rows)))
+    notes: list[str] = []
+    assert len({question.id for question in read_questions(path, limit=200, note=notes.append)}) == 3
+    assert notes == [
+        f"note: {path} holds 1 row with a question that it had before; left out",
+        f"note: {path} gives an id (a) to several questions; all are asked, each under a hash of its text as "
+        "its id",
+        f"note: {path} holds 3 questions, fewer than the 200 that are wanted",
+    ]
+
+
+@pytest.mark.parametrize("first", ["questoin", "question"])
+def test_a_misspelt_key_is_named(first: str, tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_bytes(lines({first: "Who?", "answers": ["x"]}, {"questoin": "Where?"}))
+    with pytest.raises(UserError, match="'questoin' meant to be 'question'"):
+        read_questions(tmp_path / "q.jsonl")

@@ -61,9 +61,10 @@ class DocumentCount:
             yield f"left out, of another format: {named} (read are {', '.join(sorted(READERS))})"
         for encoding, files in sorted(self.guessed.items()):
             named = ", ".join(files[:_SHOWN]) + (", …" if len(files) > _SHOWN else "")
+            what = f"{len(files)} document{'s' if len(files) > 1 else ''}"
             yield (
-                f"not in UTF-8, read as {encoding}: {len(files)} document{'s' * (len(files) > 1)} ({named}); where letters are wrong, "
-                "save the file in UTF-8"
+                f"not in UTF-8, read as {encoding}: {what} ({named}); where letters are wrong, save the file "
+                "in UTF-8"
             )
         for failure in self.failed[:_SHOWN]:
             yield f"not read: {failure}"

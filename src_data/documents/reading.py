@@ -129,7 +129,7 @@ def decoded(data: bytes) -> Decoded:
     of no known text encoding.
     """
     for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"", "utf-8-sig")):
-        if data.startswith(mark):
+        if data.startswith(mark) and (mark or b"\0" not in data):
             try:
                 return Decoded(data.decode(encoding))
             except UnicodeDecodeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import math
 import re
@@ -44,12 +45,19 @@ def text_at(row: JsonRow, *keys: str) -> str:
     """
     value = next((row[key] for key in keys if row.get(key) is not None), None)
     if value is None:
-        raise RowError(f"no {keys[0]!r}")
+        near = near_key(keys[0], row)
+        raise RowError(f"no {keys[0]!r}" + (f" (is {near!r} meant to be {keys[0]!r}?)" if near else ""))
     if not isinstance(value, str):
         raise RowError(f"{keys[0]!r} must be text, found {type(value).__name__}")
     if not any(char.isalnum() for char in value):
         raise RowError(f"{keys[0]!r} holds no word")
     return value.strip()
+
+
+def near_key(wanted: str, row: JsonRow) -> str:
+    """The key of a row that is nearly `wanted` (`questoin`), "" for none."""
+    near = difflib.get_close_matches(wanted, [str(key) for key in row if key != wanted], n=1, cutoff=0.8)
+    return near[0] if near else ""
 
 
 def optional_text(row: JsonRow, *keys: str) -> str:

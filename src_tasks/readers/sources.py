@@ -26,7 +26,7 @@ from src_core.opener import bare_suffix
 from src_core.rowfiles import TABLES, RawRow, file_rows, first_cells
 from src_core.terminal import say
 from src_core.types import Question
-from src_tasks.readers.base import JsonRow, RowError, text_at
+from src_tasks.readers.base import JsonRow, RowError, near_key, text_at
 from src_tasks.readers.formats import FORMATS, detect
 from src_tasks.readers.golds import untyped
 from src_tasks.readers.hotpotqa import parse_2wiki
@@ -111,25 +111,42 @@ def read_source(
 
 
 def read_questions(
-    source: str | Path | SourceConfig, *, limit: int = -1, setting: str = "questions"
+    source: str | Path | SourceConfig,
+    *,
+    limit: int = -1,
+    setting: str = "questions",
+    note: Callable[[str], None] = say,
 ) -> list[Question]:
     """The first `limit` questions of a set (-1: all), each once, with the golds that `read_source` finds;
-    here a question may have none. Rows that repeat a question are counted in a note on stderr. Raises
-    `UserError` naming file and row for a malformed row, and for a file
-    that is missing or holds no question (`setting` names the setting that the user then has to change).
+    here a question may have none. `note` gets lines about rows that repeat a question, questions that share
+    an id of the file, and a limit above their number. Raises `UserError` naming file and row for a malformed
+    row, and for a file that is missing or holds no question (`setting` names the setting that the user then
+    has to change).
     """
     if not isinstance(source, SourceConfig):
         source = _checked(str(source))
     found: dict[str, Question] = {}
+    of_id: dict[str, set[str]] = {}
     repeated = 0
     for _, row in _rows(source, setting, report=_refuse_at_once, on_bad_row=OnBadRow.FAIL):
         if 0 <= limit <= len(found):
             break
         question = _labelled(row, source, "").question
         repeated += found.setdefault(question.id, question) is not question
+        if own := question.meta.get("source_id"):
+            of_id.setdefault(str(own), set()).add(question.id)
     if repeated:
         rows = "1 row" if repeated == 1 else f"{repeated} rows"
-        say(f"note: {source.path} holds {rows} with a question that it had before; left out")
+        note(f"note: {source.path} holds {rows} with a question that it had before; left out")
+    if shared := [own for own, ids in of_id.items() if len(ids) > 1]:
+        which = f"an id ({shared[0]})" if len(shared) == 1 else f"{len(shared)} ids ({shared[0]}, …)"
+        note(
+            f"note: {source.path} gives {which} to several questions; all are asked, each under a hash of its "
+            "text as its id"
+        )
+    if limit > len(found):
+        number = "1 question" if len(found) == 1 else f"{len(found):,} questions"
+        note(f"note: {source.path} holds {number}, fewer than the {limit:,} that are wanted")
     return list(found.values())
 
 
@@ -217,9 +234,11 @@ def _common_format(source: SourceConfig, head: list[RawRow]) -> str:
     if not votes:
         if not objects and head[0].problem:
             raise UserError(f"{source.path}, {head[0].place}: {head[0].problem}; correct or remove that row")
+        hint = near_key("question", objects[0]) if objects else ""
+        near = f"; is {hint!r} meant to be 'question'?" if hint else ""
         keys = shown_keys(sorted(map(str, objects[0]))) if objects else "none, its rows are no objects"
         raise UserError(
-            f"{source.path} has no known layout (keys: {keys}); set format to one of "
+            f"{source.path} has no known layout (keys: {keys}{near}); set format to one of "
             f"{', '.join(sorted(FORMATS))}, or rewrite its rows as {{'question': …, 'answers': […]}}"
         )
     return votes.most_common(1)[0][0]
