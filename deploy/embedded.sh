@@ -17,7 +17,7 @@ embedded_tokenizer() {
   local folder
   folder=${REARAG_CACHE:-.cache/models}/$(basename "$REARAG_MODEL_DIR" .gguf)-tokenizer
   [[ -f $folder/chat_template.jinja ]] \
-    || "$VENV/bin/python" -m src_models.convert.tokenizer "$REARAG_MODEL_DIR" "$folder" >&2
+    || "$VENV/bin/python" -m src_models.convert.tokenizer "$REARAG_MODEL_DIR" "$folder" > /dev/null
   printf '%s' "$folder"
 }
 

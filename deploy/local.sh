@@ -22,7 +22,7 @@ read_arguments() {
   [[ " $* " == *" -h "* || " $* " == *" --help "* ]] || check_knobs "$script"
   for argument in "$@"; do
     case $argument in
-      -h | --help) help_of "$script"; exit ;;
+      -h | --help) help_of "$script"; [[ $script != infer.sh ]] || help_of_methods; exit ;;
       [A-Z]*=*)
         grep -qF "\${${argument%%=*}:-" "$script" deploy/local.sh deploy/profile.sh deploy/deploy_config.sh scripts/setup.sh \
           || no_knob "${argument%%=*}"
@@ -32,6 +32,20 @@ read_arguments() {
     esac
   done
   knobs_from_caller
+}
+
+# help_of_methods: the settings of METHOD, else the names of all methods.
+help_of_methods() {
+  local names python=${VENV:-.venv}/bin/python
+  names=$(cd src_infer/methods && printf '%s ' [a-z]*.py)
+  if [[ -z ${METHOD:-} ]]; then
+    say "Methods: ${names//.py/}"
+    say "METHOD=NAME bash infer.sh --help adds the settings of one."
+  elif [[ -x $python ]]; then
+    "$python" -m src_infer.describe "$(from_caller "$METHOD")"
+  else
+    say "The settings of $METHOD are shown here once 'bash scripts/setup.sh requirements-local.txt' has run."
+  fi
 }
 
 # own_questions CONFIG HOW KEY…: a corpus of the caller's is not asked the questions of the sample world, whose passages it

@@ -16,6 +16,12 @@ say() { plain "$@"; }
 # die TEXT...: what is wrong and what to do, as the Python programs end on it (src_core/errors.py).
 die() { plain "error: $(commands_seen "$*")" >&2; exit 2; }
 
+# as_caller_sees PATH: a path relative to the working directory, relative to the caller's folder (src_core/caller.py).
+as_caller_sees() {
+  [[ $1 != /* ]] || { printf '%s' "$1"; return; }
+  realpath -m --relative-to="${REARAG_CALLER:-$PWD}" "$1" 2> /dev/null || printf '%s' "$1"
+}
+
 # commands_seen TEXT: the commands in it work in the caller's folder too (src_core/caller.py).
 commands_seen() {
   local text=$1 home name

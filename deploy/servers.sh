@@ -10,18 +10,29 @@ open=()
 
 # start_server NAME HOST PORT COMMAND...: start it, or reuse the one that is already there with the same settings.
 start_server() {
-  local name=$1 host=$2 port=$3 interrupted=""
+  local name=$1 host=$2 port=$3 interrupted="" log=""
   trap 'interrupted=1' INT TERM # bash forgets a signal that comes while a child is in front
   locked "$name" begin "$@"
   if [[ -f $STATE_DIR/$name.pid ]]; then
     trap 'release_server "$name" "${OWNER_PID:-keep}"; exit 130' INT TERM
     [[ -z $interrupted ]] || kill -s INT $$
     wait_healthy "$name" "$host" "$port"
+    log="; its log: $(as_caller_sees "$LOG_DIR/$name.log")"
   else
     say "note: this $name was not started by these scripts, so they will not stop it" >&2
   fi
   trap - INT TERM
-  say "$name running on http://$host:$port"
+  say "$(title_of "$name") running on http://$host:$port$log"
+}
+
+# title_of NAME: what a server is, with the model that it serves (SERVED, set by start_llm).
+title_of() {
+  case $1 in
+    rearag) printf 'model server (%s)' "$SERVED" ;;
+    answer_llm) printf 'answer LLM (%s)' "$SERVED" ;;
+    teacher) printf 'teacher (%s)' "$SERVED" ;;
+    *) printf '%s' "$1" ;;
+  esac
 }
 
 begin() {

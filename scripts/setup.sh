@@ -69,3 +69,4 @@ log=.cache/$(basename "$REQUIREMENTS").log
 pip_install "$REQUIREMENTS" "$log" || die "pip could not install $REQUIREMENTS; its last lines are above, all of them in $log;" \
   "check the network and the disk, and run this again"
 printf '%s\n' "$wanted" > "$STAMP"
+say "installed $REQUIREMENTS in $SECONDS s"

@@ -12,9 +12,10 @@ from statistics import fmean
 from typing import NamedTuple
 
 from src_eval.expected import Expected, Published, published
-from src_eval.records import FEWEST, Estimate, QuestionScore
+from src_eval.records import Estimate, QuestionScore
 from src_eval.scoring import Scored
 from src_eval.stats import Comparison, compare, detectable_difference, holm
+from src_tasks.metric_names import FEWEST
 
 ALPHA = 0.05
 BETTER, WORSE = "*", "†"

@@ -16,11 +16,11 @@ from typing import NamedTuple
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_eval.compare import Entry
-from src_eval.records import TOO_FEW, Estimate
+from src_eval.records import Estimate
 from src_eval.score import estimate_text
 from src_eval.scoring import models_of, score_run
 from src_eval.text_tables import INTERVAL_NOTE, Cells, Row, print_cells
-from src_tasks.metric_names import metric
+from src_tasks.metric_names import TOO_FEW, metric
 
 COST = "searches"
 VALUE = "em"

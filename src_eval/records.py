@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from src_tasks.metric_names import FEWEST, TOO_FEW
+
 SCORE_ROWS = "scores.jsonl"
 SCORE_TOTALS = "scores.json"
 
@@ -33,11 +35,6 @@ class QuestionScore:
     group: str = ""
     hops: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
-
-
-FEWEST = 20
-"""The number of questions below which no interval is shown, and no run is called better than another."""
-TOO_FEW = "too few"
 
 
 @dataclass(frozen=True, slots=True)

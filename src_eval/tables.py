@@ -11,10 +11,9 @@ from collections.abc import Callable
 
 from src_eval.compare import ALPHA, BETTER, WORSE, Cell, Line, Table
 from src_eval.expected import Published, published_notes
-from src_eval.records import FEWEST, TOO_FEW
 from src_eval.score import estimate_text
 from src_eval.text_tables import INTERVAL_NOTE, Cells, Row, as_latex, as_markdown
-from src_tasks.metric_names import is_share, metric
+from src_tasks.metric_names import FEWEST, TOO_FEW, is_share, metric
 
 _CSV: tuple[str, ...] = ("dataset", "method", "metric", "mean", "low", "high", "n")
 _CSV += ("baseline", "difference", "p", "p_holm", "detectable", "published")

@@ -12,8 +12,7 @@ from rich.text import Text
 
 from src_core.console import as_cell
 from src_eval.compare import BETTER, WORSE
-from src_eval.records import FEWEST, TOO_FEW
-from src_tasks.metric_names import EXPLAINED, columns
+from src_tasks.metric_names import EXPLAINED, FEWEST, TOO_FEW, columns
 
 _LATEX = {"\\": r"\textbackslash{}", "%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$"}
 _LATEX |= {"{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}

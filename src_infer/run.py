@@ -101,6 +101,8 @@ def prepare(config: InferConfig, *, quiet: bool = False) -> Prepared:
     run that follows the check. Raises `UserError`.
     """
     method = load_method(config.method, config.method_settings)
+    if method.require is not None:
+        method.require(method.settings)
     config = replace(config, prompts_digest=pinned_digest(config.prompts_digest))
     require_fit(config, method)
     make_protocol(config)
@@ -213,7 +215,8 @@ async def _connected(
     except BoundaryError as error:
         raise UserError(
             f"a server does not answer: {error}; run 'bash deploy/status.sh' to see which servers run, "
-            "start them with 'bash infer.sh' or the deploy scripts"
+            "start them with 'bash deploy/deploy_rag_engine.sh' and 'bash deploy/deploy.sh', or take "
+            "PROFILE=small or cpu, with which infer.sh starts servers of its own"
         ) from error
 
 

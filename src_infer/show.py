@@ -20,8 +20,8 @@ from src_core.console import Terminal, as_cell
 from src_core.protocols.action_text import render_action
 from src_core.terminal import one_line, plain
 from src_core.text import shorten
-from src_core.types import Question, Status, Step, Trajectory
-from src_tasks.metric_names import columns
+from src_core.types import DirectAnswer, Question, Status, Step, Trajectory
+from src_tasks.metric_names import FEWEST, TOO_FEW, columns
 from src_tasks.recorded import read_recording, recorded_line
 from src_tasks.scores import score
 
@@ -73,7 +73,8 @@ def step_lines(step: Step) -> list[Text]:
     lines = []
     if step.thought:
         lines.append(_line(f"Thought {step.n}: ", "bold cyan", step.thought, "cyan"))
-    lines.append(_line(f"Action {step.n}: ", "bold yellow", render_action(step.action), "yellow"))
+    how = " (own knowledge)" if isinstance(step.action, DirectAnswer) else ""
+    lines.append(_line(f"Action {step.n}{how}: ", "bold yellow", render_action(step.action), "yellow"))
     if step.observation is not None:
         lines.append(_line(f"Observation {step.n}: ", "bold green", step.observation, "green"))
     if step.passages:
@@ -145,11 +146,11 @@ def totals_table(totals: dict[str, Any]) -> Table:
     shown: dict[str, Callable[[dict[str, Any]], str]] = {
         "n": lambda row: str(row["questions"]),
         "without_gold": lambda row: str(row["without_gold"]),
-        "choice_accuracy": lambda row: percent(row.get("choice_accuracy")),
+        "choice_accuracy": lambda row: _share(row, "choice_accuracy"),
         "choice_unread": lambda row: str(row.get("choice_unread", 0)),
-        "em": lambda row: percent(row["em"]),
-        "f1": lambda row: percent(row["f1"]),
-        "recall": lambda row: percent(row["gold_recall"]),
+        "em": lambda row: _share(row, "em"),
+        "f1": lambda row: _share(row, "f1"),
+        "recall": lambda row: _share(row, "gold_recall"),
         "searches": lambda row: number(row["searches"], 2),
         "searches_right": lambda row: number(row["searches_right"], 2),
         "searches_wrong": lambda row: number(row["searches_wrong"], 2),
@@ -167,6 +168,13 @@ def totals_table(totals: dict[str, Any]) -> Table:
     for name, row in {**totals["by_group"], "all": whole}.items():
         table.add_row(as_cell(name), *(show(row) for show in shown.values()))
     return table
+
+
+def _share(row: dict[str, Any], name: str) -> str:
+    """A mean of a group in per cent; few questions say little (as in the tables of evaluations)."""
+    value = row.get(name)
+    few = value is not None and row["questions"] - row["without_gold"] < FEWEST
+    return percent(value) + (f" ({TOO_FEW})" if few else "")
 
 
 def outcomes_text(outcomes: Mapping[str, int]) -> str:

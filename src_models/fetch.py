@@ -170,7 +170,7 @@ def _from_source(name: str, entry: ModelEntry, source: Source, *, work: Path, st
 def _download(name: str, source: Source, *, work: Path, total: int, steps: Steps) -> dict[str, Path]:
     """All files of a source into `work`, by name; one step over all of them."""
     if not steps.console.is_terminal:
-        steps.console.print(f"fetching {name} ({total / 1e6:,.0f} MB)", soft_wrap=True)
+        _say_fetching(steps.console, name, total)
     _say_safe(steps.console)
     fetched: dict[str, Path] = {}
     done = 0
@@ -180,6 +180,12 @@ def _download(name: str, source: Source, *, work: Path, total: int, steps: Steps
             done += spec.size
             progress.update(done)
     return fetched
+
+
+@cache
+def _say_fetching(console: Console, name: str, total: int) -> None:
+    """Print the size of a model, once for all sources that are tried."""
+    console.print(f"fetching {name} ({total / 1e6:,.0f} MB)", soft_wrap=True)
 
 
 @cache

@@ -184,6 +184,10 @@ METRICS: dict[str, Metric] = {
 }
 """In the order of tables and pages; `k` in a name stands for the number of passages, as in `recall@5`."""
 
+FEWEST = 20
+"""The number of questions below which no interval is shown, and no run is called better than another."""
+TOO_FEW = "too few"
+
 ENDINGS: dict[str, str] = {
     "capped": "the limit of steps or tokens was reached before the model ended, and it had to answer",
     "malformed": "at least one reply of the model could not be read as a step",

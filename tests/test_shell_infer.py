@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from helpers_wait import PATIENCE, until
@@ -18,6 +21,7 @@ class Infer(Shell):
     """`infer.sh` in the CPU profile; nothing is installed, fetched or built."""
 
     module = "src_infer.run"
+    models: ClassVar = {"rearag": "qwen2.5-coder-1.5b"}
 
     def __init__(self, tmp: Path) -> None:
         super().__init__(tmp)
@@ -244,6 +248,35 @@ def test_help_is_the_head_of_the_file(infer: Infer) -> None:
     shown = infer.run("infer.sh", "--help").stdout
     assert shown.startswith("Answer questions")
     assert "set -E" not in shown
+    assert "Methods: auto_rag closed_book" in shown
+    assert "__init__" not in shown
+
+
+def test_help_with_a_method_shows_its_settings() -> None:
+    venv = str(Path(sys.executable).parent.parent)
+    environment = {"PATH": os.environ["PATH"], "VENV": venv}
+    command = ["bash", "infer.sh", "METHOD=deeprag", "--help"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "deeprag: DeepRAG: sub-questions, each answered" in done.stdout
+    assert "method_settings.decision=auto" in done.stdout
+    assert "method_settings.force_first=true" in done.stdout
+    command[2] = "METHOD=deprag"
+    failed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert "did you mean deeprag?" in failed.stderr
+
+
+def test_what_no_server_can_mend_is_told_before_any_is_started(infer: Infer) -> None:
+    failed = infer.run("infer.sh", "METHOD=dragin", REAL_CHECK="1")
+    assert failed.returncode == 2
+    assert "set method_settings.model" in failed.stderr
+    failed = infer.run(
+        "infer.sh", "QUESTION=Who?", "questions=data/sample_world/questions.jsonl", REAL_CHECK="1"
+    )
+    assert failed.returncode == 2
+    assert "are both given, and only one of them is asked" in failed.stderr
+    assert not infer.state.exists()
 
 
 def test_a_failed_run_releases_the_servers_and_keeps_its_status(infer: Infer) -> None:

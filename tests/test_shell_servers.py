@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from helpers_wait import PATIENCE, until
@@ -30,8 +30,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+TITLES = {"rearag": "model server", "answer_llm": "answer LLM", "teacher": "teacher"}
+
+
 class Shell:
     """Scripts in an environment of their own: temporary state and logs, free ports, a fake vLLM."""
+
+    models: ClassVar = {"rearag": "ReaRAG-9B", "answer_llm": "glm-4-9b-chat-hf", "teacher": "QwQ-32B"}
 
     def __init__(self, tmp: Path) -> None:
         self.state, self.logs, self.port = tmp / "state", tmp / "logs", free_port()
@@ -90,8 +95,11 @@ class Shell:
     def pid(self, name: str = "rearag") -> int:
         return int(self.record(name)[0])
 
-    def line(self, name: str = "rearag", port: str = "REARAG_PORT") -> str:
-        return f"{name} running on http://127.0.0.1:{self.env[port]}\n"
+    def line(self, name: str = "rearag", port: str = "REARAG_PORT", *, logged: bool = True) -> str:
+        """What is said of a server that runs; one that a script did not start has no log of ours."""
+        title = f"{TITLES[name]} ({self.models[name]})" if name in TITLES else name
+        log = f"; its log: {self.logs}/{name}.log" if logged else ""
+        return f"{title} running on http://127.0.0.1:{self.env[port]}{log}\n"
 
 
 @pytest.fixture
@@ -224,7 +232,7 @@ def test_a_healthy_server_of_somebody_else_is_reused_and_left_alone(
     shell: Shell, foreign: type[Other]
 ) -> None:
     reused = shell.run("deploy/deploy.sh")
-    assert (reused.stdout, reused.returncode) == (shell.line(), 0)
+    assert (reused.stdout, reused.returncode) == (shell.line(logged=False), 0)
     assert "not started by these scripts" in reused.stderr
     assert "healthy, but not started by these scripts" in shell.run("deploy/status.sh").stdout
     assert "rearag was not running" in shell.run("deploy/stop.sh").stdout

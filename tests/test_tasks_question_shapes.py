@@ -414,8 +414,8 @@ def test_what_a_person_should_know_of_the_questions_is_noted_once_each(tmp_path:
     assert len({question.id for question in read_questions(path, limit=200, note=notes.append)}) == 3
     assert notes == [
         f"note: {path} holds 1 row with a question that it had before; left out",
-        f"note: {path} gives an id (a) to several questions; all are asked, each under a hash of its text as "
-        "its id",
+        f"note: {path} gives an id (a) to several questions; all are asked, each under a hash of its text as its "
+        "id",
         f"note: {path} holds 3 questions, fewer than the 200 that are wanted",
     ]
 

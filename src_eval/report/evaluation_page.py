@@ -15,13 +15,13 @@ from src_core.jsonl import write_atomic
 from src_core.text import shorten
 from src_eval.compare import Line, Table
 from src_eval.pareto import Point
-from src_eval.records import TOO_FEW, Estimate
+from src_eval.records import Estimate
 from src_eval.report.pareto_plot import pareto_plot
 from src_eval.report.report_page import page_part
 from src_eval.report.svg_parts import LEFT, LONGEST_NAME, RIGHT, WIDTH, escaped, label, opened
 from src_eval.tables import cells_of
 from src_eval.text_tables import Cells, Row
-from src_tasks.metric_names import Metric, is_share, metric, rank
+from src_tasks.metric_names import TOO_FEW, Metric, is_share, metric, rank
 
 PAGE = "index.html"
 _BAR = 22

@@ -14,11 +14,11 @@ from typing import Any
 from src_core.page_step import page_number, page_scores, page_step, page_usage
 from src_core.page_tree import page_tree
 from src_core.types import Passage, Trajectory
-from src_eval.records import FEWEST, Estimate, QuestionScore
+from src_eval.records import Estimate, QuestionScore
 from src_eval.report.run_facts import run_facts
 from src_eval.report.run_files import ScoredRun
 from src_eval.stats import compare
-from src_tasks.metric_names import ENDINGS, metric, rank
+from src_tasks.metric_names import ENDINGS, FEWEST, metric, rank
 
 Json = dict[str, Any]
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from src_eval.pareto import COST, VALUE, Point
-from src_eval.records import FEWEST, TOO_FEW, Estimate
+from src_eval.records import Estimate
 from src_eval.report.svg_parts import CHAR, RIGHT, WIDTH, Box, escaped, label, opened, place_apart, ticks
-from src_tasks.metric_names import metric
+from src_tasks.metric_names import FEWEST, TOO_FEW, metric
 
 _LEFT, _HEIGHT, _TOP = 70, 320, 26
 _ROOM = 1.08  # of the largest value, so that no point lies on the border

@@ -23,7 +23,8 @@ class Method:
     whether it needs the retriever (not with `NEEDS_SEARCH = False` in its module). `formats` are the text
     formats that a model has to be trained for (`FORMATS` in its module; none: any model), `untrained` says
     how it answers with another one (`UNTRAINED`; "": it needs such a model). `file` is the user's file that
-    it came from, None for a method of this package.
+    it came from, None for a method of this package. `require` raises `UserError` for settings with which no
+    question can be answered, before any server is started.
     """
 
     run: Callable[[Question, Runtime], Awaitable[Trajectory]]
@@ -33,6 +34,7 @@ class Method:
     formats: tuple[str, ...] = ()
     file: Path | None = None
     untrained: str = ""
+    require: Callable[[Any], None] | None = None
 
     async def answer(self, question: Question, runtime: Runtime) -> Trajectory:
         """Run the method. What a user's file raises, or returns instead of a row of plain data, is a
@@ -109,4 +111,5 @@ def load_method(name: str, settings: dict[str, Any] | None = None) -> Method:
     file = Path(name) if is_file(name) else None
     formats = tuple(getattr(module, "FORMATS", ()))
     untrained = getattr(module, "UNTRAINED", "")
-    return Method(run, built, summary, getattr(module, "NEEDS_SEARCH", True), formats, file, untrained)
+    needs_search, require = getattr(module, "NEEDS_SEARCH", True), getattr(module, "require", None)
+    return Method(run, built, summary, needs_search, formats, file, untrained, require)

@@ -55,16 +55,21 @@ class Settings:
     query_words: Positive = 25
 
 
-async def run(question: Question, runtime: Runtime) -> Trajectory:
-    """Sentences until the answer, with a search for each that needs one. Raises `UserError` without
-    `model`.
-    """
-    settings: Settings = runtime.settings
+def require(settings: Settings) -> None:
+    """Raises `UserError` without `model`: also before a server is started."""
     if not settings.model:
         raise UserError(
             "dragin reads the attention of the answer LLM; set method_settings.model to the folder or the "
             "name of the model that its server serves"
         )
+
+
+async def run(question: Question, runtime: Runtime) -> Trajectory:
+    """Sentences until the answer, with a search for each that needs one. Raises `UserError` without
+    `model`.
+    """
+    settings: Settings = runtime.settings
+    require(settings)
     states = await asyncio.to_thread(open_inner_states, settings.model, "dragin")
     writer = _Writer(runtime, states)
     trajectory = await answer_stepwise(

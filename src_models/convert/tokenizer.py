@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
-from src_core.terminal import CommandLine, say
+from src_core.terminal import CommandLine, answer
 from src_models.gguf_header import read_gguf_header
 from src_models.model_file import find_model
 
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder to write")
     chosen = parser.parse_args()
     write_tokenizer(find_model(chosen.model), chosen.out)
-    say(f"written: {chosen.out}")
+    answer(f"written: {chosen.out}")
 
 
 if __name__ == "__main__":

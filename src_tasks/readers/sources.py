@@ -141,8 +141,8 @@ def read_questions(
     if shared := [own for own, ids in of_id.items() if len(ids) > 1]:
         which = f"an id ({shared[0]})" if len(shared) == 1 else f"{len(shared)} ids ({shared[0]}, …)"
         note(
-            f"note: {source.path} gives {which} to several questions; all are asked, each under a hash of its "
-            "text as its id"
+            f"note: {source.path} gives {which} to several questions; all are asked, each under a hash of "
+            "its text as its id"
         )
     if limit > len(found):
         number = "1 question" if len(found) == 1 else f"{len(found):,} questions"
