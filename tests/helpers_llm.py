@@ -154,7 +154,10 @@ def settings_for(folder: Path, url: str, *, count: int, **more: object) -> list[
         "agent.retry.first_wait": 0,
         "reader.retry.first_wait": 0,
     }
-    return [f"{key}={value}" for key, value in {**fixed, **more}.items()]
+    given = {**fixed, **more}
+    if given.get("question"):  # in place of the file
+        del given["questions"]
+    return [f"{key}={value}" for key, value in given.items()]
 
 
 def item_of(body: dict[str, Any]) -> int:
