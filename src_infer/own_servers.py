@@ -23,7 +23,7 @@ BUSY = (408, 429, 503)
 NO_MODEL = (400, 404, 422)
 """HTTP statuses of a server that does not have the model."""
 TRIES = 3
-"""How often the first question is asked: a server that fails is told in seconds."""
+"""How often the first question is asked: a server that fails is known in seconds."""
 _ASKED: list[Message] = [{"role": "user", "content": "Say hello."}]
 
 
@@ -61,7 +61,10 @@ async def reach(
             raise
         raise UserError(_what_to_do(error, model, endpoint)) from error
     if model.unlisted and _other(model.replied_as, model.name):
-        raise UserError(f"{model.unlisted}, and answered with {model.replied_as} in its place")
+        raise UserError(
+            f"{model.unlisted}, and answered with {model.replied_as} in its place; set the name to a listed "
+            "one"
+        )
     if news is not None and (found := _refused(endpoint, model.endpoint)):
         news.note(f"{endpoint.url} {found}")
     return None

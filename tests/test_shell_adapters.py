@@ -24,6 +24,7 @@ class Adapted(Infer):
         self.env["FAKE_DUMP"] = str(self.dump)
 
     def deploy(self, model: Path, adapter: Path, *, engine: str) -> Result:
+        self.models = {"rearag": model.name.removesuffix(".gguf")}
         return self.run(
             "deploy/deploy.sh", ENGINE=engine, REARAG_MODEL_DIR=str(model), REARAG_ADAPTER=str(adapter)
         )

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from helpers_wait import PATIENCE, until
@@ -21,10 +20,10 @@ class Infer(Shell):
     """`infer.sh` in the CPU profile; nothing is installed, fetched or built."""
 
     module = "src_infer.run"
-    models: ClassVar = {"rearag": "qwen2.5-coder-1.5b"}
 
     def __init__(self, tmp: Path) -> None:
         super().__init__(tmp)
+        self.models = {"rearag": "qwen2.5-coder-1.5b"}
         self.arguments = tmp / "arguments"
         stamp = Path(self.env["VENV"]) / "installed-requirements-local.txt"
         stamp.write_bytes((ROOT / "requirements-local.txt").read_bytes())

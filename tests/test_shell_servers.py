@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from helpers_wait import PATIENCE, until
@@ -36,9 +36,8 @@ TITLES = {"rearag": "model server", "answer_llm": "answer LLM", "teacher": "teac
 class Shell:
     """Scripts in an environment of their own: temporary state and logs, free ports, a fake vLLM."""
 
-    models: ClassVar = {"rearag": "ReaRAG-9B", "answer_llm": "glm-4-9b-chat-hf", "teacher": "QwQ-32B"}
-
     def __init__(self, tmp: Path) -> None:
+        self.models = {"rearag": "ReaRAG-9B", "answer_llm": "glm-4-9b-chat-hf", "teacher": "QwQ-32B"}
         self.state, self.logs, self.port = tmp / "state", tmp / "logs", free_port()
         vllm, python = tmp / "vllm", tmp / "venv/bin/python"
         vllm.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE_SERVER} "$@"\n')

@@ -64,7 +64,7 @@ class Method:
             try:
                 row: object = await self.run(question, runtime)
             except PromptError as error:
-                raise UserError(f"{file}{place_in(file, error)}: {error}") from error
+                raise UserError(f"{file}{place_in(file, error)}: {error}; correct the file") from error
             except UserError:
                 raise
             except BoundaryError as error:  # it may be that of a prompt made of a call
