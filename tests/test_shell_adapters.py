@@ -17,6 +17,7 @@ class Adapted(Infer):
 
     def __init__(self, tmp: Path) -> None:
         super().__init__(tmp)
+        self.models = {"rearag": "tiny"}
         self.base, self.hub = write_base(tmp / "tiny.gguf", "llama"), write_stored(tmp / "hub", "llama")
         self.peft = write_lora(tmp / "run/adapter", "llama")
         self.wrong = write_lora(tmp / "other/adapter", "llama", hidden=128)
@@ -69,6 +70,7 @@ def test_a_trained_folder_as_the_model(adapted: Adapted, tmp_path: Path) -> None
     adapted.base.rename(cache / "smollm2-135m.gguf")
     adapted.env["REARAG_CACHE"] = str(cache)
     done = adapted.run("infer.sh", "METHOD=closed_book", f"MODEL={adapted.hub}/", f"ADAPTER={adapted.peft}")
+    adapted.models = {"rearag": "hub"}
     assert (done.returncode, done.stdout) == (0, adapted.line()), done.stderr
     flags = adapted.flags()
     assert flags[flags.index("--model") + 1] == f"{adapted.hub}.gguf"
