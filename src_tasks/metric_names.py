@@ -101,7 +101,9 @@ METRICS: dict[str, Metric] = {
         "the rank of the gold passages (nDCG) in a single search, mean over the searches",
         share=True,
     ),
-    "searches": Metric("searches", "Searches", "searches per question"),
+    "searches": Metric(
+        "searches", "Searches", "searches per question; a query that was asked before counts as well"
+    ),
     "searches_right": Metric(
         "searches, right", "Searches of right answers", "searches per question that was answered rightly"
     ),
