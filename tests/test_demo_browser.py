@@ -224,6 +224,7 @@ def test_a_query_that_was_asked_before_is_told_beside_the_count(
         return Trajectory(asked, (*steps, Step(3, "", Finish("y"))), "y", Status.FINISHED)
 
     monkeypatch.setattr(Method, "answer", repeats)
+    stage.let(100)
     tab.goto(stage.page(stage.model(stage.gate).url))
     ask(tab)
     answers(tab, "y")
