@@ -219,12 +219,11 @@ def test_a_question_of_two_lines_is_whole_in_a_window_that_was_made_narrow(stage
 def test_a_query_that_was_asked_before_is_told_beside_the_count(
     stage: Stage, tab: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def repeats(self: Method, asked: Question, runtime: Runtime) -> Trajectory:
+    async def repeats(asked: Question, _: Runtime) -> Trajectory:
         steps = (Step(1, "", Search("x?"), "seen"), Step(2, "", Search("x?"), "seen", repeated=True))
         return Trajectory(asked, (*steps, Step(3, "", Finish("y"))), "y", Status.FINISHED)
 
-    monkeypatch.setattr(Method, "answer", repeats)
-    stage.let(100)
+    monkeypatch.setattr("src_demo.runs.load_method", lambda *_: Method(repeats, None, "", False))
     tab.goto(stage.page(stage.model(stage.gate).url))
     ask(tab)
     answers(tab, "y")
