@@ -17,6 +17,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 source deploy/local.sh
 read_arguments data_construct.sh "$@"
 N_SAMPLES=${N_SAMPLES:-}
+[[ $N_SAMPLES =~ ^(-1|[0-9]*)$ ]] || die "N_SAMPLES is '$N_SAMPLES'; give a whole number of questions (-1: all)"
 TEACHER=${TEACHER:-}
 RUN_NAME=${RUN_NAME:-$(fresh_name data)}
 choose_profile

@@ -29,10 +29,14 @@ if (( EMBEDDED )); then
 fi
 need_python
 "${demo[@]}" --check # a mistake is reported before any download or server start
+running demo || http_ok "$DEMO_HOST" "$DEMO_PORT" /health || ! port_open "$DEMO_HOST" "$DEMO_PORT" \
+  || die "port $DEMO_PORT on $DEMO_HOST, where the page would be, is taken; nothing was started: free it, or take" \
+    "another one with DEMO_PORT=…"
 if [[ $WITH_SERVERS == 0 ]]; then :
 elif (( EMBEDDED )); then start_embedded 1 "$LLM"
 else
   bash deploy/deploy_rag_engine.sh
   bash deploy/deploy.sh
 fi
+trap 'say "what runs stays until: bash deploy/stop.sh"' EXIT # also where the page does not come up
 start_server demo "$DEMO_HOST" "$DEMO_PORT" "${demo[@]}"

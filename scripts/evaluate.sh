@@ -25,7 +25,7 @@ lora=$(served_adapter)
 trained=$(trained_folder)
 servers="retriever=http://$RETRIEVER_HOST:$RETRIEVER_PORT"
 servers+=$(printf ', %s' "${AGENT[@]/#/agent.}" "${READER[@]/#/reader.}")
-run=("$VENV/bin/python" -m src_eval.run "$CONFIG" infer="configs/infer/$PROFILE.yaml" profile="$PROFILE"
+run=("$VENV/bin/python" -m src_eval.run "$CONFIG" infer="configs/infer/$PROFILE.yaml" profile="$PROFILE" caller="$CALLER"
   servers="[$servers${lora:+, agent.model=$lora}${trained:+, trained=$trained}]" "${settings[@]}")
 (( EMBEDDED == 0 )) || bash scripts/setup.sh requirements-local.txt
 need_python

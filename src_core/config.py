@@ -8,7 +8,7 @@ Config classes are pydantic dataclasses decorated with `config_class`; a misspel
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from src_core.errors import UserError
+from src_core.text import did_you_mean
 
 T = TypeVar("T")
 
@@ -91,7 +92,11 @@ def build_config(cls: type[T], values: dict[str, Any], overrides: Sequence[str],
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping from `path`; `{}` for an empty file; a `UserError` with line and column otherwise."""
     if not path.is_file():
-        raise UserError(f"no such config file: {path}; check the path (the shipped files are under configs/)")
+        beside = [each.name for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        hint = did_you_mean(path.name, sorted(beside), before=f"{path.parent}/")
+        raise UserError(
+            f"no such config file: {path}; {hint}check the path (the shipped files are under configs/)"
+        )
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except _NOT_YAML as error:
@@ -163,12 +168,25 @@ def _scalar(item: str, text: str) -> Any:
 
 
 def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        inner = values.setdefault(key, {})
-        if not isinstance(inner, dict):
-            raise UserError(f"{'.'.join(keys)} reaches into {key!r}, which is not a section; correct the key")
-        values = inner
-    values[keys[-1]] = value
+    within: Any = values
+    for depth, key in enumerate(keys[:-1]):
+        place = _place(within, keys, depth)
+        within = within.setdefault(key, {}) if isinstance(within, dict) else within[place]
+    within[_place(within, keys, len(keys) - 1)] = value
+
+
+def _place(within: Any, keys: list[str], depth: int) -> str | int:
+    """The key of a section, or the number of an element that a list has already."""
+    key = keys[depth]
+    if isinstance(within, dict):
+        return key
+    dotted = ".".join(keys)
+    if not isinstance(within, list):
+        raise UserError(f"{dotted} reaches into {keys[depth - 1]!r}, which is not a section; correct the key")
+    if re.fullmatch(r"[0-9]{1,9}", key) and int(key) < len(within):
+        return int(key)
+    count = len(within)
+    raise UserError(f"{dotted}: {keys[depth - 1]} has {count} elements, counted from 0; correct the number")
 
 
 def _check_keys(cls: Any, values: dict[str, Any], *, where: str, prefix: str) -> None:
@@ -177,18 +195,43 @@ def _check_keys(cls: Any, values: dict[str, Any], *, where: str, prefix: str) ->
     known = {field.name for field in dataclasses.fields(cls)}
     for key, value in values.items():
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {prefix}{near[0]}? " if near else ""
+            hint = did_you_mean(str(key), known, before=prefix) or _deeper(hints, str(key), values, prefix)
             names = ", ".join(sorted(known))
             raise UserError(f"unknown setting {prefix}{key!s} in {where}; {hint}known here: {names}")
         section = _section_class(hints[key])
         if section is not None and isinstance(value, dict):
             _check_keys(section, value, where=where, prefix=f"{prefix}{key}.")
-        inner = _section_class(next(iter(typing.get_args(hints[key])), None))
+        inner = _element_class(hints[key])
         if inner is not None and isinstance(value, list):
             for n, item in enumerate(value):
                 if isinstance(item, dict):
                     _check_keys(inner, item, where=where, prefix=f"{prefix}{key}.{n}.")
+
+
+def _deeper(hints: dict[str, Any], key: str, values: dict[str, Any], prefix: str) -> str:
+    """Where a key belongs that is none of this section but one of a section inside it or of the elements of a
+    list: `did you mean limits.t_max? `, `n belongs to each of datasets: set datasets.0.n; `; "" for nowhere.
+    """
+    for name, hint in hints.items():
+        section, inner = _section_class(hint), _element_class(hint)
+        if section is not None and key in _keys_of(section):
+            return f"did you mean {prefix}{name}.{key}? "
+        given = values.get(name)
+        if inner is not None and key in _keys_of(inner) and isinstance(given, list) and given:
+            places = ", ".join(f"{prefix}{name}.{at}.{key}" for at in range(len(given)))
+            return f"{key} belongs to each of {prefix}{name}: set {places}; "
+    return ""
+
+
+def _keys_of(section: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(section)}
+
+
+def _element_class(hint: Any) -> Any:
+    """The config class of the elements of a tuple, which may be among other types; None for other fields."""
+    if typing.get_origin(hint) is not tuple:
+        return None
+    return _section_class(next(iter(typing.get_args(hint)), None))
 
 
 def _section_class(hint: Any) -> Any:

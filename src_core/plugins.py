@@ -5,7 +5,6 @@ A package calls this for its own modules only, so that every import between pack
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from src_core.errors import UserError
+from src_core.text import did_you_mean
 
 
 def plugin_names(package: str) -> list[str]:
@@ -32,9 +32,7 @@ def load_plugin(package: str, name: str, *, known: Sequence[str], what: str) -> 
     if is_file(name):
         return _from_file(Path(name), what)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise UserError(f"no {what} {name!r}; there are: {', '.join(known)}{hint}")
+        raise UserError(f"no {what} {name!r}; {did_you_mean(name, known)}there are: {', '.join(known)}")
     return importlib.import_module(f"{package}.{name}")
 
 

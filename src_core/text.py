@@ -1,9 +1,10 @@
-"""Text of prompts: filling slots, cutting at a word."""
+"""Text of prompts and errors: filling slots, cutting at a word, the nearest of known names."""
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from src_core.errors import UserError
 
@@ -46,6 +47,14 @@ def shorten(text: str, max_chars: int) -> str:
     if len(plain) <= max_chars:
         return plain
     return plain[: max(max_chars - 2, 0)].rsplit(" ", 1)[0] + " …"
+
+
+def did_you_mean(name: str, known: Iterable[str], *, before: str = "") -> str:
+    """`did you mean X? ` for the known name that is nearest to `name`, written after `before`; "" where none
+    is near. Of a short name half of the letters have to agree, of others three in five.
+    """
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5 if len(name) <= 3 else 0.6)
+    return f"did you mean {before}{near[0]}? " if near else ""
 
 
 def whole_text(text: str) -> str:

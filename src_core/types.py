@@ -33,6 +33,11 @@ class Status(StrEnum):
         return self in (Status.MODEL_ERROR, Status.RETRIEVER_ERROR)
 
     @property
+    def failed(self) -> bool:
+        """True for rows without an attempt at an answer: they count as wrong."""
+        return self.retryable or self is Status.REFUSED
+
+    @property
     def meaning(self) -> str:
         """The status in plain words, for tables and pages."""
         return _MEANINGS[self]
@@ -207,6 +212,11 @@ class Trajectory:
         """The number of search actions, and of searches that the retriever saw and no step records."""
         recorded = sum(isinstance(step.action, Search) for step in self.steps)
         return recorded + searches_without_step(self.provenance)
+
+    @property
+    def repeated_searches(self) -> int:
+        """How many of the recorded searches have a query that was asked before, and were not made again."""
+        return sum(step.repeated for step in self.steps if isinstance(step.action, Search))
 
 
 SEARCHES_WITHOUT_STEP = "searches_without_step"

@@ -19,11 +19,20 @@ from src_core.errors import UserError, run_main
 from src_core.protocols import load_protocol
 from src_core.protocols.base import Protocol
 from src_core.protocols.records import PromptStyle
-from src_core.types import Status
 from src_data.exporting.export import ExportConfig, ExportReport, export_run
-from src_data.filters.filter_report import FilterReport, build_report, report_table, save_report
+from src_data.filters.filter_report import (
+    REPORT,
+    FilterReport,
+    advice,
+    build_report,
+    kept_sentence,
+    outcome_lines,
+    report_table,
+    save_report,
+)
 from src_data.filters.filter_run import FilterPaths, filter_run
 from src_data.filters.filter_trajectory import FilterConfig
+from src_data.filters.outcomes import EXPLAINED
 from src_infer.show import report_console
 
 
@@ -61,15 +70,15 @@ def finish_run(run_dir: Path, *, clean: FilterConfig, export: ExportConfig, prot
 def print_finished(done: Finished, console: Console) -> None:
     """Print the filter report and the paths of the files."""
     console.print(report_table(done.filter_report))
-    for status in Status:
-        if done.filter_report.total.reasons[status.value]:
-            console.print(Text(f"{status.value}: {status.meaning}"), soft_wrap=True)
+    for meaning in outcome_lines(done.filter_report):
+        console.print(Text(meaning), soft_wrap=True)
+    if done.filter_report.total.reasons:
+        console.print(Text(EXPLAINED), soft_wrap=True)
     export = done.export
     general = f" and {export.general_train:,} general" if export.general else ""
-    sides = f"{export.train:,}{general} conversations to train on, {export.validation:,} to validate with"
-    console.print(
-        Text(f"{done.filter_report.kept_questions:,} of {done.filter_report.questions:,} questions; {sides}")
-    )
+    noun = "conversation" if (export.train, general) == (1, "") else "conversations"
+    sides = f"{export.train:,}{general} {noun} to train on, {export.validation:,} to validate with"
+    console.print(Text(f"{kept_sentence(done.filter_report)}; {sides}"), soft_wrap=True)
     if export.reader:
         console.print(Text(f"{export.reader:,} rows for the reader's role among them"), soft_wrap=True)
     for count in export.general:
@@ -78,9 +87,14 @@ def print_finished(done: Finished, console: Console) -> None:
             f"; {skipped}" if skipped else ""
         )
         console.print(Text(line), soft_wrap=True)
-    console.print(Text(f"written: {seen(export.conversations)}, {seen(done.paths.rejected)}"), soft_wrap=True)
-    folder = seen(done.paths.rejected.parent)
-    console.print(Text(f"to read them: bash {seen('scripts/view_data.sh')} {folder}"), soft_wrap=True)
+    folder = done.paths.rejected.parent
+    for line in advice(done.filter_report, folder):
+        console.print(Text(line), soft_wrap=True)
+    files = (
+        f"{seen(export.conversations)}, {seen(done.paths.rejected)} and the report {seen(folder / REPORT)}"
+    )
+    console.print(Text(f"written: {files}"), soft_wrap=True)
+    console.print(Text(f"to read them: bash {seen('scripts/view_data.sh')} {seen(folder)}"), soft_wrap=True)
 
 
 def main() -> None:

@@ -203,7 +203,8 @@ def mixed_questions(config: BuildConfig, err: Console | None = None) -> Mixture:
 
     mixture = mix(config.mix_config(), report=report)
     if err:
-        err.print(Text(mixture.report.markdown()))
+        err.print(mixture.report.table())
+        err.print(Text(mixture.report.note()), soft_wrap=True)
     if config.n_sample < 0:
         return mixture
     return replace(mixture, lines=mixture.lines[: config.n_sample])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,7 @@ from src_core.config import Seed, config_class, load_config
 from src_core.errors import UserError, run_main
 from src_core.terminal import plain
 from src_data.filters.filter_report import source_of, teacher_of
+from src_data.filters.outcomes import explained, nearest_of
 from src_data.viewing.chain_files import Entry, read_entries
 from src_data.viewing.view_page import write_page
 from src_infer.show import report_console, trajectory_lines
@@ -53,7 +55,7 @@ def main() -> None:
     config = load_config(ViewConfig, None, sys.argv[2:])
     found = choose(read_entries(path), config, n=config.n or (1000 if config.html else 1))
     if not found:
-        raise UserError(f"no trajectory in {path} matches; use fewer conditions")
+        raise UserError(f"no trajectory in {path} matches; {_way_out(path, config)}")
     console = report_console()
     if config.html:
         n = write_page(Path(config.html), found, title=config.title or path.resolve().name)
@@ -79,15 +81,28 @@ def choose(entries: Iterator[Entry], config: ViewConfig, *, n: int) -> list[Entr
     return [entry for _, entry in sorted(held, key=lambda pair: pair[0])]
 
 
+def outcome_of(entry: Entry) -> str:
+    """`kept`, a reason, or "" where no filter has run."""
+    result = entry.result
+    return ("kept" if result.kept else result.reason) if result else ""
+
+
+def _way_out(path: Path, config: ViewConfig) -> str:
+    """What to ask for instead: another reason where the asked one does not occur, else less."""
+    present = Counter(map(outcome_of, read_entries(path))) if config.reason else Counter[str]()
+    del present[""]
+    if not config.reason or config.reason in present:
+        return "use fewer conditions"
+    return f"it has no reason={config.reason}; {nearest_of(config.reason, present)}"
+
+
 def fits(entry: Entry, config: ViewConfig) -> bool:
     """Whether an entry meets every condition."""
     question = entry.chain.question if entry.chain else None
-    result = entry.result
-    outcome = ("kept" if result.kept else result.reason) if result else ""
     return (
         (not config.id or (question is not None and question.id == config.id))
         and (not config.text or (question is not None and config.text.lower() in question.question.lower()))
-        and (not config.reason or outcome == config.reason)
+        and (not config.reason or outcome_of(entry) == config.reason)
         and (not config.source or source_of(entry.chain) == config.source)
         and (not config.teacher or teacher_of(entry.chain) == config.teacher)
     )
@@ -111,7 +126,8 @@ def print_entry(entry: Entry, console: Console) -> None:
         score = f"F1 {result.f1:.2f}" if known else "no gold known"
         console.print(_line("Kept", "bold green", f" ({score})"))
     elif result:
-        console.print(_line(f"Refused: {result.reason} ", "bold red", result.detail))
+        detail = f" ({result.detail})" if result.detail else ""
+        console.print(_line(f"Refused: {explained(result.reason)}", "bold red", detail))
 
 
 def _line(label: str, style: str, body: str) -> Text:

@@ -8,9 +8,11 @@ the stream waits for `http.disconnect` beside its events, and its end cancels th
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -18,6 +20,7 @@ from src_core.html_page import PARTS
 from src_core.http_app import JSON, GuardedApp, Message, Receive, Reply, Send, refusal
 from src_core.http_guard import Guard
 from src_core.http_server import RequestError
+from src_core.types import Question
 from src_demo.config import DemoConfig
 from src_demo.headers import HEADERS
 from src_demo.runs import QUIET, Run, Runs
@@ -25,7 +28,7 @@ from src_demo.servers import ServerWatch
 from src_demo.wire import Event, run_request
 from src_infer.methods import load_method, method_names
 from src_tasks.readers.sources import read_questions
-from src_tasks.recorded import Recording, read_recording
+from src_tasks.recorded import Recording, percents, read_recording
 
 QUIET_SECONDS = 15.0
 EXAMPLES = 5
@@ -59,9 +62,11 @@ class DemoApp:
         self._watch = ServerWatch(config, token=token)
         self._runs = Runs(config, watch=self._watch, token=token)
         self._page = page_files()
+        shown = examples(config)
         self._facts = {
             "methods": method_facts(config.method),
-            "examples": examples(config),
+            "examples": shown.questions,
+            "examples_rule": shown.rule,
             **_choices(config),
         }
 
@@ -163,22 +168,57 @@ def method_facts(configured: str) -> list[dict[str, Any]]:
     return facts
 
 
-def examples(config: DemoConfig) -> list[dict[str, Any]]:
-    """A few questions of the configured file, of as many kinds as it has, each with the answer that was
-    recorded for it, if any (`src_tasks.recorded`); none where there is no file.
+class Examples(NamedTuple):
+    """The questions that the page offers, and by which rule they were chosen ("" without a recording)."""
+
+    questions: list[dict[str, Any]]
+    rule: str
+
+
+def examples(config: DemoConfig) -> Examples:
+    """A few questions of the configured file, each with the answer that was recorded for it, if any
+    (`src_tasks.recorded`); none where there is no file. Without a recording of the method they are the first
+    of each kind. With one they stand for it: the share of right answers is the recorded EM, rounded
+    to whole questions, and of the right and of the wrong ones the first of each kind come first.
     """
     path = Path(config.questions)
     if not path.is_file():
-        return []
-    by_kind: dict[tuple[str, str], str] = {}
-    for question in read_questions(path):
-        kind = (str(question.meta.get("type")), str(question.meta.get("hops")))
-        by_kind.setdefault(kind, question.question)
+        return Examples([], "")
+    asked = list({each.question: each for each in read_questions(path)}.values())
     recording = read_recording(path)
-    return [
-        {"question": text, "recorded": _recorded(recording, text, config.method)}
-        for text in list(by_kind.values())[:EXAMPLES]
-    ]
+    known = {each.question: _recorded(recording, each.question, config.method) for each in asked}
+    own = recording.methods.get(config.method) if recording else None
+    if recording is None or own is None or not all(known.values()):
+        kinds = len({_kind(each) for each in asked})
+        chosen, rule = _of_all_kinds(asked, min(kinds, EXAMPLES)), ""
+    else:
+        n = min(EXAMPLES, len(asked))
+        right = [each for each in asked if (known[each.question] or {})["right"]]
+        wrong = [each for each in asked if each not in right]
+        first = _of_all_kinds(right, round(n * own.em.mean))
+        chosen = first + _of_all_kinds(wrong, n - len(first))
+        rule = (
+            f"{len(first)} answered rightly and {len(chosen) - len(first)} wrongly, as in the whole "
+            f"recording: {config.method} has EM {percents(own.em)} on {recording.questions} questions; "
+            "the first of each kind are shown"
+        )
+    shown = [each.question for each in asked if each in chosen]
+    return Examples([{"question": text, "recorded": known[text]} for text in shown], rule)
+
+
+def _kind(question: Question) -> tuple[str, str]:
+    return str(question.meta.get("type")), str(question.meta.get("hops"))
+
+
+def _of_all_kinds(questions: Sequence[Question], n: int) -> list[Question]:
+    """The first of each kind, then the second of each, up to `n`."""
+    seen: Counter[tuple[str, str]] = Counter()
+    turns = []
+    for question in questions:
+        turns.append(seen[_kind(question)])
+        seen[_kind(question)] += 1
+    order = sorted(range(len(questions)), key=lambda at: (turns[at], at))
+    return [questions[at] for at in order[:n]]
 
 
 def _recorded(recording: Recording | None, question: str, method: str) -> dict[str, Any] | None:

@@ -90,6 +90,7 @@ def _outcome(trajectory: Trajectory) -> dict[str, Any]:
         **({"tree": tree} if tree else {}),
         "status": trajectory.status.value,
         "searches": trajectory.searches,
+        "repeated": trajectory.repeated_searches,
         "seconds": trajectory.seconds,
         "usage": page_usage(trajectory.usage),
         "trajectory": to_json(trajectory).decode(),

@@ -53,8 +53,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table. `not_reproducible` is why a second run may give other answers ("": no reason is
-    known).
+    """One line of the table. `failures` says which questions failed ("": none), `not_reproducible` why a
+    second run may give other answers ("": no reason is known).
     """
 
     dataset: str
@@ -64,6 +64,7 @@ class Line:
     invalid_rate: float
     without_gold: int = 0
     left_out: int = 0
+    failures: str = ""
     not_reproducible: str = ""
     published: list[Published] = field(default_factory=list)
 
@@ -103,6 +104,7 @@ def build_table(
                 without_gold=entry.scored.run.without_gold,
                 not_reproducible=str(entry.scored.run.manifest.get("not_reproducible") or ""),
                 left_out=entry.scored.run.left_out,
+                failures=entry.scored.run.failures,
                 published=published(expected, dataset=entry.dataset, method=entry.method),
             )
         )

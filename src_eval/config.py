@@ -9,7 +9,9 @@ from pydantic import BeforeValidator, Field
 
 from src_core.config import AllOrCount, config_class
 from src_core.errors import UserError
+from src_core.text import did_you_mean
 from src_tasks.judge import JudgeConfig, Rubric
+from src_tasks.metric_names import require_of_questions
 
 __all__ = ["DatasetSpec", "EvalConfig", "JudgeConfig", "MethodSpec", "Rubric"]
 
@@ -65,14 +67,17 @@ class EvalConfig:
 
     `infer` is the configuration of every run, `settings` its overrides for all methods, `servers` the URLs of
     the servers (`scripts/evaluate.sh` fills it in). `corpus` and `index_dir` are the corpus and index that
-    `scripts/evaluate.sh` builds and serves ("": the sample world). Every other method is tested against
-    `baseline` ("": the first one). `never` are the lines that never search, whose right answers are the
-    labels of the knowledge boundary, for each line those of its own model (`src_eval.boundary`; none: no such
-    table). `profile` is the profile that is served now (`scripts/evaluate.sh` fills it in): lines of other
-    profiles are not run, but are in the table if they were run before. `metrics` are the columns (names of
-    `src_eval.records.QuestionScore`) before EM, F1 and the costs, which are in every table; `flashrag` takes
-    the first 1,000 items, and puts FlashRAG's choice of metric first. `expected` is a file of published
-    numbers that are printed with ours.
+    `scripts/evaluate.sh` builds and serves ("": the sample world). Question files, `trees`, `corpus` and
+    `expected` are looked for beside the configuration, then in `caller`, the folder of the person who called
+    `scripts/evaluate.sh` (which fills it in), then in the repository (`src_eval.files`). Every other method
+    is tested against `baseline` ("": the first one). `never` are the lines that never search, whose right
+    answers are the labels of the knowledge boundary, for each line those of its own model
+    (`src_eval.boundary`; none: no such table). `profile` is the profile that is served now
+    (`scripts/evaluate.sh` fills it in): lines of
+    other profiles are not run, but are in the table if they were run before. `metrics` are the columns (names
+    of `src_tasks.metric_names` that a question has) before EM, F1 and the costs, which are in every table;
+    `flashrag` takes the first 1,000 items, and puts FlashRAG's choice of metric first. `expected` is a file
+    of published numbers that are printed with ours.
     """
 
     name: str
@@ -86,6 +91,7 @@ class EvalConfig:
     baseline: str = ""
     never: Names = ()
     profile: str = ""
+    caller: str = ""
     metrics: tuple[str, ...] = ()
     flashrag: bool = False
     judge: JudgeConfig | None = None
@@ -97,19 +103,22 @@ class EvalConfig:
         """The methods, each with its name and settings."""
         return tuple(MethodSpec(method=each) if isinstance(each, str) else each for each in self.methods)
 
-    def baseline_name(self) -> str:
-        """The line that the others are tested against. Raises `UserError` when no line has that name, or when
-        two lines or data sets have the same name.
-        """
+    def require_names(self) -> None:
+        """Raise `UserError` when two lines or data sets have the same name, or a metric is none."""
         names = [line.name for line in self.lines]
         for what, given in (("methods", names), ("datasets", [each.name for each in self.datasets])):
             twice = sorted({name for name in given if given.count(name) > 1})
             if twice:
                 raise UserError(f"two {what} are called {twice[0]!r}; give one another name or label")
+        require_of_questions(self.metrics)
+
+    def baseline_name(self) -> str:
+        """The line that the others are tested against. Raises `UserError` when no line has that name."""
+        names = [line.name for line in self.lines]
         if self.baseline and self.baseline not in names:
             raise UserError(
                 f"the baseline {self.baseline!r}, the line to compare with, is no method of this run; "
-                f"set baseline to one of {', '.join(names)}"
+                f"{did_you_mean(self.baseline, names)}set baseline to one of {', '.join(names)}"
             )
         return self.baseline or names[0]
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from src_core.types import Status
 from src_tasks.metric_names import FEWEST, TOO_FEW
 
 SCORE_ROWS = "scores.jsonl"
@@ -80,3 +81,17 @@ class RunScore:
     without_gold: int = 0
     left_out: int = 0
     manifest: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> str:
+        """`20 of 40 questions failed and count as wrong: 20 model error (…)`, "" for none: what tables
+        and pages say beside the figures of the run.
+        """
+        found = {status: self.outcomes.get(status.value, 0) for status in Status if status.failed}
+        parts = [
+            f"{count} {status.value.replace('_', ' ')} ({status.meaning})"
+            for status, count in found.items()
+            if count
+        ]
+        failed = f"{sum(found.values())} of {self.questions} questions failed and count as wrong"
+        return f"{failed}: {'; '.join(parts)}" if parts else ""

@@ -41,6 +41,7 @@ from src_eval.boundary import NOTHING, boundary_cells, boundary_of
 from src_eval.compare import Entry, build_table
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_eval.expected import Expected, load_expected
+from src_eval.files import with_found_files
 from src_eval.judge_run import judge_folders
 from src_eval.pareto import pareto_cells, points_of
 from src_eval.report.evaluation_page import PAGE, Extras, Link, write_evaluation_page
@@ -50,14 +51,11 @@ from src_eval.scoring import read_manifest, score_run
 from src_eval.tables import FORMATS, cells_of
 from src_eval.text_tables import as_csv, as_markdown, print_cells
 from src_eval.tree_labels import Decided, decisions_of
-from src_tasks.readers.publishers import missing_file
 from src_tasks.readers.sources import read_questions
 
 CHECK = "--check"
 SERVERS = "--servers"
 """The flag of `src_infer.run` that only compares the servers with those that made the run."""
-EMBEDDED = ("cpu", "small", "server")
-"""The profiles whose servers scripts/evaluate.sh starts, with an index of `corpus`."""
 NOTES = "server-notes.txt"
 """The file, beside the logs, of the notes on servers that the runs of this evaluation have shown."""
 _REFUSED = 2
@@ -77,32 +75,17 @@ def main() -> int:
     arguments = [argument for argument in sys.argv[1:] if argument != CHECK]
     if not arguments or "=" in arguments[0]:
         raise UserError(f"usage: .venv/bin/python -m src_eval.run CONFIG.yaml [{CHECK}] [key=value ...]")
-    config = load_config(EvalConfig, Path(arguments[0]), arguments[1:])
-    config.baseline_name()
+    file = Path(arguments[0])
+    config = with_found_files(load_config(EvalConfig, file, arguments[1:]), file)
+    config.require_names()
     load_expected(config.expected)
-    require_files(config)
     jobs = plan(config)
-    _check_all([job for job in jobs if is_wanted(config, job)], CHECK)
+    _check_all([job for job in jobs if is_wanted(config, job)], CHECK)  # also the names of the methods
+    config.baseline_name()
     if CHECK in sys.argv:
         answer(f"{config.corpus}\n{config.index_dir}")
         return 0
     return evaluate(config, jobs, out=Terminal(narrowest=230), err=Terminal(stderr=True))
-
-
-def require_files(config: EvalConfig) -> None:
-    """Raise `UserError` for a missing question file or a missing corpus to be indexed; the message names the
-    file, where to download it, and the setting to change. The shipped configuration names both files, but
-    they are not shipped.
-    """
-    for dataset in config.datasets:
-        if not Path(dataset.path).exists():
-            raise missing_file(Path(dataset.path), f"the path of {dataset.name} under datasets")
-    given = bool(os.environ.get("CORPUS"))  # scripts/evaluate.sh then indexes that corpus
-    if config.profile in EMBEDDED and config.corpus and not given and not Path(config.corpus).is_file():
-        raise UserError(
-            f"no such file: {config.corpus}; bash scripts/make_corpus.sh builds a corpus from the passages "
-            "that the publishers' question files hold: set corpus (or CORPUS=) to one"
-        )
 
 
 def plan(config: EvalConfig) -> list[Job]:

@@ -28,6 +28,8 @@ def main() -> None:
     runs = [score_run(Path(name)).run for name in sys.argv[1:]]
     wide.print(runs_table(runs))
     for run in runs:
+        if run.failures:
+            wide.print(Text(f"{run.run}: {run.failures}", style="bold red"), soft_wrap=True)
         if len(run.by["group"]) > 1:
             wide.print(groups_table(run))
         if run.without_gold:

@@ -36,7 +36,8 @@ def notes_of(table: Table) -> list[str]:
     """The meaning of the marks, the smallest detectable difference of each data set, and what else a reader
     of the figures has to know.
     """
-    notes = [
+    notes = failures_of(table)
+    notes += [
         f"{INTERVAL_NOTE} {BETTER} better and {WORSE} worse than {table.baseline}: paired randomisation test "
         f"with Holm's correction over all comparisons of that metric, p < {ALPHA}.",
     ]
@@ -69,6 +70,11 @@ def notes_of(table: Table) -> list[str]:
             reasons.setdefault(line.not_reproducible, []).append(f"{line.dataset}, {line.name}")
     notes += [f"A second run may differ, {reason}: {'; '.join(runs)}." for reason, runs in reasons.items()]
     return notes
+
+
+def failures_of(table: Table) -> list[str]:
+    """A sentence per line with questions that failed."""
+    return [f"{line.dataset}, {line.name}: {line.failures}." for line in table.lines if line.failures]
 
 
 def _detectable_text(value: float | None, questions: int) -> str:

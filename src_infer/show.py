@@ -100,7 +100,8 @@ def outcome_lines(trajectory: Trajectory) -> list[Text]:
     if gold:
         lines.append(_line("Gold: ", "bold", " | ".join(gold), ""))
     ending = f"{trajectory.status.value} ({trajectory.status.meaning})"
-    outcome = f"{ending}, {trajectory.searches} searches, {trajectory.seconds:.1f} s"
+    again = f" ({trajectory.repeated_searches} asked before)" if trajectory.repeated_searches else ""
+    outcome = f"{ending}, {trajectory.searches} searches{again}, {trajectory.seconds:.1f} s"
     lines.append(_line("Status: ", "dim", outcome, "dim"))
     if trajectory.error:
         lines.append(_line("Error: ", "bold red", trajectory.error, "red"))

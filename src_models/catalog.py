@@ -6,7 +6,6 @@ repository, or one member per wheel). Facts about a model (licence, context leng
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from src_core.config import Count, Positive, config_class, load_config
 from src_core.errors import UserError
+from src_core.text import did_you_mean
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
 CATALOG_FILE = REPO_ROOT / "configs" / "models.yaml"
@@ -103,8 +103,7 @@ class Catalog:
         """The entry called `name`; a `UserError` naming the nearest one otherwise."""
         if name in self.models:
             return self.models[name]
-        near = difflib.get_close_matches(name, self.models, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = did_you_mean(name, self.models)
         raise UserError(f"no model is called {name!r}; {hint}known: {', '.join(sorted(self.models))}")
 
 

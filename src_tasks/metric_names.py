@@ -10,19 +10,24 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from src_core.errors import UserError
+from src_core.text import did_you_mean
+
 EXPLAINED = "What the columns mean: docs/evaluation.md#names-in-tables-and-pages"
 _AT = re.compile(r"@\d+")
 
 
 class Metric(NamedTuple):
     """A figure: its name as the head of a column, its name in words, and what it means. A `share` is in
-    [0, 1] and shown in per cent.
+    [0, 1] and shown in per cent. `of_question` is false for figures that only a run or a line has, and that
+    the `metrics` of an evaluation cannot name.
     """
 
     column: str
     title: str
     meaning: str = ""
     share: bool = False
+    of_question: bool = True
 
 
 METRICS: dict[str, Metric] = {
@@ -101,7 +106,9 @@ METRICS: dict[str, Metric] = {
         "the rank of the gold passages (nDCG) in a single search, mean over the searches",
         share=True,
     ),
-    "searches": Metric("searches", "Searches", "searches per question"),
+    "searches": Metric(
+        "searches", "Searches", "searches per question; a query that was asked before counts as well"
+    ),
     "searches_right": Metric(
         "searches, right", "Searches of right answers", "searches per question that was answered rightly"
     ),
@@ -128,6 +135,7 @@ METRICS: dict[str, Metric] = {
         "wall",
         "Wall time",
         "seconds of the whole run divided by its questions; less than `seconds` where several are in flight",
+        of_question=False,
     ),
     "parse_failures": Metric(
         "malformed",
@@ -139,47 +147,57 @@ METRICS: dict[str, Metric] = {
         "malformed %",
         "Share of malformed replies",
         "replies that could not be read as a step, in per cent of all replies",
+        of_question=False,
     ),
-    "n": Metric("n", "Questions", "questions that the figures of the line are of"),
+    "n": Metric("n", "Questions", "questions that the figures of the line are of", of_question=False),
     "without_gold": Metric(
-        "without gold", "Questions without a gold answer", "these are in no answer metric"
+        "without gold", "Questions without a gold answer", "these are in no answer metric", of_question=False
     ),
-    "em_per_search": Metric("EM per search", "EM per search", "EM divided by searches per question"),
+    "em_per_search": Metric(
+        "EM per search", "EM per search", "EM divided by searches per question", of_question=False
+    ),
     "front": Metric(
         "front",
         "On the Pareto front",
         "yes where no other line of the data set has at least as much EM with at most as many searches, and "
         "better in one of the two; else the best line that has",
+        of_question=False,
     ),
     "level": Metric(
         "level",
         "Level",
         "whether the decisions to search are counted once per question or at each sub-question",
+        of_question=False,
     ),
     "boundary_f1": Metric(
         "F1 (no search)",
         "F1 of the decision not to search",
         "how well not searching agrees with knowing the answer: 1 is always, 0 is never",
+        of_question=False,
     ),
     "boundary_accuracy": Metric(
         "accuracy",
         "Accuracy of the decisions",
         "share of decisions that were right: no search for what is known, a search for what is not",
+        of_question=False,
     ),
     "boundary_balanced_accuracy": Metric(
         "balanced accuracy",
         "Balanced accuracy of the decisions",
         "mean of the accuracy on known and on unknown questions; 0.5 is no better than chance",
+        of_question=False,
     ),
     "boundary_mcc": Metric(
         "MCC",
         "Matthews' correlation coefficient",
         "correlation of not searching with knowing: 1 is perfect, 0 is chance, -1 is the reverse",
+        of_question=False,
     ),
     "boundary_counts": Metric(
         "TP/FP/FN/TN",
         "Decisions",
         "not searched and known / not searched and unknown / searched and known / searched and unknown",
+        of_question=False,
     ),
 }
 """In the order of tables and pages; `k` in a name stands for the number of passages, as in `recall@5`."""
@@ -194,6 +212,17 @@ ENDINGS: dict[str, str] = {
     "failed": "a server failed, or the question was not attempted; it counts as wrong",
 }
 """The kinds of ending that a report can filter by."""
+
+
+def require_of_questions(names: Iterable[str]) -> None:
+    """Raise `UserError` for the first name that is no figure of a question, with the nearest that is one."""
+    known = [name for name, named in METRICS.items() if named.of_question]
+    for name in names:
+        if "@k" in name or _AT.sub("@k", name) not in known:
+            near = did_you_mean(name, known)
+            raise UserError(
+                f"no metric {name!r}; {near}there are: {', '.join(known)} (k is a number: recall@5)"
+            )
 
 
 def metric(name: str) -> Metric:

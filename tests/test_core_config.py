@@ -81,6 +81,7 @@ def test_other_overrides_are_read_as_yaml() -> None:
         (["maybe.sise=3"], ["unknown setting maybe.sise"]),
         (["name.first=x"], ["name"]),
         (["zzz=1"], ["unknown setting zzz", "known here"]),
+        (["url=x"], ["unknown setting url", "did you mean inner.url?"]),
         (["inner.size=1", "inner=3"], ["inner"]),
         (["inner=3", "inner.size=1"], ["inner.size", "not a section"]),
     ],

@@ -217,7 +217,8 @@ def test_general_data_is_mixed_into_both_sides_and_nowhere_else(tmp_path: Path) 
     print_finished(done, console)
     told = console.export_text()
     assert "20 of 30 taken" in told
-    assert "60 of 60 questions" in told
+    assert "60 of 60 questions have a kept trajectory; " in told
+    assert f"and the report {tmp_path}/run/yield.md" in told
 
 
 @settings(max_examples=40, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,11 @@ from src_core.errors import UserError
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
 from src_core.types import Status, Trajectory, to_json
-from src_data.filters.filter_report import build_report, report_markdown, report_table, save_report
+from src_data.config import ConstructionRuntime
+from src_data.filters.filter_report import advice, build_report, report_markdown, report_table, save_report
 from src_data.filters.filter_run import FilterPaths, filter_paths, filter_run, read_filtered
-from src_data.filters.filter_trajectory import REASONS, Bounds, FilterConfig, filter_trajectory
+from src_data.filters.filter_trajectory import Bounds, FilterConfig, filter_trajectory
+from src_data.filters.outcomes import EXPLAINED, OUTCOMES, REASONS
 from src_data.postprocess import FinishConfig
 
 STYLE = PromptStyle()
@@ -307,6 +310,49 @@ def test_the_yield_counts_what_is_in_the_files(tmp_path: Path) -> None:
     width = markdown.splitlines()[0].replace("\\|", "").count("|")
     assert all(line.count("|") == width for line in markdown.split("\n\n")[0].splitlines()[2:])
     assert report_table(found).row_count == len(markdown.split("\n\n")[0].splitlines()) - 2
+    assert f"2 of {found.questions} questions have a kept trajectory." in markdown
+    assert all(f"- {name}: {OUTCOMES[name].meaning}\n" in markdown for name in counted)
+    assert EXPLAINED in markdown
+    assert advice(found, tmp_path) == []
+
+
+def test_where_nothing_is_kept_the_reasons_and_the_settings_are_named(tmp_path: Path) -> None:
+    bad = [chain(search(1, "Who?", "Nobody."), finish(2, "I do not know")), chain(finish(1, "Berlin"))]
+    paths = clean(tmp_path, *bad, bad[1])
+    told = advice(build_report(paths.kept, paths.rejected), tmp_path)
+    assert told[0].startswith("No trajectory was kept.")
+    assert told[1] == f"  2 x answer_differs: {OUTCOMES['answer_differs'].change}"
+    assert f"read some: bash scripts/view_data.sh {tmp_path} reason=answer_differs n=5" in told
+    assert f"src_data.postprocess {tmp_path} clean_conv.KEY=VALUE" in told[-1]
+    assert advice(build_report(*_empty(tmp_path)), tmp_path) == []
+
+
+def _empty(folder: Path) -> tuple[Path, Path]:
+    (folder / "empty.jsonl").touch()
+    return folder / "empty.jsonl", folder / "empty.jsonl"
+
+
+def test_the_outcomes_of_the_documentation_are_those_of_the_code() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs/data.md").read_text(encoding="utf-8")
+    listed = re.findall(
+        r"^\| `(\w+)` \| (.*) \| (.*) \|$", page.split("### Outcomes")[1].split("\n## ")[0], re.M
+    )
+    assert listed == [(name, *outcome) for name, outcome in OUTCOMES.items()]
+    assert EXPLAINED.endswith("docs/data.md#outcomes")
+
+
+def test_every_setting_that_an_outcome_names_is_one() -> None:
+    for outcome in OUTCOMES.values():
+        for key in re.findall(r"clean_conv\.([\w.]+)", outcome.change):
+            load_config(FilterConfig, None, [f"{key}={_any_value(key)}"])
+        for key in re.findall(r"build_conv\.runtime\.([\w.]+)", outcome.change):
+            load_config(ConstructionRuntime, None, [f"{key}=7"])
+
+
+def _any_value(key: str) -> str:
+    return {"answer_rule": "original", "min_f1": "0.5", "forbidden_repairs": "[x]"}.get(
+        key, "true" if key.split("_")[0] in ("need", "allow") else "7"
+    )
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import random
+import re
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from helpers_data_rows import HOTPOTQA, IIRC, MUSIQUE, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from rich.console import Console
 
 from src_core.config import dump, load_config
 from src_core.errors import UserError
@@ -256,17 +260,21 @@ def test_everything_that_is_left_out_is_counted(tmp_path: Path) -> None:
     }
 
 
-def test_the_report_as_markdown_and_json(tmp_path: Path) -> None:
+def test_the_report_as_a_table_and_json(tmp_path: Path) -> None:
     path = written(tmp_path, plain(["Who runs Oost?", "Who runs oost", "Who else?"]), "mine.jsonl")
     other = written(tmp_path, plain(["Is it so?"]), "other.jsonl")
     report = mixed({"path": path, "n": 1, "name": "ours"}, other).report
-    assert report.markdown().splitlines()[:5] == [
-        "| set | asked | rows | repeated | usable | taken |",
-        "| --- | --: | --: | --: | --: | --: |",
-        "| ours | 1 | 3 | 1 | 2 | 1 |",
-        "| other | all | 1 | 0 | 1 | 1 |",
-        "| sum |  | 4 | 1 | 3 | 2 |",
-    ]
+    console = Console(width=130, record=True, file=io.StringIO())
+    console.print(report.table())
+    lines = [re.sub(r"[┃│|]", " ", line).split() for line in console.export_text().splitlines()]
+    assert ["set", "asked", "rows", "repeated", "usable", "taken"] in lines
+    assert ["ours", "1", "3", "1", "2", "1"] in lines
+    assert ["other", "all", "1", "0", "1", "1"] in lines
+    assert ["sum", "4", "1", "3", "2"] in lines
+    assert report.note().startswith(
+        "No evaluation questions were named to keep apart (evaluation_files). The "
+    )
+    assert "one of 2 evaluation questions" in replace(report, evaluation_questions=2).note()
     value = orjson.loads(report.json())
     assert value["sources"][0]["dropped"]["repeated"] == 1
     assert (value["seed"], value["ngram"]) == (0, 13)

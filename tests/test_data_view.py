@@ -263,7 +263,19 @@ def test_the_script_prints_and_writes(tmp_path: Path) -> None:
     shown = view("run", "reason=too_few_searches", cwd=tmp_path, venv=venv)
     assert shown.returncode == 0, shown.stderr
     assert "Lazy one?" in shown.stdout
-    assert "Refused: too_few_searches 0 of 1" in shown.stdout
+    assert (
+        "Refused: too_few_searches: it was answered with fewer searches than asked for (0 of 1)"
+        in shown.stdout
+    )
+    other = view("run", "reason=few_searches", cwd=tmp_path, venv=venv)
+    assert (other.returncode, other.stderr.count("\n")) == (2, 1)
+    assert (
+        "matches; it has no reason=few_searches; did you mean too_few_searches? present are: kept (5),"
+        in other.stderr
+    )
+    assert "too_few_searches (1)" in other.stderr
+    both = view("run", "reason=kept", "text=nobody asked this", cwd=tmp_path, venv=venv)
+    assert both.stderr.endswith("matches; use fewer conditions\n")
     written = view("run", "html=page.html", "title=A & B", cwd=tmp_path, venv=venv)
     assert written.returncode == 0, written.stderr
     assert "7 conversations" in written.stdout

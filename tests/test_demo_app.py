@@ -360,6 +360,7 @@ def test_the_status_lists_servers_methods_and_examples(shared: Shared) -> None:
     assert {"closed_book", "naive_rag", "rearag"} <= {method["name"] for method in facts["methods"]}
     assert all(method["about"] for method in facts["methods"])
     assert facts["examples"] == [{"question": "What is item 0?", "recorded": None}]
+    assert facts["examples_rule"] == ""
     assert facts["chosen"] == {"method": "rearag", "top_k": 1, "t_max": 15}
 
 

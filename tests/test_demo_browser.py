@@ -197,6 +197,39 @@ def test_a_run_is_stopped(stage: Stage, tab: Any, how: str) -> None:
     assert {item_of(body) for body in llm.bodies[asked:]} == {0}  # and nothing more about item 1
 
 
+def test_a_run_that_is_stopped_before_its_first_step_says_so(stage: Stage, tab: Any) -> None:
+    tab.goto(stage.page(stage.model(stage.gate).url))
+    ask(tab)
+    runs(tab, 1)
+    tab.keyboard.press("Escape")
+    answers(tab, "The run was stopped before its first step.")
+
+
+def test_a_question_of_two_lines_is_whole_in_a_window_that_was_made_narrow(stage: Stage, tab: Any) -> None:
+    cut = "field => field.scrollHeight - field.clientHeight"
+    tab.set_viewport_size({"width": 1300, "height": 844})
+    tab.goto(stage.page(stage.model(stage.gate).url))
+    tab.fill("#question", "In which town was the librettist of the opera Don Giovanni born?")
+    wide = tab.locator("#question").evaluate("field => field.clientHeight")
+    tab.set_viewport_size({"width": 390, "height": 844})
+    expect(tab.locator("#question")).not_to_have_css("height", f"{wide}px")
+    assert tab.locator("#question").evaluate(cut) == 0
+
+
+def test_a_query_that_was_asked_before_is_told_beside_the_count(
+    stage: Stage, tab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def repeats(asked: Question, _: Runtime) -> Trajectory:
+        steps = (Step(1, "", Search("x?"), "seen"), Step(2, "", Search("x?"), "seen", repeated=True))
+        return Trajectory(asked, (*steps, Step(3, "", Finish("y"))), "y", Status.FINISHED)
+
+    monkeypatch.setattr("src_demo.runs.load_method", lambda *_: Method(repeats, None, "", False))
+    tab.goto(stage.page(stage.model(stage.gate).url))
+    ask(tab)
+    answers(tab, "y")
+    says(tab, "#answer .foot", "2 searches (1 asked before)")
+
+
 def test_closing_the_tab_ends_the_run(stage: Stage, tab: Any, browser: Any) -> None:
     url = stage.page(stage.model(stage.gate).url)
     tab.goto(url)

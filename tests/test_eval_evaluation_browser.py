@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from helpers_report import open_browser
 
+from src_core.config import load_config
 from src_eval.compare import Cell, Line, Table
+from src_eval.config import EvalConfig
 from src_eval.expected import Published
 from src_eval.pareto import Point, pareto_cells, with_front
 from src_eval.records import Estimate
 from src_eval.report.evaluation_page import Extras, write_evaluation_page
+from src_tasks.metric_names import is_share
 
 pytestmark = pytest.mark.browser
 METRICS = ["em", "f1", "cover_em", "acc_l", "recall", "recall@5", "ndcg@5", "step_recall@5", "searches"]
@@ -65,7 +68,7 @@ def test_wide_parts_scroll_and_the_page_does_not(browser: Any, file: Path, width
     page.goto(file.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") == width
     table = page.locator(".scroll").first
-    assert table.evaluate("node => node.scrollWidth > node.clientWidth")
+    assert table.evaluate("node => node.scrollWidth > node.clientWidth") == (width < 1280)
     table.evaluate("node => { node.scrollLeft = node.scrollWidth }")
     last = page.locator("table >> nth=0 >> tbody tr >> nth=0 >> td").last.bounding_box()
     assert last["x"] + last["width"] <= width
@@ -79,4 +82,25 @@ def test_wide_parts_scroll_and_the_page_does_not(browser: Any, file: Path, width
     assert len(set(across)) == len(across) >= 3
     assert len(set(up)) == len(up) >= 3
     assert page.locator(".points li").count() == len(LINES)
+    page.close()
+
+
+@pytest.mark.parametrize("questions", [4, 100])
+def test_the_columns_of_the_shipped_evaluations_fit_a_laptop(
+    browser: Any, tmp_path: Path, questions: int
+) -> None:
+    shipped = load_config(EvalConfig, Path("configs/eval/real.yaml"))
+    metrics = shipped.metrics_of("hotpotqa")
+    share, cost = Estimate(0.345, 0.251, 0.443, questions), Estimate(12.25, 1, 2, questions)
+    cells = {name: Cell(share if is_share(name) else cost) for name in metrics}
+    cells["tokens"] = Cell(Estimate(12345.5, 1, 2, questions))
+    names = ["closed_book", "rearag_trained", "a_line_with_a_long_name"]
+    lines = [Line("2wikimultihopqa", name, questions, cells, invalid_rate=0.1) for name in names]
+    write_evaluation_page(
+        tmp_path / "i.html", Table(lines, list(metrics), "closed_book", {}), name="t", links=[]
+    )
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((tmp_path / "i.html").as_uri())
+    assert page.locator("thead th").count() == len(metrics) + 4 >= 13
+    assert page.locator(".scroll").first.evaluate("node => node.scrollWidth - node.clientWidth") == 0
     page.close()

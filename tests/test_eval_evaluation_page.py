@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from src_eval.compare import Cell, Line, Table
 from src_eval.pareto import Point, pareto_cells, with_front
 from src_eval.records import Estimate
 from src_eval.report.evaluation_page import Extras, Link, write_evaluation_page
+from src_eval.tables import markdown
 
 
 def line(dataset: str, name: str, em: Estimate, searches: float) -> Line:
@@ -38,8 +40,8 @@ def test_figures_links_and_plots(tmp_path: Path) -> None:
         [Link("world", "rearag", "../eval-t-world-rearag/report.html")],
     )
     assert '<a href="../eval-t-world-rearag/report.html">rearag</a>' in text
-    assert "<td>50.0 [40.0, 60.0]</td>" in text
-    assert "<td>75.0 (too few)</td>" in text
+    assert "<td>50.0 <small>[40.0, 60.0]</small></td>" in text
+    assert "<td>75.0 <small>(too few)</small></td>" in text
     assert text.count("<svg") == 2  # bars, and EM against searches
     assert len(re.findall(r"<path class=interval", text)) == 1  # four questions have no interval
     assert "rearag (75.0; 2.50), too few" in text
@@ -55,7 +57,8 @@ def test_every_head_of_a_column_is_explained(tmp_path: Path) -> None:
     heads = set(re.findall(r"<abbr[^>]*>([^<]*)</abbr>", text))
     assert heads == set(re.findall(r"<dt>([^<]*)</dt>", glossary))
     assert {"n", "EM", "searches", "malformed %", "EM per search", "front"} <= heads
-    assert set(re.findall(r"<th>([^<]+)</th>", text)) == {"data set", "method"} | {"world", "naive_rag"}
+    named = set(re.findall(r"<th>([^<]+)</th>", text.replace("<wbr>", "")))
+    assert named == {"data set", "method", "world", "naive_rag"}
 
 
 def test_tables_and_plots_scroll_in_their_own_part(tmp_path: Path) -> None:
@@ -74,3 +77,13 @@ def test_names_are_text(tmp_path: Path) -> None:
     assert 'onclick="y' not in text
     assert "{{script}}" not in text.split("<main")[1]
     assert text.count("<svg") == 1  # no run searched
+
+
+def test_failed_questions_are_told_above_the_table_and_in_every_form(tmp_path: Path) -> None:
+    failed = replace(
+        line("world", "rearag", Estimate(0.5, 0.4, 0.6, 40), 1.0), failures="20 of 40 failed <b>"
+    )
+    text = page(tmp_path, [failed, line("world", "cot", Estimate(0.5, 0.4, 0.6, 40), 1.0)], [])
+    banner, table = text.index("world, rearag: 20 of 40 failed &lt;b&gt;."), text.index("<table>")
+    assert text.index("class=banner") < banner < table
+    assert "20 of 40 failed" in markdown(Table([failed], ["em"], "rearag", {}))

@@ -10,9 +10,11 @@ import pytest
 from helpers_demo import demo_config
 from helpers_scores import answered, write_run
 
+from src_core.config import load_config
 from src_core.errors import UserError
 from src_core.types import Status, Trajectory
 from src_demo.app import examples
+from src_demo.config import DemoConfig
 from src_eval import record_default
 from src_eval.record_default import quoted, record
 from src_eval.scoring import Scored, score_run
@@ -86,18 +88,35 @@ def test_a_damaged_recording_is_one_sentence(tmp_path: Path) -> None:
 
 def test_the_run_and_the_live_page_show_it_with_the_model_that_gave_it(tmp_path: Path) -> None:
     config = demo_config(tmp_path, "http://127.0.0.1:1/v1")
-    assert examples(config) == [{"question": "What is item 0?", "recorded": None}]
-    made = record(runs(tmp_path / "made", rows("Ceneda", "x"), rows("Rome", "x")))
+    assert examples(config) == ([{"question": "What is item 0?", "recorded": None}], "")
+    made = record(runs(tmp_path / "made", rows("Ceneda", "x", "y"), rows("Rome", "x", "y")))
     (Path(config.questions).with_name(RECORDED)).write_bytes(orjson.dumps(made))
-    assert examples(config) == [
-        {
-            "question": "What is item 0?",
-            "recorded": {"answer": "Ceneda", "right": True, "method": "rearag", "model": made.model},
-        }
-    ]
+    shown = examples(config)
+    known = {"answer": "Ceneda", "right": True, "method": "rearag", "model": made.model}
+    assert shown.questions[0] == {"question": "What is item 0?", "recorded": known}
+    assert [each["recorded"]["right"] for each in shown.questions] == [True, False, False]
+    assert shown.rule.startswith(
+        "1 answered rightly and 2 wrongly, as in the whole recording: rearag has EM 33.3"
+    )
     note = recorded_note(Path(config.questions), made.model.split(" + "))
-    assert note == f"recorded with this model, all 2 questions: {recorded_line(made)}"
+    assert note == f"recorded with this model, all 3 questions: {recorded_line(made)}"
     assert recorded_note(Path(config.questions), ["another"]) == ""
+
+
+@pytest.mark.parametrize("method", ["rearag", "naive_rag"])
+def test_the_examples_of_the_live_page_stand_for_the_recorded_em(method: str) -> None:
+    """Of as many kinds as there are, the same ones each time, in the order of the file."""
+    recording = read_recording(WORLD)
+    assert recording is not None
+    config = load_config(DemoConfig, ROOT / "configs/infer/small.yaml", [f"method={method}"])
+    shown = examples(config)
+    assert shown == examples(config)
+    right = sum(each["recorded"]["right"] for each in shown.questions)
+    assert len(shown.questions) == 5
+    assert right == round(5 * recording.methods[method].em.mean)
+    assert shown.rule.startswith(f"{right} answered rightly and {5 - right} wrongly")
+    order = [list(recording.examples).index(each["question"]) for each in shown.questions]
+    assert order == sorted(order)
 
 
 @pytest.mark.parametrize("page", record_default.QUOTES, ids=str)

@@ -289,6 +289,49 @@ def test_few_questions_are_too_few_everywhere(page: Any, tmp_path: Path) -> None
         assert page.locator("table.scores td:has-text('too few')").count() >= 4
 
 
+def test_failed_questions_are_told_above_the_figures(page: Any, tmp_path: Path) -> None:
+    rows = [
+        replace(row, status=Status.MODEL_ERROR, answer="") if n < 10 else row
+        for n, row in enumerate(synthetic(25))
+    ]
+    runs = [
+        read_scored_run(write_run(tmp_path / name, made))
+        for name, made in (("a", rows), ("b", synthetic(25)))
+    ]
+    for name, shown, text in (
+        ("one", runs[:1], "10 of 25 questions failed"),
+        ("two", runs, "A10 of 25 questions"),
+    ):
+        write_report(tmp_path / f"{name}.html", shown)
+        go(page, tmp_path / f"{name}.html")
+        expect(page.locator(".banner")).to_have_count(1)
+        expect(page.locator(".banner")).to_contain_text(text)
+        expect(page.locator(".banner")).to_contain_text(
+            "count as wrong: 10 model error (the LLM server failed;"
+        )
+        assert page.locator(".banner").bounding_box()["y"] < page.locator(".tiles").bounding_box()["y"]
+    write_report(tmp_path / "fine.html", runs[1:])
+    go(page, tmp_path / "fine.html")
+    expect(page.locator(".banner")).to_have_count(0)
+
+
+def test_a_difference_over_the_common_questions_says_so(page: Any, tmp_path: Path) -> None:
+    rows = synthetic(60)
+    pair = [
+        read_scored_run(write_run(tmp_path / name, part))
+        for name, part in (("a", rows[:40]), ("b", rows[15:]))
+    ]
+    write_report(tmp_path / "two.html", pair)
+    go(page, tmp_path / "two.html")
+    expect(page.locator("table.scores tbody tr").first.locator("td").last).to_have_text("40 / 45, both 25")
+    expect(page.locator("p.paired")).to_contain_text("over the questions for which both runs have the value")
+    title = page.locator("table.scores thead abbr").get_attribute("title")
+    assert "each mean is over all questions of its own run" in title
+    write_report(tmp_path / "same.html", [pair[0], pair[0]])
+    go(page, tmp_path / "same.html")
+    expect(page.locator("p.paired")).to_have_count(0)
+
+
 def hostile(text: str, number: int = 0) -> Trajectory:
     step = replace(
         search(1, text, text, thought=text),

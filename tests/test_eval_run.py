@@ -23,7 +23,9 @@ from src_core.jsonl import rewrite_jsonl
 from src_core.rankings import RankedPassage, Ranking
 from src_core.types import Passage, Status, to_json
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
-from src_eval.run import Job, evaluate, is_finished, is_wanted, plan, require_files
+from src_eval.files import with_found_files
+from src_eval.run import Job, evaluate, is_finished, is_wanted, plan
+from src_eval.scoring import score_run
 from src_tasks.metric_names import EXPLAINED
 from src_tasks.readers.sources import read_questions
 
@@ -67,7 +69,25 @@ def test_names_must_tell_lines_apart_and_the_baseline_must_be_one(tmp_path: Path
     with pytest.raises(UserError, match=r"baseline 'x', .*; set baseline to one of closed_book, short"):
         config(tmp_path, baseline="x").baseline_name()
     with pytest.raises(UserError, match="two methods are called 'rearag'"):
-        config(tmp_path, methods=["rearag", "rearag"]).baseline_name()
+        config(tmp_path, methods=["rearag", "rearag"]).require_names()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("f2", "did you mean f1? "), ("recal", "did you mean recall? "), ("recall@k", "k is a number")]
+    + [(name, f"no metric '{name}'; ") for name in ("wall", "front", "boundary_f1", "", "em@5")],
+)
+def test_a_metric_that_no_question_has_is_an_error(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(UserError) as refused:
+        config(tmp_path, metrics=["em", name]).require_names()
+    assert words in str(refused.value)
+
+
+def test_every_metric_that_scoring_computes_may_be_a_column(tmp_path: Path) -> None:
+    asked = answered("1?", "x", "x", searches=[["p1"]], supporting=["p1"])
+    rows = score_run(write_run(tmp_path / "r", [asked])).rows
+    config(tmp_path, metrics=list(rows[0].metrics)).require_names()
+    assert {"recall@5", "ndcg@5", "tokens", "seconds"} <= rows[0].metrics.keys()
 
 
 def test_flashrag_mode_takes_its_items_and_its_metrics(tmp_path: Path) -> None:
@@ -186,7 +206,7 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
     assert all(EXPLAINED in (home / f"{name}.md").read_text("utf-8") for name in ("table", "pareto"))
     assert (home / "pareto.md").read_text("utf-8").count("| too few |") == 2
     page = (home / "index.html").read_text(encoding="utf-8")
-    assert '<a href="../eval-t-items-naive_rag/report.html">naive_rag</a>' in page
+    assert '<a href="../eval-t-items-naive_rag/report.html">naive_<wbr>rag</a>' in page
     assert (home / "../eval-t-items-naive_rag/report.html").is_file()
     table = (home / "table.md").read_text(encoding="utf-8").splitlines()
     assert table[2].startswith("| items | closed\\_book | 2 | 50.0 (too few) | 100.0 (too few) | 0.00")
@@ -255,6 +275,22 @@ def test_a_mistake_in_a_run_is_told_before_anything_is_made(tmp_path: Path) -> N
     assert done.returncode == 2
     assert done.stderr.startswith("error: items, no_such:")
     assert not (tmp_path / "runs").exists()
+    for methods, words in (
+        ("[closed_book, naive_rog]", "items, naive_rog: no method 'naive_rog'; did you mean naive_rag?"),
+        ("[closed_book]", "the baseline 'naive_rag', the line to compare with, is no method of this run"),
+    ):
+        done = evaluation(str(file), f"methods={methods}", "baseline=naive_rag", "--check")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"error: {words}")
+    done = evaluation(str(file), "methods=[closed_book]", "metrics=[em, f2]", "--check")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: no metric 'f2'; did you mean f1?")
+    done = evaluation(str(file), "methods=[closed_book]", "n=2", "--check")
+    assert "unknown setting n in " in done.stderr
+    assert "; n belongs to each of datasets: set datasets.0.n; known" in done.stderr
+    assert evaluation(str(file), "methods=[closed_book]", "datasets.0.n=2", "--check").returncode == 0
+    done = evaluation(str(file.with_suffix(".yml")), "--check")
+    assert f"no such config file: {tmp_path}/mini.yml; did you mean {file}?" in done.stderr
     checked = evaluation(str(file), "methods=[closed_book]", "corpus=c.jsonl", "--check")
     assert (checked.returncode, checked.stdout) == (0, "c.jsonl\n\n")
     assert evaluation().returncode == 2
@@ -263,10 +299,30 @@ def test_a_mistake_in_a_run_is_told_before_anything_is_made(tmp_path: Path) -> N
 def test_a_question_file_that_is_not_there_is_explained(tmp_path: Path) -> None:
     missing = config(tmp_path, datasets=[{"name": "dev", "path": str(tmp_path / "musique.dev.jsonl")}])
     with pytest.raises(UserError) as refused:
-        require_files(missing)
+        with_found_files(missing, tmp_path / "e.yaml")
     said = str(refused.value)
     assert f"no such file: {tmp_path}/musique.dev.jsonl; MuSiQue is at https://" in said
     assert said.endswith("set the path of dev under datasets to the file")
+
+
+def test_files_are_looked_for_beside_the_configuration_then_at_the_caller_then_here(tmp_path: Path) -> None:
+    beside, caller = tmp_path / "beside", tmp_path / "caller"
+    for folder in (beside, caller):
+        folder.mkdir()
+    here = "data/sample_world/questions.jsonl"
+    sets = [{"name": name, "path": path} for name, path in (("q", "q.jsonl"), ("p", "p.jsonl"), ("w", here))]
+    for place in (beside / "q.jsonl", caller / "q.jsonl", caller / "p.jsonl", caller / "tree"):
+        place.touch()
+    sets[0]["trees"] = "tree"
+    own = config(tmp_path, datasets=sets, caller=str(caller), corpus="q.jsonl", profile="cpu")
+    found = with_found_files(own, beside / "e.yaml")
+    assert [each.path for each in found.datasets] == [str(beside / "q.jsonl"), str(caller / "p.jsonl"), here]
+    assert found.datasets[0].trees == (str(caller / "tree"),)
+    assert found.corpus == str(beside / "q.jsonl")
+    assert f"questions={beside}/q.jsonl" in plan(found)[0].command
+    lacking = config(tmp_path, datasets=[{"name": "q", "path": "r.jsonl"}], caller=str(caller))
+    with pytest.raises(UserError, match=rf"r.jsonl \(looked for in {beside}, {caller}, {Path.cwd()}\); many"):
+        with_found_files(lacking, beside / "e.yaml")
 
 
 def test_a_corpus_is_asked_for_where_it_is_to_be_indexed(
@@ -274,13 +330,16 @@ def test_a_corpus_is_asked_for_where_it_is_to_be_indexed(
 ) -> None:
     monkeypatch.delenv("CORPUS", raising=False)
     there = config(tmp_path, corpus=str(tmp_path / "passages.jsonl"))
-    require_files(there)
+    with_found_files(there, tmp_path / "e.yaml")
     with pytest.raises(UserError, match=r"no such file: .*passages.jsonl; .*make_corpus.sh.*set corpus"):
-        require_files(replace(there, profile="cpu"))
-    require_files(replace(there, profile="gpu"))
+        with_found_files(replace(there, profile="cpu"), tmp_path / "e.yaml")
+    with_found_files(replace(there, profile="gpu"), tmp_path / "e.yaml")
     monkeypatch.setenv("CORPUS", "another.jsonl")
-    require_files(replace(there, profile="cpu"))
+    with_found_files(replace(there, profile="cpu"), tmp_path / "e.yaml")
 
 
 def test_the_smoke_evaluation_needs_only_this_repository() -> None:
-    require_files(load_config(EvalConfig, Path("configs/eval/smoke.yaml"), ["profile=cpu"]))
+    with_found_files(
+        load_config(EvalConfig, Path("configs/eval/smoke.yaml"), ["profile=cpu"]),
+        Path("configs/eval/smoke.yaml"),
+    )

@@ -13,6 +13,7 @@ from helpers_scores import answered, write_run
 from src_core.errors import UserError
 from src_core.types import Status, Trajectory, trajectory_from_json
 from src_eval.records import SCORE_ROWS, SCORE_TOTALS
+from src_eval.score import main
 from src_eval.scoring import dataset_name, score_run
 from src_tasks.scores import totals
 
@@ -168,3 +169,19 @@ def test_the_command_scores_and_prints_runs_side_by_side(tmp_path: Path) -> None
     assert "50.0 (too few)" in done.stdout
     assert (folders[1] / SCORE_TOTALS).is_file()
     assert finished("src_eval.score").returncode == 2
+
+
+def test_failed_questions_are_counted_and_told_beside_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [answered(f"{n}?", "x", "x") for n in range(3)]
+    rows += [answered(f"{n}?", "", "x", status=Status.MODEL_ERROR) for n in range(3, 6)]
+    rows.append(answered("7?", "", "x", status=Status.REFUSED))
+    folder = write_run(tmp_path / "r", rows)
+    told = score_run(folder).run.failures
+    assert told.startswith("4 of 7 questions failed and count as wrong: 1 refused (not attempted")
+    assert "3 model error (the LLM server failed; a run of the same name tries these questions again)" in told
+    monkeypatch.setattr("sys.argv", ["score", str(folder)])
+    main()
+    assert "r: 4 of 7 questions failed and count as wrong" in capsys.readouterr().out
+    assert score_run(write_run(tmp_path / "fine", rows[:3])).run.failures == ""

@@ -108,6 +108,7 @@ def test_an_evaluation_names_runs_that_exist(path: Path) -> None:
     config = load_config(class_for(path), path)
     assert (ROOT / config.infer).is_file()
     assert config.name == path.stem
+    config.require_names()
     assert config.baseline_name() in [line.name for line in config.lines]
     shipped = [dataset for dataset in config.datasets if not dataset.path.startswith("../")]
     assert all((ROOT / dataset.path).is_file() for dataset in shipped)

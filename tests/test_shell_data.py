@@ -65,6 +65,7 @@ def test_the_gpu_profile_talks_to_the_teacher_and_starts_nothing(data: Data) -> 
     ("arguments", "words"),
     [
         (("SAMPLES=5",), "no knob is called SAMPLES"),
+        (("N_SAMPLES=two",), "error: N_SAMPLES is 'two'; give a whole number of questions (-1: all)"),
         (("hello",), "write a setting as key=value, e.g. bash data_construct.sh"),
         (("PROFILE=tpu",), "there is no profile 'tpu'"),
         (("build_conv.n_chain=3",), "did you mean build_conv.n_chains"),

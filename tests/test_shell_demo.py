@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ class Demo(Infer):
     def __init__(self, tmp: Path) -> None:
         super().__init__(tmp)
         self.dump = tmp / "dump.json"
-        self.demo_line = self.line("demo", "DEMO_PORT")
+        self.demo_line = self.line("demo", "DEMO_PORT") + "what runs stays until: bash deploy/stop.sh\n"
 
     def words(self) -> list[str]:
         """The command line of the server that was started last."""
@@ -76,6 +77,26 @@ def test_with_servers_it_starts_them_first_and_all_stay(demo: Demo) -> None:
     kept = "healthy (used by: nobody; it stays until deploy/stop.sh)"
     until(lambda: demo.run("deploy/status.sh").stdout.count(kept) == 3)
     assert demo.run("deploy/stop.sh").stdout.count("stopped") == 3
+
+
+def test_a_taken_port_is_told_before_any_server_starts(demo: Demo) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(demo.env["DEMO_PORT"])))
+        taken.listen()
+        done = demo.run(demo.script, "WITH_SERVERS=1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        f"error: port {demo.env['DEMO_PORT']} on 127.0.0.1, where the page would be, is"
+    )
+    assert demo.fetched() == []
+    assert not (demo.state / "retriever.pid").exists()
+
+
+def test_servers_that_outlive_a_failed_page_are_told(demo: Demo) -> None:
+    done = demo.run(demo.script, "WITH_SERVERS=1", FAKE_DIES="src_demo.server")
+    assert done.returncode == 2
+    assert done.stdout.endswith("what runs stays until: bash deploy/stop.sh\n")
+    assert alive(demo.pid("retriever"))
 
 
 def test_the_pages_servers_are_shared_where_the_model_is_the_same(demo: Demo) -> None:
@@ -165,7 +186,7 @@ def test_the_gpu_profile_speaks_to_the_deployed_servers(tmp_path: Path) -> None:
     try:
         done = shell.run("deploy/deploy_demo.sh", PROFILE="gpu", WITH_SERVERS="1", FAKE_DUMP=str(dump))
         assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[-1] == shell.line("demo", "DEMO_PORT").strip()
+        assert done.stdout.splitlines()[-2] == shell.line("demo", "DEMO_PORT").strip()
         assert done.stdout.count("running on") == 4
         words = json.loads(dump.read_text())["argv"]
         assert "configs/infer/gpu.yaml" in words

@@ -121,6 +121,11 @@ function plural(n, one, many) {
   return `${whole(n)} ${n === 1 ? one : many || `${one}s`}`;
 }
 
+function searchesText(count, repeated) {
+  // A query that was asked before counts as a search of the question, but was not searched again.
+  return plural(count, "search", "searches") + (repeated ? ` (${whole(repeated)} asked before)` : "");
+}
+
 function duration(seconds) {
   if (seconds === null || seconds === undefined || seconds < 60) return `${decimals(seconds, 1)} s`;
   return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;

@@ -253,7 +253,8 @@ async def _opened(config: ExploreConfig, stack: AsyncExitStack, servers: Servers
 
 def _questions(config: ExploreConfig, err: Console) -> Mixture:
     mixture = mix(config.mix_config(), report=lambda bad: err.print(Text(f"bad row: {bad}"), soft_wrap=True))
-    err.print(Text(mixture.report.markdown()))
+    err.print(mixture.report.table())
+    err.print(Text(mixture.report.note()), soft_wrap=True)
     return mixture if config.n_sample < 0 else replace(mixture, lines=mixture.lines[: config.n_sample])
 
 

@@ -19,9 +19,11 @@ from src_core.console import as_cell
 from src_core.jsonl import write_atomic
 from src_core.types import NO_USAGE, Trajectory, Usage
 from src_data.filters.filter_run import FilteredRow, read_filtered
-from src_data.filters.filter_trajectory import REASONS, estimated_tokens
+from src_data.filters.filter_trajectory import estimated_tokens
+from src_data.filters.outcomes import EXPLAINED, OUTCOMES, REASONS, explained
 
 UNKNOWN = "(unknown)"
+REPORT = "yield.md"
 
 
 @dataclass(slots=True)
@@ -124,7 +126,7 @@ def teacher_of(trajectory: Trajectory | None) -> str:
 def save_report(report: FilterReport, folder: Path) -> None:
     """Write `yield.json` and `yield.md`."""
     write_atomic(folder / "yield.json", orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2))
-    write_atomic(folder / "yield.md", report_markdown(report).encode())
+    write_atomic(folder / REPORT, report_markdown(report).encode())
 
 
 def report_markdown(report: FilterReport) -> str:
@@ -133,12 +135,40 @@ def report_markdown(report: FilterReport) -> str:
     lines = ["| outcome | " + " | ".join(_cell(name) for name, _ in columns) + " |"]
     lines.append("|---|" + "---:|" * len(columns))
     lines.extend("| " + " | ".join(row) + " |" for row in _rows([tally for _, tally in columns]))
-    kept = f"{report.kept_questions} of {report.questions} questions have a kept trajectory."
-    lines.extend(["", kept, "", "| teacher | chains | kept | % |", "|---|---:|---:|---:|"])
+    lines.extend(["", f"{kept_sentence(report)}.", ""])
+    lines.extend(f"- {line}" for line in [*outcome_lines(report), EXPLAINED])
+    lines.extend(["", "| teacher | chains | kept | % |", "|---|---:|---:|---:|"])
     for name, tally in sorted(report.by_teacher.items()):
         share = _percent(tally.kept, tally.chains)
         lines.append(f"| {_cell(name)} | {tally.chains:,} | {tally.kept:,} | {share} |")
     return "\n".join(lines) + "\n"
+
+
+def kept_sentence(report: FilterReport) -> str:
+    """`1 of 20 questions has a kept trajectory`."""
+    verb = "has" if report.kept_questions == 1 else "have"
+    return f"{report.kept_questions:,} of {report.questions:,} questions {verb} a kept trajectory"
+
+
+def outcome_lines(report: FilterReport) -> list[str]:
+    """The meaning of each reason that occurs, in the order of the table."""
+    return [explained(reason) for reason in sorted(report.total.reasons, key=_place)]
+
+
+def advice(report: FilterReport, folder: Path) -> list[str]:
+    """What to do where no trajectory was kept: the most frequent reasons, and what lets more through."""
+    total = report.total
+    if total.kept or not total.chains:
+        return []
+    lines = ["No trajectory was kept. The most frequent reasons, and what lets more through:"]
+    for reason, count in total.reasons.most_common(3):
+        known = OUTCOMES.get(reason)
+        lines.append(f"  {count:,} x {reason}" + (f": {known.change}" if known else ""))
+    first = total.reasons.most_common(1)[0][0]
+    lines.append(f"read some: bash scripts/view_data.sh {folder} reason={first} n=5")
+    again = f".venv/bin/python -m src_data.postprocess {folder} clean_conv.KEY=VALUE"
+    lines.append(f"filter again, nothing is made anew: {again}")
+    return lines
 
 
 def report_table(report: FilterReport) -> Table:

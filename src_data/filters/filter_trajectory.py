@@ -26,31 +26,6 @@ from src_data.filters.answer_rules import AnswerRule, AnswerRules, accept
 from src_data.filters.leaks import find_leak
 from src_data.filters.support import query_key, supported
 
-# Every reason for a rejection, in the order in which the rules are tried; statuses other than `finished` are
-# reasons by their own name, before all rules but the first two.
-REASONS: tuple[str, ...] = (
-    "unreadable",
-    "not_in_mixture",
-    *(status.value for status in Status if status is not Status.FINISHED),
-    "structure",
-    "leaked_tokens",
-    "no_gold",
-    "answer_empty",
-    "answer_abstains",
-    "answer_closed",
-    "answer_number",
-    "answer_differs",
-    "enumerated",
-    "too_few_searches",
-    "repeated_query",
-    "unsupported",
-    "too_many_steps",
-    "thought_length",
-    "observation_length",
-    "too_many_tokens",
-    "repaired",
-    "not_best",
-)
 _LIST = re.compile(r"\d{1,2}\. ")
 WORDS_TO_TOKENS = 1.35  # English text under the tokenizers in use
 
@@ -102,8 +77,8 @@ class FilterConfig:
 
 
 class FilterResult(NamedTuple):
-    """Whether a trajectory is kept; if not, a code from `REASONS` and a detail in words. `f1` is the token F1
-    of the `finish` answer (0 where there is nothing to compare).
+    """Whether a trajectory is kept; if not, a key of `outcomes.OUTCOMES` and a detail in words. `f1` is the
+    token F1 of the `finish` answer (0 where there is nothing to compare).
     """
 
     kept: bool

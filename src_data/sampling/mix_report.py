@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import orjson
+from rich.table import Table
 
+from src_core.console import as_cell
 from src_data.sampling.decontaminate import Overlap
 from src_tasks.readers.sources import BadRow
 
@@ -85,19 +87,26 @@ class MixReport:
             for source in self.sources
         )
 
-    def markdown(self) -> str:
-        """One table, a line per source and one for the sum; reasons that do not occur have no column."""
+    def table(self) -> Table:
+        """A line per source and one for the sum; reasons that do not occur have no column."""
         reasons = [reason for reason in REASONS if any(source.dropped[reason] for source in self.sources)]
-        head = ["set", "asked", "rows", *(REASONS[reason] for reason in reasons), "usable", "taken"]
         counts = [source.numbers(reasons) for source in self.sources]
-        rows = [
-            [source.name or source.path, "all" if source.asked < 0 else str(source.asked), *map(str, numbers)]
-            for source, numbers in zip(self.sources, counts, strict=True)
-        ]
-        if len(rows) > 1:
-            rows.append(["sum", "", *(str(sum(column)) for column in zip(*counts, strict=True))])
-        lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        return (
-            f"{table}\n\nEvaluation questions compared with: {self.evaluation_questions}. Seed {self.seed}.\n"
+        table = Table(header_style="bold")
+        table.add_column("set")
+        for head in ("asked", "rows", *(REASONS[reason] for reason in reasons), "usable", "taken"):
+            table.add_column(head, justify="right")
+        for source, numbers in zip(self.sources, counts, strict=True):
+            asked = "all" if source.asked < 0 else str(source.asked)
+            table.add_row(as_cell(source.name or source.path), asked, *map(str, numbers))
+        if len(counts) > 1:
+            table.add_row("sum", "", *(str(sum(column)) for column in zip(*counts, strict=True)))
+        return table
+
+    def note(self) -> str:
+        """What the questions were compared with, and what the sample depends on."""
+        compared = (
+            f"Questions that resemble one of {self.evaluation_questions:,} evaluation questions were left out"
+            if self.evaluation_questions
+            else "No evaluation questions were named to keep apart (evaluation_files)"
         )
+        return f"{compared}. The same seed ({self.seed}) takes the same questions."

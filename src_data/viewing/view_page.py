@@ -13,6 +13,7 @@ from src_core.jsonl import write_atomic
 from src_core.page_step import page_step
 from src_data.filters.filter_report import source_of, teacher_of
 from src_data.filters.filter_trajectory import finish_answer
+from src_data.filters.outcomes import meaning_of
 from src_data.viewing.chain_files import Entry
 
 _PARTS = Path(__file__).resolve().parent / "page"
@@ -43,6 +44,7 @@ def _chain(entry: Entry) -> dict[str, Any]:
         "teacher": teacher_of(chain),
         "kept": result.kept if result else None,
         "outcome": outcome,
+        "meaning": meaning_of(outcome),
         "detail": result.detail if result else "",
         "f1": result.f1 if result and chain and chain.question.answers else None,
         "steps": [

@@ -55,6 +55,7 @@ function choices(facts) {
   }
   byId("question").maxLength = facts.most.question_chars;
   for (const { question, recorded } of facts.examples) questionButton(byId("examples"), question, recordedText(recorded));
+  byId("examples-rule").textContent = facts.examples_rule && `${facts.examples_rule}.`;
   byId("starters").hidden = facts.examples.length === 0;
   about();
 }
@@ -150,10 +151,11 @@ function end(run, kind, data) {
   byId("stop").hidden = true;
   const took = kind === "stopped" ? { seconds: elapsed(run) } : data;
   const copy = data.trajectory ? JSON.stringify(JSON.parse(data.trajectory), null, 2) : "";
+  const above = byId("steps").childElementCount ? "The run was stopped; what was found until then is above." : "The run was stopped before its first step.";
   const forms = {
     answer: { title: "Answer", text: data.answer || "(no answer)", kind: "", copy },
     error: { title: "It could not be answered", text: data.sentence, kind: "wrong", copy },
-    stopped: { title: "Stopped", text: "The run was stopped; what was found until then is above.", kind: "quiet", copy },
+    stopped: { title: "Stopped", text: above, kind: "quiet", copy },
   };
   answerCard(byId("answer"), took, forms[kind]);
   announce(`${forms[kind].title}: ${forms[kind].text}`);
@@ -220,6 +222,7 @@ document.addEventListener("click", (event) => {
   if (!byId("servers").contains(event.target)) byId("servers").open = false;
 });
 byId("question").addEventListener("input", grow);
+window.addEventListener("resize", grow); // a narrower window breaks the question into more lines
 byId("method").addEventListener("change", () => state.facts && about());
 byId("stop").addEventListener("click", stop);
 byId("token-form").addEventListener("submit", (event) => {

@@ -26,7 +26,7 @@ export function endSteps(list) {
 
 export function answerCard(card, data, { title, text, kind, copy }) {
   // The end of a run: its answer or what went wrong, with what it took.
-  const facts = [ENDINGS[data.status], data.usage && plural(data.searches, "search", "searches")];
+  const facts = [ENDINGS[data.status], data.usage && searchesText(data.searches, data.repeated)];
   facts.push(data.usage ? cost(data.usage, data.seconds) : data.seconds !== undefined && duration(data.seconds));
   const foot = facts.filter((fact) => fact).map((fact) => el("span", {}, fact));
   card.className = `answer ${kind}`;

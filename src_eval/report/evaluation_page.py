@@ -19,7 +19,7 @@ from src_eval.records import Estimate
 from src_eval.report.pareto_plot import pareto_plot
 from src_eval.report.report_page import page_part
 from src_eval.report.svg_parts import LEFT, LONGEST_NAME, RIGHT, WIDTH, escaped, label, opened
-from src_eval.tables import cells_of
+from src_eval.tables import cells_of, failures_of
 from src_eval.text_tables import Cells, Row
 from src_tasks.metric_names import TOO_FEW, Metric, is_share, metric, rank
 
@@ -60,6 +60,9 @@ def write_evaluation_page(
 
 def _body(table: Table, name: str, hrefs: Mapping[tuple[str, str], str], extras: Extras) -> Iterator[str]:
     yield f"<h1>Evaluation {escaped(name)}</h1>"
+    if failures := failures_of(table):
+        sentences = "".join(f"<p>{escaped(sentence)}</p>" for sentence in failures)
+        yield f"<div class=banner role=alert>{sentences}</div>"
     main = cells_of(table)
     yield from _cells(main, hrefs, "Scores")
     for dataset in dict.fromkeys(line.dataset for line in table.lines):
@@ -110,10 +113,23 @@ def _glossary(keys: Iterable[str]) -> Iterator[str]:
 def _row(row: Row, hrefs: Mapping[tuple[str, str], str]) -> str:
     dataset, line, *figures = row.cells
     href = hrefs.get((dataset, line)) if row.ours else None
-    named = f'<a href="{escaped(href)}">{escaped(line)}</a>' if href else escaped(line)
-    cells = "".join(f"<td>{escaped(cell)}</td>" for cell in figures)
+    named = f'<a href="{escaped(href)}">{_name(line)}</a>' if href else _name(line)
+    cells = "".join(map(_figure, figures))
     kind = "" if row.ours else " class=published"
-    return f"<tr{kind}><th>{escaped(dataset)}</th><th>{named}</th>{cells}</tr>"
+    return f"<tr{kind}><th>{_name(dataset)}</th><th>{named}</th>{cells}</tr>"
+
+
+def _name(text: str) -> str:
+    """A name that may go on in a new line after an underscore."""
+    return escaped(text).replace("_", "_<wbr>")
+
+
+def _figure(cell: str) -> str:
+    """A figure with its interval below it, `34.5` and `[25.1, 44.3]`: 13 columns fit a laptop."""
+    mean, between, rest = cell.partition(" ")
+    is_range = rest.startswith(("[", "("))
+    below = f" <small>{escaped(rest)}</small>" if is_range else escaped(between + rest)
+    return f"<td>{escaped(mean)}{below}</td>"
 
 
 def _bars(lines: Sequence[Line], name: str) -> str:

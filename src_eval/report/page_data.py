@@ -111,6 +111,7 @@ def _run(run: ScoredRun) -> Json:
         "method": totals.method,
         "model": totals.model,
         "dataset": totals.dataset,
+        "failures": totals.failures,
         "facts": [list(fact) for fact in run_facts(run)],
         "metrics": _estimates(totals.metrics),
         "by": {

@@ -1,8 +1,9 @@
-"""ReaRAG: the Thought-Action-Observation loop, then a short final answer by the reader (paper v3, P_ans).
+"""ReaRAG: the Thought-Action-Observation loop; the answer is that of its finish action, or with
+answer_from=reader a short one that the reader writes (paper v3, P_ans).
 
 How we differ from the release (reference section 8): the question is always answered, also at T_max, over
-budget or after malformed replies; the `finish` argument is the fallback when the reader's answer is empty,
-and the answer itself with `answer_from: finish`.
+budget or after malformed replies; with `answer_from: reader` the `finish` argument is the fallback when the
+reader's answer is empty.
 """
 
 from __future__ import annotations

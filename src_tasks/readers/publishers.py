@@ -33,12 +33,12 @@ PUBLISHERS = {
 }
 
 
-def missing_file(path: Path, setting: str = "") -> UserError:
-    """The error of a missing question file: its path, where such a file can be downloaded, and the setting to
-    change ("": not known to the caller).
+def missing_file(path: Path, setting: str = "", *, shown: str = "") -> UserError:
+    """The error of a missing question file: its path (or what the caller says of it, `shown`), where such a
+    file can be downloaded, and the setting to change ("": not known to the caller).
     """
     words = re.split(r"[^a-z0-9]+", f"{path.parent.name} {path.name}".lower())
     home = next((text for name, text in PUBLISHERS.items() for word in words if word.startswith(name)), "")
     where = f"{home}, with other sets at {FLASHRAG}" if home else f"many published sets are at {FLASHRAG}"
     change = f"set {setting} to the file" if setting else "give its path"
-    return UserError(f"no such file: {path}; {where}: download it and {change}")
+    return UserError(f"no such file: {shown or path}; {where}: download it and {change}")

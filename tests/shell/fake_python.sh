@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Stands for $VENV/bin/python where infer.sh and deploy/*.sh use it: servers are fake, a run ends as FAKE_RUN says.
 set -Eeuo pipefail
-if [[ -n ${FAKE_LLM_DIES:-} && ${2:-} == src_models.llama_server ]]; then
+if [[ -n ${FAKE_LLM_DIES:-} && ${2:-} == src_models.llama_server || ${FAKE_DIES:-none} == "${2:-}" ]]; then
   export FAKE_DELAY=60 FAKE_DIE_AFTER=0.1
 fi
 if [[ ${*: -1} == --check ]]; then

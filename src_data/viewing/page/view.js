@@ -38,7 +38,7 @@ function start() {
       chain.raw ? null : drawGolds(chain.golds),
       el("ol", { class: "steps" }, chain.steps.map((step) => drawStep(step, { marks }))),
       chain.raw ? part("raw", "As it stood", prose(chain.raw, plain)) : null,
-      chain.detail ? part("outcome", chain.outcome, prose(chain.detail, plain)) : null)];
+      chain.meaning || chain.detail ? part("outcome", chain.outcome, chain.meaning ? prose(chain.meaning, plain) : null, chain.detail ? prose(chain.detail, plain) : null) : null)];
   }
 
   function card(chain) {

@@ -77,7 +77,7 @@ function start() {
 
   function inShort(row, at) {
     if (!row) return "";
-    const facts = [plural(row.searches, "search", "searches"), `${decimals(row.seconds, 1)} s`];
+    const facts = [searchesText(row.searches, row.repeated), `${decimals(row.seconds, 1)} s`];
     return report.two ? `${report.letter(at)} ${facts.join(", ")}` : [short(row.answer || "(no answer)", 60), ...facts].join(" · ");
   }
 

@@ -42,7 +42,9 @@ function loadReport() {
     report.byAddress.set(address(question.key), question);
     for (const row of question.rows) {
       if (!row) continue;
-      row.searches = row.steps.filter((step) => step.function === "search").length;
+      const searches = row.steps.filter((step) => step.function === "search");
+      row.searches = searches.length;
+      row.repeated = searches.filter((step) => step.repeated).length;
       row.malformed = row.status.startsWith("malformed") || row.parse_failures.length > 0 || row.steps.some((step) => step.parse_failures);
       row.capped = CAPPED.has(row.status);
       row.failed = FAILED.has(row.status);

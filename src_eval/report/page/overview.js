@@ -1,5 +1,6 @@
 // The head of the page: what was run, what it scored, the plots.
 
+const PAIRED = "B − A is over the questions for which both runs have the value (“both” under n); each mean is over all questions of its own run";
 const HEADLINES = ["em", "f1", "acc_l", "cover_em", "recall", "searches", "seconds"];
 
 function drawOverview(report, act) {
@@ -7,6 +8,7 @@ function drawOverview(report, act) {
   const plots = drawPlots(report, act.pickGroup);
   byId("overview").replaceChildren(...[
     el("div", { class: "titles" }, report.runs.map((run, at) => title(report, run, at))),
+    ...banners(report),
     tiles(report),
     el("div", { class: "sheet" }, el("section", { class: "card" }, el("h2", {}, "Scores"), scoreTable(report), judgeChoice(report, act.judge)),
       el("section", { class: "card" }, report.two ? drawPairs(report, act.pick) : null, report.runs.map((run, at) => factList(report, run, at)))),
@@ -20,6 +22,11 @@ function title(report, run, at) {
   const letter = report.two ? el("span", { class: `letter run-${at}` }, report.letter(at)) : null;
   const parts = [run.method, run.model, run.dataset].filter((part) => part).join(" · ");
   return el("div", {}, el("h1", {}, letter, run.name), el("p", { class: "dim" }, parts));
+}
+
+function banners(report) {
+  // What no figure below says: questions that failed are in all of them, as wrong answers.
+  return report.runs.map((run, at) => run.failures && el("p", { class: "banner", role: "alert" }, report.two ? el("span", { class: `letter run-${at}` }, report.letter(at)) : null, `${run.failures}.`)).filter((one) => one);
 }
 
 function tiles(report) {
@@ -36,14 +43,26 @@ function tiles(report) {
 function scoreTable(report) {
   const names = [...NAMED.keys()].filter((name) => report.runs.some((run) => run.metrics[name]));
   const columns = report.runs.flatMap((_, at) => [`${runName(report, at)}mean`, "95 % interval"]);
-  const head = el("tr", {}, el("th", { scope: "col" }, "Metric"), columns.map((name) => el("th", { scope: "col" }, name)), report.two ? el("th", { scope: "col" }, "B − A") : el("th", { scope: "col", class: "range" }, ""), el("th", { scope: "col" }, "n"));
+  const head = el("tr", {}, el("th", { scope: "col" }, "Metric"), columns.map((name) => el("th", { scope: "col" }, name)), report.two ? el("th", { scope: "col" }, el("abbr", { title: PAIRED }, "B − A")) : el("th", { scope: "col", class: "range" }, ""), el("th", { scope: "col" }, "n"));
   const body = names.map((name) => {
     const found = report.runs.map((run) => run.metrics[name]);
     const cells = found.flatMap((e) => (e ? [el("td", { class: "mean" }, metricText(name, e[0])), el("td", { class: "dim" }, rangeText(name, e))] : [el("td", {}, "–"), el("td", {}, "")]));
     const last = report.two ? el("td", {}, difference(name, report.paired[name])) : el("td", { class: "range" }, isShare(name) && found[0] && found[0][3] >= TOO_FEW ? whisker(found[0]) : null);
-    return el("tr", {}, el("th", { scope: "row" }, metricHead(name)), cells, last, el("td", { class: "dim" }, found.map((e) => (e ? whole(e[3]) : "–")).filter((n, at, all) => all.indexOf(n) === at).join(" / ")));
+    return el("tr", {}, el("th", { scope: "row" }, metricHead(name)), cells, last, el("td", { class: "dim" }, counted(found, report.paired[name])));
   });
-  return [el("div", { class: "scroll" }, el("table", { class: "scores" }, el("thead", {}, head), el("tbody", {}, body))), glossary(names)];
+  const note = names.some((name) => isPartial(report.runs.map((run) => run.metrics[name]), report.paired[name])) ? el("p", { class: "dim paired" }, `${PAIRED[0].toUpperCase()}${PAIRED.slice(1)}.`) : null;
+  return [el("div", { class: "scroll" }, el("table", { class: "scores" }, el("thead", {}, head), el("tbody", {}, body))), note, glossary(names)].filter((one) => one);
+}
+
+function isPartial(found, test) {
+  // Whether a difference is over other questions than the means beside it.
+  return Boolean(test) && found.some((e) => e && e[3] !== test[2]);
+}
+
+function counted(found, test) {
+  // The questions behind each mean, and those behind the difference where they are others.
+  const own = found.map((e) => (e ? whole(e[3]) : "–")).filter((n, at, all) => all.indexOf(n) === at).join(" / ");
+  return isPartial(found, test) ? `${own}, both ${whole(test[2])}` : own;
 }
 
 function glossary(names) {

@@ -1,0 +1,56 @@
+"""Finds the files that an evaluation names: question files, explorations, corpus, published numbers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from src_core.errors import UserError
+from src_eval.config import DatasetSpec, EvalConfig
+from src_tasks.readers.publishers import missing_file
+
+EMBEDDED = ("cpu", "small", "server")
+"""The profiles whose servers scripts/evaluate.sh starts, with an index of `corpus`."""
+
+
+def with_found_files(config: EvalConfig, file: Path) -> EvalConfig:
+    """The configuration of `file` with each relative path as it is found: beside the file, in the folder of
+    the caller, or in the repository (the working directory), where it stays relative. Raises `UserError` for
+    a missing question file or a missing corpus to be indexed; the message names the folders, where such a
+    file can be downloaded, and the setting to change. The shipped configurations name both files, but they
+    are not shipped.
+    """
+    folders = list(dict.fromkeys([file.resolve().parent, Path(config.caller or ".").resolve(), Path.cwd()]))
+    datasets = tuple(_found_set(dataset, folders) for dataset in config.datasets)
+    corpus = _found(config.corpus, folders)
+    given = bool(os.environ.get("CORPUS"))  # scripts/evaluate.sh then indexes that corpus
+    if config.profile in EMBEDDED and corpus and not given and not Path(corpus).exists():
+        raise UserError(
+            f"no such file: {_searched(corpus, folders)}; bash scripts/make_corpus.sh builds a corpus from "
+            "the passages that the publishers' question files hold: set corpus (or CORPUS=) to one"
+        )
+    return replace(config, datasets=datasets, corpus=corpus, expected=_found(config.expected, folders))
+
+
+def _found_set(dataset: DatasetSpec, folders: list[Path]) -> DatasetSpec:
+    path = _found(dataset.path, folders)
+    if not Path(path).exists():
+        where = _searched(dataset.path, folders)
+        raise missing_file(Path(path), f"the path of {dataset.name} under datasets", shown=where)
+    return replace(dataset, path=path, trees=tuple(_found(tree, folders) for tree in dataset.trees))
+
+
+def _found(path: str, folders: Iterable[Path]) -> str:
+    """The path in the first of the folders that has it; as it is where none has."""
+    if not path or Path(path).is_absolute():
+        return path
+    for folder in folders:
+        if (folder / path).exists():
+            return path if folder == Path.cwd() else str(folder / path)
+    return path
+
+
+def _searched(path: str, folders: Iterable[Path]) -> str:
+    return path if Path(path).is_absolute() else f"{path} (looked for in {', '.join(map(str, folders))})"
