@@ -240,7 +240,7 @@ def runtime_for(
     printed: list[Step] | None = None,
 ) -> Runtime:
     """The runtime of a run over `WORLD`, one passage per search."""
-    retriever = retriever or ToyRetriever(WORLD)
+    retriever = ToyRetriever(WORLD) if retriever is None else retriever
     policy = Policy(
         model, ReaRag(PromptStyle()), sampling=Sampling(temperature=0.0, seed=1), prompt_tokens=2000
     )

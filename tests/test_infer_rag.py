@@ -70,7 +70,7 @@ class Recorder:
 
 def engine(reader: Recorder, mode: ObservationMode, retriever: ToyRetriever | None = None) -> RagEngine:
     return RagEngine(
-        retriever=retriever or ToyRetriever(PASSAGES),
+        retriever=ToyRetriever(PASSAGES) if retriever is None else retriever,
         reader=reader,
         prompt="{context}|{question}",
         sampling=Sampling(),
@@ -115,7 +115,7 @@ def test_passages_of_equal_text_are_kept_once_in_order() -> None:
 
 
 def test_slots_are_filled_in_one_pass() -> None:
-    assert fill("{a} {b} {c} {}", a="{b}", b="{a}") == "{b} {a} {c} {}"
+    assert fill("{a} {b} {} {1}", a="{b}", b="{a}") == "{b} {a} {} {1}"
     assert fill("{a}{a}", a="x") == "xx"
 
 

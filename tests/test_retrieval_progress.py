@@ -18,7 +18,7 @@ from rich.console import Console
 from test_retrieval_build import config, make_corpus
 
 from src_core.progress import Steps
-from src_retrieval import corpus
+from src_retrieval import corpus_scan
 from src_retrieval.build import build_index
 from src_retrieval.encoders.toy import ToyEncoder
 from src_retrieval.sparse import bm25_build
@@ -69,7 +69,7 @@ def test_every_step_of_an_index_build_writes_lines_into_a_log(
     faiss, log = load_faiss(), Log()
     make_corpus(tmp_path / "corpus.jsonl", 1_200)
     for owner, name in (
-        (corpus, "_sort_ids"),
+        (corpus_scan, "_sort_ids"),
         (ToyEncoder, "encode_passages"),
         (faiss.IndexPQFastScan, "train"),
         (faiss.IndexPQFastScan, "add"),
