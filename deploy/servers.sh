@@ -25,16 +25,6 @@ start_server() {
   say "$(title_of "$name") running on http://$host:$port$log"
 }
 
-# title_of NAME: what a server is, with the model that it serves (SERVED, set by start_llm).
-title_of() {
-  case $1 in
-    rearag) printf 'model server (%s)' "$SERVED" ;;
-    answer_llm) printf 'answer LLM (%s)' "$SERVED" ;;
-    teacher) printf 'teacher (%s)' "$SERVED" ;;
-    *) printf '%s' "$1" ;;
-  esac
-}
-
 begin() {
   local name=$1 host=$2 port=$3 settings; shift 3
   trap : INT TERM # start_server deals with them once it is known what there is to stop

@@ -55,7 +55,7 @@ def main() -> None:
     config = load_config(ViewConfig, None, sys.argv[2:])
     found = choose(read_entries(path), config, n=config.n or (1000 if config.html else 1))
     if not found:
-        raise UserError(f"no trajectory in {path} matches; {_way_out(path, config)}")
+        raise _no_match(path, config)
     console = report_console()
     if config.html:
         n = write_page(Path(config.html), found, title=config.title or path.resolve().name)
@@ -87,13 +87,16 @@ def outcome_of(entry: Entry) -> str:
     return ("kept" if result.kept else result.reason) if result else ""
 
 
-def _way_out(path: Path, config: ViewConfig) -> str:
+def _no_match(path: Path, config: ViewConfig) -> UserError:
     """What to ask for instead: another reason where the asked one does not occur, else less."""
     present = Counter(map(outcome_of, read_entries(path))) if config.reason else Counter[str]()
     del present[""]
     if not config.reason or config.reason in present:
-        return "use fewer conditions"
-    return f"it has no reason={config.reason}; {nearest_of(config.reason, present)}"
+        return UserError(f"no trajectory in {path} matches; use fewer conditions")
+    nearest = nearest_of(config.reason, present)
+    return UserError(
+        f"no trajectory in {path} has reason={config.reason}; choose one that is there: {nearest}"
+    )
 
 
 def fits(entry: Entry, config: ViewConfig) -> bool:

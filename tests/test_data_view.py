@@ -285,6 +285,5 @@ def test_the_script_prints_and_writes(tmp_path: Path) -> None:
     assert "usage:" in finished("src_data.view").stderr
     assert "view_data.sh runs/data" in view("-h", cwd=tmp_path, venv=venv).stdout
     assert (
-        "run bash scripts/setup.sh requirements-local.txt first"
-        in view("run", cwd=tmp_path, venv="/nowhere").stderr
+        "scripts/setup.sh requirements-local.txt first" in view("run", cwd=tmp_path, venv="/nowhere").stderr
     )

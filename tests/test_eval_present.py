@@ -98,7 +98,7 @@ def test_the_questions_are_known_as_soon_as_the_run_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("src_infer.run.run_all", killed)
+        patch.setattr("src_infer.answering.run_all", killed)
         with pytest.raises(KeyboardInterrupt):
             answer(tmp_path, [RIGHT, OTHER])
     scored = score_run(tmp_path / "runs/r").run

@@ -13,7 +13,7 @@ from src_core.plugins import is_file, load_plugin, plugin_names
 from src_core.protocols.base import Protocol
 from src_core.protocols.records import PromptStyle
 
-_NO_FORMATS = frozenset({"action_text", "base", "parsers", "records", "trajectory_text"})
+_NO_FORMATS = frozenset({"action_text", "base", "deeprag_lines", "parsers", "records", "trajectory_text"})
 _FROM_FILES: dict[str, type[Protocol]] = {}
 """Formats of files that the settings named, by their names."""
 _DIALECTS = {"r1_searcher": "search_r1", "research": "search_r1"}
