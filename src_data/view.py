@@ -94,9 +94,7 @@ def _no_match(path: Path, config: ViewConfig) -> UserError:
     if not config.reason or config.reason in present:
         return UserError(f"no trajectory in {path} matches; use fewer conditions")
     nearest = nearest_of(config.reason, present)
-    return UserError(
-        f"no trajectory in {path} has reason={config.reason}; choose one that is there: {nearest}"
-    )
+    return UserError(f"no trajectory in {path} has reason={config.reason}; {nearest}; choose one of these")
 
 
 def fits(entry: Entry, config: ViewConfig) -> bool:
