@@ -280,6 +280,14 @@ def test_the_report_as_a_table_and_json(tmp_path: Path) -> None:
     assert (value["seed"], value["ngram"]) == (0, 13)
 
 
+@pytest.mark.parametrize(("sets", "name"), [("ab", "a + b"), ("aba", "a + b"), ("abcdef", "")])
+def test_a_file_of_several_sets_is_named_after_all_of_them(tmp_path: Path, sets: str, name: str) -> None:
+    rows = [{"question": f"Who is {n}?", "answer": "x", "dataset": each} for n, each in enumerate(sets)]
+    path = written(tmp_path, rows)
+    (source,) = mixed(path).report.sources
+    assert source.name == (name or path)
+
+
 def test_every_reason_has_its_column() -> None:
     assert set(map(str, Overlap)) <= set(SourceCount(path="", asked=0).dropped) == set(map(str, REASONS))
 

@@ -36,6 +36,9 @@ from src_tasks.readers.sources import (
     read_source,
 )
 
+MOST_NAMES = 4
+"""A file with more sets than these is named after itself."""
+
 
 @config_class
 class MixConfig:
@@ -124,6 +127,7 @@ class _Reader:
         self._result = result
         self._report = report
         self._count = SourceCount(path=source.path, asked=source.n)
+        self._names: dict[str, None] = {}
         result.sources.append(self._count)
 
     def sample(self, taken: set[int]) -> list[_Kept]:
@@ -146,7 +150,7 @@ class _Reader:
         rows = read_source(self._source, report=self._note, on_bad_row=self._config.on_bad_row)
         for place, row in enumerate(rows):
             question = row.question
-            self._count.name = self._count.name or str(question.meta["dataset"])
+            self._name(str(question.meta["dataset"]))
             self._count.rows += 1
             text = question_key(question.question)
             key = key_hash(text)
@@ -160,6 +164,13 @@ class _Reader:
             # of
             # unused memory.
             yield _Kept(rank, place, key, bytes(memoryview(to_json(question))))
+
+    def _name(self, dataset: str) -> None:
+        """A file may hold several sets: it is named after all of them, or after itself where they are many."""
+        if dataset not in self._names:
+            self._names[dataset] = None
+            many = len(self._names) > MOST_NAMES
+            self._count.name = self._source.path if many else " + ".join(self._names)
 
     def _refusal(self, question: Question, key: int, seen: set[int], taken: set[int]) -> str | None:
         if question.meta.get("answerable") is False:
