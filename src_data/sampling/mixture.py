@@ -166,7 +166,7 @@ class _Reader:
             yield _Kept(rank, place, key, bytes(memoryview(to_json(question))))
 
     def _name(self, dataset: str) -> None:
-        """A file may hold several sets: it is named after all of them, or after itself where they are many."""
+        """A file may hold several sets: it has the names of all, or its own where they are many."""
         if dataset not in self._names:
             self._names[dataset] = None
             many = len(self._names) > MOST_NAMES
