@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 CALLER = "REARAG_CALLER"
@@ -27,3 +28,9 @@ def seen(path: Path | str) -> str:
 def commands_seen(text: str) -> str:
     """A text whose commands (`bash scripts/report.sh …`) work in the caller's folder."""
     return _COMMAND.sub(lambda match: f"bash {seen(match[1])}", text)
+
+
+def python_command() -> str:
+    """The interpreter of this process as a command of this folder, `.venv/bin/python` for the usual one."""
+    inside = os.path.relpath(sys.executable)
+    return sys.executable if inside.startswith("..") else inside

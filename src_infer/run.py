@@ -153,6 +153,8 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
 
 def _questions(config: InferConfig, *, quiet: bool) -> list[Question]:
     if config.question:
+        if config.question.endswith((".jsonl", ".json", ".csv")) and Path(config.question).is_file():
+            raise UserError(f"question={config.question} is a file; give it as questions={config.question}")
         return [Question(question_id(config.question, ()), config.question)]
     if config.n_questions == 0:
         raise UserError("n_questions=0 asks nothing; set it to -1 for all questions, or to at least 1")

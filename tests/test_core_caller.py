@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from src_core.caller import CALLER, commands_seen, seen
+from src_core.caller import CALLER, commands_seen, python_command, seen
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,3 +45,11 @@ def test_an_error_names_a_command_that_works_where_the_caller_stands(here: bool,
     command = done.stderr.partition("run bash ")[2].split()[0]
     assert command == ("scripts/setup.sh" if here else os.path.relpath(ROOT / "scripts/setup.sh", folder))
     assert (folder / command).is_file()
+
+
+def test_the_interpreter_as_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.executable", str(tmp_path / ".venv/bin/python"))
+    assert python_command() == ".venv/bin/python"
+    monkeypatch.setattr("sys.executable", "/elsewhere/bin/python")
+    assert python_command() == "/elsewhere/bin/python"

@@ -15,11 +15,12 @@ from helpers_llm import ROOT, FakeLLM, settings_for, step_for, write_items, writ
 from helpers_methods import short_rows
 from helpers_runs import Run, finished
 
-from src_core.errors import run_main
+from src_core.errors import UserError, run_main
 from src_core.http_json import RetryPolicy
 from src_core.protocols.rearag import render_step
 from src_core.types import Finish, Search, trajectory_from_json
-from src_infer.run import main
+from src_infer.config import InferConfig
+from src_infer.run import _questions, main
 from src_tasks.metric_names import EXPLAINED
 
 GPU = "configs/infer/gpu.yaml"
@@ -295,3 +296,10 @@ def test_a_question_with_choices_is_asked_with_them_and_kept_without(method: str
     assert (kept.question.question, kept.question.choices) == ("Which is item 0?", ("item-1", "item-0"))
     totals = json.loads((tmp_path / "runs/r/manifest.json").read_bytes())["totals"]["all"]
     assert (totals["choice_accuracy"], totals["em"], totals["choice_unread"]) == (1.0, 1.0, 0)
+
+
+def test_a_file_is_not_asked_as_a_question(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text("{}\n")
+    with pytest.raises(UserError, match=f"give it as questions={file}"):
+        _questions(InferConfig(question=str(file)), quiet=True)

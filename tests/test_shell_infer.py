@@ -386,6 +386,14 @@ def test_a_laptop_runs_what_was_trained_here_unless_another_model_is_named(
     assert infer.settings()["config"] == f"configs/infer/{profile}.yaml"
 
 
+def test_own_questions_without_a_corpus_are_noted(infer: Infer, tmp_path: Path) -> None:
+    (tmp_path / "my.jsonl").touch()
+    noted = "name the passages that answer your questions with CORPUS"
+    assert noted in infer.run("infer.sh", "questions=my.jsonl", cwd=tmp_path).stderr
+    assert noted not in infer.run("infer.sh").stderr
+    assert noted not in infer.run("infer.sh", "questions=data/sample_world/questions.jsonl").stderr
+
+
 def test_methods_with_a_format_of_their_own_are_known_to_the_shell() -> None:
     own = {name for name in method_names() if set(load_method(name).formats) - {"rearag"}}
     line = next(
