@@ -142,22 +142,26 @@ class JsonHttp:
             read,
             self._retry.longest_server_wait,
         )
-        failed: list[BoundaryError] = []
         try:
             reply: Any = await self._patiently(call)
         except BoundaryError as error:
-            failed.append(error)
+            failed = error
         else:
             self._failures.succeeded()
             return reply
+        return await self._try_again(call, failed, attempts)
+
+    async def _try_again(self, call: _Call, failed: BoundaryError, attempts: int | None) -> Any:
+        """What `request` returns after its first attempt has `failed`."""
+        first = [failed]
 
         async def attempt() -> Any:
-            if failed:  # the first attempt was made before the retry loop
-                raise failed.pop()
+            if first:
+                raise first.pop()
             return await self._patiently(call)
 
         try:
-            reply = await self._retrying(attempts or self._retry.attempts)(attempt)
+            reply: Any = await self._retrying(attempts or self._retry.attempts)(attempt)
         except BoundaryError as error:
             refused = error.__cause__ if isinstance(error.__cause__, _RefusedError) else None
             if refused and self._answered:

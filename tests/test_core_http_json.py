@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from helpers_llm import FakeLLM
+from helpers_wait import PATIENCE
 from rich.console import Console
 
 from src_core.errors import ModelError, ServerGoneError, UserError
@@ -25,9 +26,9 @@ from src_core.server_news import ServerNews
 Ask = Callable[[JsonHttp, FakeLLM], Awaitable[Any]]
 
 
-def client(url: str, *, news: ServerNews | None = None, **policy: Any) -> JsonHttp:
+def client(url: str, *, news: ServerNews | None = None, timeout: float = 5, **policy: Any) -> JsonHttp:
     retry = RetryPolicy(**{"attempts": 3, "first_wait": 0, **policy})
-    return JsonHttp(url, error=ModelError, token=None, connections=8, timeout=5, retry=retry, news=news)
+    return JsonHttp(url, error=ModelError, token=None, connections=8, timeout=timeout, retry=retry, news=news)
 
 
 def against(answers: list[object], work: Ask, *, news: ServerNews | None = None, **policy: Any) -> Any:
@@ -257,7 +258,7 @@ def test_a_reply_without_end_is_an_error_in_bounded_memory(packed: bool) -> None
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        http = client(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        http = client(f"http://127.0.0.1:{runner.addresses[0][1]}", timeout=PATIENCE)  # 64 MiB, packed
         try:
             await http.request("GET", "/health", expect=dict)
         finally:

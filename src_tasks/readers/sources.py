@@ -26,6 +26,7 @@ from src_core.opener import bare_suffix
 from src_core.rowfiles import TABLES, RawRow, file_rows, first_cells
 from src_core.terminal import say
 from src_core.types import Question
+from src_tasks.readers.aliases import load_aliases
 from src_tasks.readers.base import JsonRow, RowError, near_key, text_at
 from src_tasks.readers.formats import FORMATS, detect
 from src_tasks.readers.golds import untyped
@@ -171,7 +172,7 @@ def _rows(
     source: SourceConfig, setting: str, *, report: Report, on_bad_row: OnBadRow
 ) -> Iterator[tuple[BadRow, SourceRow]]:
     """Each row with its place (a `BadRow` with an empty reason)."""
-    aliases = _load_aliases(Path(source.aliases)) if source.aliases else None
+    aliases = load_aliases(Path(source.aliases)) if source.aliases else None
     for file in _files_of(source, setting):
         for where, name, row in _unfolded(file, report=report, on_bad_row=on_bad_row):
             place = BadRow(file.path, where, "")
@@ -291,14 +292,3 @@ def _labelled(row: SourceRow, source: SourceConfig, unnamed: str) -> SourceRow:
     }
     labels = {key: value for key, value in labels.items() if value}
     return dataclasses.replace(row, question=dataclasses.replace(row.question, meta={**meta, **labels}))
-
-
-def _load_aliases(path: Path) -> dict[str, tuple[str, ...]]:
-    """Wikidata id -> further names, from `id_aliases.json` (one object per line)."""
-    found: dict[str, tuple[str, ...]] = {}
-    for place, line, problem in file_rows(path):
-        if problem or not isinstance(line, dict):
-            raise UserError(f"{path}, {place}: {problem or 'expected an object'}; correct or remove that row")
-        names = (name for key in ("aliases", "demonyms") for name in line.get(key) or ())
-        found[str(line.get("Q_id"))] = tuple(map(str, names))
-    return found
