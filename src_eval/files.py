@@ -1,4 +1,6 @@
-"""Finds the files that an evaluation names: question files, explorations, corpus, published numbers."""
+"""Finds the files that an evaluation names: methods, question files, explorations, corpus, published
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from src_core.errors import UserError
+from src_core.plugins import is_file
 from src_eval.config import DatasetSpec, EvalConfig
 from src_tasks.readers.publishers import missing_file
 
@@ -24,6 +27,10 @@ def with_found_files(config: EvalConfig, file: Path) -> EvalConfig:
     """
     folders = list(dict.fromkeys([file.resolve().parent, Path(config.caller or ".").resolve(), Path.cwd()]))
     datasets = tuple(_found_set(dataset, folders) for dataset in config.datasets)
+    methods = tuple(
+        replace(each, method=_found(each.method, folders)) if is_file(each.method) else each
+        for each in config.lines
+    )
     corpus = _found(config.corpus, folders)
     given = bool(os.environ.get("CORPUS"))  # scripts/evaluate.sh then indexes that corpus
     if config.profile in EMBEDDED and corpus and not given and not Path(corpus).exists():
@@ -31,7 +38,8 @@ def with_found_files(config: EvalConfig, file: Path) -> EvalConfig:
             f"no such file: {_searched(corpus, folders)}; bash scripts/make_corpus.sh builds a corpus from "
             "the passages that the publishers' question files hold: set corpus (or CORPUS=) to one"
         )
-    return replace(config, datasets=datasets, corpus=corpus, expected=_found(config.expected, folders))
+    expected = _found(config.expected, folders)
+    return replace(config, methods=methods, datasets=datasets, corpus=corpus, expected=expected)
 
 
 def _found_set(dataset: DatasetSpec, folders: list[Path]) -> DatasetSpec:

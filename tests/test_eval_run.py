@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers_llm import write_items, write_script
+from helpers_llm import ROOT, write_items, write_script
 from helpers_runs import Run
 from helpers_scores import answered, write_run
 from rich.console import Console
@@ -313,9 +313,14 @@ def test_files_are_looked_for_beside_the_configuration_then_at_the_caller_then_h
     sets = [{"name": name, "path": path} for name, path in (("q", "q.jsonl"), ("p", "p.jsonl"), ("w", here))]
     for place in (beside / "q.jsonl", caller / "q.jsonl", caller / "p.jsonl", caller / "tree"):
         place.touch()
+    (beside / "mine.py").write_text((ROOT / "src_infer/methods/naive_rag.py").read_text())
+    methods = [{"method": "mine.py"}, {"method": "naive_rag"}]
     sets[0]["trees"] = "tree"
-    own = config(tmp_path, datasets=sets, caller=str(caller), corpus="q.jsonl", profile="cpu")
+    own = config(
+        tmp_path, methods=methods, datasets=sets, caller=str(caller), corpus="q.jsonl", profile="cpu"
+    )
     found = with_found_files(own, beside / "e.yaml")
+    assert [each.method for each in found.lines] == [str(beside / "mine.py"), "naive_rag"]
     assert [each.path for each in found.datasets] == [str(beside / "q.jsonl"), str(caller / "p.jsonl"), here]
     assert found.datasets[0].trees == (str(caller / "tree"),)
     assert found.corpus == str(beside / "q.jsonl")
