@@ -38,10 +38,14 @@ run=("$VENV/bin/python" -m src_infer.run "configs/infer/$PROFILE.yaml" method="$
 if (( EMBEDDED )); then
   bash scripts/setup.sh requirements-local.txt
   "${run[@]}" --check # a mistake is reported before any download or server start
-  [[ -n $CORPUS$INDEX_DIR || " ${settings[*]}" != *" questions="* || " ${settings[*]}" == *sample_world* ]] \
+  searches=1
+  ! in_method '^NEEDS_SEARCH = False' || searches=0
+  [[ $searches == 0 || -n $CORPUS$INDEX_DIR || " ${settings[*]}" != *" questions="* || " ${settings[*]}" == *sample_world* ]] \
     || say "note: the 339 passages of the sample world are searched; name the passages that answer your questions with CORPUS" >&2
-  start_embedded "$([[ $METHOD == closed_book ]]; echo $?)" "$LLM"
-  if [[ $METHOD == deeprag && $PROFILE == cpu ]]; then run+=(agent.tokenizer="$(embedded_tokenizer)"); fi # scores decisions
+  start_embedded "$searches" "$LLM"
+  if [[ $METHOD == deeprag && $PROFILE == cpu && " ${settings[*]}" != *" agent.tokenizer="* ]]; then
+    run+=(agent.tokenizer="$(embedded_tokenizer)") # scores decisions
+  fi
 fi
 need_python
 "${run[@]}"

@@ -10,12 +10,18 @@ trained_folder() {
   if trained "${folder%.gguf}"; then printf '%s' "${folder%.gguf}"; fi
 }
 
+# in_method PATTERN: the module of METHOD has such a line.
+in_method() {
+  local file=${METHOD:-}
+  [[ $file == *.py ]] || file=src_infer/methods/$file.py
+  grep -qs "$1" "$file"
+}
+
 # laptop_profile: a model that was trained for the loop (by default the one that was trained here), unless another one is
-# named without an adapter, or METHOD asks in a format of its own, which the default does not write.
-OWN_FORMAT='deeprag r3rag search_r1'
+# named without an adapter, or METHOD asks in a format of its own (FORMATS in its module), which the default does not write.
 laptop_profile() {
   local model=${MODEL:-${REARAG_MODEL_DIR:-}} adapter=${ADAPTER:-${REARAG_ADAPTER:-}}
-  if [[ -z $model$adapter && " $OWN_FORMAT " == *" ${METHOD:-} "* ]]; then echo cpu; return; fi
+  if [[ -z $model$adapter ]] && in_method '^FORMATS'; then echo cpu; return; fi
   if [[ -z $model || -n $adapter ]] || trained "$model"; then echo small; else echo cpu; fi
 }
 

@@ -35,5 +35,8 @@ if (( EMBEDDED )); then
   export CORPUS=${CORPUS:-${served[0]:-}}
   export INDEX_DIR=${INDEX_DIR:-${served[1]:-$(index_folder "$CORPUS")}}
   start_embedded 1 "$LLM"
+  if [[ $PROFILE == cpu ]] && grep -q deeprag "$CONFIG"; then # scores decisions
+    run+=(servers="[$servers, agent.tokenizer=$(embedded_tokenizer)]")
+  fi
 fi
 "${run[@]}"

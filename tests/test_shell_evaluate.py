@@ -47,3 +47,12 @@ def test_an_adapter_brings_the_record_of_its_training(evaluate: Evaluate) -> Non
     done = evaluate.run("scripts/evaluate.sh", "configs/eval/smoke.yaml", PROFILE="small")
     assert done.returncode == 0, done.stderr
     assert evaluate.settings()["servers"].endswith(f", trained={adapter}]")
+
+
+def test_an_untrained_model_scores_the_decisions_of_deeprag(evaluate: Evaluate) -> None:
+    assert evaluate.run("scripts/evaluate.sh", "configs/eval/pareto.yaml").returncode == 0
+    assert evaluate.settings()["servers"].endswith(
+        ", agent.tokenizer=.cache/models/qwen2.5-coder-1.5b-tokenizer]"
+    )
+    assert evaluate.run("scripts/evaluate.sh", "configs/eval/smoke.yaml").returncode == 0
+    assert "tokenizer" not in evaluate.settings()["servers"]

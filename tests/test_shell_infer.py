@@ -13,8 +13,6 @@ import pytest
 from helpers_wait import PATIENCE, until
 from test_shell_servers import ROOT, Shell, alive
 
-from src_infer.methods import load_method, method_names
-
 
 class Infer(Shell):
     """`infer.sh` in the CPU profile; nothing is installed, fetched or built."""
@@ -394,18 +392,12 @@ def test_own_questions_without_a_corpus_are_noted(infer: Infer, tmp_path: Path) 
     assert noted not in infer.run("infer.sh", "questions=data/sample_world/questions.jsonl").stderr
 
 
-def test_methods_with_a_format_of_their_own_are_known_to_the_shell() -> None:
-    own = {name for name in method_names() if set(load_method(name).formats) - {"rearag"}}
-    line = next(
-        x for x in (ROOT / "deploy/profile.sh").read_text().splitlines() if x.startswith("OWN_FORMAT=")
-    )
-    assert set(line.split("=")[1].strip("'").split()) == own
-
-
 def test_an_untrained_model_scores_the_decisions_of_deeprag(infer: Infer) -> None:
     assert infer.run("infer.sh", METHOD="deeprag", PROFILE="").returncode == 0
     tokenizer = infer.settings()["agent.tokenizer"]
     assert tokenizer.endswith("qwen2.5-coder-1.5b-tokenizer")
+    assert infer.run("infer.sh", "agent.tokenizer=mine", METHOD="deeprag", PROFILE="").returncode == 0
+    assert infer.settings()["agent.tokenizer"] == "mine"
     assert infer.run("infer.sh", METHOD="self_ask", PROFILE="").returncode == 0
     assert "agent.tokenizer" not in infer.settings()
 
