@@ -24,8 +24,7 @@ read_arguments() {
     case $argument in
       -h | --help) help_of "$script"; [[ $script != infer.sh ]] || help_of_methods; exit ;;
       [A-Z]*=*)
-        grep -qF "\${${argument%%=*}:-" "$script" deploy/local.sh deploy/profile.sh deploy/deploy_config.sh scripts/setup.sh \
-          || no_knob "${argument%%=*}"
+        knobs_of "$script" | grep -xF "${argument%%=*}" > /dev/null || no_knob "${argument%%=*}"
         export "${argument?}" ;;
       *=*) settings+=("$(setting_from_caller "$argument")") ;;
       *) die "cannot read '$argument'; write a setting as key=value, e.g. bash $script top_k=5" ;;

@@ -392,6 +392,11 @@ def test_own_questions_without_a_corpus_are_noted(infer: Infer, tmp_path: Path) 
     assert noted not in infer.run("infer.sh", "questions=data/sample_world/questions.jsonl").stderr
 
 
+def test_a_knob_of_what_the_script_sources_may_be_an_argument(infer: Infer) -> None:
+    done = infer.run("infer.sh", "INDEX_CONFIG=configs/index.yaml")
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_untrained_model_scores_the_decisions_of_deeprag(infer: Infer) -> None:
     assert infer.run("infer.sh", METHOD="deeprag", PROFILE="").returncode == 0
     tokenizer = infer.settings()["agent.tokenizer"]
