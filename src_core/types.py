@@ -48,7 +48,7 @@ _MEANINGS = {
     Status.CAPPED_THEN_ANSWERED: "answered at the limit of steps",
     Status.BUDGET_THEN_ANSWERED: "answered at the limit of tokens",
     Status.MALFORMED_THEN_ANSWERED: "answered after malformed replies",
-    Status.REFUSED: "not attempted: its annotation lacks what the method or teacher needs",
+    Status.REFUSED: "not attempted: an earlier one was right, or the annotation lacks what is needed",
     Status.MODEL_ERROR: "the LLM server failed; a run of the same name tries these questions again",
     Status.RETRIEVER_ERROR: "the retriever failed; a run of the same name tries these questions again",
 }

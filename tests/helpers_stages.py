@@ -101,7 +101,8 @@ class Report:
     """Writes the outcome of each test when it is known."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self.path: Path = config.getoption("--stage-report")
+        # Absolute: a test that changes the working folder is still inside it when its outcome is known.
+        self.path: Path = config.getoption("--stage-report").absolute()
         self.path.unlink(missing_ok=True)
         lines: list[str] = config.getini("markers")
         self.markers = {line.partition(":")[0]: line for line in lines}

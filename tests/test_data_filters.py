@@ -20,7 +20,7 @@ from src_core.errors import UserError
 from src_core.protocols.rearag import ReaRag
 from src_core.protocols.records import PromptStyle
 from src_core.types import Status, Trajectory, to_json
-from src_data.config import ConstructionRuntime
+from src_data.config import BuildConfig
 from src_data.filters.filter_report import advice, build_report, report_markdown, report_table, save_report
 from src_data.filters.filter_run import FilterPaths, filter_paths, filter_run, read_filtered
 from src_data.filters.filter_trajectory import Bounds, FilterConfig, filter_trajectory
@@ -345,8 +345,12 @@ def test_every_setting_that_an_outcome_names_is_one() -> None:
     for outcome in OUTCOMES.values():
         for key in re.findall(r"clean_conv\.([\w.]+)", outcome.change):
             load_config(FilterConfig, None, [f"{key}={_any_value(key)}"])
-        for key in re.findall(r"build_conv\.runtime\.([\w.]+)", outcome.change):
-            load_config(ConstructionRuntime, None, [f"{key}=7"])
+        for key in re.findall(r"build_conv\.([\w.]+)", outcome.change):
+            value = "[q.jsonl]" if key == "input_files" else "7"
+            load_config(BuildConfig, None, ["input_files=[q.jsonl]", f"{key}={value}"])
+        assert re.search(r"(?<![\w.])(top_k|limits|n_chains)\b", outcome.change) is None, (
+            "a setting without its section"
+        )
 
 
 def _any_value(key: str) -> str:

@@ -25,7 +25,7 @@ markers = ["slow: big models", "training: torch", "ray: Ray", "gpu: a GPU; how t
 """,
     "conftest.py": 'pytest_plugins = ["helpers_stages"]\n',
     "test_light.py": """import pytest
-def test_right(): pass
+def test_right(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path)
 def test_wrong(): assert False
 @pytest.mark.vllm
 def test_of_a_server(): pass
@@ -78,7 +78,7 @@ def test_a_test_is_skipped_by_its_marker_and_nowhere_else() -> None:
 def run_stage(folder: Path, name: str, markers: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", markers]
     return subprocess.run(
-        [*command, f"--stage-report={folder / 'reports' / name}.jsonl"],
+        [*command, f"--stage-report=../reports/{name}.jsonl"],
         cwd=folder / "project",
         capture_output=True,
         text=True,

@@ -22,12 +22,12 @@ class Outcome(NamedTuple):
     change: str
 
 
-_SERVERS = "start the servers and run the same command again"
+_SERVERS = "start the servers, then the same command with RUN_NAME"
 _STATUSES = {
     Status.CAPPED_THEN_ANSWERED: f"build_conv.runtime.limits.t_max, or {_BETTER}",
     Status.BUDGET_THEN_ANSWERED: "build_conv.runtime.prompt_tokens",
     Status.MALFORMED_THEN_ANSWERED: f"build_conv.runtime.limits.step_tries, or {_BETTER}",
-    Status.REFUSED: "question sets with annotations, or TEACHER=llm",
+    Status.REFUSED: "nothing after a right attempt; else annotated question sets, or TEACHER=llm",
     Status.MODEL_ERROR: _SERVERS,
     Status.RETRIEVER_ERROR: _SERVERS,
 }
@@ -44,7 +44,9 @@ OUTCOMES: dict[str, Outcome] = {
     "leaked_tokens": Outcome("a text holds a control token of a chat template", "clean question files"),
     "no_gold": Outcome("no gold answer is known to compare with", "clean_conv.need_gold=false"),
     "answer_empty": Outcome("the answer is empty", _BETTER),
-    "answer_abstains": Outcome("the answer says that it does not know", f"top_k, the corpus, or {_BETTER}"),
+    "answer_abstains": Outcome(
+        "the answer says that it does not know", f"build_conv.runtime.top_k, the corpus, or {_BETTER}"
+    ),
     "answer_closed": Outcome(
         "one of answer and gold answer is yes or no, and the other is not the same", _BETTER
     ),
