@@ -36,6 +36,7 @@ from src_data.deeprag.paths import PathChoice, choose_leaf
 from src_infer.episode import Node
 from src_infer.search_record import Failure, SearchMode, Tree
 from src_infer.search_tree import TreeLimits, search_tree
+from src_tasks.guessable import is_guessable
 from src_train.pairs import Pair, encode_pair, parse_pair
 
 PROTOCOL = DeepRag()
@@ -213,6 +214,36 @@ def test_the_kinds_of_decisions_can_be_balanced(balance: Any, counts: tuple[int,
     shuffled = balanced(rows[::-1], config)
     assert sorted(map(str, shuffled)) == sorted(map(str, made))
     assert balanced(rows[:3], config) == rows[:3]  # one kind only
+
+
+@pytest.mark.parametrize(
+    ("question", "golds", "expected"),
+    [
+        ("Are both bands from Liverpool?", ["no"], True),
+        ("Which film is older, Stadium Nuts or Lady For A Day?", ["Lady for a Day"], True),
+        ("Who wrote The Lady?", ["A. Lad"], False),  # no whole words
+        ("Who wrote C++ Primer (2nd)?", ["C++ (Lippman"], False),  # not a pattern
+        ("Where is Dakar?", ["Senegal", "Dakar"], True),  # any alias
+        ("Who?", ["..."], False),
+    ],
+)
+def test_a_question_is_guessable_where_its_answer_is_yes_no_or_stands_in_it(
+    question: str, golds: list[str], expected: bool
+) -> None:
+    assert is_guessable(question, golds) is expected
+
+
+def test_guessable_questions_give_no_pairs_where_they_are_dropped(tmp_path: Path) -> None:
+    run = write_rows(tmp_path / "run", 30)
+    kept = make_pairs(run, CalibrationConfig())
+    rows = [json.loads(line) for line in (run / "trajectories.jsonl").read_text().splitlines()]
+    for row in rows[:20]:
+        row["question"]["question"] += f" Is it {RIGHT} or not?"
+    (run / "trajectories.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert make_pairs(run, CalibrationConfig()).found == kept.found
+    dropped = make_pairs(run, CalibrationConfig(guessable="drop"))
+    assert dropped.skipped["guessable"] == 20
+    assert 0 < dropped.found.total() < kept.found.total()
 
 
 def write_rows(folder: Path, count: int) -> Path:
@@ -423,6 +454,20 @@ def test_stage_two_prints_its_pairs(tmp_path: Path) -> None:
             asked = re.findall(r"fact (\d+) of item (\d+)", row["prompt"][-1]["reasoning"])
             fact, item = map(int, asked[0])
             assert row["kind"] == (DIRECT if knows(item, fact) else RETRIEVE)
+
+
+def test_stage_two_explores_no_guessable_question_where_they_are_dropped(tmp_path: Path) -> None:
+    questions, _ = write_items(tmp_path, ITEMS)
+    rows = [json.loads(line) for line in questions.read_text().splitlines()]
+    for row in rows[::2]:
+        row["answers"] = ["yes"]
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    more = {"calibration.guessable": "drop", "input_files": f"[{mixed}]", "n_sample": 5}
+    asyncio.run(explore_once(tmp_path, "calibration", **more))
+    explored = read_rows(tmp_path)
+    assert len(explored) == 5
+    assert all(row["question"]["answers"] != ["yes"] for row in explored)
 
 
 @pytest.mark.parametrize("allowed", [False, True])

@@ -31,6 +31,7 @@ from src_data.deeprag.pairs import DIRECT, RETRIEVE, Skip, pairs_of
 from src_data.deeprag.tree_rows import read_tree_row
 from src_data.exporting.export import Side, side_of
 from src_infer.show import report_console
+from src_tasks.guessable import is_guessable
 
 SIDES: tuple[Side, ...] = ("train", "validation")
 
@@ -130,12 +131,16 @@ def _pair_rows(rows: Path, config: CalibrationConfig, counts: PairCounts) -> Ite
         if row.tree is None:
             counts.without_tree += 1
             continue
+        question = row.trajectory.question
+        if config.guessable == "drop" and is_guessable(question.question, question.answers):
+            counts.skipped[Skip.GUESSABLE.value] += 1
+            continue
         for found in pairs_of(row.tree, protocol, config.variant):
             if isinstance(found, Skip):
                 counts.skipped[found.value] += 1
             else:
                 counts.found[found.kind] += 1
-                yield found.row(row.trajectory.question.id)
+                yield found.row(question.id)
 
 
 def _share(found: Counter[str]) -> float | None:

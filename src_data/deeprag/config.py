@@ -96,10 +96,13 @@ class ImitationConfig:
 class CalibrationConfig:
     """Stage II's data from explored trees. `balance`: the two kinds of decision as they come (`keep`), the
     larger one sampled down to the smaller (`drop`), or the smaller one repeated (`repeat`).
-    `validation_share` as in `ExportConfig` (the release sets 0.1 aside).
+    `validation_share` as in `ExportConfig` (the release sets 0.1 aside). `guessable`: whether questions that
+    a guess answers (`src_tasks.guessable`) are explored and give pairs. A small model is right on half of them
+    without a search, which teaches it that it knows what it does not. The paper keeps them.
     """
 
     variant: Variant = Variant.PATH
+    guessable: Literal["keep", "drop"] = "keep"
     balance: Literal["keep", "drop", "repeat"] = "keep"
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Seed = 1

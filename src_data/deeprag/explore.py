@@ -53,6 +53,7 @@ from src_infer.show import failure_lines, report_console
 from src_infer.tree_roles import RolesExpander
 from src_retrieval.client import Retriever
 from src_tasks.choices import asked_text
+from src_tasks.guessable import is_guessable
 from src_tasks.metrics import is_right
 
 CHECK = "--check"
@@ -255,7 +256,26 @@ def _questions(config: ExploreConfig, err: Console) -> Mixture:
     mixture = mix(config.mix_config(), report=lambda bad: err.print(Text(f"bad row: {bad}"), soft_wrap=True))
     err.print(mixture.report.table())
     err.print(Text(mixture.report.note()), soft_wrap=True)
+    if config.stage == "calibration" and config.calibration.guessable == "drop":
+        mixture = _without_guessable(mixture, err)
     return mixture if config.n_sample < 0 else replace(mixture, lines=mixture.lines[: config.n_sample])
+
+
+def _without_guessable(mixture: Mixture, err: Console) -> Mixture:
+    """The questions that a guess does not answer. Raises `UserError` where none is left."""
+    lines = tuple(
+        line
+        for line, question in zip(mixture.lines, mixture, strict=True)
+        if not is_guessable(question.question, question.answers)
+    )
+    if not lines:
+        raise UserError(
+            "a guess may answer each question; set calibration.guessable=keep, or add question sets"
+        )
+    dropped = len(mixture) - len(lines)
+    note = f"{dropped:,} of {len(mixture):,} questions are left out, as a guess may answer them"
+    err.print(Text(f"{note} (calibration.guessable=drop)"), soft_wrap=True)
+    return replace(mixture, lines=lines)
 
 
 if __name__ == "__main__":

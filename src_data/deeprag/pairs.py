@@ -40,6 +40,7 @@ class Variant(StrEnum):
 class Skip(StrEnum):
     """Why a decision gives no pair."""
 
+    GUESSABLE = "guessable"
     NO_RIGHT_LEAF = "no_right_leaf"
     FAILED = "failed"
     NO_LEAF = "no_leaf"
@@ -54,6 +55,7 @@ class Skip(StrEnum):
 
 
 _MEANINGS = {
+    Skip.GUESSABLE: "the answer is yes, no or a name in the question, so a guess may be right",
     Skip.NO_RIGHT_LEAF: "no leaf of the tree is right",
     Skip.FAILED: "a reply of a child was empty, malformed or too long for the context",
     Skip.NO_LEAF: "no branch of a child comes to an end",
