@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from src_core.http_server import RequestError
+from src_core.malformed import malformed_page
 from src_core.page_step import page_scores, page_step, page_usage
 from src_core.page_tree import page_tree
 from src_core.types import Step, Trajectory, to_json
@@ -88,6 +89,7 @@ def _outcome(trajectory: Trajectory) -> dict[str, Any]:
     tree = page_tree(trajectory)
     return {
         **({"tree": tree} if tree else {}),
+        **malformed_page(trajectory.provenance),
         "status": trajectory.status.value,
         "searches": trajectory.searches,
         "repeated": trajectory.repeated_searches,

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field, replace
 from src_core.config import Count, Positive, config_class
 from src_core.errors import BoundaryError, ContextFullError, RetrieverError
 from src_core.llm import Completion
+from src_core.malformed import MOST_CHARS, Malformed
 from src_core.protocols.records import FUNCTIONS, ParsedStep, ParseError
+from src_core.think import join_think
 from src_core.types import NO_USAGE, DirectAnswer, Finish, Passage, Search, Status, Step, Usage
 from src_infer.repeats import REPEAT_NOTICE, asked_before, repeats
 
@@ -76,22 +78,24 @@ class Observation:
 
 @dataclass(slots=True)
 class Ledger:
-    """The token usage of an episode so far with malformed replies, and the error codes of those."""
+    """The token usage of an episode so far with malformed replies, and those replies."""
 
     usage: Usage = NO_USAGE
-    parse_failures: list[str] = field(default_factory=list)
+    malformed: list[Malformed] = field(default_factory=list)
+
+    def reject(self, reply: Completion, error: ParseError) -> None:
+        """Record a reply that is no step."""
+        self.malformed.append(Malformed(error.code, join_think(reply.think, reply.text)[:MOST_CHARS]))
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """The prefix at which an episode ended, and how it ended. `usage` includes malformed replies;
-    `parse_failures` are their error codes.
-    """
+    """The prefix at which an episode ended, and how it ended. `usage` includes the `malformed` replies."""
 
     node: Node
     status: Status
     usage: Usage
-    parse_failures: tuple[str, ...] = ()
+    malformed: tuple[Malformed, ...] = ()
     error: str | None = None
 
     @property
@@ -169,7 +173,7 @@ async def run_steps(
     node, ledger = Node(question), Ledger()
 
     def ended(status: Status, error: str | None = None) -> Episode:
-        return Episode(node, status, ledger.usage, tuple(ledger.parse_failures), error)
+        return Episode(node, status, ledger.usage, tuple(ledger.malformed), error)
 
     try:
         while (status := stop_status(node, ledger, limits)) is None:
@@ -262,7 +266,7 @@ async def _draft(
         ledger.usage += reply.usage
         parsed = writer.parse(reply, functions)
         if isinstance(parsed, ParseError):
-            ledger.parse_failures.append(parsed.code)
+            ledger.reject(reply, parsed)
             continue
         fixes = parsed.parse_fixes
         if parsed.n is not None and parsed.n != n:

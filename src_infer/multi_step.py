@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from src_core.errors import ModelError
+from src_core.malformed import malformed_notes
 from src_core.passage_view import NO_PASSAGE, passage_block, passage_lines
 from src_core.protocols.base import Protocol
 from src_core.protocols.records import (
@@ -226,7 +227,7 @@ async def answer_episode(
         usage=episode.usage + reply.usage,
         seconds=time.perf_counter() - begun,
         error=error,
-        provenance={"parse_failures": list(episode.parse_failures)},
+        provenance=malformed_notes(episode.malformed),
     )
 
 

@@ -42,6 +42,7 @@ from src_infer.runtime import Runtime, make_protocol, open_runtime
 from src_infer.show import (
     StepPrinter,
     failure_lines,
+    malformed_lines,
     outcome_lines,
     outcomes_text,
     recorded_note,
@@ -266,7 +267,8 @@ def _report(
     if not_reproducible:
         out.print(Text(f"a second run may differ: {not_reproducible}"), soft_wrap=True)
     failed = (row for row in trajectories if row.status.retryable)
-    for line in failure_lines(Counter(row.error or row.status.value for row in failed)):
+    failures = failure_lines(Counter(row.error or row.status.value for row in failed))
+    for line in [*malformed_lines(trajectories), *failures]:
         out.print(line, soft_wrap=True)
 
 

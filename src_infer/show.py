@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from src_core.console import Terminal, as_cell
+from src_core.malformed import malformed_in
 from src_core.protocols.action_text import render_action
 from src_core.terminal import one_line, plain
 from src_core.text import shorten
@@ -28,6 +29,7 @@ from src_tasks.scores import score
 _TABLE_ROWS = 120
 _FAILURES = 5
 _ERROR_CHARS = 300
+_REPLY_CHARS = 600
 
 
 def report_console() -> Console:
@@ -59,6 +61,15 @@ def failure_lines(failures: Mapping[str, int]) -> list[Text]:
     return lines + (
         [Text(f"failed {rest} x with other errors, see error in trajectories.jsonl")] if rest else []
     )
+
+
+def malformed_lines(trajectories: Sequence[Trajectory]) -> list[Text]:
+    """The first malformed reply, as it came, so that a model that writes another form is seen to do so."""
+    for trajectory in trajectories:
+        for reply in malformed_in(trajectory.provenance):
+            label = f"Malformed reply, the first ({reply.code}): "
+            return [_line(label, "bold red", shorten(reply.text, _REPLY_CHARS) or "(empty)", "")]
+    return []
 
 
 def gone_line(questions: Sequence[str]) -> Text:
@@ -103,6 +114,7 @@ def outcome_lines(trajectory: Trajectory) -> list[Text]:
     again = f" ({trajectory.repeated_searches} asked before)" if trajectory.repeated_searches else ""
     outcome = f"{ending}, {trajectory.searches} searches{again}, {trajectory.seconds:.1f} s"
     lines.append(_line("Status: ", "dim", outcome, "dim"))
+    lines.extend(malformed_lines([trajectory]))
     if trajectory.error:
         lines.append(_line("Error: ", "bold red", trajectory.error, "red"))
     return lines

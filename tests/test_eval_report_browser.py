@@ -15,6 +15,7 @@ from helpers_page import EVIL
 from helpers_report import open_browser, synthetic, write_run
 from playwright.sync_api import expect
 
+from src_core.malformed import Malformed, malformed_notes
 from src_core.types import DirectAnswer, Finish, Passage, Search, Status, Step, Trajectory
 from src_eval.report.report_page import write_report
 from src_eval.report.run_files import read_scored_run
@@ -167,6 +168,17 @@ def test_direct_answers_and_conclusions_are_shown_and_found(page: Any, tmp_path:
     for words in ('"country is busseto"', '"verdi of le roncole"'):
         page.fill("#search", words)
         counts(page, "1 of 2")
+
+
+def test_a_malformed_reply_is_shown_as_text(page: Any, tmp_path: Path) -> None:
+    notes = malformed_notes([Malformed("no_action", f"I say {ATTACK}")] * 7)
+    made = replace(chain(), status=Status.MALFORMED_THEN_ANSWERED, provenance=notes)
+    run = write_run(tmp_path / "run", [made, chain(asked=question("Another?"))])
+    write_report(tmp_path / "page.html", [read_scored_run(run)])
+    go(page, tmp_path / "page.html", f"#{made.question.id}")
+    page.click("text=Malformed replies, the first 5")
+    has(page, "details.folded .prose", f"I say {ATTACK}")
+    assert not page.evaluate("window.hit")
 
 
 def tree_row(text: str) -> Trajectory:

@@ -116,7 +116,7 @@ def test_malformed_replies_are_retried_within_the_budget_of_their_step() -> None
     assert episode.status is Status.FINISHED
     assert [step.parse_failures for step in episode.steps] == [2, 2]
     assert [row["attempt"] for row in world.asked] == [0, 1, 2, 0, 1, 2]
-    assert episode.parse_failures == ("no_action", "unknown_function", "no_action", "no_action")
+    assert tuple(code for code, _ in episode.malformed) == ("no_action", "unknown_function", "no_action", "no_action")
     assert episode.steps[0].usage == Usage(4, 130, 16)
     assert episode.usage == Usage(7, 160, 31)
 
@@ -126,7 +126,7 @@ def test_a_step_that_stays_malformed_ends_the_loop() -> None:
     episode = world.run(Limits(step_tries=2))
     assert episode.status is Status.MALFORMED_THEN_ANSWERED
     assert len(episode.steps) == 1
-    assert episode.parse_failures == ("no_action", "no_action")
+    assert tuple(code for code, _ in episode.malformed) == ("no_action", "no_action")
     assert episode.usage == Usage(4, 130, 16)  # the refused replies cost too
 
 
@@ -194,7 +194,7 @@ def test_a_model_error_keeps_earlier_steps_and_what_they_cost() -> None:
     assert (episode.status, episode.error) == (Status.MODEL_ERROR, "gone")
     assert [step.action for step in episode.steps] == [Search("a")]
     assert episode.usage == Usage(3, 120, 11)
-    assert episode.parse_failures == ("no_action",)
+    assert tuple(code for code, _ in episode.malformed) == ("no_action",)
 
 
 def test_a_conversation_that_outgrows_the_context_is_still_answered() -> None:

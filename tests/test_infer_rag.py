@@ -215,7 +215,8 @@ def test_rearag_answers_also_at_the_cap_and_after_malformed_replies() -> None:
     assert (capped.status, capped.answer) == (Status.CAPPED_THEN_ANSWERED, "Jane Austen")
     broken = run_method("rearag", runtime_with(Recorder("x", "x", "x", "x", "x", "Austen")))
     assert (broken.status, broken.answer) == (Status.MALFORMED_THEN_ANSWERED, "Austen")
-    assert broken.provenance == {"parse_failures": ["no_action"] * 5}
+    said = {"code": "no_action", "text": "x"}
+    assert broken.provenance == {"parse_failures": ["no_action"] * 5, "malformed_replies": [said] * 5}
 
 
 def test_rearag_records_a_reader_that_fails_at_the_end(tmp_path: Path) -> None:

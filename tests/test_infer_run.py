@@ -17,6 +17,7 @@ from helpers_runs import Run, finished
 
 from src_core.errors import UserError, run_main
 from src_core.http_json import RetryPolicy
+from src_core.malformed import malformed_in
 from src_core.protocols.rearag import render_step
 from src_core.types import Finish, Search, trajectory_from_json
 from src_infer.config import InferConfig
@@ -145,6 +146,21 @@ def test_hostile_text_is_printed_as_text(tmp_path: Path) -> None:
     assert "[bold]x[/bold]" in done.stdout
     assert "\x1b" not in done.stdout
     assert "\x07" not in done.stdout
+
+
+def test_the_first_malformed_reply_is_shown_and_all_are_on_record(tmp_path: Path) -> None:
+    said = "[b]The answer\x1b[2J is\u202e 4." + "long " * 1000
+    script = write_script(tmp_path / "s.jsonl", [("Reasoning process", [said] * 5), ("What is item 0", ["4"])])
+    settings = settings_for(tmp_path, f"scripted:{script}", count=1)
+    done = run(GPU, *settings)
+    shown = next(line for line in done.stdout.splitlines() if "[b]The answer" in line)
+    assert shown.startswith("Malformed reply, the first (no_action): [b]The answer")
+    assert not {"\x1b", "\u202e"} & set(done.stdout)
+    row = trajectory_from_json((tmp_path / "runs/r/trajectories.jsonl").read_bytes().splitlines()[0])
+    (first, *others) = malformed_in(row.provenance)
+    assert (first.code, first.text, len(others)) == ("no_action", said[:2000], 4)
+    asked = run(GPU, *settings, "show_steps=true", "run_name=live")
+    assert "Malformed reply, the first (no_action): [b]The answer" in asked.stdout
 
 
 def test_a_failed_question_is_a_row_and_exit_status_1(tmp_path: Path) -> None:

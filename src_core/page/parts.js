@@ -182,6 +182,12 @@ function drawStepHead(step) {
   return el("p", { class: "step-head" }, el("b", {}, `Step ${step.n}`), notes.map((note) => el("span", { class: "warn" }, short(note, 80))), el("small", { class: "dim" }, spent.join(" · ")));
 }
 
+function drawMalformed(replies) {
+  // replies: what `malformed_page` of `src_core/malformed.py` returns, the first malformed replies of a question.
+  const drawn = replies.map((reply) => [el("p", { class: "dim" }, `${short(reply.code, 60).replaceAll("_", " ")}:`), prose(reply.text || "(empty)", NO_MARKS)]);
+  return later("folded", [replies.length > 1 ? `Malformed replies, the first ${replies.length}` : "Malformed reply as it came"], () => drawn.flat());
+}
+
 const BRANCHES = { root: "Question", direct: "Own knowledge", search: "Search", finish: "Answer" };
 
 function drawTree(tree) {

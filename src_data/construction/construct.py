@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from src_core.jsonl import read_jsonl
+from src_core.malformed import malformed_notes
 from src_core.rundir import RunDir
 from src_core.types import RETRIED, Finish, Question, Status, Trajectory, trajectory_from_json
 from src_data.teachers import Teacher
@@ -156,5 +157,5 @@ async def make_chain(chain: Chain, teacher: Teacher, runtime: Runtime) -> Trajec
         usage=episode.usage,
         seconds=time.perf_counter() - begun,
         error=episode.error,
-        provenance={**provenance, "parse_failures": list(episode.parse_failures)},
+        provenance={**provenance, **malformed_notes(episode.malformed)},
     )

@@ -30,8 +30,8 @@ export function answerCard(card, data, { title, text, kind, copy }) {
   facts.push(data.usage ? cost(data.usage, data.seconds) : data.seconds !== undefined && duration(data.seconds));
   const foot = facts.filter((fact) => fact).map((fact) => el("span", {}, fact));
   card.className = `answer ${kind}`;
-  const tree = data.tree ? [drawTree(data.tree)] : [];
-  card.replaceChildren(...drawAnswer(title, text, NO_MARKS), ...tree, el("div", { class: "foot" }, foot, copy ? copyButton("Copy as JSON", copy) : null));
+  const more = [data.malformed_replies && drawMalformed(data.malformed_replies), data.tree && drawTree(data.tree)];
+  card.replaceChildren(...drawAnswer(title, text, NO_MARKS), ...more.filter((part) => part), el("div", { class: "foot" }, foot, copy ? copyButton("Copy as JSON", copy) : null));
   card.hidden = false;
 }
 

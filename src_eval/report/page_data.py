@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from src_core.malformed import malformed_page
 from src_core.page_step import page_number, page_scores, page_step, page_usage
 from src_core.page_tree import page_tree
 from src_core.types import Passage, Trajectory
@@ -148,6 +149,7 @@ def _row(score: QuestionScore, trajectory: Trajectory, passages: _Passages) -> J
     tree = page_tree(trajectory)
     return {
         **({"tree": tree} if tree else {}),
+        **malformed_page(trajectory.provenance),
         "answer": score.prediction,
         "status": score.status,
         "error": trajectory.error or "",

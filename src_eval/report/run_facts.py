@@ -31,7 +31,7 @@ def run_facts(run: ScoredRun) -> list[Fact]:
         Fact("Left out", _left_out(totals.left_out)),
         Fact("Index", _index(manifest)),
         Fact("Outcomes", _outcomes(totals.outcomes)),
-        Fact("Malformed replies", f"{100 * totals.invalid_rate:.1f} %"),
+        Fact("Share of malformed replies", f"{100 * totals.invalid_rate:.1f} %"),
         Fact("Tokens", f"{prompt:,} read, {completion:,} written, {sum(u.calls for u in usage):,} calls"),
         Fact("Wall time", _duration(manifest.get("wall_seconds"))),
         Fact("Started", str(manifest.get("started", ""))),

@@ -219,7 +219,7 @@ class _Call:
                 self.reply = reply.text
                 return found
             self.failures += 1
-            self.ledger.parse_failures.append(found.code)
+            self.ledger.reject(reply, found)
         return None
 
     def step(self, action: Search | DirectAnswer | Finish, begun: float) -> Step:

@@ -76,7 +76,7 @@ class _Play:
         )
         if played.status is Status.FINISHED or played.status.retryable:
             return played
-        ledger = Ledger(played.usage, list(played.parse_failures))
+        ledger = Ledger(played.usage, list(played.malformed))
         node = played.node
         try:
             step = await self.roles.finish(node, ledger=ledger)
@@ -87,7 +87,7 @@ class _Play:
             pass  # the reader answers from the passages
         except BoundaryError as failure:
             played = replace(played, status=failure_status(failure), error=str(failure))
-        return replace(played, node=node, usage=ledger.usage, parse_failures=tuple(ledger.parse_failures))
+        return replace(played, node=node, usage=ledger.usage, malformed=tuple(ledger.malformed))
 
     async def _next(self, node: Node, ledger: Ledger) -> Step | None:
         begun = time.perf_counter()

@@ -14,6 +14,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from src_core.jsonl import drop_torn_tail, read_jsonl
+from src_core.malformed import malformed_notes
 from src_core.types import Question, Status, Trajectory, to_json
 from src_infer.rollout_record import Rollout, Sample, sample_row
 from src_tasks.reward_rules import answer_of
@@ -70,7 +71,7 @@ def attempt_of(done: Rollout, *, number: int, policy_version: int, seconds: floa
         usage=episode.usage,
         seconds=seconds,
         error=episode.error,
-        provenance={"parse_failures": list(episode.parse_failures)},
+        provenance=malformed_notes(episode.malformed),
     )
     discarded = sum(len(span.ids) for span in done.discarded)
     return Attempt(

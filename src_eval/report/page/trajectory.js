@@ -26,6 +26,7 @@ function drawRow(report, question, row, { marks, plain }) {
     tags([ending, ...metricTags(row)]),
     row.error ? part("error", "Error", prose(row.error, plain)) : null,
     support(report, question, row),
+    row.malformed_replies ? drawMalformed(row.malformed_replies) : null,
     row.tree ? drawTree(row.tree) : null,
     el("ol", { class: "steps" }, steps.map((step) => drawStep(step, { marks, gold: question.gold }))),
     el("p", { class: "dim cost" }, cost(row.usage, row.seconds), row.parse_failures.length ? `, malformed replies: ${row.parse_failures.slice(0, 20).map((code) => short(code, 60)).join(", ")}` : ""));
