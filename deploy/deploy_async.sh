@@ -6,4 +6,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/llm.sh
 case ${1:-} in -h | --help) help_of deploy/deploy_async.sh; exit ;; esac
 check_knobs deploy/deploy_async.sh
+no_options deploy/deploy_async.sh "$@"
 start_llm teacher "$TEACHER_HOST" "$TEACHER_PORT" "$TEACHER_MODEL_DIR" "$GPU_FOR_TEACHER" "$MEMORY_FOR_TEACHER"

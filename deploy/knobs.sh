@@ -25,7 +25,7 @@ near() {
 # knobs_in FILE...: the names that these scripts read from the environment.
 knobs_in() { grep -ohE '\$\{[A-Z_]+:?[-?]' "$@" | tr -d '${:?-' | sort -u; }
 
-# nearest_knob NAME: sets NEAREST to the knobs of any script that NAME nearly is, "" for none.
+# nearest_knob NAME: sets NEAREST to the knobs of any script that NAME nearly is, with its `or_setting`; "" for none.
 nearest_knob() {
   local name=$1 knob
   NEAREST=""
@@ -33,17 +33,25 @@ nearest_knob() {
     [[ $(( ${#knob} - ${#name} )) =~ ^(-1|0|1)$ && ( ${knob:0:1} == "${name:0:1}" || ${knob: -1} == "${name: -1}" ) ]] || continue
     if near "$name" "$knob"; then NEAREST+="${NEAREST:+ or }$knob"; fi
   done
+  [[ -z $NEAREST ]] || NEAREST+=$(or_setting "$name" | sed 's/^/ or /')
 }
 
-# inherited NAME: the program that called this script had the variable when it began itself (Linux), so it was set by a
-# container, a scheduler or a login, and not for this script.
+# inherited NAME: the session had the variable when it began (Linux), so it was set by a container, a scheduler or a login,
+# and not for this script. The caller alone says nothing: `N_QUESTION=3 timeout 60 bash infer.sh` gives it to both.
 inherited() {
-  local line
-  [[ -r /proc/$PPID/environ ]] || return 1
+  local line begin
+  begin=$(sed 's/^.*) //' "/proc/$$/stat" 2> /dev/null | cut -d ' ' -f 4) # state, parent, group, session
+  [[ ${begin:-0} != 0 && $begin != "$$" ]] || begin=$PPID
   while IFS= read -r -d '' line; do
     if [[ $line == "$1=${!1}" ]]; then return 0; fi
-  done < "/proc/$PPID/environ"
+  done 2> /dev/null < "/proc/$begin/environ"
   return 1
+}
+
+# or_setting NAME: what to write where a knob has this name only in small letters, as a setting of infer.sh.
+or_setting() {
+  grep -qsE "^${1,,}:" "$KNOBS_HOME"/configs/infer/*.yaml || return 0
+  printf '%s' "the setting ${1,,}=… in small letters, after the name of the script"
 }
 
 # knobs_of SCRIPT: the knobs of a script and of what it sources or calls.

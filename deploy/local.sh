@@ -26,6 +26,7 @@ read_arguments() {
       [A-Z]*=*)
         knobs_of "$script" | grep -xF "${argument%%=*}" > /dev/null || no_knob "${argument%%=*}"
         export "${argument?}" ;;
+      -*) no_options "$script" "$argument" ;;
       *=*) settings+=("$(setting_from_caller "$argument")") ;;
       *) die "cannot read '$argument'; write a setting as key=value, e.g. bash $script top_k=5" ;;
     esac
@@ -60,6 +61,7 @@ own_questions() {
 # no_knob NAME: the sentence for an argument NAME=… that no script reads.
 no_knob() {
   nearest_knob "$1"
+  [[ -n $NEAREST ]] || NEAREST=$(or_setting "$1")
   die "no knob is called $1${NEAREST:+ (did you mean $NEAREST?)}; see the first lines of $script and deploy/deploy_config.sh"
 }
 

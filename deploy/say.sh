@@ -35,6 +35,14 @@ commands_seen() {
 # help_of FILE: the comment at the head of a script.
 help_of() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"; }
 
+# no_options SCRIPT ARGUMENT...: a script without options refuses what looks like one, before any work.
+no_options() {
+  local script=$1 argument; shift
+  for argument in "$@"; do
+    [[ $argument != -* ]] || die "bash $script has no option $argument; bash $script --help says how it is called"
+  done
+}
+
 # last_lines FILE: the end of a log, for a person.
 last_lines() { plain "$(tail -n 20 "$1" | tr -d '\000')"; }
 

@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/users.sh
 case ${1:-} in -h | --help) help_of deploy/status.sh; exit ;; esac
 check_knobs deploy/status.sh
+no_options deploy/status.sh "$@"
 
 row() { # NAME HOST PORT
   local name=$1 host=$2 port=$3 state pid=- users

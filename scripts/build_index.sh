@@ -13,6 +13,7 @@ source deploy/say.sh
 source deploy/caller.sh
 case ${1:-} in -h | --help) help_of scripts/build_index.sh; exit ;; esac
 check_knobs scripts/build_index.sh
+no_options scripts/build_index.sh "$@"
 
 VENV=${VENV:-.venv}
 config=configs/index.yaml

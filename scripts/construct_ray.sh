@@ -18,6 +18,7 @@ case " $* " in
   *" -h "* | *" --help "*) help_of "$root/scripts/construct_ray.sh"; exit ;;
 esac
 check_knobs scripts/construct_ray.sh
+no_options scripts/construct_ray.sh "$@"
 for argument in "$@"; do [[ $argument != VENV=* ]] || export "${argument?}"; done
 bash "$root/scripts/setup.sh" requirements-ray.txt
 export RAY_USAGE_STATS_ENABLED=0 # nothing is reported to anybody

@@ -15,6 +15,7 @@ CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 case ${1:---help} in -h | --help) help_of scripts/evaluate.sh; exit ;; esac
+no_options scripts/evaluate.sh "$1"
 source deploy/local.sh
 CONFIG=$1; shift
 CONFIG=$(from_caller "$CONFIG")

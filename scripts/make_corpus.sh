@@ -16,6 +16,7 @@ VENV=${VENV:-$HOME_DIR/.venv}
 source "$HOME_DIR/deploy/say.sh"
 case ${1:-} in -h | --help) help_of "${BASH_SOURCE[0]}"; exit ;; "") help_of "${BASH_SOURCE[0]}" >&2; exit 2 ;; esac
 check_knobs scripts/make_corpus.sh
+no_options scripts/make_corpus.sh "$@"
 [[ -x $VENV/bin/python ]] || die "there is no Python environment in $VENV; run bash scripts/setup.sh requirements-local.txt first"
 
 # File names are as seen from the caller's folder, hence no cd.

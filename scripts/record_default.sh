@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 case ${1:-} in -h | --help) help_of scripts/record_default.sh; exit ;; esac
 check_knobs scripts/record_default.sh
+no_options scripts/record_default.sh "$@"
 
 runs=()
 for method in rearag naive_rag; do

@@ -7,12 +7,13 @@ set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 VENV=${VENV:-.venv}
 REQUIREMENTS=${1:-}
-STAMP=$VENV/installed-$(basename "${REQUIREMENTS:-none}")
 PROGRESS_SECONDS=${PROGRESS_SECONDS:-15} # between two lines where there is no terminal
 source deploy/say.sh
 source deploy/install.sh
 case ${1:-} in -h | --help) help_of scripts/setup.sh; exit ;; esac
 check_knobs scripts/setup.sh
+no_options scripts/setup.sh "$@"
+STAMP=$VENV/installed-$(basename "${REQUIREMENTS:-none}")
 
 # contents FILE: its lines, and those of every file it includes with -r or -c.
 # shellcheck disable=SC2094 # only reads

@@ -23,7 +23,8 @@ arguments=() module=src_train.run
 for argument in "$@"; do # a relative path starts in the caller's folder
   case $argument in
     --rerank) module=src_train.rerank ;;
-    -*) arguments+=("$argument") ;;
+    --check) arguments+=("$argument") ;;
+    -*) no_options scripts/train.sh "$argument" ;;
     *=*) arguments+=("$(setting_from_caller "$argument")") ;;
     *) arguments+=("$(from_caller "$argument")")
       [[ -f ${arguments[-1]} ]] \

@@ -15,6 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/say.sh
 case ${1:-} in -h | --help) help_of scripts/train_small.sh; exit ;; esac
 check_knobs scripts/train_small.sh
+no_options scripts/train_small.sh "$@"
 export REARAG_OWNER="$$ " # the commands of this script end with it (src_core/lifetime.py)
 export VENV=${VENV:-.venv} RETRIEVER_CONFIG=configs/retriever.yaml ENGINE=llama.cpp ANSWER_LLM_PORT=9891
 DATA=${DATA:-../shared/data}

@@ -8,6 +8,7 @@ Config classes are pydantic dataclasses decorated with `config_class`; a misspel
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import re
 import types
 import typing
@@ -19,6 +20,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
+from src_core.caller import seen
 from src_core.errors import UserError
 from src_core.text import did_you_mean
 
@@ -92,10 +94,9 @@ def build_config(cls: type[T], values: dict[str, Any], overrides: Sequence[str],
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping from `path`; `{}` for an empty file; a `UserError` with line and column otherwise."""
     if not path.is_file():
-        beside = [each.name for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        hint = did_you_mean(path.name, sorted(beside), before=f"{path.parent}/")
         raise UserError(
-            f"no such config file: {path}; {hint}check the path (the shipped files are under configs/)"
+            f"no such config file: {path}; {_nearest_file(path)}check the path (the shipped files are under "
+            "configs/)"
         )
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -108,6 +109,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise UserError(f"{path}: expected lines of key: value, found {loaded!r:.60}; correct the file")
     return loaded
+
+
+def _nearest_file(path: Path) -> str:
+    """`did you mean X? ` for a file beside `path`, else for the shipped ones of its name, in any folder and
+    with any ending of YAML.
+    """
+    beside = [each.name for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+    if hint := did_you_mean(path.name, sorted(beside), before=f"{path.parent}/"):
+        return hint
+    shipped = sorted(Path("configs").rglob("*.y*ml"))
+    named = [seen(each) for each in shipped if each.stem == path.stem]
+    if named:
+        return f"did you mean {' or '.join(named)}? "
+    by_name = {each.name: each for each in shipped}
+    near = difflib.get_close_matches(path.name, by_name, n=1, cutoff=0.8)
+    return f"did you mean {seen(by_name[near[0]])}? " if near else ""
 
 
 def dump(config: Any) -> dict[str, Any]:

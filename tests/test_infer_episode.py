@@ -116,7 +116,12 @@ def test_malformed_replies_are_retried_within_the_budget_of_their_step() -> None
     assert episode.status is Status.FINISHED
     assert [step.parse_failures for step in episode.steps] == [2, 2]
     assert [row["attempt"] for row in world.asked] == [0, 1, 2, 0, 1, 2]
-    assert tuple(code for code, _ in episode.malformed) == ("no_action", "unknown_function", "no_action", "no_action")
+    assert tuple(code for code, _ in episode.malformed) == (
+        "no_action",
+        "unknown_function",
+        "no_action",
+        "no_action",
+    )
     assert episode.steps[0].usage == Usage(4, 130, 16)
     assert episode.usage == Usage(7, 160, 31)
 

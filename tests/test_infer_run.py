@@ -150,7 +150,9 @@ def test_hostile_text_is_printed_as_text(tmp_path: Path) -> None:
 
 def test_the_first_malformed_reply_is_shown_and_all_are_on_record(tmp_path: Path) -> None:
     said = "[b]The answer\x1b[2J is\u202e 4." + "long " * 1000
-    script = write_script(tmp_path / "s.jsonl", [("Reasoning process", [said] * 5), ("What is item 0", ["4"])])
+    script = write_script(
+        tmp_path / "s.jsonl", [("Reasoning process", [said] * 5), ("What is item 0", ["4"])]
+    )
     settings = settings_for(tmp_path, f"scripted:{script}", count=1)
     done = run(GPU, *settings)
     shown = next(line for line in done.stdout.splitlines() if "[b]The answer" in line)

@@ -81,17 +81,60 @@ def test_a_misspelt_knob_is_refused_before_any_work(path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("wrapper", ["timeout 20", "nice", "env X=1", "bash -c '\"$@\"; exit $?' -"])
+def test_a_misspelt_knob_is_refused_under_a_wrapper_too(wrapper: str) -> None:
+    code = f"METHDO=x {wrapper} bash deploy/status.sh; exit $?"
+    command = ["setsid", "--wait", "bash", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=KNOWN, cwd=ROOT, timeout=20)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: METHDO is set, but no knob has this name; did you mean METHOD?")
+
+
+def test_a_setting_in_capital_letters_is_named_as_a_setting(tmp_path: Path) -> None:
+    said = "did you mean QUESTION or the setting questions=… in small letters"
+    for env, arguments in (({"QUESTIONS": "my.jsonl"}, []), ({}, ["QUESTIONS=my.jsonl"])):
+        command = ["bash", "infer.sh", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env={**KNOWN, **env}, cwd=ROOT)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+
+
+WITHOUT_OPTIONS = [
+    "infer.sh",
+    "data_construct.sh",
+    "scripts/evaluate.sh",
+    "scripts/setup.sh",
+    "scripts/train.sh",
+]
+WITHOUT_OPTIONS += [f"scripts/{name}.sh" for name in ("construct_ray", "build_index", "make_corpus")]
+WITHOUT_OPTIONS += [f"scripts/{name}.sh" for name in ("record_default", "train_small")]
+WITHOUT_OPTIONS += [f"deploy/{name}.sh" for name in ("deploy", "deploy_async", "deploy_rag_engine", "status")]
+
+
+@pytest.mark.parametrize("script", WITHOUT_OPTIONS)
+def test_an_unknown_option_is_refused_before_any_work(script: str, tmp_path: Path) -> None:
+    nothing = {"VENV": f"{tmp_path}/v", "VENV_TRAIN": f"{tmp_path}/t", "PYTHON": "/bin/false"}
+    command = ["bash", str(ROOT / script), "--hlp"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**KNOWN, **nothing}, cwd=tmp_path, timeout=20
+    )
+    assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (2, "", [])
+    assert "has no option --hlp; bash " in done.stderr
+    assert done.stderr.endswith("--help says how it is called\n")
+
+
 @pytest.mark.parametrize(
     ("name", "knob", "command"),
     [
-        ("N_QUESTION", "N_QUESTIONS", "bash deploy/status.sh; exit $?"),  # the caller had it from the start
+        ("N_QUESTION", "N_QUESTIONS", "bash deploy/status.sh; exit $?"),  # the session had it from the start
         ("MODELS", "MODEL", "exec bash deploy/status.sh"),  # a knob of another script
         ("LOGDIR", "LOG_DIR", "exec bash deploy/status.sh"),
     ],
 )
 def test_what_others_set_is_a_note(name: str, knob: str, command: str, tmp_path: Path) -> None:
     env = {**KNOWN, name: "a\nb", "STATE_DIR": str(tmp_path)}
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env, cwd=ROOT)
+    session = ["setsid", "--wait", "bash", "-c", command]
+    done = subprocess.run(session, capture_output=True, text=True, env=env, cwd=ROOT)
     assert done.returncode == 0
     assert done.stdout.startswith("server ")
     words = f"note: {name} is set, but no knob of this script has this name; did you mean {knob}?\n"
