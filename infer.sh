@@ -4,7 +4,7 @@
 #   N_QUESTIONS=-1 METHOD=naive_rag bash infer.sh  all of them with another method
 #   QUESTION="Who …?" bash infer.sh                one question, every step printed as it happens
 #   CORPUS=my_corpus.jsonl bash infer.sh questions=my.jsonl   another corpus; its index is built first
-#   CORPUS=my_folder QUESTION="…?" bash infer.sh   your documents (Markdown, text, HTML, DOCX, PDF)
+#   CORPUS=my_folder QUESTION="…?" bash infer.sh   your documents, or one (Markdown, text, HTML, DOCX, PDF)
 #   MODEL=qwen2.5-coder-1.5b bash infer.sh         an untrained model, with prompt, example and grammar
 #   METHOD=my_method.py bash infer.sh              a method of yours (docs/your_method.md)
 #   BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b API_KEY=… bash infer.sh    a model server of yours

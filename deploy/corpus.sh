@@ -10,13 +10,16 @@ short_rows() {
   export CORPUS INDEX_DIR
 }
 
-# documents_corpus: the folder of documents in CORPUS becomes a corpus file, which CORPUS then names. A folder that was
-# not edited gives the same file, and so the same index.
+# is_documents PATH: a folder, or one document by its ending (src_data/documents/reading.py reads these).
+is_documents() { [[ -d $1 || ${1,,} =~ \.(md|markdown|txt|html|htm|pdf|docx)$ ]]; }
+
+# documents_corpus: the document or the folder of documents in CORPUS becomes a corpus file, which CORPUS then names. What
+# was not edited gives the same file, and so the same index.
 documents_corpus() {
-  local folder=$CORPUS name file given=$INDEX_DIR
-  name=$(basename "$(cd "$folder" && pwd)")
-  file=indexes/documents/$name-$(printf '%s' "$(cd "$folder" && pwd)" | cksum | cut -d' ' -f1).jsonl
-  "$VENV/bin/python" -m src_data.documents.corpus documents="$folder" corpus="$file"
-  [[ $given != "$(index_folder "$folder")" ]] || INDEX_DIR=$(index_folder "$file")
+  local given=$INDEX_DIR documents=$CORPUS whole file
+  whole=$(realpath "$documents")
+  file=indexes/documents/$(basename "$whole")-$(printf '%s' "$whole" | cksum | cut -d' ' -f1).jsonl
+  "$VENV/bin/python" -m src_data.documents.corpus documents="$documents" corpus="$file"
+  [[ $given != "$(index_folder "$documents")" ]] || INDEX_DIR=$(index_folder "$file")
   export CORPUS=$file INDEX_DIR
 }

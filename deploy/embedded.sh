@@ -23,7 +23,7 @@ embedded_tokenizer() {
 
 # embedded_index: the index of CORPUS in INDEX_DIR as INDEX_CONFIG says, made anew only where the corpus was edited.
 embedded_index() {
-  if [[ -d $CORPUS ]]; then documents_corpus; elif [[ -n $CORPUS ]]; then short_rows; fi
+  if is_documents "$CORPUS"; then documents_corpus; elif [[ -n $CORPUS ]]; then short_rows; fi
   bash scripts/build_index.sh "${INDEX_CONFIG:-configs/index.yaml}" follow_edits=true ${CORPUS:+corpus="$CORPUS"} \
     ${INDEX_DIR:+index_dir="$INDEX_DIR"}
 }

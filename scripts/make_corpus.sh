@@ -3,7 +3,7 @@
 #   bash scripts/make_corpus.sh corpus=data/mine/corpus.jsonl hotpot_train_v1.1.json musique_ans_v1.0_train.jsonl
 #   bash scripts/make_corpus.sh corpus=… 'sources=[{path: "hub:hotpotqa/hotpot_qa", subset: distractor, split: train}]'
 #   bash scripts/make_corpus.sh corpus=data/mine/corpus.jsonl FOLDER [chunking.passage_chars=800]
-# A folder holds documents (Markdown, text, HTML, DOCX, PDF), which are cut into passages at headings and sentences.
+# FOLDER, or one file, are documents (Markdown, text, HTML, DOCX, PDF), which are cut into passages at headings and sentences.
 # Then: bash scripts/build_index.sh corpus=data/mine/corpus.jsonl index_dir=indexes/mine
 # Knobs: VENV. Settings: key=value (corpus, sources, on_bad_row=fail|skip, overwrite); other arguments are files.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
@@ -14,6 +14,8 @@ HOME_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${VENV:-$HOME_DIR/.venv}
 # shellcheck source=deploy/say.sh
 source "$HOME_DIR/deploy/say.sh"
+# shellcheck source=deploy/corpus.sh
+source "$HOME_DIR/deploy/corpus.sh"
 case ${1:-} in -h | --help) help_of "${BASH_SOURCE[0]}"; exit ;; "") help_of "${BASH_SOURCE[0]}" >&2; exit 2 ;; esac
 check_knobs scripts/make_corpus.sh
 no_options scripts/make_corpus.sh "$@"
@@ -23,7 +25,7 @@ no_options scripts/make_corpus.sh "$@"
 arguments=()
 module=src_data.corpus_from
 for argument in "$@"; do
-  if [[ $argument != *=* && -d $argument ]]; then module=src_data.documents.corpus argument=documents=$argument; fi
+  if [[ $argument != *=* ]] && is_documents "$argument"; then module=src_data.documents.corpus argument=documents=$argument; fi
   arguments+=("$argument")
 done
 PYTHONPATH=$HOME_DIR exec "$VENV/bin/python" -m "$module" "${arguments[@]}"

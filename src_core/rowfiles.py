@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from src_core.errors import UserError
-from src_core.json_rows import JsonError, items, lines, parsed
+from src_core.json_rows import NOT_UTF8, JsonError, items, lines, parsed
 from src_core.opener import PARQUET, Advance, bare_suffix, opened, reading
 
 TABLES = {".tsv": "\t", ".csv": ","}
@@ -196,7 +196,7 @@ def _is_caption(cells: list[str]) -> bool:
 def _header(cells: list[str], path: Path, line: int) -> list[str]:
     header = [name.strip() for name in cells]
     if not _is_utf8(cells):
-        raise _no_header(path, line, "not valid UTF-8")
+        raise _no_header(path, line, NOT_UTF8)
     doubled = next((name for name in header if name and header.count(name) > 1), None)
     if doubled is not None:
         raise UserError(f"{path}, line {line}: two columns are named {doubled!r}; rename or remove one")
@@ -215,7 +215,7 @@ def _table_row(place: str, header: list[str], cells: list[str]) -> RawRow:
     if len(cells) != len(header):
         return RawRow(place, None, f"expected {len(header)} cells, found {len(cells)}")
     if not _is_utf8(cells):
-        return RawRow(place, None, "not valid UTF-8")
+        return RawRow(place, None, NOT_UTF8)
     return RawRow(place, dict(zip(header, cells, strict=True)))
 
 

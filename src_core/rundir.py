@@ -5,7 +5,7 @@ skipped, failed ones are retried, and the rewritten file holds every question on
 happens to a directory that was used before:
 
 - `resume` (the default): resume the run; a run with other settings is refused, and the message names three
-alternatives - `resume_anyway`: resume although settings differ; existing rows are kept - `clean`: delete
+alternatives; only the number of questions of a construction may grow - `resume_anyway`: resume although settings differ; existing rows are kept - `clean`: delete
 everything but `logs/` and start over (`src_core.runfolder`) - `fail`: refuse
 
 What the servers report of themselves belongs to the settings (`src_core.served`).
@@ -44,6 +44,8 @@ QUESTION_IDS = "question_ids"
 OnExisting = Literal["resume", "resume_anyway", "clean", "fail"]
 # Settings that may change between a run and its resumption: they do not change any row.
 _FREE = frozenset({"run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps"})
+# The first n questions of a mixture are among its first n + 1: a run with more of them keeps its rows and goes on.
+_GROWING = frozenset({"n_sample", "build_conv.n_sample"})
 _ROWS_PER_SYNC = 64
 _LOCK_SECONDS = 3.0
 
@@ -224,12 +226,28 @@ def _refuse_other_settings(path: Path, config: dict[str, Any]) -> None:
         raise UserError(f"{error}; {_ways_out('resume_anyway')}") from error
     if settings_fingerprint(before) == settings_fingerprint(config):
         return
-    differing = sorted(
-        key for key in {*before, *config} if key not in _FREE and before.get(key) != config.get(key)
-    )
+    fixed = [{key: value for key, value in each.items() if key not in _FREE} for each in (before, config)]
+    differing = sorted(_differing(*fixed))
+    if not differing:
+        return
     raise UserError(
         f"{path} was written with other settings ({', '.join(differing)}); {_ways_out('resume_anyway')}"
     )
+
+
+def _differing(before: Row, now: Row, section: str = "") -> Iterator[str]:
+    """The settings with other values, with their sections; a number of questions may grow."""
+    for key in {*before, *now}:
+        name, old, new = f"{section}{key}", before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differing(old, new, f"{name}.")
+        elif old != new and not (name in _GROWING and _grew(old, new)):
+            yield name
+
+
+def _grew(old: object, new: object) -> bool:
+    """Whether a number of questions (-1: all) became larger."""
+    return isinstance(old, int) and isinstance(new, int) and old >= 0 and (new < 0 or new > old)
 
 
 def _ways_out(resume: OnExisting) -> str:

@@ -57,6 +57,11 @@ def did_you_mean(name: str, known: Iterable[str], *, before: str = "") -> str:
     return f"did you mean {before}{near[0]}? " if near else ""
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 passage`, `2 passages`: a number with its noun, whose plural has an s."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def whole_text(text: str) -> str:
     """`text` with each half of a character replaced by U+FFFD: no file, terminal or tokenizer takes one."""
     return (

@@ -20,6 +20,7 @@ from src_core.html_page import PARTS
 from src_core.http_app import JSON, GuardedApp, Message, Receive, Reply, Send, refusal
 from src_core.http_guard import Guard
 from src_core.http_server import RequestError
+from src_core.sentences import split_sentences
 from src_core.types import Question
 from src_demo.config import DemoConfig
 from src_demo.headers import HEADERS
@@ -163,7 +164,7 @@ def method_facts(configured: str) -> list[dict[str, Any]]:
     facts = []
     for name in sorted({*method_names(), configured}):
         method = load_method(name)
-        about = method.summary.partition(". ")[0].rstrip(".")
+        about = next(iter(split_sentences(method.summary)), "").rstrip(".")
         facts.append({"name": name, "about": about, "needs_search": method.needs_search})
     return facts
 

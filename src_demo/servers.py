@@ -85,7 +85,7 @@ class ServerWatch:
                 name, endpoint.url, script, problem=without_secrets(f"the {name}: {error}", self._token)
             )
         except BoundaryError as error:
-            return self._state(name, endpoint.url, script, error=error)
+            return self._state(name, endpoint.url, script, error=error, ours=endpoint.engine != "openai")
         finally:
             await model.close()
         return self._state(name, endpoint.url, script, serves=model.name)
@@ -113,10 +113,11 @@ class ServerWatch:
         serves: str = "",
         problem: str = "",
         error: Exception | None = None,
+        ours: bool = True,
     ) -> ServerState:
         start = self._config.serving.start_with or script
         if error:
-            problem = _problem(f"the {name}{_on_port(url)}", str(error), start=start)
+            problem = _problem(f"the {name}{_on_port(url)}", str(error), start=start if ours else "")
         return ServerState(name, address_of(url), serves, problem, start)
 
 
@@ -129,6 +130,8 @@ def _problem(who: str, error: str, *, start: str) -> str:
         return f"{who} is not ready yet; wait until its model is loaded ('bash deploy/status.sh' shows it)"
     if status:
         return f"{who} answers with HTTP {status}; look into its log under logs/"
+    if not start:
+        return f"{who}, which is yours, does not answer; start it, or give the right address with BASE_URL"
     return f"{who} does not answer; '{start}' starts it"
 
 

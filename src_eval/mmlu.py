@@ -23,7 +23,7 @@ from src_eval.compare import Entry, Table, build_table
 from src_eval.config import EvalConfig
 from src_eval.expected import Expected
 from src_eval.records import QuestionScore
-from src_eval.report.evaluation_page import PAGE
+from src_eval.report.run_files import PAGE
 from src_eval.rerankers import require_same_rankings, write_table
 from src_eval.scoring import Scored, estimates_of, score_run
 from src_eval.tables import cells_of

@@ -30,7 +30,8 @@ from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_eval.expected import Expected
 from src_eval.records import QuestionScore, RunScore
 from src_eval.report.candidates_page import CANDIDATES_PAGE, write_candidates_page
-from src_eval.report.evaluation_page import PAGE, write_evaluation_page
+from src_eval.report.evaluation_page import write_evaluation_page
+from src_eval.report.run_files import PAGE
 from src_eval.scoring import Scored, estimates_of, read_manifest, score_run
 from src_eval.tables import FORMATS, cells_of
 from src_eval.text_tables import print_cells

@@ -44,9 +44,9 @@ from src_eval.expected import Expected, load_expected
 from src_eval.files import with_found_files
 from src_eval.judge_run import judge_folders
 from src_eval.pareto import pareto_cells, points_of
-from src_eval.report.evaluation_page import PAGE, Extras, Link, write_evaluation_page
+from src_eval.report.evaluation_page import Extras, Link, write_evaluation_page
 from src_eval.report.report_page import REPORT, write_report
-from src_eval.report.run_files import read_scored_run
+from src_eval.report.run_files import PAGE, read_scored_run
 from src_eval.scoring import read_manifest, score_run
 from src_eval.tables import FORMATS, cells_of
 from src_eval.text_tables import as_csv, as_markdown, print_cells

@@ -34,6 +34,18 @@ def test_a_run_directory_is_resumed_with_the_same_settings_only(tmp_path: Path) 
     assert yaml.safe_load((tmp_path / "r/config.yaml").read_text())["top_k"] == 5
 
 
+def test_only_a_larger_number_of_questions_is_no_other_setting(tmp_path: Path) -> None:
+    def opened(n: int, top_k: int = 3) -> None:
+        RunDir(tmp_path / "r", config={"build_conv": {"n_sample": n, "runtime": {"top_k": top_k}}}).close()
+
+    for n in (3, 5, -1):
+        opened(n)
+    with pytest.raises(UserError, match=r"\(build_conv\.n_sample\)"):
+        opened(5)
+    with pytest.raises(UserError, match=r"\(build_conv\.runtime\.top_k\)"):
+        opened(-1, top_k=4)
+
+
 def test_a_used_run_directory_can_be_refused_or_cleaned(tmp_path: Path) -> None:
     path = tmp_path / "r"
     RunDir(path, config=CONFIG, on_existing="fail").close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from helpers_documents import write_docx, write_pdf
+from helpers_llm import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +20,7 @@ from src_data.documents.blocks import Block, BlockKind, markdown_blocks
 from src_data.documents.chunking import Chunking, chunks
 from src_data.documents.corpus import DocumentCount, DocumentsConfig, documents_corpus
 from src_data.documents.long_rows import LongRowsConfig, cut_long_rows
-from src_data.documents.reading import DocumentError, read_document
+from src_data.documents.reading import READERS, DocumentError, read_document
 from src_tasks.retrieval import retrieval_scores
 
 MANUAL = """---
@@ -65,6 +67,24 @@ def folder(tmp_path: Path) -> Path:
         made / "policy.docx", [("1", "Travel policy"), ("", "Trips need approval."), ("|", "Velby|120")]
     )
     return made
+
+
+def test_the_shell_knows_the_endings_of_documents_and_one_is_counted_as_one(tmp_path: Path) -> None:
+    names = [f"a{suffix}" for suffix in READERS] + [
+        "A.TXT",
+        str(tmp_path),
+        "a.jsonl",
+        "a.tsv",
+        "md",
+        "a.md.jsonl",
+    ]
+    code = 'source deploy/corpus.sh; for name; do is_documents "$name" && echo "$name"; done; true'
+    done = subprocess.run(["bash", "-c", code, "-", *names], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.split() == names[:-4]
+    (tmp_path / "one.txt").write_text("The key is under the mat.")
+    rows, count = corpus(tmp_path / "one.txt")
+    assert [row["contents"] for row in rows] == ["one [one.txt]\nThe key is under the mat."]
+    assert list(count.lines()) == ["1 passage from 1 document"]
 
 
 def test_each_format_gives_passages_with_headings_and_sources(folder: Path) -> None:

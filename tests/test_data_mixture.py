@@ -245,6 +245,7 @@ def test_everything_that_is_left_out_is_counted(tmp_path: Path) -> None:
         "malformed": 2,
         "unanswerable": 0,
         "repeated": 1,
+        "other_answers": 0,
         "in_earlier_set": 1,
         "same_question": 1,
         "shared_ngram": 1,
@@ -258,6 +259,16 @@ def test_everything_that_is_left_out_is_counted(tmp_path: Path) -> None:
         "shared_ngram": LONG,
         "near_copy": "Ivo Lint was born when?",
     }
+
+
+def test_a_repeated_question_with_other_answers_is_told(tmp_path: Path) -> None:
+    rows = [{"question": "Who ran Oost?", "answers": answers} for answers in (["Ilse"], ["Ivo"], ["ilse"])]
+    report = mixed(written(tmp_path, rows, "mine.jsonl")).report
+    assert (report.sources[0].dropped["other_answers"], report.sources[0].dropped["repeated"]) == (1, 1)
+    assert (
+        "1 row with other answers to an earlier question of the file left out: the first is kept"
+        in report.note()
+    )
 
 
 def test_the_report_as_a_table_and_json(tmp_path: Path) -> None:

@@ -111,6 +111,27 @@ def test_killed_again_and_again_every_chain_is_there_once(kills: int, tmp_path: 
     assert manifest["yield"]["all"]["chains"] == 2 * items
 
 
+def test_a_run_with_more_questions_keeps_its_rows_and_goes_on(tmp_path: Path) -> None:
+    async def run() -> list[dict[str, Any]]:
+        async with FakeLLM(read_and_think) as server:
+            settings = settings_for(tmp_path, server.url, count=6, build_conv__runtime__thinks="true")
+            for n in (2, 5):
+                process = start([*settings, f"build_conv.n_sample={n}"])
+                _, err = await process.communicate()
+                assert process.returncode == 0, err.decode()
+                first = first if n == 5 else rows(tmp_path)
+            fewer = start([*settings, "build_conv.n_sample=3"])
+            _, err = await fewer.communicate()
+            assert "other settings (build_conv.n_sample); take another RUN_NAME" in err.decode()
+            return first
+
+    first = asyncio.run(run())
+    assert len(first) == 2
+    assert rows(tmp_path)[:2] == first
+    assert len(rows(tmp_path)) == 5
+    assert len(json.loads((tmp_path / "runs/r/conversations.json").read_text())) == 5
+
+
 def test_a_full_disk_and_a_teacher_that_is_restarted(tmp_path: Path) -> None:
     async def run() -> None:
         async with FakeLLM(read_and_think) as server:

@@ -82,7 +82,7 @@ def test_the_other_methods_stream_too(tmp_path: Path, method: str, between: list
 def test_the_configured_method_has_its_settings(tmp_path: Path) -> None:
     own = tmp_path / "own.py"
     own.write_text(
-        '"""Mine. It says a word."""\n'
+        '"""Mine (Jiang et al. 2023, e.g. FLARE). It says a word."""\n'
         "from src_core.config import config_class\nfrom src_core.types import Status, Trajectory\n"
         "NEEDS_SEARCH = False\n@config_class\nclass Settings:\n    word: str = 'default'\n"
         "async def run(question, runtime):\n"
@@ -91,7 +91,11 @@ def test_the_configured_method_has_its_settings(tmp_path: Path) -> None:
     changes = (f"method={own}", "method_settings.word=mine")
     events = asyncio.run(events_of(tmp_path, ITEM, *changes, method=str(own)))
     assert events[-1].data["answer"] == "mine"
-    assert {"name": str(own), "about": "Mine", "needs_search": False} in method_facts(str(own))
+    assert {
+        "name": str(own),
+        "about": "Mine (Jiang et al. 2023, e.g. FLARE)",
+        "needs_search": False,
+    } in method_facts(str(own))
 
 
 @pytest.mark.parametrize(
@@ -362,6 +366,20 @@ def test_the_status_lists_servers_methods_and_examples(shared: Shared) -> None:
     assert facts["examples"] == [{"question": "What is item 0?", "recorded": None}]
     assert facts["examples_rule"] == ""
     assert facts["chosen"] == {"method": "rearag", "top_k": 1, "t_max": 15}
+
+
+def test_a_server_of_the_users_is_not_ours_to_start(tmp_path: Path) -> None:
+    own = "{url: 'http://127.0.0.1:1/v1', engine: openai}"
+    changes = [f"agent={own}", f"reader={own}", "retriever=http://127.0.0.1:3"]
+
+    async def play() -> str:
+        async with visited(demo_config(tmp_path, "http://x", *changes)) as visitor:
+            return str((await visitor.all_events(ITEM))[-1].data["sentence"])
+
+    assert asyncio.run(play()) == (
+        "The model server on port 1, which is yours, does not answer; start it, or give the right address with "
+        "BASE_URL. The retriever on port 3 does not answer; 'bash deploy/deploy_rag_engine.sh' starts it."
+    )
 
 
 def test_servers_that_are_down_are_told_with_what_starts_them(tmp_path: Path) -> None:

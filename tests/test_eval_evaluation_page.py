@@ -36,6 +36,7 @@ def test_figures_links_and_plots(tmp_path: Path) -> None:
         [
             line("world", "naive_rag", Estimate(0.5, 0.4, 0.6, 100), 1.0),
             line("world", "rearag", Estimate(0.75, 0.5, 1.0, 4), 2.5),
+            line("world", "lost", Estimate(0.0, 0.0, 0.04, 100), 1.0),
         ],
         [Link("world", "rearag", "../eval-t-world-rearag/report.html")],
     )
@@ -43,7 +44,8 @@ def test_figures_links_and_plots(tmp_path: Path) -> None:
     assert "<td>50.0 <small>[40.0, 60.0]</small></td>" in text
     assert "<td>75.0 <small>(too few)</small></td>" in text
     assert text.count("<svg") == 2  # bars, and EM against searches
-    assert len(re.findall(r"<path class=interval", text)) == 1  # four questions have no interval
+    assert re.search(r'<rect class=mean [^>]* width="2\.0"', text)  # 0 % is a result too
+    assert len(re.findall(r"<path class=interval", text)) == 2  # four questions have no interval
     assert "rearag (75.0; 2.50), too few" in text
     assert "75.0 (too few)</text>" in text  # at the end of the bar
     assert "<h2>Right answers against searches</h2>" in text

@@ -198,6 +198,7 @@ def test_facts_say_how_the_run_was_made(tmp_path: Path) -> None:
     assert (facts["Wall time"], facts["Code"]) == ("1 h 2 min", "0123456789ab")
     bare = dict(run_facts(read_scored_run(write_run(tmp_path / "bare", rows, manifest=None))))
     assert bare["Manifest"] == "none: the run was not finished"
+    assert "Share of malformed replies" in bare  # "Malformed replies" is the number for one question
 
 
 HYBRID = {
@@ -268,6 +269,13 @@ def test_what_is_missing_or_broken_is_one_sentence(tmp_path: Path, spoil: Any, s
     with pytest.raises(UserError, match=said) as caught:
         read_scored_run(run)
     assert "\n" not in str(caught.value)
+
+
+def test_the_folder_of_an_evaluation_is_pointed_to_its_page(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<table>")
+    failed = finished("src_eval.report.__main__", str(tmp_path))
+    assert failed.returncode == 2
+    assert f"is the folder of an evaluation, not of a run; open {tmp_path}/index.html" in failed.stderr
 
 
 def test_a_row_that_was_being_written_is_left_out(tmp_path: Path) -> None:

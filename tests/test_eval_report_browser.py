@@ -244,6 +244,15 @@ def test_keys_links_and_the_way_back(page: Any, folder: Path, rows: list[Traject
     expect(page.locator("#search")).to_have_value("jkj")
 
 
+def test_a_group_without_a_right_answer_has_a_mark_and_a_zero(page: Any, tmp_path: Path) -> None:
+    wrong = [replace(chain(asked=question(f"Q{n}?")), answer="nobody") for n in range(3)]
+    write_report(tmp_path / "page.html", [read_scored_run(write_run(tmp_path / "run", wrong))])
+    go(page, tmp_path / "page.html")
+    has(page, "#plot-searches .zero", "0")
+    assert page.locator("#plot-searches rect").first.get_attribute("height") == "0"
+    assert page.locator("#plot-searches rect").nth(1).get_attribute("height") == "2"
+
+
 def test_plots_have_names_axes_and_tables_and_filter(page: Any, folder: Path, rows: list[Trajectory]) -> None:
     go(page, folder / "one.html")
     plots = page.locator("figure svg[role=img]")

@@ -282,7 +282,7 @@ def test_a_broken_input_file_is_named_with_its_line(tmp_path: Path, started: Cal
 def test_other_settings_in_a_used_directory_are_refused(tmp_path: Path) -> None:
     assert run(GPU, *scripted(tmp_path)).returncode == 0
     line = refused(run(GPU, *scripted(tmp_path), "limits.t_max=3"))
-    assert "was written with other settings (limits)" in line
+    assert "was written with other settings (limits.t_max)" in line
     assert run(GPU, *scripted(tmp_path), "limits.t_max=3", "on_existing=clean").returncode == 0
 
 

@@ -67,6 +67,16 @@ def test_the_page_comes_up_alone_and_is_reused_and_stopped(demo: Demo) -> None:
     assert not alive(pid)
 
 
+def test_the_hint_names_the_callers_model_server_without_its_login(demo: Demo) -> None:
+    knobs = {"BASE_URL": "http://me:s3cr3t@127.0.0.1:11434/v1", "MODEL_NAME": "qwen3:8b", "PROFILE": ""}
+    done = demo.run(demo.script, FAKE_DUMP=str(demo.dump), **knobs)
+    assert done.returncode == 0, done.stderr
+    assert demo.words()[-1] == (
+        "serving.start_with=BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b WITH_SERVERS=1 PROFILE=server "
+        "bash deploy/deploy_demo.sh"
+    )
+
+
 def test_with_servers_it_starts_them_first_and_all_stay(demo: Demo) -> None:
     done = demo.run(demo.script, "WITH_SERVERS=1")
     assert done.returncode == 0, done.stderr

@@ -187,6 +187,11 @@ def test_a_folder_of_documents_becomes_the_corpus(infer: Infer, tmp_path: Path) 
     corpus = next(line for line in done.stdout.splitlines() if line.startswith("CORPUS="))
     assert corpus.startswith("CORPUS=indexes/documents/manuals-")
     assert corpus.endswith(".jsonl")
+    (tmp_path / "one.txt").write_text("The key is under the mat.")
+    done = infer.run(
+        "infer.sh", "CORPUS=one.txt", "QUESTION=Who?", cwd=tmp_path, FAKE_RUN="echo CORPUS=$CORPUS"
+    )
+    assert "CORPUS=indexes/documents/one.txt-" in done.stdout
 
 
 def test_a_model_server_of_the_users_is_asked_and_none_is_started(infer: Infer) -> None:

@@ -323,8 +323,8 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "nan": ("q.jsonl", HEAD + b'{"question": "Who?", "answer": NaN}\n', "line 2: not valid JSON"),
     "lone surrogate": ("q.jsonl", HEAD + b'{"question": "Who?", "answer": "\\ud800"}\n', "line 2: not valid JSON"),
     "lone surrogate, array": ("q.json", b'[{"question": "Who?", "answer": "\\ud800"}]', "row 1: not valid JSON"),
-    "latin-1": ("q.jsonl", HEAD + b'{"question": "caf\xe9?"}\n', "line 2: not valid JSON"),
-    "latin-1, table": ("q.csv", b"question,answer\nWho?,caf\xe9\n", "line 2: not valid UTF-8"),
+    "latin-1": ("q.jsonl", HEAD + b'{"question": "caf\xe9?"}\n', "line 2: not valid UTF-8 .*iconv -f latin1 -t utf8 FILE"),
+    "latin-1, table": ("q.csv", b"question,answer\nWho?,caf\xe9\n", "line 2: not valid UTF-8 .*iconv -f latin1 -t utf8 FILE"),
     "torn last line": ("q.jsonl", TEXT[:-9], "line 2: not valid JSON"),
     "no object": ("q.jsonl", HEAD + b"[1]\n", "line 2: expected an object, found list"),
     "many brackets": ("q.jsonl", b'{"question": "Who?", "x": [' + b"{}," * 1_000_000 + b"{}]}", "line 1: more than 1,000,000 brackets"),
@@ -400,6 +400,38 @@ def test_repeated_questions_are_counted_in_one_line(
     path.write_bytes(TEXT)
     read_questions(path)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "noted"),
+    [
+        ("suporting_ids", True),
+        ("supporting", True),
+        ("gold_id", True),
+        ("supporting_titles", False),
+        ("note", False),
+    ],
+)
+def test_a_key_that_is_nearly_that_of_the_gold_passages_is_noted(
+    key: str, noted: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_bytes(lines({"question": "Who?", "answers": ["x"], key: ["p1"]}))
+    notes: list[str] = []
+    read_questions(path, note=notes.append)
+    said = f"note: {path}: nothing reads the key '{key}' of 1 row; did you mean 'supporting_ids', the ids of the gold passages?"
+    assert notes == [said] * noted
+
+
+def test_a_question_with_two_different_answers_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_bytes(lines(*({"question": "Who?", "answers": [gold]} for gold in "xyx")))
+    notes: list[str] = []
+    assert len(read_questions(path, note=notes.append)) == 2
+    assert (
+        f"note: {path}: 1 question stands there more than once with different answers; each is asked and scored"
+        in notes
+    )
 
 
 def test_there_are_at_least_37_shapes() -> None:

@@ -1,4 +1,4 @@
-"""A folder of documents becomes a corpus file.
+"""A folder of documents, or one document, becomes a corpus file.
 
     python -m src_data.documents.corpus documents=FOLDER corpus=FILE
 
@@ -22,6 +22,7 @@ from src_core.config import config_class, load_config
 from src_core.errors import UserError, run_main
 from src_core.jsonl import rewrite_jsonl
 from src_core.terminal import say
+from src_core.text import counted
 from src_data.documents.blocks import BlockKind
 from src_data.documents.chunking import PATH_MARK, Chunk, Chunking, chunks
 from src_data.documents.reading import READERS, DocumentError, read_document
@@ -53,7 +54,7 @@ class DocumentCount:
 
     def lines(self) -> Iterator[str]:
         """The count as sentences."""
-        yield f"{self.passages} passages from {self.files} documents"
+        yield f"{counted(self.passages, 'passage')} from {counted(self.files, 'document')}"
         if self.other:
             named = ", ".join(
                 f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(self.other.items())
@@ -61,9 +62,8 @@ class DocumentCount:
             yield f"left out, of another format: {named} (read are {', '.join(sorted(READERS))})"
         for encoding, files in sorted(self.guessed.items()):
             named = ", ".join(files[:_SHOWN]) + (", …" if len(files) > _SHOWN else "")
-            what = f"{len(files)} document{'s' if len(files) > 1 else ''}"
             yield (
-                f"not in UTF-8, read as {encoding}: {what} ({named}); where letters are wrong, save the file "
+                f"not in UTF-8, read as {encoding}: {counted(len(files), 'document')} ({named}); where letters are wrong, save the file "
                 "in UTF-8"
             )
         for failure in self.failed[:_SHOWN]:

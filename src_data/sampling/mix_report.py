@@ -10,6 +10,7 @@ import orjson
 from rich.table import Table
 
 from src_core.console import as_cell
+from src_core.text import counted
 from src_data.sampling.decontaminate import Overlap
 from src_tasks.readers.sources import BadRow
 
@@ -18,6 +19,7 @@ REASONS = {
     "malformed": "malformed",
     "unanswerable": "unanswerable",
     "repeated": "repeated",
+    "other_answers": "repeated, other answers",
     "in_earlier_set": "in an earlier set",
     Overlap.SAME: "evaluated: same",
     Overlap.NGRAM: "evaluated: shared n-gram",
@@ -109,4 +111,7 @@ class MixReport:
             if self.evaluation_questions
             else "No evaluation questions were named to keep apart (evaluation_files)"
         )
-        return f"{compared}. The same seed ({self.seed}) takes the same questions."
+        twice = sum(source.dropped["other_answers"] for source in self.sources)
+        rows = f"{counted(twice, 'row')} with other answers to an earlier question of the file"
+        left_out = f" {rows} left out: the first is kept." if twice else ""
+        return f"{compared}.{left_out} The same seed ({self.seed}) takes the same questions."

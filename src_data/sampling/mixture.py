@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from src_core.config import Positive, Seed, config_class
@@ -146,7 +146,7 @@ class _Reader:
         return sorted((item for _, item in heap), key=lambda item: item.place)
 
     def _usable(self, taken: set[int]) -> Iterator[_Kept]:
-        seen: set[int] = set()
+        seen: dict[int, int] = {}
         rows = read_source(self._source, report=self._note, on_bad_row=self._config.on_bad_row)
         for place, row in enumerate(rows):
             question = row.question
@@ -154,8 +154,11 @@ class _Reader:
             self._count.rows += 1
             text = question_key(question.question)
             key = key_hash(text)
+            golds = key_hash("\x1f".join(sorted(map(question_key, question.answers))))
             reason = self._refusal(question, key, seen, taken)
-            seen.add(key)
+            if reason == "repeated" and seen[key] != golds:
+                reason = "other_answers"
+            seen.setdefault(key, golds)
             if reason is not None:
                 self._count.drop(reason)
                 continue
@@ -172,7 +175,7 @@ class _Reader:
             many = len(self._names) > MOST_NAMES
             self._count.name = self._source.path if many else " + ".join(self._names)
 
-    def _refusal(self, question: Question, key: int, seen: set[int], taken: set[int]) -> str | None:
+    def _refusal(self, question: Question, key: int, seen: Mapping[int, int], taken: set[int]) -> str | None:
         if question.meta.get("answerable") is False:
             return "unanswerable"
         if key in seen:

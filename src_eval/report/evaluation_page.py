@@ -23,8 +23,9 @@ from src_eval.tables import cells_of, failures_of
 from src_eval.text_tables import Cells, Row
 from src_tasks.metric_names import TOO_FEW, Metric, is_share, metric, rank
 
-PAGE = "index.html"
 _BAR = 22
+_THINNEST = 2.0
+"""The width of the bar of a share of 0, which is a result."""
 _TITLES = {"pareto": "Right answers against searches", "boundary": "Knowledge boundary"}
 
 
@@ -141,7 +142,7 @@ def _bars(lines: Sequence[Line], name: str) -> str:
         y = number * _BAR + 4
         middle = y + _BAR / 2 - 2
         parts.append(label(LEFT - 8, middle + 4, shorten(line.name, LONGEST_NAME), anchor="end"))
-        width = _x(estimate.mean) - LEFT
+        width = max(_x(estimate.mean) - LEFT, _THINNEST)
         parts.append(f'<rect class=mean x="{LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 8}"/>')
         if not estimate.too_few:
             parts.append(

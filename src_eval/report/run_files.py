@@ -15,6 +15,8 @@ from src_core.rundir import MANIFEST, QUESTION_IDS, ROWS
 from src_core.types import Trajectory
 from src_eval.records import SCORE_ROWS, SCORE_TOTALS, QuestionScore, RunScore
 
+PAGE = "index.html"
+"""The page of an evaluation in its folder, with a link to the report of each run."""
 Record = TypeVar("Record")
 _TOTALS = TypeAdapter(RunScore)
 _SCORE = TypeAdapter(QuestionScore)
@@ -47,6 +49,11 @@ def read_scored_run(path: Path) -> ScoredRun:
     """Read a run directory. Raises `UserError` when `path` is not a run directory, was not scored, or was
     scored before its trajectories changed.
     """
+    if not (path / ROWS).is_file() and (path / PAGE).is_file():
+        raise UserError(
+            f"{path} is the folder of an evaluation, not of a run; open {path / PAGE}, which links to the report "
+            "of each of its runs"
+        )
     if not (path / ROWS).is_file():
         raise UserError(f"{path} has no {ROWS}; give the directory of a run (runs/<name>)")
     for name in (SCORE_TOTALS, SCORE_ROWS):

@@ -4,6 +4,7 @@ sets in one layout ("project").
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from src_tasks.readers.base import (
@@ -12,6 +13,7 @@ from src_tasks.readers.base import (
     alias_texts,
     clean_title,
     make_row,
+    near_key,
     optional_text,
     own_hops,
     text_at,
@@ -23,6 +25,7 @@ from src_tasks.readers.multiple_choice import choices_of
 from src_tasks.readers.rows import SourceRow, decomposition_meta
 
 _SUPPORT_KEYS = ("supporting_ids", "gold_ids")
+_LIKE_SUPPORT = ("supporting_titles", "supporting_facts", "context_ids")
 _GROUP_KEYS = ("group", "subject")
 
 
@@ -82,7 +85,7 @@ def _own_row(row: JsonRow, *, dataset: str, more: JsonRow | None = None) -> Sour
     choices = choices_of(row)
     support = next((key for key in _SUPPORT_KEYS if row.get(key) is not None), _SUPPORT_KEYS[0])
     hops = row.get("hops")
-    return make_row(
+    made = make_row(
         text_at(row, "question"),
         golds_of(row, choices),
         dataset=dataset,
@@ -98,6 +101,13 @@ def _own_row(row: JsonRow, *, dataset: str, more: JsonRow | None = None) -> Sour
             "context_ids": _ids(row.get("context_ids"), "context_ids"),
         },
     )
+    return made if row.get(support) is not None else dataclasses.replace(made, misspelt=_near_support(row))
+
+
+def _near_support(row: JsonRow) -> str:
+    """The key of a row that is nearly one of `_SUPPORT_KEYS` and that no layout has, "" for none."""
+    rest = {key: None for key in row if key not in (*_SUPPORT_KEYS, *_LIKE_SUPPORT)}
+    return next((near for key in _SUPPORT_KEYS if (near := near_key(key, rest))), "")
 
 
 def _ids(value: Any, what: str) -> list[str]:

@@ -24,11 +24,13 @@ class SubQuestion:
 @dataclass(frozen=True, slots=True)
 class SourceRow:
     """One row of a published question set. `passages` are the passages in the row, gold ones and distractors;
-    their ids are content hashes, so that the same passage of two rows is one passage.
+    their ids are content hashes, so that the same passage of two rows is one passage. `misspelt` is a key of
+    the row that is nearly the one of its gold passages, which it then lacks.
     """
 
     question: Question
     passages: tuple[Passage, ...] = ()
+    misspelt: str = ""
 
 
 def decomposition(question: Question) -> tuple[SubQuestion, ...]:

@@ -33,6 +33,7 @@ from src_tasks.readers.golds import untyped
 from src_tasks.readers.hotpotqa import parse_2wiki
 from src_tasks.readers.hub import HUB, hub_rows
 from src_tasks.readers.multiple_choice import MMLU_COLUMNS, is_mmlu_table, subject_of
+from src_tasks.readers.notes import QuestionNotes
 from src_tasks.readers.publishers import missing_file
 from src_tasks.readers.rows import SourceRow
 from src_tasks.readers.single_hop import DPR_COLUMNS, DPR_DELIMITER, dpr_row, is_dpr_table
@@ -119,35 +120,22 @@ def read_questions(
     note: Callable[[str], None] = say,
 ) -> list[Question]:
     """The first `limit` questions of a set (-1: all), each once, with the golds that `read_source` finds;
-    here a question may have none. `note` gets lines about rows that repeat a question, questions that share
-    an id of the file, and a limit above their number. Raises `UserError` naming file and row for a malformed
+    here a question may have none. `note` gets the lines of `QuestionNotes`. Raises `UserError` naming file and row for a malformed
     row, and for a file that is missing or holds no question (`setting` names the setting that the user then
     has to change).
     """
     if not isinstance(source, SourceConfig):
         source = _checked(str(source))
     found: dict[str, Question] = {}
-    of_id: dict[str, set[str]] = {}
-    repeated = 0
+    notes = QuestionNotes(source.path)
     for _, row in _rows(source, setting, report=_refuse_at_once, on_bad_row=OnBadRow.FAIL):
         if 0 <= limit <= len(found):
             break
-        question = _labelled(row, source, "").question
-        repeated += found.setdefault(question.id, question) is not question
-        if own := question.meta.get("source_id"):
-            of_id.setdefault(str(own), set()).add(question.id)
-    if repeated:
-        rows = "1 row" if repeated == 1 else f"{repeated} rows"
-        note(f"note: {source.path} holds {rows} with a question that it had before; left out")
-    if shared := [own for own, ids in of_id.items() if len(ids) > 1]:
-        which = f"an id ({shared[0]})" if len(shared) == 1 else f"{len(shared)} ids ({shared[0]}, …)"
-        note(
-            f"note: {source.path} gives {which} to several questions; all are asked, each under a hash of "
-            "its text as its id"
-        )
-    if limit > len(found):
-        number = "1 question" if len(found) == 1 else f"{len(found):,} questions"
-        note(f"note: {source.path} holds {number}, fewer than the {limit:,} that are wanted")
+        labelled = _labelled(row, source, "")
+        question = labelled.question
+        notes.add(labelled, again=found.setdefault(question.id, question) is not question)
+    for line in notes.lines(found.values(), limit=limit):
+        note(line)
     return list(found.values())
 
 

@@ -31,7 +31,7 @@ function barPlot(plot, width) {
   const cut = every > 3 ? Math.max(6, Math.floor(slot / 6)) : 99; // long names are shortened, numbers skipped
   plot.groups.forEach((group, at) => {
     const left = SPACE.left + at * slot;
-    root.append(drawGroup(group, { left, slot, y }));
+    root.append(drawGroup(group, { left, slot, y, zeros: plot.percent }));
     if (at % every === 0 || (cut < 99 && !plot.numbers)) {
       const label = plot.numbers ? group.label : short(group.label, cut);
       root.append(svg("text", { class: "tick", x: left + slot / 2, y: HEIGHT - SPACE.bottom + 16, "text-anchor": "middle" }, label));
@@ -43,7 +43,7 @@ function barPlot(plot, width) {
   return root;
 }
 
-function drawGroup(group, { left, slot, y }) {
+function drawGroup(group, { left, slot, y, zeros }) {
   const wide = Math.min(slot * 0.78, 56 * group.bars.length);
   const each = wide / Math.max(group.bars.length, 1);
   const node = svg("g", { class: group.pick ? "bar can-pick" : "bar", on: group.pick ? { click: group.pick } : {} });
@@ -55,6 +55,10 @@ function drawGroup(group, { left, slot, y }) {
       const top = y(below + part.value);
       one.append(svg("rect", { class: part.name, x, width: Math.max(each - 2, 1), y: top, height: Math.max(y(below) - top, 0) }));
       below += part.value;
+    }
+    if (zeros && bar.parts.length && !total(bar)) { // nothing right is a result: without a mark it looks like no result
+      one.append(svg("rect", { class: bar.parts[0].name, x, width: Math.max(each - 2, 1), y: y(0) - 2, height: 2 }));
+      one.append(svg("text", { class: "tick zero", x: x + (each - 2) / 2, y: y(bar.high ?? 0) - 5, "text-anchor": "middle" }, "0"));
     }
     if (bar.low !== undefined) {
       const middle = x + (each - 2) / 2;
