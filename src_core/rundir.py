@@ -5,8 +5,10 @@ skipped, failed ones are retried, and the rewritten file holds every question on
 happens to a directory that was used before:
 
 - `resume` (the default): resume the run; a run with other settings is refused, and the message names three
-alternatives; only the number of questions of a construction may grow - `resume_anyway`: resume although settings differ; existing rows are kept - `clean`: delete
-everything but `logs/` and start over (`src_core.runfolder`) - `fail`: refuse
+  alternatives; only the number of questions of a construction may grow
+- `resume_anyway`: resume although settings differ; existing rows are kept
+- `clean`: delete everything but `logs/` and start over (`src_core.runfolder`)
+- `fail`: refuse
 
 What the servers report of themselves belongs to the settings (`src_core.served`).
 """
@@ -44,7 +46,7 @@ QUESTION_IDS = "question_ids"
 OnExisting = Literal["resume", "resume_anyway", "clean", "fail"]
 # Settings that may change between a run and its resumption: they do not change any row.
 _FREE = frozenset({"run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps"})
-# The first n questions of a mixture are among its first n + 1: a run with more of them keeps its rows and goes on.
+# The first n questions of a mixture are among its first n + 1: a run with more keeps its rows and goes on.
 _GROWING = frozenset({"n_sample", "build_conv.n_sample"})
 _ROWS_PER_SYNC = 64
 _LOCK_SECONDS = 3.0
@@ -202,8 +204,11 @@ def was_used(path: Path, *, config: dict[str, Any], on_existing: OnExisting) -> 
 
 def settings_fingerprint(config: dict[str, Any]) -> str:
     """Hash of the settings that determine the rows."""
-    fixed = {key: value for key, value in config.items() if key not in _FREE}
-    return hashlib.sha256(orjson.dumps(fixed, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    return hashlib.sha256(orjson.dumps(_fixed(config), option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def _fixed(config: Row) -> Row:
+    return {key: value for key, value in config.items() if key not in _FREE}
 
 
 def _first_of_each(path: Path, *, retry_statuses: frozenset[str], key: RowKey) -> Iterator[bytes]:
@@ -226,8 +231,7 @@ def _refuse_other_settings(path: Path, config: dict[str, Any]) -> None:
         raise UserError(f"{error}; {_ways_out('resume_anyway')}") from error
     if settings_fingerprint(before) == settings_fingerprint(config):
         return
-    fixed = [{key: value for key, value in each.items() if key not in _FREE} for each in (before, config)]
-    differing = sorted(_differing(*fixed))
+    differing = sorted(_differing(_fixed(before), _fixed(config)))
     if not differing:
         return
     raise UserError(

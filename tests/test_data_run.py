@@ -113,13 +113,14 @@ def test_killed_again_and_again_every_chain_is_there_once(kills: int, tmp_path: 
 
 def test_a_run_with_more_questions_keeps_its_rows_and_goes_on(tmp_path: Path) -> None:
     async def run() -> list[dict[str, Any]]:
+        first: list[dict[str, Any]] = []
         async with FakeLLM(read_and_think) as server:
             settings = settings_for(tmp_path, server.url, count=6, build_conv__runtime__thinks="true")
             for n in (2, 5):
                 process = start([*settings, f"build_conv.n_sample={n}"])
                 _, err = await process.communicate()
                 assert process.returncode == 0, err.decode()
-                first = first if n == 5 else rows(tmp_path)
+                first = first or rows(tmp_path)
             fewer = start([*settings, "build_conv.n_sample=3"])
             _, err = await fewer.communicate()
             assert "other settings (build_conv.n_sample); take another RUN_NAME" in err.decode()

@@ -72,8 +72,8 @@ def test_the_hint_names_the_callers_model_server_without_its_login(demo: Demo) -
     done = demo.run(demo.script, FAKE_DUMP=str(demo.dump), **knobs)
     assert done.returncode == 0, done.stderr
     assert demo.words()[-1] == (
-        "serving.start_with=BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b WITH_SERVERS=1 PROFILE=server "
-        "bash deploy/deploy_demo.sh"
+        "serving.start_with=BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b WITH_SERVERS=1 "
+        "PROFILE=server bash deploy/deploy_demo.sh"
     )
 
 

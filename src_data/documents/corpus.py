@@ -62,8 +62,9 @@ class DocumentCount:
             yield f"left out, of another format: {named} (read are {', '.join(sorted(READERS))})"
         for encoding, files in sorted(self.guessed.items()):
             named = ", ".join(files[:_SHOWN]) + (", …" if len(files) > _SHOWN else "")
+            what = counted(len(files), "document")
             yield (
-                f"not in UTF-8, read as {encoding}: {counted(len(files), 'document')} ({named}); where letters are wrong, save the file "
+                f"not in UTF-8, read as {encoding}: {what} ({named}); where letters are wrong, save the file "
                 "in UTF-8"
             )
         for failure in self.failed[:_SHOWN]:

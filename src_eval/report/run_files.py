@@ -51,8 +51,8 @@ def read_scored_run(path: Path) -> ScoredRun:
     """
     if not (path / ROWS).is_file() and (path / PAGE).is_file():
         raise UserError(
-            f"{path} is the folder of an evaluation, not of a run; open {path / PAGE}, which links to the report "
-            "of each of its runs"
+            f"{path} is the folder of an evaluation, not of a run; open {path / PAGE}, which links to the "
+            "report of each of its runs"
         )
     if not (path / ROWS).is_file():
         raise UserError(f"{path} has no {ROWS}; give the directory of a run (runs/<name>)")

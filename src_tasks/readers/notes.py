@@ -1,4 +1,4 @@
-"""What a person should know of a question file that was read: one line each, none where all is as expected."""
+"""What a person should know of a question file that was read, one line each."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class QuestionNotes:
         """The notes, once all rows are read; `limit` questions were wanted (-1: all)."""
         note = f"note: {self.path}"
         if self._repeated:
-            yield f"{note} holds {counted(self._repeated, 'row')} with a question that it had before; left out"
+            rows = counted(self._repeated, "row")
+            yield f"{note} holds {rows} with a question that it had before; left out"
         for key, rows in self._misspelt.items():
             yield (
                 f"{note}: nothing reads the key {shown_keys([key])} of {counted(rows, 'row')}; did you mean "

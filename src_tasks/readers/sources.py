@@ -120,9 +120,9 @@ def read_questions(
     note: Callable[[str], None] = say,
 ) -> list[Question]:
     """The first `limit` questions of a set (-1: all), each once, with the golds that `read_source` finds;
-    here a question may have none. `note` gets the lines of `QuestionNotes`. Raises `UserError` naming file and row for a malformed
-    row, and for a file that is missing or holds no question (`setting` names the setting that the user then
-    has to change).
+    here a question may have none. `note` gets the lines of `QuestionNotes`. Raises `UserError`
+    naming file and row for a malformed row, and for a file that is missing or holds no question (`setting`
+    names the setting that the user then has to change).
     """
     if not isinstance(source, SourceConfig):
         source = _checked(str(source))
