@@ -57,9 +57,9 @@ def did_you_mean(name: str, known: Iterable[str], *, before: str = "") -> str:
     return f"did you mean {before}{near[0]}? " if near else ""
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 passage`, `2 passages`: a number with its noun, whose plural has an s."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 passage`, `2 passages`: a number with its noun, whose plural has an s unless it is given."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def whole_text(text: str) -> str:

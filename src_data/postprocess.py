@@ -99,7 +99,7 @@ def print_finished(done: Finished, console: Console) -> None:
 
 def main() -> None:
     """Read the command line, run the stages, print the table."""
-    if len(sys.argv) < 2 or "=" in sys.argv[1]:
+    if len(sys.argv) < 2 or "=" in sys.argv[1] or sys.argv[1].startswith("-"):
         raise UserError(f"usage: {python_command()} -m src_data.postprocess RUN_DIR [key=value ...]")
     config = load_config(FinishConfig, None, sys.argv[2:])
     protocol = load_protocol(config.protocol, config.style)

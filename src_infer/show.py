@@ -20,7 +20,7 @@ from src_core.console import Terminal, as_cell
 from src_core.malformed import malformed_in
 from src_core.protocols.action_text import render_action
 from src_core.terminal import one_line, plain
-from src_core.text import shorten
+from src_core.text import counted, shorten
 from src_core.types import DirectAnswer, Question, Status, Step, Trajectory
 from src_tasks.metric_names import FEWEST, TOO_FEW, columns
 from src_tasks.recorded import read_recording, recorded_line
@@ -112,7 +112,9 @@ def outcome_lines(trajectory: Trajectory) -> list[Text]:
         lines.append(_line("Gold: ", "bold", " | ".join(gold), ""))
     ending = f"{trajectory.status.value} ({trajectory.status.meaning})"
     again = f" ({trajectory.repeated_searches} asked before)" if trajectory.repeated_searches else ""
-    outcome = f"{ending}, {trajectory.searches} searches{again}, {trajectory.seconds:.1f} s"
+    outcome = (
+        f"{ending}, {counted(trajectory.searches, 'search', 'searches')}{again}, {trajectory.seconds:.1f} s"
+    )
     lines.append(_line("Status: ", "dim", outcome, "dim"))
     lines.extend(malformed_lines([trajectory]))
     if trajectory.error:

@@ -194,6 +194,17 @@ def chosen(run: Path, n: int = 100, **settings_: Any) -> list[Entry]:
     return choose(read_entries(run), ViewConfig(**settings_), n=n)
 
 
+def test_a_misspelt_run_and_the_folder_of_runs_are_led_to_a_run(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/trajectories.jsonl").write_text("")
+    for path, said in (
+        (tmp_path / "reel", "did you mean"),
+        (tmp_path, "holds 1 run; name one of them, such as"),
+    ):
+        with pytest.raises(UserError, match=f"{said} {tmp_path}/real"):
+            list(read_entries(path))
+
+
 def test_conditions_choose(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     assert len(chosen(run, reason="kept")) == 5

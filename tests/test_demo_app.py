@@ -378,7 +378,8 @@ def test_a_server_of_the_users_is_not_ours_to_start(tmp_path: Path) -> None:
 
     assert asyncio.run(play()) == (
         "The model server on port 1, which is yours, does not answer; start it, or give the right address "
-        "with BASE_URL. The retriever on port 3 does not answer; 'bash deploy/deploy_rag_engine.sh' starts it."
+        "with BASE_URL. "
+        "The retriever on port 3 does not answer; 'bash deploy/deploy_rag_engine.sh' starts it."
     )
 
 

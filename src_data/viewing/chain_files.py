@@ -18,6 +18,7 @@ from src_core.errors import UserError
 from src_core.protocols.records import ParseError
 from src_core.rowfiles import RawRow, file_rows
 from src_core.rundir import ROWS
+from src_core.text import counted, did_you_mean
 from src_core.types import Question, Status, Step, Trajectory, question_id, trajectory_from_json
 from src_data.filters.filter_run import KEPT, REJECTED
 from src_data.filters.filter_trajectory import FilterResult
@@ -42,10 +43,18 @@ def read_entries(path: Path) -> Iterator[Entry]:
 
 
 def _files(path: Path) -> list[Path]:
+    if not path.exists() and path.parent.is_dir():
+        beside = sorted(each.name for each in path.parent.iterdir())
+        hint = did_you_mean(path.name, beside, before=f"{path.parent}/")
+        raise UserError(f"no such file: {path}; {hint}check the path")
     if not path.is_dir():
         return [path]
     names = (KEPT, REJECTED) if (path / KEPT).is_file() else (ROWS,)
     found = [path / name for name in names if (path / name).is_file()]
+    if not found and (runs := sorted(file.parent.name for file in path.glob(f"*/{ROWS}"))):
+        raise UserError(
+            f"{path} holds {counted(len(runs), 'run')}; name one of them, such as {path / runs[0]}"
+        )
     if not found:
         raise UserError(
             f"{path} holds neither {KEPT} nor {ROWS}; construct or convert some trajectories first"

@@ -35,10 +35,10 @@ class QuestionNotes:
         if self._repeated:
             rows = counted(self._repeated, "row")
             yield f"{note} holds {rows} with a question that it had before; left out"
-        for key, rows in self._misspelt.items():
+        for key, number_of in self._misspelt.items():
             yield (
-                f"{note}: nothing reads the key {shown_keys([key])} of {counted(rows, 'row')}; did you mean "
-                "'supporting_ids', the ids of the gold passages?"
+                f"{note}: nothing reads the key {shown_keys([key])} of {counted(number_of, 'row')}; did you "
+                "mean 'supporting_ids', the ids of the gold passages?"
             )
         asked = Counter((question.question, question.choices) for question in found)
         if twice := sum(number > 1 for number in asked.values()):
