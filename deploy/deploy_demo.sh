@@ -25,7 +25,7 @@ demo=("$VENV/bin/python" -m src_demo.server "configs/infer/$PROFILE.yaml" host="
   ${lora:+agent.model="$lora"} ${trained:+trained="$trained"} "${open[@]}" "${settings[@]}")
 own="" # a model server of the caller's is named in the command too, without a login in its address
 for name in BASE_URL MODEL_NAME READER_BASE_URL READER_MODEL_NAME; do
-  [[ $PROFILE != server || -z ${!name:-} ]] || own+="$name=$(sed 's|://[^/@]*@|://|' <<< "${!name}") "
+  [[ $PROFILE != server || -z ${!name:-} ]] || own+="$name=$(printf '%s' "${!name}" | sed 's|://[^/@]*@|://|') "
 done
 if (( EMBEDDED )); then
   demo+=(serving.start_with="${own}WITH_SERVERS=1 PROFILE=$PROFILE bash deploy/deploy_demo.sh")
