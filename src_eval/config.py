@@ -68,9 +68,10 @@ class EvalConfig:
     `infer` is the configuration of every run, `settings` its overrides for all methods, `servers` the URLs of
     the servers (`scripts/evaluate.sh` fills it in). `corpus` and `index_dir` are the corpus and index that
     `scripts/evaluate.sh` builds and serves ("": the sample world). Question files, methods that are files,
-    `trees`, `corpus` and `expected` are looked for beside the configuration, then in `caller`, the folder of
-    the person who called `scripts/evaluate.sh` (which fills it in), then in the repository
-    (`src_eval.files`). Every other method is tested against `baseline` ("": the first one). `never` are the
+    `trees`, `corpus`, `expected`, `infer` and paths in `settings` are looked for beside the configuration,
+    then in `caller`, the folder of the person who called `scripts/evaluate.sh` (which fills it in), then in
+    the repository (`src_eval.files`). Every other method is tested against `baseline` ("": the first one).
+    `never` are the
     lines that never search, whose right answers are the labels of the knowledge boundary, for each line those
     of its own model (`src_eval.boundary`; none: no such table). `profile` is the profile that is served now
     (`scripts/evaluate.sh` fills it in): lines of other profiles are not run, but are in the table if they

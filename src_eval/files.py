@@ -1,21 +1,35 @@
-"""Finds the files that an evaluation names: methods, question files, explorations, corpus, published
-numbers.
+"""Reads the configuration of an evaluation, and finds the files that it names: methods, question files,
+explorations, corpus, published numbers, the configuration of the runs and files in their settings.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from src_core.config import load_config
 from src_core.errors import UserError
 from src_core.plugins import is_file
-from src_eval.config import DatasetSpec, EvalConfig
+from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_tasks.readers.publishers import missing_file
 
 EMBEDDED = ("cpu", "small", "server")
 """The profiles whose servers scripts/evaluate.sh starts, with an index of `corpus`."""
+
+
+_SCHEMES = ("ranked:", "toy:", "scripted:")
+"""What stands before a path in the value of `retriever` or of a model."""
+
+
+def load_evaluation(path: Path, overrides: Sequence[str] = ()) -> EvalConfig:
+    """The configuration in the file `path` with the `key=value` overrides, its files found and its names
+    checked. Raises `UserError` as `load_config`, `with_found_files` and `EvalConfig.require_names` do.
+    """
+    config = with_found_files(load_config(EvalConfig, path, overrides), path)
+    config.require_names()
+    return config
 
 
 def with_found_files(config: EvalConfig, file: Path) -> EvalConfig:
@@ -27,10 +41,7 @@ def with_found_files(config: EvalConfig, file: Path) -> EvalConfig:
     """
     folders = list(dict.fromkeys([file.resolve().parent, Path(config.caller or ".").resolve(), Path.cwd()]))
     datasets = tuple(_found_set(dataset, folders) for dataset in config.datasets)
-    methods = tuple(
-        replace(each, method=_found(each.method, folders)) if is_file(each.method) else each
-        for each in config.lines
-    )
+    methods = tuple(_found_line(line, folders) for line in config.lines)
     corpus = _found(config.corpus, folders)
     given = bool(os.environ.get("CORPUS"))  # scripts/evaluate.sh then indexes that corpus
     if config.profile in EMBEDDED and corpus and not given and not Path(corpus).exists():
@@ -39,7 +50,34 @@ def with_found_files(config: EvalConfig, file: Path) -> EvalConfig:
             "the passages that the publishers' question files hold: set corpus (or CORPUS=) to one"
         )
     expected = _found(config.expected, folders)
-    return replace(config, methods=methods, datasets=datasets, corpus=corpus, expected=expected)
+    return replace(
+        config,
+        infer=_found(config.infer, folders),
+        settings=_found_settings(config.settings, folders),
+        methods=methods,
+        datasets=datasets,
+        corpus=corpus,
+        expected=expected,
+    )
+
+
+def _found_line(line: MethodSpec, folders: list[Path]) -> MethodSpec:
+    method = _found(line.method, folders) if is_file(line.method) else line.method
+    return replace(line, method=method, settings=_found_settings(line.settings, folders))
+
+
+def _found_settings(settings: Sequence[str], folders: list[Path]) -> tuple[str, ...]:
+    """`key=value` settings whose values that are paths are found. A path has a slash or an ending, so that a
+    word (`constrain=off`) is never taken for a file of that name.
+    """
+    found = []
+    for setting in settings:
+        key, sign, value = setting.partition("=")
+        scheme = next((each for each in _SCHEMES if value.startswith(each)), "")
+        path = value.removeprefix(scheme)
+        is_path = "/" in path or Path(path).suffix
+        found.append(f"{key}{sign}{scheme}{_found(path, folders)}" if is_path else setting)
+    return tuple(found)
 
 
 def _found_set(dataset: DatasetSpec, folders: list[Path]) -> DatasetSpec:

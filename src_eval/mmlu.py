@@ -15,13 +15,13 @@ from pathlib import Path
 
 from rich.text import Text
 
-from src_core.config import load_config
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.rundir import MANIFEST
 from src_eval.compare import Entry, Table, build_table
 from src_eval.config import EvalConfig
 from src_eval.expected import Expected
+from src_eval.files import load_evaluation
 from src_eval.records import QuestionScore
 from src_eval.report.run_files import PAGE
 from src_eval.rerankers import require_same_rankings, write_table
@@ -42,7 +42,7 @@ def main() -> None:
     if len(sys.argv) != 2 or "=" in sys.argv[1]:
         raise UserError("usage: .venv/bin/python -m src_eval.mmlu READERS.yaml")
     path = Path(sys.argv[1])
-    config = load_config(EvalConfig, path)
+    config = load_evaluation(path)
     runs = scored_lines(config)
     out = Terminal(narrowest=150)
     subjects = table_of(runs, dict(_subjects(runs)), baseline=config.baseline_name())

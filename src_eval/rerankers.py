@@ -17,7 +17,6 @@ from pathlib import Path
 
 from rich.text import Text
 
-from src_core.config import load_config
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
@@ -28,6 +27,7 @@ from src_core.types import Question
 from src_eval.compare import Entry, Table, build_table
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_eval.expected import Expected
+from src_eval.files import load_evaluation
 from src_eval.records import QuestionScore, RunScore
 from src_eval.report.candidates_page import CANDIDATES_PAGE, write_candidates_page
 from src_eval.report.evaluation_page import write_evaluation_page
@@ -48,7 +48,7 @@ def main() -> None:
     paths = [Path(argument) for argument in sys.argv[1:]]
     if not paths or any("=" in path.name for path in paths):
         raise UserError("usage: .venv/bin/python -m src_eval.rerankers READERS.yaml [READERS-OTHER.yaml ...]")
-    configs = [load_config(EvalConfig, path) for path in paths]
+    configs = [load_evaluation(path) for path in paths]
     out = Terminal(narrowest=190)
     folder, config = paths[0].parent, configs[0]
     table = comparison(configs)

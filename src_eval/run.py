@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.text import Text
 
 from src_core.caller import seen
-from src_core.config import dump, load_config
+from src_core.config import dump
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
 from src_core.jsonl import read_jsonl, write_atomic
@@ -41,7 +41,7 @@ from src_eval.boundary import NOTHING, boundary_cells, boundary_of
 from src_eval.compare import Entry, build_table
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_eval.expected import Expected, load_expected
-from src_eval.files import with_found_files
+from src_eval.files import load_evaluation
 from src_eval.judge_run import judge_folders
 from src_eval.pareto import pareto_cells, points_of
 from src_eval.report.evaluation_page import Extras, Link, write_evaluation_page
@@ -75,9 +75,7 @@ def main() -> int:
     arguments = [argument for argument in sys.argv[1:] if argument != CHECK]
     if not arguments or "=" in arguments[0]:
         raise UserError(f"usage: .venv/bin/python -m src_eval.run CONFIG.yaml [{CHECK}] [key=value ...]")
-    file = Path(arguments[0])
-    config = with_found_files(load_config(EvalConfig, file, arguments[1:]), file)
-    config.require_names()
+    config = load_evaluation(Path(arguments[0]), arguments[1:])
     load_expected(config.expected)
     jobs = plan(config)
     _check_all([job for job in jobs if is_wanted(config, job)], CHECK)  # also the names of the methods

@@ -82,6 +82,17 @@ def test_the_categories_of_both_groupings(config: Path, capsys: pytest.CaptureFi
     assert "rivers is no subject of MMLU: only in the line all subjects" in out
 
 
+def test_the_questions_are_found_beside_the_configuration(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace(f"path: {config.parent}/", "path: "), encoding="utf-8")
+    assert "path: questions.jsonl" in config.read_text(encoding="utf-8")
+    with patch.object(sys, "argv", ["mmlu", str(config)]):
+        main()
+    assert "no_search" in capsys.readouterr().out
+
+
 def test_the_table_of_subjects_has_every_one_that_was_asked(config: Path) -> None:
     with patch.object(sys, "argv", ["mmlu", str(config)]):
         main()

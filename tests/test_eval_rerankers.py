@@ -88,6 +88,18 @@ def test_the_files_of_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert "tuned" in capsys.readouterr().out
 
 
+def test_rankings_and_questions_are_found_beside_the_configuration(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (folder / "readers.yaml").read_text(encoding="utf-8")
+    moved = text.replace(f"ranked:{folder}/", "ranked:").replace(f"path: {folder}/", "path: ")
+    assert "ranked:tuned.jsonl" in moved
+    (folder / "readers.yaml").write_text(moved, encoding="utf-8")
+    with patch.object(sys, "argv", ["rerankers", str(folder / "readers.yaml")]):
+        main()
+    assert "tuned" in capsys.readouterr().out
+
+
 def test_another_reader_has_a_baseline_of_its_own(folder: Path) -> None:
     write_config(folder, "readers-small.yaml", "radio-small", ("none", "tuned"))
     lines = lines_of(folder, "readers.yaml", "readers-small.yaml")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers_llm import ROOT, write_items, write_script
 from helpers_runs import Run
 from helpers_scores import answered, write_run
@@ -23,7 +24,7 @@ from src_core.jsonl import rewrite_jsonl
 from src_core.rankings import RankedPassage, Ranking
 from src_core.types import Passage, Status, to_json
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
-from src_eval.files import with_found_files
+from src_eval.files import load_evaluation, with_found_files
 from src_eval.run import Job, evaluate, is_finished, is_wanted, plan
 from src_eval.scoring import score_run
 from src_tasks.metric_names import EXPLAINED
@@ -328,6 +329,22 @@ def test_files_are_looked_for_beside_the_configuration_then_at_the_caller_then_h
     lacking = config(tmp_path, datasets=[{"name": "q", "path": "r.jsonl"}], caller=str(caller))
     with pytest.raises(UserError, match=rf"r.jsonl \(looked for in {beside}, {caller}, {Path.cwd()}\); many"):
         with_found_files(lacking, beside / "e.yaml")
+
+
+def test_files_in_the_settings_of_the_runs_are_looked_for_too(tmp_path: Path) -> None:
+    for name in ("q.jsonl", "own.yaml", "mine.jsonl", "format.py", "off"):
+        (tmp_path / name).touch()
+    line = {"method": "naive_rag", "settings": ["retriever=ranked:mine.jsonl", "protocol=format.py"]}
+    values = {"name": "e", "methods": [line], "datasets": [{"name": "q", "path": "q.jsonl"}]}
+    values |= {"infer": "own.yaml", "settings": ["constrain=off", "agent.url=http://127.0.0.1:9/v1"]}
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    found = load_evaluation(tmp_path / "e.yaml", ["index_dir=i"])
+    assert found.infer == str(tmp_path / "own.yaml")
+    assert found.settings == tuple(values["settings"])
+    assert found.lines[0].settings == (
+        f"retriever=ranked:{tmp_path}/mine.jsonl",
+        f"protocol={tmp_path}/format.py",
+    )
 
 
 def test_a_corpus_is_asked_for_where_it_is_to_be_indexed(
