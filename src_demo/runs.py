@@ -159,6 +159,6 @@ class Runs:
                 needs_search=method.needs_search,
             ) as runtime:
                 emit(Event("models", {"models": runtime.model_names()}))
-                return await method.run(question, runtime)
+                return await method.answer(question, runtime)
         except BoundaryError as error:
             return Trajectory(question, tuple(steps), "", failure_status(error), error=str(error))

@@ -21,9 +21,8 @@ from src_core.http_serving import serve_app
 from src_core.terminal import log_to_stderr
 from src_demo.app import guarded_app
 from src_demo.config import DemoConfig
-from src_infer.as_trained import load_as_trained, require_fit
+from src_infer.as_trained import load_as_trained, method_of
 from src_infer.connect import make_retriever
-from src_infer.methods import load_method
 from src_infer.runtime import make_protocol
 
 LOG = logging.getLogger("src_demo")
@@ -48,7 +47,7 @@ def check(config: DemoConfig) -> None:
         allow=config.serving.allow_without_token,
         setting="serving.allow_without_token=true",
     )
-    require_fit(config, load_method(config.method, config.method_settings))
+    method_of(config)
     make_protocol(config)
     for endpoint in (config.agent, config.reader):
         make_model(endpoint, connections=1, token=None)

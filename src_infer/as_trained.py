@@ -3,7 +3,7 @@ after the settings of the file and before those of the command line.
 
 So one profile serves a model of any format: `METHOD=deeprag ADAPTER=runs/x/adapter bash infer.sh`. What the
 command line sets against the record is refused (`require_trained_prompt`), and so is a method that asks in
-another format than the model's (`require_fit`).
+another format than the model's (`method_of`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,17 @@ def recorded_settings(folder: Path) -> list[str]:
     return [f"{key}={value}" for key, value in settings.items()]
 
 
-def require_fit(config: InferConfig, method: Method) -> None:
+def method_of(config: InferConfig) -> Method:
+    """The method of a configuration with its settings. Raises `UserError` as `load_method` does, for settings
+    that it cannot use, and where the model was trained for a format that it does not ask in.
+    """
+    method = load_method(config.method, config.method_settings)
+    method.require_settings()
+    _require_fit(config, method)
+    return method
+
+
+def _require_fit(config: InferConfig, method: Method) -> None:
     """Raises `UserError` where the model was trained for a format that the method does not ask in. Methods
     without formats of their own pass, except `rearag` where another method asks in that format.
     """

@@ -33,9 +33,9 @@ from src_core.terminal import say
 from src_core.trained_prompt import trained_format
 from src_core.types import Question, Trajectory, question_id
 from src_infer.answering import answer_all
-from src_infer.as_trained import load_as_trained, require_fit
+from src_infer.as_trained import load_as_trained, method_of
 from src_infer.config import ROLES, InferConfig
-from src_infer.methods import Method, load_method
+from src_infer.methods import Method
 from src_infer.own_servers import check_own_servers
 from src_infer.prompts import pinned_digest
 from src_infer.runtime import Runtime, make_protocol, open_runtime
@@ -101,11 +101,8 @@ def prepare(config: InferConfig, *, quiet: bool = False) -> Prepared:
     """All checks that need no server and write no file. `quiet`: notes about the questions are left to the
     run that follows the check. Raises `UserError`.
     """
-    method = load_method(config.method, config.method_settings)
-    if method.require is not None:
-        method.require(method.settings)
+    method = method_of(config)
     config = replace(config, prompts_digest=pinned_digest(config.prompts_digest))
-    require_fit(config, method)
     make_protocol(config)
     folder = run_folder(config.runs_dir, config.run_name)
     was_used(folder, config=dump(config), on_existing=config.on_existing)

@@ -270,7 +270,7 @@ def runtime_for(
 def answered(method: str, runtime: Runtime, question: Question = QUESTION, **settings: object) -> Trajectory:
     """The row of one question."""
     made = load_method(method, settings)
-    return asyncio.run(made.run(question, replace(runtime, settings=made.settings)))
+    return asyncio.run(made.answer(question, replace(runtime, settings=made.settings)))
 
 
 def queries(trajectory: Trajectory) -> list[str]:

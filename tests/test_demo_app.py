@@ -104,11 +104,13 @@ def test_the_configured_method_has_its_settings(tmp_path: Path) -> None:
         ("method_settings.x=1", "has no settings"),
         ("protocol=nope", "no format 'nope'"),
         ("trained=/nowhere", "no such folder"),
+        ("method=dragin", r"set method_settings\.model"),
+        ("method=uar method_settings.probes=/p", r"set method_settings\.model"),
     ],
 )
 def test_a_mistake_in_the_settings_is_named_before_the_page_is_served(change: str, match: str) -> None:
     with pytest.raises(UserError, match=match):
-        check(load_config(DemoConfig, None, [change]))
+        check(load_config(DemoConfig, None, change.split()))
 
 
 def test_the_choices_of_the_visitor_count(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ class Method:
     whether it needs the retriever (not with `NEEDS_SEARCH = False` in its module). `formats` are the text
     formats that a model has to be trained for (`FORMATS` in its module; none: any model), `untrained` says
     how it answers with another one (`UNTRAINED`; "": it needs such a model). `file` is the user's file that
-    it came from, None for a method of this package. `require` raises `UserError` for settings with which no
-    question can be answered, before any server is started.
+    it came from, None for a method of this package. `require` (a function of its module) raises `UserError`
+    for settings with which no question can be answered.
     """
 
     run: Callable[[Question, Runtime], Awaitable[Trajectory]]
@@ -36,10 +36,17 @@ class Method:
     untrained: str = ""
     require: Callable[[Any], None] | None = None
 
+    def require_settings(self) -> None:
+        """Raises `UserError` for settings with which no question can be answered; needs no server."""
+        if self.require is not None:
+            self.require(self.settings)
+
     async def answer(self, question: Question, runtime: Runtime) -> Trajectory:
-        """Run the method. What a user's file raises, or returns instead of a row of plain data, is a
-        `UserError` with its place, and no row is written; an error in this package keeps its traceback.
+        """Run the method, after `require_settings`. What a user's file raises, or returns instead of a row of
+        plain data, is a `UserError` with its place, and no row is written; an error in this package keeps its
+        traceback.
         """
+        self.require_settings()
         if self.file is None:
             return await self.run(question, runtime)
         row = await self._row(self.file, question, runtime)

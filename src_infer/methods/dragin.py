@@ -56,7 +56,7 @@ class Settings:
 
 
 def require(settings: Settings) -> None:
-    """Raises `UserError` without `model`: also before a server is started."""
+    """Raises `UserError` without `model`."""
     if not settings.model:
         raise UserError(
             "dragin reads the attention of the answer LLM; set method_settings.model to the folder or the "
@@ -65,11 +65,8 @@ def require(settings: Settings) -> None:
 
 
 async def run(question: Question, runtime: Runtime) -> Trajectory:
-    """Sentences until the answer, with a search for each that needs one. Raises `UserError` without
-    `model`.
-    """
+    """Sentences until the answer, with a search for each that needs one."""
     settings: Settings = runtime.settings
-    require(settings)
     states = await asyncio.to_thread(open_inner_states, settings.model, "dragin")
     writer = _Writer(runtime, states)
     trajectory = await answer_stepwise(

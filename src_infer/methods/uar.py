@@ -55,6 +55,15 @@ CRITERIA = (
 )
 
 
+def require(settings: Settings) -> None:
+    """Raises `UserError` for probes without `model`."""
+    if settings.probes and not settings.model:
+        raise UserError(
+            "uar's probes read the hidden states of the model that they were trained with; set "
+            "method_settings.model to its folder or name"
+        )
+
+
 async def run(question: Question, runtime: Runtime) -> Trajectory:
     """The decision, then the answer. Raises `UserError` for probes that cannot be used."""
     settings: Settings = runtime.settings
@@ -90,11 +99,6 @@ def by_probes(scores: dict[str, float]) -> bool:
 
 def _probed(text: str, settings: Settings) -> dict[str, float]:
     """The probability of class 0 by each probe."""
-    if not settings.model:
-        raise UserError(
-            "uar's probes read the hidden states of the model that they were trained with; set "
-            "method_settings.model to its folder or name"
-        )
     states = open_inner_states(settings.model, "uar")
     probes = open_probes(Path(settings.probes), tuple(criterion.probe for criterion in CRITERIA))
     return probes.scores(states.last_state(states.prompt_ids([ChatTurn.of("user", text)])))
