@@ -38,6 +38,11 @@ class Status(StrEnum):
         return self.retryable or self is Status.REFUSED
 
     @property
+    def capped(self) -> bool:
+        """True for rows whose episode a limit ended, after which the model had to answer."""
+        return self in (Status.CAPPED_THEN_ANSWERED, Status.BUDGET_THEN_ANSWERED)
+
+    @property
     def meaning(self) -> str:
         """The status in plain words, for tables and pages."""
         return _MEANINGS[self]

@@ -19,7 +19,7 @@ from src_tasks.retrieval import retrieval_scores
 
 RANK = 5
 """The k of recall@k and ndcg@k."""
-FAILED = frozenset({status.value for status in Status if status.retryable} | {Status.REFUSED.value})
+FAILED = frozenset(status.value for status in Status if status.failed)
 RETRIEVAL = tuple(retrieval_scores([], ["any"], k=RANK))
 """The names of the scores that only a run with searches has."""
 Figures = dict[str, float]

@@ -241,7 +241,9 @@ def test_every_metric_of_the_page_is_named_and_explained(tmp_path: Path) -> None
     assert named["em"][2] is True
     assert all(meaning for _, meaning, _ in named.values())
     assert list(named) == ["em", "f1", "searches", "seconds"]  # in the order of the tables
-    assert data["too_few"] == 20
+    assert data["fewest"] == 20
+    assert data["failed"] == ["model_error", "refused", "retriever_error"]
+    assert data["capped"] == ["capped_then_answered", "budget_then_answered"]
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,21 @@ from typing import Any
 from src_core.malformed import malformed_page
 from src_core.page_step import page_number, page_scores, page_step, page_usage
 from src_core.page_tree import page_tree
-from src_core.types import Passage, Trajectory
+from src_core.types import Passage, Status, Trajectory
 from src_eval.records import Estimate, QuestionScore
 from src_eval.report.run_facts import run_facts
 from src_eval.report.run_files import ScoredRun
 from src_eval.stats import compare
 from src_tasks.metric_names import ENDINGS, FEWEST, metric, rank
+from src_tasks.scores import FAILED
 
 Json = dict[str, Any]
 
 
 def page_data(runs: Sequence[ScoredRun]) -> Json:
     """`runs` (facts and scores), `questions` (each with `rows`, one per run, None where a run lacks it),
-    `passages` (`[id, title, text]`), `named` (see `_named`) and, of two runs, `paired` (see `_paired`).
+    `passages` (`[id, title, text]`), `named` (see `_named`), the statuses that are
+    `capped` and `failed`, and, of two runs, `paired` (see `_paired`).
     Questions of two runs are matched by id; several trajectories of one question are distinguished by their
     order.
     """
@@ -42,7 +44,9 @@ def page_data(runs: Sequence[ScoredRun]) -> Json:
         "passages": passages.rows,
         "named": _named(runs),
         "endings": ENDINGS,
-        "too_few": FEWEST,
+        "capped": [status.value for status in Status if status.capped],
+        "failed": sorted(FAILED),
+        "fewest": FEWEST,
         "paired": _paired(*runs) if len(runs) == 2 else {},
     }
 

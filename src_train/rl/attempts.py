@@ -54,7 +54,7 @@ class Attempt:
     @property
     def is_cut(self) -> bool:
         """Whether a limit of steps or tokens ended it."""
-        return self.trajectory.status in (Status.CAPPED_THEN_ANSWERED, Status.BUDGET_THEN_ANSWERED)
+        return self.trajectory.status.capped
 
 
 _ATTEMPT = TypeAdapter(Attempt)

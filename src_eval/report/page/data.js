@@ -2,9 +2,7 @@
 
 const JUDGES = ["em", "cover_em", "acc_l"]; // metrics that call an answer right or wrong
 let NAMED = new Map(); // metric -> [name, meaning, whether it is in [0, 1]], in the order of the tables
-let TOO_FEW = 0; // questions below which no interval is shown, as in the tables
-const CAPPED = new Set(["capped_then_answered", "budget_then_answered"]);
-const FAILED = new Set(["model_error", "retriever_error", "refused"]);
+let FEWEST = 0; // questions below which no interval is shown, as in the tables
 
 function metricName(name) {
   return NAMED.get(name)[0];
@@ -34,7 +32,7 @@ function address(key) {
 function loadReport() {
   const report = JSON.parse(byId("data").textContent);
   NAMED = new Map(report.named);
-  TOO_FEW = report.too_few;
+  FEWEST = report.fewest;
   report.byAddress = new Map();
   for (const [at, question] of report.questions.entries()) {
     question.at = at;
@@ -46,8 +44,8 @@ function loadReport() {
       row.searches = searches.length;
       row.repeated = searches.filter((step) => step.repeated).length;
       row.malformed = row.status.startsWith("malformed") || row.parse_failures.length > 0 || row.steps.some((step) => step.parse_failures);
-      row.capped = CAPPED.has(row.status);
-      row.failed = FAILED.has(row.status);
+      row.capped = report.capped.includes(row.status);
+      row.failed = report.failed.includes(row.status);
     }
   }
   report.two = report.runs.length > 1;

@@ -47,7 +47,7 @@ function scoreTable(report) {
   const body = names.map((name) => {
     const found = report.runs.map((run) => run.metrics[name]);
     const cells = found.flatMap((e) => (e ? [el("td", { class: "mean" }, metricText(name, e[0])), el("td", { class: "dim" }, rangeText(name, e))] : [el("td", {}, "–"), el("td", {}, "")]));
-    const last = report.two ? el("td", {}, difference(name, report.paired[name])) : el("td", { class: "range" }, isShare(name) && found[0] && found[0][3] >= TOO_FEW ? whisker(found[0]) : null);
+    const last = report.two ? el("td", {}, difference(name, report.paired[name])) : el("td", { class: "range" }, isShare(name) && found[0] && found[0][3] >= FEWEST ? whisker(found[0]) : null);
     return el("tr", {}, el("th", { scope: "row" }, metricHead(name)), cells, last, el("td", { class: "dim" }, counted(found, report.paired[name])));
   });
   const note = names.some((name) => isPartial(report.runs.map((run) => run.metrics[name]), report.paired[name])) ? el("p", { class: "dim paired" }, `${PAIRED[0].toUpperCase()}${PAIRED.slice(1)}.`) : null;
@@ -71,7 +71,7 @@ function glossary(names) {
 }
 
 function rangeText(name, [, low, high, n]) {
-  return n < TOO_FEW ? "too few" : `${metricText(name, low)} – ${metricText(name, high)}`;
+  return n < FEWEST ? "too few" : `${metricText(name, low)} – ${metricText(name, high)}`;
 }
 
 function difference(name, test) {
@@ -79,7 +79,7 @@ function difference(name, test) {
   if (!test) return "–";
   const [gap, p, n] = test;
   const text = `${gap < 0 ? "−" : "+"}${metricText(name, Math.abs(gap))}`;
-  if (n < TOO_FEW) return [text, " ", el("small", { class: "dim" }, "too few")];
+  if (n < FEWEST) return [text, " ", el("small", { class: "dim" }, "too few")];
   const tip = `paired randomisation test over ${whole(n)} questions, not corrected for the number of metrics`;
   return [text, " ", el("small", { class: p < 0.05 ? "" : "dim", title: tip }, p < 0.001 ? "p < .001" : `p = ${p.toFixed(3).replace(/^0/, "")}`)];
 }

@@ -37,7 +37,7 @@ function shareBar(report, cell, at, label) {
   if (!known) return { parts: [], tip: `${runName(report, at)}${label}: none` };
   const [low, high] = wilson(cell.right, known);
   const tip = `${runName(report, at)}${label}: ${percent(cell.right / known)} % of ${known}`;
-  const spread = known < TOO_FEW ? {} : { low, high };
+  const spread = known < FEWEST ? {} : { low, high };
   return { parts: [{ value: cell.right / known, name: report.two ? `run-${at}` : "plain" }], ...spread, tip };
 }
 
@@ -143,12 +143,12 @@ function groupBar(report, estimate, at, name) {
   if (!estimate) return { parts: [], tip: `${runName(report, at)}${name}: none` };
   const [mean, low, high, n] = estimate;
   const tip = `${runName(report, at)}${name}: ${percent(mean)} % of ${n}`;
-  const spread = n < TOO_FEW ? {} : { low: low ?? mean, high: high ?? mean };
+  const spread = n < FEWEST ? {} : { low: low ?? mean, high: high ?? mean };
   return { parts: [{ value: mean, name: report.two ? `run-${at}` : "plain" }], ...spread, tip };
 }
 
 function estimateText(name, [mean, low, high, n]) {
-  const range = n < TOO_FEW ? "(too few)" : `[${metricText(name, low)}, ${metricText(name, high)}]`;
+  const range = n < FEWEST ? "(too few)" : `[${metricText(name, low)}, ${metricText(name, high)}]`;
   return `${metricText(name, mean)} ${range}`;
 }
 
