@@ -12,8 +12,8 @@
 #   bash infer.sh limits.t_max=8                              any setting of configs/infer/*.yaml as key=value
 # Knobs may be written before or after the script's name: METHOD N_QUESTIONS QUESTION RUN_NAME PROFILE MODEL ADAPTER, and
 # those of deploy/deploy_config.sh. PROFILE=small (a 0.5B that was trained for the loop; the default) and PROFILE=cpu (an
-# untrained model: the default when MODEL names one without ADAPTER) start and stop the embedded servers; PROFILE=gpu
-# talks to those that deploy/*.sh started, and is the default where a GPU and vLLM are there.
+# untrained model: the default when MODEL names one without ADAPTER, or METHOD is deeprag, r3rag or search_r1) start and
+# stop the embedded servers; PROFILE=gpu talks to those that deploy/*.sh started, and is the default where a GPU and vLLM are there.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD

@@ -20,6 +20,7 @@ from src_core.errors import BoundaryError, ContextFullError, RetrieverError
 from src_core.llm import Completion
 from src_core.malformed import MOST_CHARS, Malformed
 from src_core.protocols.records import FUNCTIONS, ParsedStep, ParseError
+from src_core.text import fill
 from src_core.think import join_think
 from src_core.types import NO_USAGE, DirectAnswer, Finish, Passage, Search, Status, Step, Usage
 from src_infer.repeats import REPEAT_NOTICE, asked_before, repeats
@@ -292,7 +293,7 @@ async def _observe(draft: Step, steps: Sequence[Step], *, search: SearchFn) -> S
         return draft
     before = asked_before(draft.action.query, steps)
     if before is not None:
-        text = REPEAT_NOTICE.replace("{observation}", before.observation or "")
+        text = fill(REPEAT_NOTICE, observation=before.observation or "")
         return replace(draft, observation=text, passages=before.passages, repeated=True)
     seen = await search(draft.action.query, steps)
     return replace(draft, observation=seen.text, passages=seen.passages, usage=draft.usage + seen.usage)

@@ -1,5 +1,5 @@
-"""Prompts are text files under `configs/prompts/`; slots are filled with `str.replace`, so that braces in
-hostile text have no effect.
+"""Prompts are text files under `configs/prompts/`; slots are filled by `src_core.text.fill`, in one pass, so
+that braces in hostile text have no effect.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from src_core.protocols.records import (
     Segment,
     Turn,
 )
+from src_core.text import fill, fill_some
 from src_core.types import DirectAnswer, Finish, Passage, Step
 
 
@@ -114,7 +115,7 @@ class Protocol(ABC):
 
     def render_question(self, question: str) -> str:
         """The user's turn."""
-        return (self.style.user_template or self.user_template).replace("{question}", question)
+        return fill(self.style.user_template or self.user_template, question=question)
 
     def read_question(self, content: str) -> str:
         """The question in a user's turn, the inverse of `render_question`; the whole text where the turn does
@@ -246,7 +247,7 @@ class Protocol(ABC):
 
     def _observation_text(self, content: str, n: int) -> str:
         template = self.style.observation_template or self.observation_template
-        return template.replace("{n}", str(n)).replace("{observation}", content)
+        return fill_some(template, n=str(n), observation=content)
 
     def _one_message_per_turn(self, turns: Sequence[Turn]) -> list[ChatTurn]:
         built, n = [], 0
