@@ -6,12 +6,12 @@ the name with a tag (`name:latest`) are used as they are. Without one the choice
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from src_core.errors import UserError
+from src_core.text import nearest
 
 _NO_CHAT = re.compile(r"embed|rerank", re.IGNORECASE)
 
@@ -52,8 +52,8 @@ def choose_model(listed: Sequence[Listed], *, wanted: str, url: str, keys: Seque
     if wanted:
         if not names or wanted in names or f"{wanted}:latest" in names:
             return Choice(wanted)
-        near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        near = nearest(wanted, names, cutoff=0.4)  # names of models share prefixes, owners and tags
+        hint = f" (did you mean {near}?)" if near else ""
         return Choice(
             wanted, f"{url} does not list the model {wanted} ({settings}); it lists {_some(names)}{hint}"
         )

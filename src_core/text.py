@@ -53,8 +53,14 @@ def did_you_mean(name: str, known: Iterable[str], *, before: str = "") -> str:
     """`did you mean X? ` for the known name that is nearest to `name`, written after `before`; "" where none
     is near. Of a short name half of the letters have to agree, of others three in five.
     """
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5 if len(name) <= 3 else 0.6)
-    return f"did you mean {before}{near[0]}? " if near else ""
+    near = nearest(name, known, cutoff=0.5 if len(name) <= 3 else 0.6)
+    return f"did you mean {before}{near}? " if near else ""
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float) -> str:
+    """The known name that is nearest to `name`, "" where none has a similarity (0 to 1) of `cutoff`."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return near[0] if near else ""
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src_core.text import PromptError, fill, fill_some, slots_in
+from src_core.text import PromptError, fill, fill_some, nearest, slots_in
 
 
 def test_braces_that_are_text_stay() -> None:
@@ -45,3 +45,10 @@ def test_offered_values_may_be_left_out_but_a_slot_needs_one() -> None:
 @given(st.text(), st.text())
 def test_what_is_in_a_value_is_never_a_slot(first: str, second: str) -> None:
     assert fill("{a}|{b}", a=first + "{b}{c}", b=second) == f"{first}{{b}}{{c}}|{second}"
+
+
+def test_the_nearest_name_is_as_near_as_is_asked_for() -> None:
+    known = ("qwen3:8b", "llama3.1")
+    assert nearest("qwen3", known, cutoff=0.6) == "qwen3:8b"
+    assert nearest("qwen3", known, cutoff=0.8) == ""
+    assert nearest("x", (), cutoff=0.1) == ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import math
 import re
@@ -12,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from src_core.text import nearest
 from src_core.types import Passage, Question, question_id, title_of
 from src_tasks.readers.rows import SourceRow, SubQuestion, group_of_meta
 
@@ -56,8 +56,7 @@ def text_at(row: JsonRow, *keys: str) -> str:
 
 def near_key(wanted: str, row: JsonRow) -> str:
     """The key of a row that is nearly `wanted` (`questoin`), "" for none."""
-    near = difflib.get_close_matches(wanted, [str(key) for key in row if key != wanted], n=1, cutoff=0.8)
-    return near[0] if near else ""
+    return nearest(wanted, (str(key) for key in row if key != wanted), cutoff=0.8)
 
 
 def optional_text(row: JsonRow, *keys: str) -> str:
