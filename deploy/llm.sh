@@ -6,7 +6,7 @@ source deploy/servers.sh
 # start_llm NAME HOST PORT MODEL GPUS MEMORY [ADAPTER]
 start_llm() {
   local -a command lora=() extra
-  SERVED=$(basename "${4%/}" .gguf)
+  SERVED_MODEL=$(basename "${4%/}" .gguf)
   case $ENGINE in
     vllm) vllm_command "$@" ;;
     llama.cpp) llama_command "$@" ;;

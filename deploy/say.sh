@@ -48,13 +48,3 @@ last_lines() { plain "$(tail -n 20 "$1" | tr -d '\000')"; }
 
 # shellcheck source=deploy/knobs.sh
 source "$(dirname "${BASH_SOURCE[0]}")/knobs.sh"
-
-# title_of NAME: what a server is, with the model that it serves (SERVED, set by start_llm).
-title_of() {
-  case $1 in
-    rearag) printf 'model server (%s)' "$SERVED" ;;
-    answer_llm) printf 'answer LLM (%s)' "$SERVED" ;;
-    teacher) printf 'teacher (%s)' "$SERVED" ;;
-    *) printf '%s' "$1" ;;
-  esac
-}

@@ -8,6 +8,12 @@ open=()
 [[ $ALLOW_WITHOUT_TOKEN != 1 ]] || open+=(serving.allow_without_token=true)
 [[ -z $HOST_NAMES ]] || open+=("serving.hosts=[$HOST_NAMES]")
 
+# title_of NAME: what a server is, with the model that it serves (SERVED_MODEL, set by start_llm).
+title_of() {
+  local -A titles=([rearag]='model server' [answer_llm]='answer LLM' [teacher]=teacher)
+  printf '%s' "${titles[$1]:-$1}${titles[$1]:+ ($SERVED_MODEL)}"
+}
+
 # start_server NAME HOST PORT COMMAND...: start it, or reuse the one that is already there with the same settings.
 start_server() {
   local name=$1 host=$2 port=$3 interrupted="" log=""
