@@ -6,8 +6,8 @@ connection pool serves all questions in flight; `http_json` retries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -48,8 +48,6 @@ class HttpChatModel:
     ) -> None:
         """`keys` are the settings of this endpoint, for messages."""
         self.endpoint = endpoint
-        self.adapts = False  # whether fields that the server refuses are left out or renamed from then on
-        self.attempts: int | None = None  # how often a call is tried, other than the endpoint says
         self.unlisted = ""  # what to say of a configured name that the server does not list
         self.lists_page = False  # whether the server has a page of HTML in place of its list
         self.replied_as = ""  # the model that the last reply named
@@ -69,6 +67,8 @@ class HttpChatModel:
             news=self._news,
         )
         self._facts: Facts = {}
+        self._adapts = False
+        self._attempts: int | None = None
         self._was_listed = False
         self._on_reply: Callable[[str], None] | None = None
         self._tokens = VllmTokens(self._http) if self.engine == "vllm" else LlamaCppTokens(self._http)
@@ -130,7 +130,7 @@ class HttpChatModel:
         fields = shaped(body, omit=endpoint.omit, rename=endpoint.rename)
         try:
             reply: Reply = await self._http.request(
-                "POST", route, fields, expect=object, read=read_reply, attempts=self.attempts
+                "POST", route, fields, expect=object, read=read_reply, attempts=self._attempts
             )
         except ModelError as error:
             found = None
@@ -138,7 +138,7 @@ class HttpChatModel:
                 found = refused(str(error), body, omit=endpoint.omit, rename=endpoint.rename)
             if found is None:
                 raise
-            if self.adapts:  # ends: each time one field more is left out, or has its other name
+            if self._adapts:  # ends: each time one field more is left out, or has its other name
                 omit, rename = (*endpoint.omit, *found.left_out), (*endpoint.rename, *found.renamed)
                 self.endpoint = replace(endpoint, omit=omit, rename=rename)
                 return await self._ask(route, body)
@@ -148,6 +148,17 @@ class HttpChatModel:
         if self._on_reply is not None and reply.model:
             self._on_reply(reply.model)
         return reply
+
+    @contextmanager
+    def probing(self, *, attempts: int, adapts: bool = False) -> Iterator[None]:
+        """Calls inside are tried `attempts` times, whatever the endpoint says. With `adapts`, fields that the
+        server refuses are left out or renamed, from then on.
+        """
+        self._attempts, self._adapts = attempts, adapts
+        try:
+            yield
+        finally:
+            self._attempts, self._adapts = None, False
 
     async def generate_tokens(self, prompt: Sequence[int], *, sampling: TokenSampling) -> TokenCompletion:
         """See `llm_tokens.TokenModel`."""

@@ -216,6 +216,13 @@ class Steps:
     def __init__(self, console: Console, *, every: float = PLAIN_EVERY) -> None:
         self.console = console
         self._every = every
+        self._said: set[str] = set()
+
+    def say_once(self, text: str) -> None:
+        """Print a line, unless these steps have printed the same."""
+        if text not in self._said:
+            self._said.add(text)
+            self.console.print(Text(text), soft_wrap=True)
 
     def __call__(
         self, unit: str, *, total: int | None = None, done: int = 0, show: Callable[[float], str] = count

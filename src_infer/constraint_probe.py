@@ -28,11 +28,8 @@ async def usable_constraint(model: HttpChatModel, protocol: Protocol, *, samplin
     """The strongest constraint of the format that the server obeys; the model then speaks its dialect. A
     failure of a try counts as "not obeyed": a server that is down fails at the first question.
     """
-    model.attempts = 2
-    try:
+    with model.probing(attempts=2):
         return await _strongest(model, protocol, sampling=sampling)
-    finally:
-        model.attempts = None
 
 
 async def _strongest(model: HttpChatModel, protocol: Protocol, *, sampling: Sampling) -> Constrain:

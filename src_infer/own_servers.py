@@ -93,15 +93,13 @@ def _other(replied: str, wanted: str) -> bool:
 
 
 async def _try_fields(model: HttpChatModel, sampling: Sampling, *, adapts: bool) -> None:
-    model.adapts, model.attempts = adapts, TRIES
     try:
-        await model.chat(_ASKED, sampling=sampling, stop=("\nObservation",))
+        with model.probing(attempts=TRIES, adapts=adapts):
+            await model.chat(_ASKED, sampling=sampling, stop=("\nObservation",))
     except ModelError as error:
         if error.status == 200 and not isinstance(error.__cause__, NoJsonError):
             return  # an empty reply: 16 tokens are few for a model that thinks
         raise
-    finally:
-        model.adapts, model.attempts = False, None
 
 
 def _refused(before: Endpoint, after: Endpoint) -> str:

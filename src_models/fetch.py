@@ -16,11 +16,8 @@ import json
 import os
 import shutil
 import time
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
@@ -170,8 +167,8 @@ def _from_source(name: str, entry: ModelEntry, source: Source, *, work: Path, st
 def _download(name: str, source: Source, *, work: Path, total: int, steps: Steps) -> dict[str, Path]:
     """All files of a source into `work`, by name; one step over all of them."""
     if not steps.console.is_terminal:
-        _say_fetching(steps.console, name, total)
-    _say_safe(steps.console)
+        steps.say_once(f"fetching {name} ({total / 1e6:,.0f} MB)")
+    steps.say_once(SAFE)
     fetched: dict[str, Path] = {}
     done = 0
     with steps(f"of {name}", total=total, show=mebibytes) as progress:
@@ -180,18 +177,6 @@ def _download(name: str, source: Source, *, work: Path, total: int, steps: Steps
             done += spec.size
             progress.update(done)
     return fetched
-
-
-@cache
-def _say_fetching(console: Console, name: str, total: int) -> None:
-    """Print the size of a model, once for all sources that are tried."""
-    console.print(f"fetching {name} ({total / 1e6:,.0f} MB)", soft_wrap=True)
-
-
-@cache
-def _say_safe(console: Console) -> None:
-    """Print `SAFE`, once for all models that are fetched on one console."""
-    console.print(SAFE, soft_wrap=True)
 
 
 def _report(progress: StepProgress, before: int, size: int) -> Report:

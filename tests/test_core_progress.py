@@ -88,3 +88,11 @@ def test_a_quick_step_of_a_long_command_writes_no_line() -> None:
     with StepProgress(Console(file=out, width=200), unit="questions", total=5) as progress:
         progress.advance(5)
     assert out.getvalue().startswith("5/5 questions")
+
+
+def test_a_line_that_belongs_to_several_steps_is_printed_once() -> None:
+    out = io.StringIO()
+    steps = Steps(Console(file=out, width=200))
+    for line in ("fetching a", "fetching a", "fetching b"):
+        steps.say_once(line)
+    assert out.getvalue() == "fetching a\nfetching b\n"
