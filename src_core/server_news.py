@@ -23,10 +23,12 @@ not shown again (`src_eval.run`).
 
 Show = Callable[[str], None]
 RETRIES_EVERY = 10.0
-"""Seconds between two lines about failed tries at one server."""
+"""Seconds between two lines about failed tries at one server: with many calls in flight each would say so."""
 FAILED_CALLS, FAILED_SECONDS = 5, 60.0
-"""A server ends the run when so many calls in a row failed with all their tries, none in so many seconds did
-not, and none could: a short outage costs the rows of its time, a broken server not those of the night.
+"""A server ends the run after so many failed calls in a row, each with all its tries, over at least so many
+seconds. Why these: a call with its tries takes about 8 s, so that five of them outlast a restart of a proxy
+and single bad questions, and a minute outlasts calls in flight that one short outage failed together. A
+server that stays broken is given up soon enough that it does not turn a night of questions into failed rows.
 """
 
 

@@ -43,7 +43,9 @@ from src_retrieval.client import Retriever, RetrieverClient
 
 StepHook = Callable[[Question, Step], None]
 _PROMPT_START = 4000
-"""Characters of a prompt without values in which a forgotten slot is looked for."""
+"""Characters of a prompt without values in which a forgotten slot is looked for. Instructions stand first,
+and fit; the passages behind them are text of others, whose braces are no slots.
+"""
 
 
 @dataclass(frozen=True, slots=True)
