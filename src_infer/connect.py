@@ -102,7 +102,7 @@ async def retriever_identity(retriever: Retriever, where: str) -> dict[str, Any]
         return {
             "retriever": where,
             "corpus": corpus,
-            "rows": len(retriever),
+            "rows": retriever.rows,
             "type": "toy",
             "corpus_sha256": retriever.corpus_sha256,
         }

@@ -52,7 +52,8 @@ class ToyRetriever:
             raise UserError(f"{path}: the id {name!r} is used {count} times; ids must be unique")
         return cls(passages, corpus_sha256=content_digest(path))
 
-    def __len__(self) -> int:
+    @property
+    def rows(self) -> int:
         """The number of passages."""
         return len(self._passages)
 
