@@ -13,14 +13,17 @@ source "$root/deploy/say.sh"
 case ${1:-} in -h | --help) help_of "${BASH_SOURCE[0]}"; exit ;; "") help_of "${BASH_SOURCE[0]}" >&2; exit 2 ;; esac
 check_knobs scripts/ask_checkpoint.sh
 name=$1; shift
+# of_r3rag KEY: the value of the configuration with which R3-RAG is evaluated.
+of_r3rag() { sed -nE "s/^$1: ([^,}]+).*/\1/p" "$root/configs/systems/r3rag/infer.yaml"; }
 growing=(method_settings.layout=growing_turn) # one assistant turn that goes on after the documents, as in their training
 case $name in # the checkpoint, the method, passages per search, searches at most
   search_r1) made=(PeterJinGo/SearchR1-nq_hotpotqa_train-qwen2.5-7b-em-ppo-v0.3 search_r1 3 5) settings=("${growing[@]}") ;;
   r1_searcher) made=(XXsongLALA/Qwen-2.5-7B-base-RAG-RL search_r1 5 8) settings=("${growing[@]}") ;;
   research) made=(agentrl/ReSearch-Qwen-7B-Instruct search_r1 5 8) settings=("${growing[@]}") ;;
   rearag) made=(THU-KEG/ReaRAG-9B rearag 3 15) settings=() ;;
-  r3rag) made=(Yuan-Li-FNLP/R3-RAG-Qwen r3rag 5 5)
-    settings=(deterministic=true agent_sampling.max_tokens=512 limits.step_tries=2) ;; # as in configs/systems/r3rag/infer.yaml
+  r3rag) made=(Yuan-Li-FNLP/R3-RAG-Qwen r3rag "$(of_r3rag top_k)" "$(of_r3rag 'limits: .*t_max')")
+    settings=(deterministic="$(of_r3rag deterministic)" limits.step_tries="$(of_r3rag 'limits: .*step_tries')"
+      agent_sampling.max_tokens="$(of_r3rag 'agent_sampling: .*max_tokens')") ;;
   *) die "there is no checkpoint '$name'; name search_r1, r1_searcher, research, rearag or r3rag" ;;
 esac
 CHECKPOINT=${CHECKPOINT:-${made[0]}}

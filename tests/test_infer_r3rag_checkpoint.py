@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from helpers_llm import FakeLLM
 from helpers_runs import Run
 from test_shell_infer import Infer
@@ -164,13 +165,14 @@ def test_a_scripted_exchange_with_the_public_checkpoint(infer: Infer, tmp_path: 
 
 
 def test_the_checkpoint_is_asked_as_published(infer: Infer, tmp_path: Path) -> None:
-    """Greedy, 512 tokens a step, in free text; the one retry of a malformed reply is not greedy."""
+    """Greedy, with the tokens of its evaluation, in free text; the one retry of a malformed reply is not."""
     checkpoint = Checkpoint()
     exchange(infer, tmp_path, checkpoint)
     assert infer.settings()["deterministic"] == "true"  # the GPU profile would sample
     bodies = [body for asked in checkpoint.asked.values() for body in asked]
     assert {body["model"] for body in bodies} == {CHECKPOINT}
-    assert {body["max_tokens"] for body in bodies} == {512}
+    evaluated = yaml.safe_load(Path("configs/systems/r3rag/infer.yaml").read_text("utf-8"))
+    assert {body["max_tokens"] for body in bodies} == {evaluated["agent_sampling"]["max_tokens"]}
     free = {
         "response_format",
         "structured_outputs",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers_wait import PATIENCE, until
 from test_shell_servers import ROOT, Shell, alive
 
@@ -443,6 +444,12 @@ def test_a_public_checkpoint_is_asked_in_its_own_format(infer: Infer, name: str)
         assert settings["method_settings.protocol"] == name
         assert settings["method_settings.layout"] == "growing_turn"
     assert settings["prompt.system"] == ("agent_system" if name == "rearag" else "")
+    if name == "r3rag":  # as it is evaluated
+        evaluated = yaml.safe_load((ROOT / "configs/systems/r3rag/infer.yaml").read_text("utf-8"))
+        assert yaml.safe_load(settings["deterministic"]) is evaluated["deterministic"]
+        assert int(settings["agent_sampling.max_tokens"]) == evaluated["agent_sampling"]["max_tokens"]
+        limits = {key: int(settings[f"limits.{key}"]) for key in evaluated["limits"]}
+        assert limits == evaluated["limits"]
 
 
 def test_a_checkpoint_without_a_gpu_or_of_another_name_is_one_sentence(infer: Infer) -> None:

@@ -148,7 +148,12 @@ def test_the_size_of_every_environment_of_the_first_commands_is_known() -> None:
     code = 'source deploy/install.sh; for file; do size_of "$file"; echo; done'
     files = ["requirements-local.txt", "requirements-train.txt", "requirements-dev.txt", "requirements.txt"]
     done = subprocess.run(["bash", "-euc", code, "-", *files], capture_output=True, text=True, cwd=ROOT)
-    assert len([line for line in done.stdout.splitlines() if "GB" in line or "MB" in line]) == len(files)
+    *measured, node = done.stdout.splitlines()
+    sizes = [re.match(r"about (\d+(?:\.\d)?) ([MG]B) on disk", line) for line in measured]
+    assert all(sizes), measured
+    local, train, dev = (float(size[1]) * (1000 if size[2] == "GB" else 1) for size in sizes if size)
+    assert 100 < local < dev < train < 10_000
+    assert node.startswith("many GB on disk")
 
 
 @pytest.mark.parametrize("changed", ["dev.txt", "base.txt"])
