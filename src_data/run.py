@@ -36,7 +36,7 @@ from src_data.construction.shards import merge_shards
 from src_data.construction.step_counter import StepCounter
 from src_data.filters.filter_report import FilterReport
 from src_data.postprocess import finish_run, print_finished
-from src_data.sampling.mixture import Mixture, mix
+from src_data.sampling.mixture import Mixture, mix_for_run
 from src_data.teachers import Teacher
 from src_infer.own_servers import check_own_servers
 from src_infer.prompts import pinned_digest
@@ -196,18 +196,7 @@ async def run(prepared: Prepared, err: Console, out: Console, *, maker: Maker = 
 
 def mixed_questions(config: BuildConfig, err: Console | None = None) -> Mixture:
     """The questions of the run: all sources mixed, the first `n_sample` of them. The counts go to `err`."""
-
-    def report(bad: object) -> None:
-        if err:
-            err.print(Text(f"bad row: {bad}"), soft_wrap=True)
-
-    mixture = mix(config.mix_config(), report=report)
-    if err:
-        err.print(mixture.report.table())
-        err.print(Text(mixture.report.note()), soft_wrap=True)
-    if config.n_sample < 0:
-        return mixture
-    return replace(mixture, lines=mixture.lines[: config.n_sample])
+    return mix_for_run(config.mix_config(), n_sample=config.n_sample, err=err)
 
 
 async def _opened(config: BuildConfig, stack: AsyncExitStack, servers: Servers) -> tuple[Teacher, Runtime]:

@@ -48,6 +48,7 @@ from src_infer.show import (
     recorded_note,
     report_console,
     results_table,
+    tokens_text,
     totals_table,
 )
 from src_tasks.metric_names import EXPLAINED
@@ -260,7 +261,7 @@ def _report(
     out.print(Text(EXPLAINED))
     outcomes = outcomes_text(summary["outcomes"])
     share = f"{100 * summary['parse_failure_share']:.1f} % of replies malformed"
-    out.print(Text(f"outcomes: {outcomes}; {share}; tokens: {summary['tokens']}"))
+    out.print(Text(f"outcomes: {outcomes}; {share}; {tokens_text(summary['tokens'])}"))
     if not_reproducible:
         out.print(Text(f"a second run may differ: {not_reproducible}"), soft_wrap=True)
     failed = (row for row in trajectories if row.status.retryable)

@@ -22,6 +22,7 @@ from src_core.protocols.action_text import render_action
 from src_core.terminal import one_line, plain
 from src_core.text import counted, shorten
 from src_core.types import DirectAnswer, Question, Status, Step, Trajectory
+from src_tasks.answers import shown_gold
 from src_tasks.metric_names import FEWEST, TOO_FEW, columns
 from src_tasks.recorded import read_recording, recorded_line
 from src_tasks.scores import score
@@ -72,6 +73,12 @@ def malformed_lines(trajectories: Sequence[Trajectory]) -> list[Text]:
     return []
 
 
+def tokens_text(tokens: Mapping[str, int]) -> str:
+    """The calls of a run and the tokens that they read and wrote (`src_tasks.scores.totals`)."""
+    calls, prompt, completion = tokens["calls"], tokens["prompt"], tokens["completion"]
+    return f"{counted(calls, 'model call')} with {prompt:,} tokens read and {completion:,} written"
+
+
 def gone_line(questions: Sequence[str]) -> Text:
     """The rows that do not count, since the run no longer has their questions."""
     rows = f"{len(questions)} row{'s' if len(questions) > 1 else ''}"
@@ -109,7 +116,7 @@ def outcome_lines(trajectory: Trajectory) -> list[Text]:
     gold = trajectory.question.answers
     lines = [_line("Answer: ", "bold magenta", trajectory.answer or "(none)", "magenta")]
     if gold:
-        lines.append(_line("Gold: ", "bold", " | ".join(gold), ""))
+        lines.append(_line("Gold: ", "bold", " | ".join(map(shown_gold, gold)), ""))
     ending = f"{trajectory.status.value} ({trajectory.status.meaning})"
     again = f" ({trajectory.repeated_searches} asked before)" if trajectory.repeated_searches else ""
     outcome = (
@@ -146,7 +153,7 @@ def results_table(trajectories: Sequence[Trajectory]) -> Table:
         table.add_row(
             as_cell(shorten(trajectory.question.question, 90)),
             as_cell(shorten(trajectory.answer, 80) or f"({trajectory.status.value})"),
-            as_cell(trajectory.question.answers[0] if trajectory.question.answers else "-"),
+            as_cell(shown_gold(trajectory.question.answers[0]) if trajectory.question.answers else "-"),
             number(figures.get("em"), 0),
             number(figures.get("f1"), 2),
             number(figures["searches"], 0),

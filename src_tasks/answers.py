@@ -13,6 +13,7 @@ import string
 _DROP = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 NO_ANSWER = "noanswer"
+"""The gold answer of a question that cannot be answered, in files and scores."""
 _ABSTENTION = re.compile(
     r"^(noanswer|no answer( found| available)?|unknown|unanswerable|none|cannot be determined"
     r"|not (known|given|found|stated|mentioned|available|specified)"
@@ -47,3 +48,8 @@ def normalize_answer(text: str) -> str:
 
 def _bare(text: str) -> str:
     return text.lower().translate(_DROP)
+
+
+def shown_gold(gold: str) -> str:
+    """A gold answer as tables and pages show it."""
+    return "no answer (unanswerable)" if gold.strip() == NO_ANSWER else gold

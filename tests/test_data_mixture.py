@@ -28,7 +28,7 @@ from src_data.sampling.decontaminate import (
     is_near_copy,
 )
 from src_data.sampling.mix_report import REASONS, SourceCount
-from src_data.sampling.mixture import MixConfig, Mixture, mix
+from src_data.sampling.mixture import MixConfig, Mixture, mix, mix_for_run
 from src_tasks.question_text import question_key, words_of
 from src_tasks.readers.sources import BadRow
 
@@ -367,3 +367,15 @@ def test_the_shared_training_files_against_their_development_files() -> None:
     dropped = sum(sum(source.dropped.values()) for source in mixture.report.sources)
     assert len(mixture) + dropped == sum(Path(path).read_bytes().count(b"\n") for path in train)
     assert dropped <= 10, mixture.report.examples
+
+
+def test_a_run_says_how_many_of_the_mixture_it_asks(tmp_path: Path) -> None:
+    rows = [{"question": f"Who built mill {n} of Oost?", "answers": ["x"]} for n in ("one", "two", "six")]
+    path = tmp_path / "q.jsonl"
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    config = MixConfig(sources=({"path": str(path)},))
+    for wanted, asked in ((2, 2), (-1, 3), (3, 3), (9, 3)):
+        out = io.StringIO()
+        assert len(mix_for_run(config, n_sample=wanted, err=Console(file=out, width=200))) == asked
+        assert ("2 of these 3 are asked (N_SAMPLES" in out.getvalue()) is (asked == 2)
+    assert list(mix_for_run(config, n_sample=2, err=None)) == list(mix(config, report=print))[:2]

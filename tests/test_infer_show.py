@@ -9,10 +9,10 @@ import pytest
 from helpers_chains import chain
 from rich.console import Console
 
-from src_core.types import DirectAnswer, Search, Step
+from src_core.types import DirectAnswer, Question, Search, Status, Step, Trajectory
 from src_infer.describe import described
 from src_infer.methods import method_names
-from src_infer.show import step_lines, totals_table
+from src_infer.show import outcome_lines, step_lines, tokens_text, totals_table
 from src_tasks.scores import totals
 
 
@@ -37,3 +37,14 @@ def test_each_method_is_described_with_its_settings(name: str) -> None:
     first, second, *_ = described(name)
     assert first.startswith(f"{name}: ")
     assert second.startswith(("Its settings", "It has no settings"))
+
+
+def test_the_tokens_of_a_run_are_a_sentence() -> None:
+    counts = {"calls": 32, "prompt": 12_345, "completion": 678}
+    assert tokens_text(counts) == "32 model calls with 12,345 tokens read and 678 written"
+    assert tokens_text({"calls": 1, "prompt": 2, "completion": 3}).startswith("1 model call with 2")
+
+
+def test_a_question_without_an_answer_says_so() -> None:
+    row = Trajectory(Question("1", "Who?", answers=("noanswer",)), (), "unknown", Status.FINISHED)
+    assert "Gold: no answer (unanswerable)" in [line.plain for line in outcome_lines(row)]

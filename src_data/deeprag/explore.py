@@ -38,7 +38,7 @@ from src_data.deeprag.calibration import make_pairs, print_pairs
 from src_data.deeprag.config import ExploreConfig
 from src_data.deeprag.imitation import imitate
 from src_data.postprocess import print_finished
-from src_data.sampling.mixture import Mixture, mix
+from src_data.sampling.mixture import Mixture, mix_for_run
 from src_infer.deeprag.players import student_roles, teacher_roles
 from src_infer.deeprag.roles import Roles
 from src_infer.episode import failure_status
@@ -253,15 +253,12 @@ async def _opened(config: ExploreConfig, stack: AsyncExitStack, servers: Servers
 
 
 def _questions(config: ExploreConfig, err: Console) -> Mixture:
-    mixture = mix(config.mix_config(), report=lambda bad: err.print(Text(f"bad row: {bad}"), soft_wrap=True))
-    err.print(mixture.report.table())
-    err.print(Text(mixture.report.note()), soft_wrap=True)
-    if config.stage == "calibration" and config.calibration.guessable == "drop":
-        mixture = _without_guessable(mixture, err)
-    return mixture if config.n_sample < 0 else replace(mixture, lines=mixture.lines[: config.n_sample])
+    drops = config.stage == "calibration" and config.calibration.guessable == "drop"
+    select = partial(_without_guessable, err=err) if drops else None
+    return mix_for_run(config.mix_config(), n_sample=config.n_sample, err=err, select=select)
 
 
-def _without_guessable(mixture: Mixture, err: Console) -> Mixture:
+def _without_guessable(mixture: Mixture, *, err: Console) -> Mixture:
     """The questions that a guess does not answer. Raises `UserError` where none is left."""
     lines = tuple(
         line

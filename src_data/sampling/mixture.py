@@ -17,8 +17,11 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
+
+from rich.console import Console
+from rich.text import Text
 
 from src_core.config import Positive, Seed, config_class
 from src_core.errors import UserError
@@ -108,6 +111,32 @@ def mix(config: MixConfig, *, report: Report) -> Mixture:
     if config.shuffle:
         kept.sort()
     return Mixture(tuple(item.line for item in kept), result)
+
+
+def mix_for_run(
+    config: MixConfig,
+    *,
+    n_sample: int,
+    err: Console | None,
+    select: Callable[[Mixture], Mixture] | None = None,
+) -> Mixture:
+    """`mix` for a run that asks the first `n_sample` questions (-1: all) of those that `select` leaves.
+    Malformed rows and the counts go to `err`.
+    """
+
+    def report(bad: BadRow) -> None:
+        if err:
+            err.print(Text(f"bad row: {bad}"), soft_wrap=True)
+
+    mixture = mix(config, report=report)
+    if err:
+        err.print(mixture.report.table())
+        err.print(Text(mixture.report.note()), soft_wrap=True)
+    mixture = select(mixture) if select else mixture
+    asked = len(mixture) if n_sample < 0 else min(n_sample, len(mixture))
+    if err and asked < len(mixture):
+        err.print(Text(f"{asked:,} of these {len(mixture):,} are asked (N_SAMPLES, or n_sample)"))
+    return dataclasses.replace(mixture, lines=mixture.lines[:asked])
 
 
 class _Reader:

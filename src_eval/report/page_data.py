@@ -19,6 +19,7 @@ from src_eval.records import Estimate, QuestionScore
 from src_eval.report.run_facts import run_facts
 from src_eval.report.run_files import ScoredRun
 from src_eval.stats import compare
+from src_tasks.answers import shown_gold
 from src_tasks.metric_names import ENDINGS, FEWEST, metric, rank
 from src_tasks.scores import FAILED
 
@@ -140,7 +141,7 @@ def _question(key: str, score: QuestionScore, trajectory: Trajectory, *, runs: i
         "key": key,
         "id": score.id,
         "question": score.question,
-        "golds": list(score.golds),
+        "golds": [shown_gold(gold) for gold in score.golds],
         "supporting": list(trajectory.question.supporting),
         "source": score.source,
         "group": score.group,
