@@ -16,19 +16,22 @@ say() { plain "$@"; }
 # die TEXT...: what is wrong and what to do, as the Python programs end on it (src_core/errors.py).
 die() { plain "error: $(commands_seen "$*")" >&2; exit 2; }
 
-# as_caller_sees PATH: a path relative to the working directory, relative to the caller's folder (src_core/caller.py).
+# as_caller_sees PATH: a path relative to the working directory, as the caller writes it: the shorter of the relative and
+# the whole one (src_core/caller.py: seen).
 as_caller_sees() {
-  [[ $1 != /* ]] || { printf '%s' "$1"; return; }
-  realpath -m --relative-to="${REARAG_CALLER:-$PWD}" "$1" 2> /dev/null || printf '%s' "$1"
+  local near whole=$PWD/$1
+  if [[ $1 == /* || ${REARAG_CALLER:-$PWD} == "$PWD" ]]; then printf '%s' "$1"; return; fi
+  near=$(realpath -m --relative-to="$REARAG_CALLER" "$1" 2> /dev/null) || near=$whole
+  if (( ${#near} <= ${#whole} )); then printf '%s' "$near"; else printf '%s' "$whole"; fi
 }
 
 # commands_seen TEXT: the commands in it work in the caller's folder too (src_core/caller.py).
 commands_seen() {
-  local text=$1 home name
-  home=$(realpath --relative-to="${REARAG_CALLER:-$PWD}" . 2> /dev/null) || home=.
-  if [[ $home != . ]]; then
-    for name in scripts/ deploy/ infer.sh data_construct.sh; do text=${text//bash $name/bash "$home/$name"}; done
-  fi
+  local text=$1 name end
+  for name in scripts/ deploy/ infer.sh data_construct.sh; do
+    end=${name: -1}; [[ $end == / ]] || end=
+    text=${text//bash $name/bash "$(as_caller_sees "${name%/}")$end"}
+  done
   printf '%s' "$text"
 }
 

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
 CALLER = "REARAG_CALLER"
 """The variable with the caller's folder; without it the working directory is that folder."""
+USUAL = ".venv/bin/python"
+_MODULE = re.compile(r"(?<![\w/.-])(\.venv(?:-train)?/bin/python) -m\b")
 _COMMAND = re.compile(r"\bbash ((?:infer|data_construct)\.sh|(?:scripts|deploy)/\w+\.sh)")
 
 
@@ -26,11 +29,17 @@ def seen(path: Path | str) -> str:
 
 
 def commands_seen(text: str) -> str:
-    """A text whose commands (`bash scripts/report.sh …`) work in the caller's folder."""
-    return _COMMAND.sub(lambda match: f"bash {seen(match[1])}", text)
+    """A text whose commands work in the caller's folder: `bash scripts/report.sh …` with the script's path
+    from there, `.venv/bin/python -m …` in the repository, where the modules are, by this process's
+    interpreter. Every command is written as from the repository; whoever prints one passes it through here.
+    """
+    text = _COMMAND.sub(lambda match: f"bash {seen(match[1])}", text)
+    home = seen(".")
+    there = "" if home == "." else f"cd {shlex.quote(home)} && "
+    return _MODULE.sub(lambda match: f"{there}{_interpreter(match[1])} -m", text)
 
 
-def python_command() -> str:
-    """The interpreter of this process as a command of this folder, `.venv/bin/python` for the usual one."""
+def _interpreter(usual: str) -> str:
+    """The interpreter of this process, seen from the repository, in the place of the usual one."""
     inside = os.path.relpath(sys.executable)
-    return sys.executable if inside.startswith("..") else inside
+    return usual if usual != USUAL else sys.executable if inside.startswith("..") else inside

@@ -17,6 +17,8 @@ import sys
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from src_core.caller import commands_seen
+
 NEWLINE = "⏎"
 """What stands for a line end where text must stay on one line."""
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
@@ -111,5 +113,5 @@ class CommandLine(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and end with status 2."""
-        say(f"error: {one_line(message)}; see: python -m {self.prog} --help")
+        say(commands_seen(f"error: {one_line(message)}; see: .venv/bin/python -m {self.prog} --help"))
         sys.exit(2)

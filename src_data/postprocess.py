@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from src_core.caller import commands_seen, python_command, seen
+from src_core.caller import commands_seen, seen
 from src_core.config import config_class, load_config
 from src_core.errors import UserError, run_main
 from src_core.protocols import load_protocol
@@ -100,7 +100,7 @@ def print_finished(done: Finished, console: Console) -> None:
 def main() -> None:
     """Read the command line, run the stages, print the table."""
     if len(sys.argv) < 2 or "=" in sys.argv[1] or sys.argv[1].startswith("-"):
-        raise UserError(f"usage: {python_command()} -m src_data.postprocess RUN_DIR [key=value ...]")
+        raise UserError("usage: .venv/bin/python -m src_data.postprocess RUN_DIR [key=value ...]")
     config = load_config(FinishConfig, None, sys.argv[2:])
     protocol = load_protocol(config.protocol, config.style)
     done = finish_run(Path(sys.argv[1]), clean=config.clean_conv, export=config.export, protocol=protocol)

@@ -70,8 +70,8 @@ def scored_lines(config: EvalConfig) -> list[tuple[str, Scored]]:
                 found.append((line.name, scored))
     if config.baseline_name() not in [name for name, _ in found]:
         raise UserError(
-            f"there is no finished run of {config.baseline_name()}; run python -m src_eval.run with the same "
-            "configuration first"
+            f"there is no finished run of {config.baseline_name()}; run .venv/bin/python -m src_eval.run "
+            "with the same configuration first"
         )
     return found
 

@@ -28,8 +28,8 @@ def require_gguf_adapter(adapter: Path, model: Path) -> None:
     """Raise a `UserError` unless `adapter` is a GGUF adapter whose tensors fit the GGUF file `model`."""
     if is_peft_folder(adapter):
         raise UserError(
-            f"{adapter} is a folder of peft; llama.cpp takes an adapter in GGUF, made with: "
-            f"python -m src_models.convert.to_gguf {adapter} OUT.gguf --like {model}"
+            f"{adapter} is a folder of peft; llama.cpp takes an adapter in GGUF; make it: "
+            f".venv/bin/python -m src_models.convert.to_gguf {adapter} OUT.gguf --like {model}"
         )
     if not adapter.is_file():
         raise UserError(f"no such LoRA file: {adapter}; give an adapter in GGUF")

@@ -46,7 +46,7 @@ from src_train.resumable import last_whole_checkpoint, run_steps
 from src_train.speed import Cost, faster_precision, matrix_rate
 from src_train.train_metrics import TrainingLog, plot_losses
 
-USAGE = "usage: python -m src_train.rerank CONFIG.yaml [key=value ...]"
+USAGE = "usage: .venv/bin/python -m src_train.rerank CONFIG.yaml [key=value ...]"
 LOG = "log.jsonl"
 _PROBED = 64
 """Rows whose lengths estimate the arithmetic per token."""

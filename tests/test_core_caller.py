@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from src_core.caller import CALLER, commands_seen, python_command, seen
+from src_core.caller import CALLER, commands_seen, seen
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,13 +43,42 @@ def test_an_error_names_a_command_that_works_where_the_caller_stands(here: bool,
     environment = {"VENV": "/nonexistent", "PATH": os.environ["PATH"]}
     done = subprocess.run(["bash", script], cwd=folder, env=environment, capture_output=True, text=True)
     command = done.stderr.partition("run bash ")[2].split()[0]
-    assert command == ("scripts/setup.sh" if here else os.path.relpath(ROOT / "scripts/setup.sh", folder))
+    whole = str(ROOT / "scripts/setup.sh")
+    assert command == ("scripts/setup.sh" if here else min(os.path.relpath(whole, folder), whole, key=len))
     assert (folder / command).is_file()
 
 
-def test_the_interpreter_as_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.executable", str(tmp_path / ".venv/bin/python"))
-    assert python_command() == ".venv/bin/python"
+def test_a_module_is_run_in_the_repository_by_this_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "my clone"
+    clone.mkdir()
+    monkeypatch.chdir(clone)
+    monkeypatch.setattr("sys.executable", str(clone / ".venv/bin/python"))
+    said = (
+        "run .venv/bin/python -m src_eval.score runs/a; .venv-train/bin/python -m x; /a/.venv/bin/python -m y"
+    )
+    assert commands_seen(said) == said
+    monkeypatch.setenv(CALLER, str(tmp_path))
+    there = "cd 'my clone' && "
+    assert commands_seen(said) == (
+        f"run {there}.venv/bin/python -m src_eval.score runs/a; {there}.venv-train/bin/python -m x; "
+        "/a/.venv/bin/python -m y"
+    )
     monkeypatch.setattr("sys.executable", "/elsewhere/bin/python")
-    assert python_command() == "/elsewhere/bin/python"
+    assert commands_seen("use .venv/bin/python -m z") == f"use {there}/elsewhere/bin/python -m z"
+
+
+@pytest.mark.parametrize("depth", [0, 1, 9])
+def test_scripts_and_programs_have_one_rule_for_paths(
+    depth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone, mine = tmp_path / "c", tmp_path.joinpath(*["folder"] * depth)
+    clone.mkdir()
+    mine.mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(clone)
+    monkeypatch.setenv(CALLER, str(mine))
+    said = "bash scripts/report.sh or bash infer.sh"
+    code = f'source {ROOT}/deploy/say.sh; as_caller_sees runs/a; echo; commands_seen "$1"'
+    done = subprocess.run(["bash", "-euc", code, "-", said], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{seen('runs/a')}\n{commands_seen(said)}"

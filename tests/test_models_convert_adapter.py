@@ -209,7 +209,7 @@ def test_an_adapter_of_another_model_is_refused_by_the_server(made: Made) -> Non
         (
             made.peft,
             made.base,
-            r"takes an adapter in GGUF, made with: python -m src_models\.convert",
+            r"takes an adapter in GGUF; make it: \.venv/bin/python -m src_models\.convert",
         ),
         (made.tmp / "absent.gguf", made.base, "no such LoRA file"),
     ):

@@ -152,7 +152,7 @@ def _share(found: Counter[str]) -> float | None:
 def main() -> None:
     """Read the command line, write the files, print the counts."""
     if len(sys.argv) < 2 or "=" in sys.argv[1]:
-        raise UserError("usage: python -m src_data.deeprag.calibration RUN_DIR [key=value ...]")
+        raise UserError("usage: .venv/bin/python -m src_data.deeprag.calibration RUN_DIR [key=value ...]")
     config = load_config(CalibrationConfig, None, sys.argv[2:])
     print_pairs(make_pairs(Path(sys.argv[1]), config), report_console())
 

@@ -63,7 +63,9 @@ def main() -> int:
     """Read the command line, explore, write the data. Exit status 1 when a question failed at a server."""
     arguments = [argument for argument in sys.argv[1:] if argument != CHECK]
     if not arguments or "=" in arguments[0]:
-        raise UserError(f"usage: python -m src_data.deeprag.explore CONFIG.yaml [{CHECK}] [key=value ...]")
+        raise UserError(
+            f"usage: .venv/bin/python -m src_data.deeprag.explore CONFIG.yaml [{CHECK}] [key=value ...]"
+        )
     config = load_config(ExploreConfig, Path(arguments[0]), arguments[1:])
     config = replace(config, prompts_digest=pinned_digest(config.prompts_digest))
     make_protocol(config.runtime)

@@ -64,7 +64,7 @@ def _without_tree(chain: Trajectory) -> Trajectory:
 def main() -> None:
     """Read the command line, write the files, print the table."""
     if len(sys.argv) < 2 or "=" in sys.argv[1]:
-        raise UserError("usage: python -m src_data.deeprag.imitation RUN_DIR [key=value ...]")
+        raise UserError("usage: .venv/bin/python -m src_data.deeprag.imitation RUN_DIR [key=value ...]")
     config = load_config(ImitationConfig, None, sys.argv[2:])
     print_finished(imitate(Path(sys.argv[1]), config), report_console())
 

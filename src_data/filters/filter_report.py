@@ -15,7 +15,6 @@ from typing import Any
 import orjson
 from rich.table import Table
 
-from src_core.caller import python_command
 from src_core.console import as_cell
 from src_core.jsonl import write_atomic
 from src_core.types import NO_USAGE, Trajectory, Usage
@@ -167,7 +166,7 @@ def advice(report: FilterReport, folder: Path) -> list[str]:
         lines.append(f"  {count:,} x {reason}" + (f": {known.change}" if known else ""))
     first = total.reasons.most_common(1)[0][0]
     lines.append(f"read some: bash scripts/view_data.sh {folder} reason={first} n=5")
-    again = f"{python_command()} -m src_data.postprocess {folder} clean_conv.KEY=VALUE"
+    again = f".venv/bin/python -m src_data.postprocess {folder} clean_conv.KEY=VALUE"
     lines.append(f"filter again, nothing is made anew: {again}")
     return lines
 

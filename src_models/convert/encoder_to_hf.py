@@ -30,7 +30,9 @@ def encoder_to_hf(name: str, out: Path) -> None:
     """
     entry = load_catalog().entry(name)
     if entry.kind != "encoder":
-        raise UserError(f"{name} is no encoder; give the name of one (python -m src_models.fetch --list)")
+        raise UserError(
+            f"{name} is no encoder; give the name of one (.venv/bin/python -m src_models.fetch --list)"
+        )
     if out.exists():
         raise UserError(f"{out} exists; remove it or choose another folder")
     require_packages(PACKAGES, command=f"src_models.convert.encoder_to_hf {name} {out}")

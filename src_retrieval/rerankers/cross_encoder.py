@@ -36,7 +36,8 @@ class CrossEncoderBackend(RerankerBackend):
         if options.precision in ONNX_FILES:
             raise UserError(
                 f"{folder} has no ONNX file of precision {options.precision} for this device; write one with "
-                "python -m src_models.encoders FOLDER OUT --cross-encoder, or set rerank.precision=auto"
+                ".venv/bin/python -m src_models.encoders FOLDER OUT --cross-encoder, or set "
+                "rerank.precision=auto"
             )
         return TorchCrossEncoder(folder, options)
 

@@ -19,7 +19,7 @@ from src_train.rl.config import RlConfig
 from src_train.rl.play import training_questions
 from src_train.rl.verl_loop import AGENT
 
-USAGE = "usage: python -m src_train.rl.verl_data CONFIG.yaml FOLDER [key=value …]"
+USAGE = "usage: .venv/bin/python -m src_train.rl.verl_data CONFIG.yaml FOLDER [key=value …]"
 
 
 def main(arguments: Sequence[str]) -> int:

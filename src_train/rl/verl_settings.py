@@ -24,7 +24,7 @@ _MINIBATCH_KEY = "actor_rollout_ref.actor.ppo_mini_batch_size"
 def main(arguments: Sequence[str]) -> int:
     """Print them."""
     if len(arguments) != 1:
-        raise UserError("usage: python -m src_train.rl.verl_settings rl.yaml")
+        raise UserError("usage: .venv/bin/python -m src_train.rl.verl_settings rl.yaml")
     answer("\n".join(verl_settings(load_config(RlConfig, Path(arguments[0])))))
     return 0
 
