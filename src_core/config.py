@@ -94,9 +94,9 @@ def build_config(cls: type[T], values: dict[str, Any], overrides: Sequence[str],
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping from `path`; `{}` for an empty file; a `UserError` with line and column otherwise."""
     if not path.is_file():
+        hint = _nearest_file(path)
         raise UserError(
-            f"no such config file: {path}; {_nearest_file(path)}check the path (the shipped files are under "
-            "configs/)"
+            f"no such config file: {path}; {hint}check the path (the shipped files are under configs/)"
         )
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
