@@ -31,7 +31,7 @@ import yaml
 from src_core.config import read_yaml
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl, write_atomic
-from src_core.provenance import code_state, machine, package_versions
+from src_core.made_with import code_state, machine, package_versions
 from src_core.runfolder import CONFIG, empty, mark, require_cleanable, require_run
 from src_core.served import Servers
 from src_core.types import RETRIED

@@ -70,14 +70,14 @@ class EvalConfig:
     `scripts/evaluate.sh` builds and serves ("": the sample world). Question files, methods that are files,
     `trees`, `corpus`, `expected`, `infer` and paths in `settings` are looked for beside the configuration,
     then in `caller`, the folder of the person who called `scripts/evaluate.sh` (which fills it in), then in
-    the repository (`src_eval.files`). Every other method is tested against `baseline` ("": the first one).
-    `never` are the
-    lines that never search, whose right answers are the labels of the knowledge boundary, for each line those
-    of its own model (`src_eval.boundary`; none: no such table). `profile` is the profile that is served now
-    (`scripts/evaluate.sh` fills it in): lines of other profiles are not run, but are in the table if they
-    were run before. `metrics` are the columns (names of `src_tasks.metric_names` that a question has) before
-    EM, F1 and the costs, which are in every table; `flashrag` takes the first 1,000 items, and puts
-    FlashRAG's choice of metric first. `expected` is a file of published numbers that are printed with ours.
+    the repository (`src_eval.found_files`). Every other method is tested against `baseline` ("": the first
+    one). `never` are the lines that never search, whose right answers are the labels of the knowledge
+    boundary, for each line those of its own model (`src_eval.boundary`; none: no such table). `profile` is
+    the profile that is served now (`scripts/evaluate.sh` fills it in): lines of other profiles are not run,
+    but are in the table if they were run before. `metrics` are the columns (names of `src_tasks.metric_names`
+    that a question has) before EM, F1 and the costs, which are in every table; `flashrag` takes the first
+    1,000 items, and puts FlashRAG's choice of metric first. `expected` is a file of published numbers that
+    are printed with ours.
     """
 
     name: str

@@ -21,7 +21,7 @@ from src_core.rundir import MANIFEST
 from src_eval.compare import Entry, Table, build_table
 from src_eval.config import EvalConfig
 from src_eval.expected import Expected
-from src_eval.files import load_evaluation
+from src_eval.found_files import load_evaluation
 from src_eval.records import QuestionScore
 from src_eval.report.run_files import PAGE
 from src_eval.rerankers import require_same_rankings, write_table

@@ -27,7 +27,7 @@ from src_core.types import Question
 from src_eval.compare import Entry, Table, build_table
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_eval.expected import Expected
-from src_eval.files import load_evaluation
+from src_eval.found_files import load_evaluation
 from src_eval.records import QuestionScore, RunScore
 from src_eval.report.candidates_page import CANDIDATES_PAGE, write_candidates_page
 from src_eval.report.evaluation_page import write_evaluation_page

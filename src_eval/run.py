@@ -41,7 +41,7 @@ from src_eval.boundary import NOTHING, boundary_cells, boundary_of
 from src_eval.compare import Entry, build_table
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_eval.expected import Expected, load_expected
-from src_eval.files import load_evaluation
+from src_eval.found_files import load_evaluation
 from src_eval.judge_run import judge_folders
 from src_eval.pareto import pareto_cells, points_of
 from src_eval.report.evaluation_page import Extras, Link, write_evaluation_page

@@ -17,7 +17,7 @@ from src_core.protocols.records import Message
 from src_core.text import fill
 from src_core.types import NO_USAGE, Passage, Step, Usage
 from src_infer.episode import Observation
-from src_infer.forgotten import awaited
+from src_infer.forgotten_await import awaited
 from src_infer.metering import count_search
 from src_retrieval.client import Retriever
 

@@ -34,7 +34,7 @@ from src_infer.config import RuntimeConfig
 from src_infer.connect import connect_models, connect_retriever, connections_of, retriever_of
 from src_infer.constraint_probe import usable_constraint
 from src_infer.episode import Limits
-from src_infer.forgotten import awaited
+from src_infer.forgotten_await import awaited
 from src_infer.metering import MeteredModel
 from src_infer.policy import Policy
 from src_infer.prompts import load_prompt

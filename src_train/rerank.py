@@ -35,7 +35,6 @@ from src_core.terminal import answer
 from src_models.machine import physical_cores
 from src_retrieval.rerankers.base import Pair, RerankOptions
 from src_retrieval.rerankers.pair_tokens import PairTokenizer
-from src_train.arguments import training_arguments
 from src_train.processes import console_of, processes
 from src_train.rerank_config import RerankConfig
 from src_train.rerank_model import base_folder, load_cross_encoder
@@ -45,6 +44,7 @@ from src_train.rerank_trainer import RerankTrainer
 from src_train.resumable import last_whole_checkpoint, run_steps
 from src_train.speed import Cost, faster_precision, matrix_rate
 from src_train.train_metrics import TrainingLog, plot_losses
+from src_train.trainer_arguments import training_arguments
 
 USAGE = "usage: .venv/bin/python -m src_train.rerank CONFIG.yaml [key=value ...]"
 LOG = "log.jsonl"

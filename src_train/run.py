@@ -27,7 +27,6 @@ from src_core.runfolder import run_folder
 from src_core.terminal import answer
 from src_models.llm_folder import llm_folder
 from src_models.machine import physical_cores
-from src_train.arguments import training_arguments
 from src_train.checks import print_check
 from src_train.config import TrainConfig
 from src_train.data import Data, check_config, read_data
@@ -42,6 +41,7 @@ from src_train.rows import Rows
 from src_train.speed import causal_pairs, faster_precision, matrix_rate, training_cost
 from src_train.train_metrics import TrainingLog, plot_losses
 from src_train.trainer import PackedTrainer, Packs, collator
+from src_train.trainer_arguments import training_arguments
 
 USAGE = "usage: bash scripts/train.sh CONFIG.yaml [key=value …] [--check]"
 LOG = "log.jsonl"

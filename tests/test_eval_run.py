@@ -24,7 +24,7 @@ from src_core.jsonl import rewrite_jsonl
 from src_core.rankings import RankedPassage, Ranking
 from src_core.types import Passage, Status, to_json
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
-from src_eval.files import load_evaluation, with_found_files
+from src_eval.found_files import load_evaluation, with_found_files
 from src_eval.run import Job, evaluate, is_finished, is_wanted, plan
 from src_eval.scoring import score_run
 from src_tasks.metric_names import EXPLAINED

@@ -22,7 +22,7 @@ BEHIND_A_PACKAGE = frozenset(
     {
         f"src_train.{name}"
         for name in (
-            "arguments",
+            "trainer_arguments",
             "attention",
             "logprobs",
             "losses",

@@ -24,7 +24,7 @@ import orjson
 
 from src_core.errors import UserError
 from src_core.jsonl import write_atomic
-from src_core.provenance import code_state, package_versions
+from src_core.made_with import code_state, package_versions
 from src_core.rundir import read_json_object
 
 RATIONALES = "rationales.jsonl"

@@ -13,7 +13,7 @@ from src_core.errors import BoundaryError, UserError
 from src_core.plugins import is_file, load_plugin, place_in, plugin_names
 from src_core.text import PromptError
 from src_core.types import Question, Trajectory, to_json, trajectory_from_json
-from src_infer.forgotten import Calls, noting_calls
+from src_infer.forgotten_await import Calls, noting_calls
 from src_infer.runtime import Runtime
 
 
