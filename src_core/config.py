@@ -8,7 +8,6 @@ Config classes are pydantic dataclasses decorated with `config_class`; a misspel
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import types
 import typing
@@ -22,7 +21,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from src_core.caller import seen
 from src_core.errors import UserError
-from src_core.text import did_you_mean
+from src_core.text import did_you_mean, nearest
 
 T = TypeVar("T")
 
@@ -123,8 +122,8 @@ def _nearest_file(path: Path) -> str:
     if named:
         return f"did you mean {' or '.join(named)}? "
     by_name = {each.name: each for each in shipped}
-    near = difflib.get_close_matches(path.name, by_name, n=1, cutoff=0.8)
-    return f"did you mean {seen(by_name[near[0]])}? " if near else ""
+    near = nearest(path.name, by_name, cutoff=0.8)
+    return f"did you mean {seen(by_name[near])}? " if near else ""
 
 
 def dump(config: Any) -> dict[str, Any]:

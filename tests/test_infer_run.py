@@ -209,6 +209,8 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
         ([], ["usage:"]),
         (["method=rearag"], ["usage:"]),
         (["configs/infer/absent.yaml"], ["no such config file", "configs/"]),
+        (["smoke.yml"], ["did you mean configs/eval/smoke.yaml?"]),
+        (["configs/infre/cpuu.yaml"], ["did you mean configs/infer/cpu.yaml?"]),
         ([GPU, "method=nope"], ["no method 'nope'", "rearag"]),
         ([GPU, "methd=rearag"], ["unknown setting methd", "did you mean method?"]),
         ([GPU, "agent.urll=x"], ["unknown setting agent.urll", "did you mean agent.url?"]),
