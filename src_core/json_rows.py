@@ -20,7 +20,7 @@ MAX_ROW = 1 << 26
 """Bytes of a row (64 MiB)."""
 MAX_BRACKETS = 1_000_000
 """Opening brackets of a row: two bytes of an empty object take 64 in memory."""
-NOT_UTF8 = "not valid UTF-8 (a file in Latin-1 is converted with: iconv -f latin1 -t utf8 FILE > NEW_FILE)"
+NOT_UTF8 = "not valid UTF-8; a file in Latin-1 is converted with: iconv -f latin1 -t utf8 FILE > NEW_FILE"
 _CHUNK = 1 << 18
 _NO_ROWS = "it holds neither a JSON array of rows nor one row per line"
 _SPACE = re.compile(rb"[ \t\r\n]*+")
@@ -52,7 +52,7 @@ def parsed(text: bytes) -> Parsed:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        return Parsed(None, f"not valid JSON ({error})" if _is_utf8(text) else NOT_UTF8)
+        return Parsed(None, f"not valid JSON ({error if _is_utf8(text) else NOT_UTF8})")
     if brackets > MAX_DEPTH and is_too_deep(value):
         return Parsed(None, f"nested deeper than {MAX_DEPTH} levels")
     return Parsed(value)

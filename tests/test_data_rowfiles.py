@@ -70,7 +70,7 @@ def test_files_of_every_kind(name: str, packed: bool, bom: bytes, tmp_path: Path
         ("a.json", b'{\n"version": 1}', "neither a JSON array"),
         ("a.json", b'[{"question": "Who?", "answer": "x"}, {"question": "W', "cannot be read as JSON"),
         ("a.json", b'[{"question": "Who?", "answer": "x"}] more', "cannot be read as JSON"),
-        ("a.json", b'[{"question": "\xff", "answer": "x"}]', "row 1: not valid UTF-8"),
+        ("a.json", b'[{"question": "\xff", "answer": "x"}]', "row 1: not valid JSON (not valid UTF-8"),
         ("a.jsonl.gz", HALF_A_GZ, "not a complete .gz"),
         ("a.jsonl.gz", b'{"question": "Who?", "answer": "x"}', "not a complete .gz"),
         ("a.jsonl", b'{"title": "Oost", "text": "A place."}', "no known layout (keys: 'text', 'title')"),

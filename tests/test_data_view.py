@@ -186,8 +186,11 @@ def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
     assert [entry.chain for entry in found[1:]] == [None] * 3
     fresh = write_chains(tmp_path / "fresh", chain())
     assert [entry.place for entry in read_entries(fresh)] == ["trajectories.jsonl, line 1"]
-    with pytest.raises(UserError, match=r"neither kept\.jsonl nor trajectories\.jsonl"):
+    with pytest.raises(UserError, match="holds 2 runs; name one of them"):
         list(read_entries(tmp_path / "run" / ".."))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"neither kept\.jsonl nor trajectories\.jsonl"):
+        list(read_entries(tmp_path / "empty"))
 
 
 def chosen(run: Path, n: int = 100, **settings_: Any) -> list[Entry]:
