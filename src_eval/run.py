@@ -141,10 +141,11 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
         if trouble:
             troubles.append(f"{job.folder.name}: {trouble}")
     scored = [job for job in jobs if (job.folder / MANIFEST).is_file()]
+    if not scored and not wanted:
+        served = ", ".join(dict.fromkeys(line.profile for line in config.lines))
+        raise UserError(f"no method is for PROFILE={config.profile}; choose one of these profiles: {served}")
     if not scored:
-        raise UserError(
-            f"no run succeeded ({troubles[0] if troubles else 'nothing was planned'}); see {home / 'logs'}"
-        )
+        raise UserError(f"no run succeeded ({troubles[0]}); see {home / 'logs'}")
     unjudged = 0
     if config.judge is not None:
         unjudged = judge_folders(config.judge, [job.folder for job in scored], out=err, err=err)

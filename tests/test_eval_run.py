@@ -189,6 +189,9 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
         "runs_dir": str(tmp_path / "runs"),
     }
     file.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
+    only = evaluation(str(file), "profile=cpu", "methods=[{method: naive_rag, profile: small}]")
+    assert only.returncode == 2
+    assert "no method is for PROFILE=cpu; choose one of these profiles: small" in only.stderr
     alone = evaluation(str(file), "profile=cpu")
     assert alone.returncode == 0, alone.stderr
     assert "note: never names another, which is no method of this run\n" in alone.stderr
