@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from src_core.caller import seen
 from src_core.errors import UserError
+from src_core.setting_kinds import metadata_of, range_in_words
 from src_core.text import did_you_mean, nearest
 
 T = TypeVar("T")
@@ -29,7 +30,6 @@ _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 """What the loader raises: also for bytes that are no text, for dates such as 2024-99-99, and where values are
 nested too deeply.
 """
-_LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _OUT_OF_RANGE = ("greater_than_equal", "greater_than", "less_than_equal", "less_than", "finite_number")
 
 # The ranges of numbers in settings. Every int and float of a config class has one (a test reads them all).
@@ -142,23 +142,7 @@ def _range_of(cls: Any, place: Sequence[Any]) -> str:
         elif isinstance(key, int):  # an element of a tuple, which may have a range of its own length
             plain = typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
             hint = next(iter(typing.get_args(plain)), None)
-    bounds = {name: value for part in metadata_of(hint) for name, value in limits_of(part).items()}
-    words = [f"{_LIMITS[name]} {bounds[name]:,}" for name in _LIMITS if name in bounds]
-    return " and ".join(words)
-
-
-def metadata_of(hint: Any) -> list[Any]:
-    """What `Annotated` adds to a type, also inside a union or a tuple."""
-    found = list(getattr(hint, "__metadata__", ()))
-    return found + [each for inner in typing.get_args(hint) for each in metadata_of(inner)]
-
-
-def limits_of(part: Any) -> dict[str, float]:
-    """The limits that a `Field` states."""
-    stated = getattr(part, "metadata", ())
-    return {
-        name: value for each in stated for name in _LIMITS if (value := getattr(each, name, None)) is not None
-    }
+    return range_in_words(metadata_of(hint))
 
 
 def _is_text(cls: Any, keys: Sequence[str]) -> bool:
@@ -180,7 +164,23 @@ def _scalar(item: str, text: str) -> Any:
         return yaml.safe_load(text) if text else ""
     except _NOT_YAML as error:
         shown = item if len(item) <= 100 else f"{item[:99]}…"
-        raise UserError(f"cannot read the value of the override {shown!r}; quote it") from error
+        what = _open_bracket(text) or "quote it"
+        raise UserError(f"cannot read the value of the override {shown!r}; {what}") from error
+
+
+def _open_bracket(text: str) -> str:
+    """What is wrong with the brackets of a list or a section, "" where each has its other one. Those inside
+    quotation marks are text.
+    """
+    expected: list[str] = []
+    for char in re.sub(r"\"[^\"]*\"|'[^']*'", "", text):
+        if char in "[{":
+            expected.append("]" if char == "[" else "}")
+        elif char in "]}" and (not expected or expected.pop() != char):
+            return f"a {char} has no opening bracket before it; correct the brackets"
+    if len(expected) > 3:
+        return f"{len(expected)} of its brackets are not closed; close them"
+    return f"{''.join(reversed(expected))} is missing at its end; add it" if expected else ""
 
 
 def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -54,7 +54,7 @@ def _from_file(path: Path, what: str) -> ModuleType:
     sys.modules[key] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[key]
         at, reason = place_in(path, error), f"{type(error).__name__}: {error}"
         raise UserError(f"{path}{at}: the {what} cannot be loaded ({reason}); correct the file") from error

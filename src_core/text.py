@@ -14,7 +14,11 @@ _SLOT = re.compile(
 
 
 class PromptError(UserError):
-    """A prompt whose `{slots}` are not the values that it is given."""
+    """A prompt (`template`) whose `{slots}` are not the values that it is given."""
+
+    def __init__(self, message: str, *, template: str = "") -> None:
+        super().__init__(message)
+        self.template = template
 
 
 def fill(template: str, **slots: str) -> str:
@@ -106,5 +110,6 @@ def _mismatch(template: str, unknown: Sequence[str], unused: Sequence[str]) -> P
         parts.append(f"has no place for the value{'s' if len(unused) > 1 else ''} {', '.join(unused)}")
     help_ = " (braces that are text are doubled: {{name}})" if unknown else ""
     return PromptError(
-        f"the prompt '{shorten(template, 60)}' {' and '.join(parts)}; give each {{name}} its value{help_}"
+        f"the prompt '{shorten(template, 60)}' {' and '.join(parts)}; give each {{name}} its value{help_}",
+        template=template,
     )

@@ -7,10 +7,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
+import typing
 from collections.abc import Iterator
 
 from src_core.config import dump
 from src_core.errors import UserError, run_main
+from src_core.setting_kinds import kind_in_words
 from src_core.terminal import answer
 from src_infer.methods import load_method
 
@@ -26,8 +28,9 @@ def described(name: str) -> Iterator[str]:
         return
     yield "Its settings, with their defaults:"
     defaults = dump(method.settings)
+    kinds = typing.get_type_hints(type(method.settings), include_extras=True)
     for field in dataclasses.fields(method.settings):
-        kind = str(field.type).replace("typing.", "")
+        kind = kind_in_words(kinds[field.name])
         yield f"  method_settings.{field.name}={_written(defaults[field.name])}    {kind}"
     for kept in reversed(type(method.settings).__mro__):
         if dataclasses.is_dataclass(kept) and kept.__doc__:

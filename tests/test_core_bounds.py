@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from src_core.config import limits_of, load_config, metadata_of
+from src_core.config import load_config
 from src_core.errors import UserError
+from src_core.setting_kinds import limits_of, metadata_of
 from src_eval.config import EvalConfig
 from src_infer.config import InferConfig
 from src_infer.run import prepare

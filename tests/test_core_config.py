@@ -72,7 +72,12 @@ def test_other_overrides_are_read_as_yaml() -> None:
     [
         (["count"], ["'count'", "key=value"]),
         (["=3"], ["key=value"]),
-        (["count=[1"], ["count=[1", "quote it"]),
+        (["count=[1"], ["count=[1", "] is missing at its end; add it"]),
+        (["count=[{a: '[', b: 1"], ["}] is missing at its end"]),
+        (["count=[1]]"], ["a ] has no opening bracket before it"]),
+        (["count=[1}"], ["a } has no opening bracket before it"]),
+        (["count=[[[[1"], ["4 of its brackets are not closed"]),
+        (["count=a: b: c"], ["count=a: b: c", "quote it"]),
         (["count=many"], ["'count'", "integer", "many"]),
         (["inner.size=x"], ["inner.size", "integer"]),
         (["colour=blue"], ["colour", "off", "red", "blue"]),

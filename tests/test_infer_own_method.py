@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from src_core.config import load_config
+from src_core.errors import UserError
 from src_eval.config import EvalConfig
+from src_infer.describe import described
+from src_infer.methods import load_method
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs/your_method.md").read_text(encoding="utf-8")
@@ -92,7 +95,16 @@ def test_its_settings_are_checked_before_the_run(tmp_path: Path) -> None:
         (HEAD + "    return None\n", "run returned NoneType, not a Trajectory"),
         (HEAD + "    return 1 / 0\n", "line 5: the method failed (ZeroDivisionError: division by zero)"),
         (HEAD + "    return question.nothing\n", "line 5: the method failed (AttributeError"),
-        (HEAD + "    return Trajectory(question, (), 7, Status.FINISHED)\n", "is not plain data"),
+        (HEAD + "    import sys\n    sys.exit(3)\n", "line 6: the method failed (SystemExit: 3)"),
+        ("import sys\nsys.exit(3)\n", "line 2: the method cannot be loaded (SystemExit: 3)"),
+        (
+            HEAD.replace("async", "def require(settings):\n    1 / 0\n\n\nasync") + "    return 1\n",
+            "line 5: its require failed (ZeroDivisionError",
+        ),
+        (
+            HEAD + "    return Trajectory(question, (), 7, Status.FINISHED)\n",
+            "is not plain data: its answer must be text (got 7)",
+        ),
         (
             HEAD + "    return Trajectory(question, (), '', Status.FINISHED, provenance={'a': object()})\n",
             "is not plain data",
@@ -123,7 +135,8 @@ def test_its_settings_are_checked_before_the_run(tmp_path: Path) -> None:
         ),
     ],
     ids=[
-        *("no run", "not async", "syntax", "text", "nothing", "raises", "attribute", "wrong type", "object"),
+        *("no run", "not async", "syntax", "text", "nothing", "raises", "attribute"),
+        *("exit", "exit at once", "require", "wrong type", "object"),
         *("other slot", "no value", "no place", "search in file", "no await", "in a text", "not used"),
     ],
 )
@@ -135,6 +148,46 @@ def test_what_goes_wrong_is_one_sentence_and_no_row(method: str, words: str, tmp
     assert "Traceback" not in done.stderr
     assert "RuntimeWarning" not in done.stderr
     assert rows_of(tmp_path) == []
+
+
+SETTINGS = (
+    "from src_core.config import config_class\n\n\n@config_class\nclass Settings:\n    ask: str = '{q}'\n\n\n"
+)
+ASKS = HEAD + "    await runtime.ask(runtime.settings.ask, q='x')\n"
+
+
+@pytest.mark.parametrize("declared", ["class Settings:\n    rounds: int = 3\n", "Settings = 5\n"])
+def test_settings_without_their_decorator_are_one_sentence(declared: str, tmp_path: Path) -> None:
+    done = answered(tmp_path, f"{declared}\n\n{HEAD}    return None\n", "method_settings.rounds=5")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert done.stderr.startswith(f"error: {tmp_path}/mine.py: the settings of the method cannot be read")
+    assert "write @config_class above class Settings" in done.stderr
+    assert "`@config_class` above it" in PAGE
+    with pytest.raises(UserError, match="write @config_class above class Settings"):
+        list(described(str(tmp_path / "mine.py")))
+
+
+def test_settings_that_only_inherit_the_decorator_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        SETTINGS.replace("Settings", "Base")
+        + f"class Settings(Base):\n    rounds: int = 3\n\n\n{HEAD}    pass\n"
+    )
+    with pytest.raises(UserError, match="write @config_class above class Settings"):
+        load_method(str(tmp_path / "mine.py"))
+
+
+def test_a_prompt_is_corrected_where_it_was_set(tmp_path: Path) -> None:
+    done = answered(tmp_path, SETTINGS + ASKS, "method_settings.ask=only one")
+    assert "has no place for the value q; give each {name} its value; correct the setting" in done.stderr
+    assert done.stderr.rstrip().endswith("correct the setting method_settings.ask")
+    done = answered(tmp_path, SETTINGS.replace("{q}", "{a}") + ASKS, "on_existing=clean")
+    assert done.stderr.rstrip().endswith("correct the file")
+
+
+def test_an_interrupted_method_ends_as_any_run(tmp_path: Path) -> None:
+    done = answered(tmp_path, HEAD + "    raise KeyboardInterrupt\n")
+    assert done.returncode == 130
+    assert "RUN_NAME=r" in done.stderr
 
 
 def test_an_unknown_method_is_answered_with_the_known_ones(tmp_path: Path) -> None:

@@ -34,9 +34,12 @@ def test_the_means_of_few_questions_say_so(count: int, few: bool) -> None:
 
 @pytest.mark.parametrize("name", method_names())
 def test_each_method_is_described_with_its_settings(name: str) -> None:
-    first, second, *_ = described(name)
+    first, second, *rest = described(name)
     assert first.startswith(f"{name}: ")
     assert second.startswith(("Its settings", "It has no settings"))
+    kinds = [line.partition("    ")[2] for line in rest if line.startswith("  method_settings.")]
+    begin = ("whole number", "number", "text", "true or false", "one of ")
+    assert [kind for kind in kinds if not kind.startswith(begin)] == []
 
 
 def test_the_tokens_of_a_run_are_a_sentence() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from src_core.config import build_config
 from src_core.errors import BoundaryError, UserError
@@ -37,9 +40,19 @@ class Method:
     require: Callable[[Any], None] | None = None
 
     def require_settings(self) -> None:
-        """Raises `UserError` for settings with which no question can be answered; needs no server."""
-        if self.require is not None:
+        """Raises `UserError` for settings with which no question can be answered, and for whatever else the
+        `require` of a user's file raises; needs no server.
+        """
+        if self.require is None:
+            return
+        try:
             self.require(self.settings)
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:
+            if self.file is None:
+                raise
+            raise _failed(self.file, error, "its require") from error
 
     async def answer(self, question: Question, runtime: Runtime) -> Trajectory:
         """Run the method, after `require_settings`. What a user's file raises, or returns instead of a row of
@@ -60,8 +73,8 @@ class Method:
             trajectory_from_json(to_json(row))
         except Exception as error:
             raise UserError(
-                f"{self.file}: the row of its run is not plain data; use the types of src_core.types, and "
-                "JSON values in provenance"
+                f"{self.file}: the row of its run is not plain data{_wrong_field(error)}; use the types of "
+                "src_core.types, and JSON values in provenance"
             ) from error
         return row
 
@@ -71,21 +84,44 @@ class Method:
             try:
                 row: object = await self.run(question, runtime)
             except PromptError as error:
-                raise UserError(f"{file}{place_in(file, error)}: {error}; correct the file") from error
+                said, where = f"{file}{place_in(file, error)}: {error}", self._setting_with(error.template)
+                raise UserError(f"{said}; correct {where or 'the file'}") from error
             except UserError:
                 raise
             except BoundaryError as error:  # it may be that of a prompt made of a call
                 _require_awaited(calls, error)
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a SystemExit would end the run without a word
                 _require_awaited(calls, error)
-                at, reason = place_in(file, error), f"{type(error).__name__}: {error}"
-                raise UserError(f"{file}{at}: the method failed ({reason}); correct the file") from error
+                raise _failed(file, error, "the method") from error
             _require_awaited(calls)
             return row
 
+    def _setting_with(self, prompt: str) -> str:
+        """`the setting method_settings.ask` where it holds this prompt and no default, "" for none."""
+        for field in dataclasses.fields(self.settings) if self.settings is not None else ():
+            if getattr(self.settings, field.name) == prompt and field.default != prompt:
+                return f"the setting method_settings.{field.name}"
+        return ""
 
-def _require_awaited(calls: Calls, error: Exception | None = None) -> None:
+
+def _failed(file: Path, error: BaseException, what: str) -> UserError:
+    """The sentence for an error that a user's file raised."""
+    reason = f"{type(error).__name__}: {error}"
+    return UserError(f"{file}{place_in(file, error)}: {what} failed ({reason}); correct the file")
+
+
+def _wrong_field(error: Exception) -> str:
+    """`: its answer must be text (got 7)`: the first field that is wrong, "" where it is not known."""
+    if not isinstance(error, ValidationError):
+        return ""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
+    must = "must be text" if first["type"] == "string_type" else f"is wrong ({first['msg']})"
+    return f": its {place} {must} (got {first['input']!r:.60})"
+
+
+def _require_awaited(calls: Calls, error: BaseException | None = None) -> None:
     """Raises `UserError` for a call that was made and never awaited, from which `error` came."""
     call = calls.forgotten()
     if call is not None:
@@ -102,7 +138,8 @@ def method_names() -> list[str]:
 
 def load_method(name: str, settings: dict[str, Any] | None = None) -> Method:
     """The method in `src_infer/methods/<name>.py`, or in the file `name` (it ends in `.py`), with its
-    settings. Raises `UserError` for an unknown name, a module without `run`, and wrong settings.
+    settings. Raises `UserError` for an unknown name, a module without `run`, a `Settings` that is no
+    `config_class`, and wrong settings.
     """
     module = load_plugin(__name__, name, known=method_names(), what="method")
     run = getattr(module, "run", None)
@@ -111,12 +148,20 @@ def load_method(name: str, settings: dict[str, Any] | None = None) -> Method:
     declared = getattr(module, "Settings", None)
     if declared is None and settings:
         raise UserError(f"the method {name} has no settings; remove method_settings ({', '.join(settings)})")
-    built = None
-    if declared is not None:
-        built = build_config(declared, dict(settings or {}), (), where=f"method_settings of {name}")
+    built = None if declared is None else _settings(name, declared, settings or {})
     summary = " ".join((module.__doc__ or "").split("\n\n", 1)[0].split())
     file = Path(name) if is_file(name) else None
     formats = tuple(getattr(module, "FORMATS", ()))
     untrained = getattr(module, "UNTRAINED", "")
     needs_search, require = getattr(module, "NEEDS_SEARCH", True), getattr(module, "require", None)
     return Method(run, built, summary, needs_search, formats, file, untrained, require)
+
+
+def _settings(name: str, declared: Any, given: dict[str, Any]) -> Any:
+    """The settings of a method. Raises `UserError` for a `Settings` without its own `config_class`."""
+    if not isinstance(declared, type) or "__dataclass_fields__" not in vars(declared):
+        raise UserError(
+            f"{name}: the settings of the method cannot be read; write @config_class above class Settings "
+            "(from src_core.config import config_class)"
+        )
+    return build_config(declared, dict(given), (), where=f"method_settings of {name}")
