@@ -19,7 +19,7 @@ read_arguments data_construct.sh "$@"
 N_SAMPLES=${N_SAMPLES:-}
 [[ $N_SAMPLES =~ ^(-1|[0-9]*)$ ]] || die "N_SAMPLES is '$N_SAMPLES'; give a whole number of questions (-1: all)"
 TEACHER=${TEACHER:-}
-RUN_NAME=${RUN_NAME:-$(fresh_name data)}
+export RUN_NAME=${RUN_NAME:-$(fresh_name data)}
 choose_profile
 CONFIG=$(from_caller "${CONFIG:-src_data/data_config$([[ $PROFILE == gpu ]] || echo .cpu).yaml}")
 own_questions "$CONFIG" "'build_conv.input_files=[my.jsonl]'" build_conv.input_files

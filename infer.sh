@@ -23,7 +23,7 @@ read_arguments infer.sh "$@"
 METHOD=${METHOD:-rearag}
 N_QUESTIONS=${N_QUESTIONS:-10}
 QUESTION=${QUESTION:-}
-RUN_NAME=${RUN_NAME:-$(fresh_name "$(basename "$METHOD" .py)")}
+export RUN_NAME=${RUN_NAME:-$(fresh_name "$(basename "$METHOD" .py)")}
 choose_profile "$(laptop_profile)"
 [[ $METHOD != *.py ]] || METHOD=$(from_caller "$METHOD") # a method of yours: docs/your_method.md
 

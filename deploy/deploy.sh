@@ -7,5 +7,6 @@ source deploy/llm.sh
 case ${1:-} in -h | --help) help_of deploy/deploy.sh; exit ;; esac
 check_knobs deploy/deploy.sh
 no_options deploy/deploy.sh "$@"
+different_ports REARAG ANSWER_LLM RETRIEVER
 start_llm rearag "$REARAG_HOST" "$REARAG_PORT" "$REARAG_MODEL_DIR" "$GPU_FOR_REARAG" "$MEMORY_FOR_REARAG" \
   "$REARAG_ADAPTER"

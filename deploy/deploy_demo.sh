@@ -15,6 +15,7 @@ read_arguments deploy/deploy_demo.sh "$@"
 WITH_SERVERS=${WITH_SERVERS:-0}
 choose_profile "$(laptop_profile)"
 source deploy/servers.sh
+if (( LLM )); then different_ports REARAG ANSWER_LLM RETRIEVER DEMO; else different_ports RETRIEVER DEMO; fi
 unset OWNER_PID # nothing started here ends with this script: it is deployed by hand, as by the other scripts
 
 lora=$(served_adapter)

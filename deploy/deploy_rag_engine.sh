@@ -9,6 +9,7 @@ source deploy/llm.sh
 case ${1:-} in -h | --help) help_of deploy/deploy_rag_engine.sh; exit ;; esac
 check_knobs deploy/deploy_rag_engine.sh
 no_options deploy/deploy_rag_engine.sh "$@"
+different_ports REARAG ANSWER_LLM RETRIEVER
 need_python
 start_server retriever "$RETRIEVER_HOST" "$RETRIEVER_PORT" env "CUDA_VISIBLE_DEVICES=$GPU_FOR_RETRIEVER" \
   "$VENV/bin/python" -m src_retrieval.server "$RETRIEVER_CONFIG" host="$RETRIEVER_HOST" port="$RETRIEVER_PORT" \

@@ -28,11 +28,18 @@ embedded_index() {
     ${INDEX_DIR:+index_dir="$INDEX_DIR"}
 }
 
-# same_model: a model server that runs already has this model; another one is refused before any weights are fetched.
+# same_model: a model server that runs already has this model; another one is refused before any weights are fetched, one
+# that is nowhere by its name.
 same_model() {
   local wanted=$REARAG_MODEL_DIR
   [[ ! -f $wanted/config.json ]] || wanted=${wanted%/}.gguf
-  ! running rearag || [[ $SERVER_SETTINGS == *" --model $(printf %q "$wanted") "* ]] || refuse_other rearag
+  if ! running rearag || [[ $SERVER_SETTINGS == *" --model $(printf %q "$wanted") "* ]]; then return; fi
+  if [[ $REARAG_MODEL_DIR == */* || $REARAG_MODEL_DIR == *.gguf ]]; then
+    [[ -e $REARAG_MODEL_DIR ]] || die "there is no model $REARAG_MODEL_DIR; check the path that MODEL names"
+  else
+    "$VENV/bin/python" -m src_models.fetch --known "$REARAG_MODEL_DIR" # ends with the nearest name
+  fi
+  refuse_other rearag
 }
 
 # start_embedded SEARCH [LLM]: fetch the weights and start the servers of the cpu profile, without the retriever where

@@ -57,13 +57,12 @@ or_setting() {
 # knobs_of SCRIPT: the knobs of a script and of what it sources or calls.
 knobs_of() { knobs_in "$1" "$KNOBS_HOME"/deploy/*.sh "$KNOBS_HOME/scripts/setup.sh"; }
 
-# check_knobs SCRIPT: refuses a variable of the environment that is no knob but nearly one, before any work. What others
-# set, and a knob of another script, is a note. Scripts that this one calls do not check again.
+# check_knobs SCRIPT: refuses a variable of the environment that is no knob but nearly one, and no port, before any work.
+# What others set, and a knob of another script, is a note. Scripts that this one calls do not check again.
 check_knobs() {
-  local name script=$KNOBS_HOME/${1#"$KNOBS_HOME/"}
-  local -A here=()
+  local name script=$KNOBS_HOME/${1#"$KNOBS_HOME/"}; local -A here=()
   [[ -z ${REARAG_KNOBS_CHECKED:-} ]] || return 0
-  export REARAG_KNOBS_CHECKED=1
+  export REARAG_KNOBS_CHECKED=1; check_ports
   while IFS= read -r name; do here[$name]=1; done < <(knobs_of "$script")
   while IFS= read -r name; do
     [[ $name == [A-Z]* && ${#name} -ge 5 && -z ${here[$name]:-} ]] || continue

@@ -31,7 +31,7 @@ read_arguments() {
       *) die "cannot read '$argument'; write a setting as key=value, e.g. bash $script top_k=5" ;;
     esac
   done
-  knobs_from_caller
+  check_ports; knobs_from_caller
 }
 
 # help_of_methods: the settings of METHOD, else the names of all methods.

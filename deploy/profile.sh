@@ -64,6 +64,7 @@ choose_profile() {
     export RETRIEVER_CONFIG=${RETRIEVER_CONFIG:-configs/retriever.yaml}
   fi
   source deploy/users.sh
+  (( LLM == 0 )) || different_ports REARAG ANSWER_LLM RETRIEVER
   if [[ $PROFILE == server ]]; then
     AGENT=(url="$BASE_URL" model="${MODEL_NAME:-}" engine=openai key_env=API_KEY)
     READER=("${AGENT[@]}")

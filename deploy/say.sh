@@ -49,5 +49,7 @@ no_options() {
 # last_lines FILE: the end of a log, for a person.
 last_lines() { plain "$(tail -n 20 "$1" | tr -d '\000')"; }
 
+# shellcheck source=deploy/ports.sh
+source "$(dirname "${BASH_SOURCE[0]}")/ports.sh"
 # shellcheck source=deploy/knobs.sh
 source "$(dirname "${BASH_SOURCE[0]}")/knobs.sh"

@@ -39,6 +39,13 @@ def commands_seen(text: str) -> str:
     return _MODULE.sub(lambda match: f"{there}{_interpreter(match[1])} -m", text)
 
 
+def named_run(name: str) -> str:
+    """How a command names its run: `RUN_NAME=x` where a script has passed this name on as its knob, else
+    `run_name=x`.
+    """
+    return f"{'RUN_NAME' if os.environ.get('RUN_NAME') == name else 'run_name'}={name}"
+
+
 def _interpreter(usual: str) -> str:
     """The interpreter of this process, seen from the repository, in the place of the usual one."""
     inside = os.path.relpath(sys.executable)

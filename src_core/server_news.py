@@ -114,11 +114,12 @@ def _shown_before(text: str) -> bool:
 
 def gone(url: str, *, refused: int, reason: str) -> ServerGoneError:
     """The error for a server at `url` that answered before and refused its last connections."""
-    log = _log_of(url)
+    record = _record_of(url)
+    log = f"{os.environ.get('LOG_DIR', 'logs')}/{record.stem}.log" if record else ""
     where = f"its log is {log}; " if log else "if a script here started it, its log is in logs/; "
     return ServerGoneError(
         f"the server at {url} died: it answered before, and the last {refused} tries ended with 'Cannot "
-        f"connect' ({reason}); {where}start it again, then run the same command again to resume"
+        f"connect' ({reason}); {where}{_again(record)}run the same command again to resume"
     )
 
 
@@ -142,19 +143,27 @@ class Failures:
         if self._calls >= FAILED_CALLS and now - self._since >= FAILED_SECONDS:
             raise ServerGoneError(
                 f"the server at {url} failed all of the last {self._calls} calls in "
-                f"{now - self._since:.0f} s, each with all its tries (the last: {error}); see its log, start "
-                "it again, then run the same command again to resume"
+                f"{now - self._since:.0f} s, each with all its tries (the last: {error}); see its log, "
+                f"{_again(_record_of(url))}run the same command again to resume"
             ) from error
 
 
-def _log_of(url: str) -> str:
-    """The log of the server that a script in `deploy/` started on this port, "" where none did."""
+def _record_of(url: str) -> Path | None:
+    """The record of the server that a script in `deploy/` started on this port, None where none did."""
     port = str(urlsplit(url).port or "")
     for record in sorted(Path(os.environ.get("STATE_DIR", "deploy/state")).glob("*.pid")):
         lines = record.read_text(encoding="utf-8", errors="replace").splitlines()
         if len(lines) > 3 and lines[3] == port:  # PID, birth, host, port, settings (deploy/lib.sh)
-            return f"{os.environ.get('LOG_DIR', 'logs')}/{record.stem}.log"
-    return ""
+            return record
+    return None
+
+
+def _again(record: Path | None) -> str:
+    """What a person does before the same command: nothing where that command is a script that starts the
+    server itself, which is then among the server's users by its PID (deploy/users.sh).
+    """
+    users = record.with_suffix(".users").glob("[0-9]*") if record else ()
+    return "" if any(users) else "start it again, then "
 
 
 def _address(url: str) -> str:

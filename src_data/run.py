@@ -19,6 +19,7 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
+from src_core.caller import named_run
 from src_core.config import dump
 from src_core.console import Terminal
 from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
@@ -157,7 +158,7 @@ async def make_chains(
             until_right=build.until_right,
         )
     except ServerGoneError as error:
-        raise UserError(f"{error}, with run_name={config.run_name}") from error
+        raise UserError(f"{error}, with {named_run(config.run_name)}") from error
     finally:
         progress.stop()
     return Construction(failed, {})

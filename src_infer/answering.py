@@ -11,7 +11,7 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from src_core.caller import seen
+from src_core.caller import named_run, seen
 from src_core.errors import BoundaryError, ServerGoneError, UserError
 from src_core.progress import StepProgress
 from src_core.rundir import RunDir
@@ -59,7 +59,7 @@ async def answer_all(
             on_row=lambda _: progress.advance(),
         )
     except ServerGoneError as error:
-        raise UserError(f"{error}, with run_name={config.run_name}") from error
+        raise UserError(f"{error}, with {named_run(config.run_name)}") from error
     finally:
         progress.stop()
     with rundir.rows.open("rb") as rows:

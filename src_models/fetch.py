@@ -2,6 +2,7 @@
 
     python -m src_models.fetch qwen2.5-coder-0.5b e5-small      # prints one path per model
     python -m src_models.fetch --list
+    python -m src_models.fetch --known NAME     # only whether there is such a model
 
 The sources of a model are tried in order; the first that works is used. Downloads resume, two processes
 download once (a lock file per model), an incomplete file never has its final name. A stamp `<name>.ok`
@@ -226,6 +227,7 @@ def main() -> None:
     parser = CommandLine(description="fetch models into the cache folder")
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--list", action="store_true", help="list the models of configs/models.yaml")
+    parser.add_argument("--known", action="store_true", help="only check the names; nothing is fetched")
     chosen = parser.parse_args()
     catalog = load_catalog()
     if chosen.list:
@@ -235,6 +237,9 @@ def main() -> None:
         raise UserError(f"name a model to fetch; known: {', '.join(sorted(catalog.models))}")
     steps = Steps(Terminal(stderr=True))
     for name in chosen.names:
+        if chosen.known:
+            catalog.entry(name)
+            continue
         started = time.monotonic()
         path = ensure_model(name, catalog=catalog, steps=steps)
         say(f"{name}: ready ({time.monotonic() - started:.1f} s)")

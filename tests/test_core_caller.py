@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from src_core.caller import CALLER, commands_seen, seen
+from src_core.caller import CALLER, commands_seen, named_run, seen
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +34,13 @@ def test_paths_and_commands_are_those_of_the_callers_folder(
     for here in ("", str(repository)):
         monkeypatch.setenv(CALLER, here)
         assert (seen("runs/a"), commands_seen(said)) == ("runs/a", said)
+
+
+def test_a_run_is_named_as_its_command_takes_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RUN_NAME", raising=False)
+    assert named_run("x") == "run_name=x"
+    monkeypatch.setenv("RUN_NAME", "x")
+    assert (named_run("x"), named_run("y")) == ("RUN_NAME=x", "run_name=y")
 
 
 @pytest.mark.parametrize("here", [True, False])

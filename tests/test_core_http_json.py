@@ -112,9 +112,12 @@ def test_without_retry_after_the_attempts_are_those_of_the_policy() -> None:
     assert against([None, 0, "fine"], once) == 3
 
 
+@pytest.mark.parametrize("users", [[], ["keep"], ["4711"], ["keep", "4711"]])
 def test_a_server_that_died_is_one_sentence_and_no_boundary_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    users: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The PID of a script among the users of the server: the script starts it itself."""
+
     async def run() -> str:
         async def handler(_: dict[str, Any]) -> str:
             return "fine"
@@ -124,6 +127,9 @@ def test_a_server_that_died_is_one_sentence_and_no_boundary_error(
             await http.request("GET", "/models", expect=dict)
         port = server.url.rpartition(":")[2].removesuffix("/v1")
         (tmp_path / "rearag.pid").write_text(f"1\n2\n127.0.0.1\n{port}\nsettings\n")
+        (tmp_path / "rearag.users").mkdir()
+        for user in users:
+            (tmp_path / "rearag.users" / user).touch()
         with pytest.raises(ServerGoneError) as error:
             await http.request("POST", "/chat/completions", {}, expect=dict)
         await http.close()
@@ -133,8 +139,8 @@ def test_a_server_that_died_is_one_sentence_and_no_boundary_error(
     monkeypatch.setenv("LOG_DIR", "mylogs")
     assert asyncio.run(run()) == (
         "the server at URL died: it answered before, and the last 2 tries ended with 'Cannot connect' "
-        "(Connection refused); its log is mylogs/rearag.log; start it again, then run the same command "
-        "again to resume"
+        "(Connection refused); its log is mylogs/rearag.log; "
+        f"{'' if '4711' in users else 'start it again, then '}run the same command again to resume"
     )
 
 

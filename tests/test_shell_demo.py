@@ -132,6 +132,11 @@ def test_another_model_than_the_pages_is_refused_before_it_is_fetched(demo: Demo
         "bash deploy/stop.sh\n"
     )
     assert demo.fetched() == []
+    misspelt = demo.run("infer.sh", MODEL="qwen2.5-codr-1.5b", PROFILE="cpu")
+    assert (misspelt.returncode, misspelt.stdout) == (2, "")
+    assert "no model is called 'qwen2.5-codr-1.5b'; did you mean qwen2.5-coder-1.5b? " in misspelt.stderr
+    lost = demo.run("infer.sh", MODEL="runs/nowhere/model", PROFILE="cpu")
+    assert lost.stderr == "error: there is no model runs/nowhere/model; check the path that MODEL names\n"
     assert demo.run("deploy/stop.sh").stdout.count("stopped") == 3
     done = demo.run("data_construct.sh")
     assert done.returncode == 0, done.stderr

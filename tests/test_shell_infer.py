@@ -51,6 +51,11 @@ def infer(tmp_path: Path) -> Iterator[Infer]:
     made.run("deploy/stop.sh")
 
 
+def test_the_program_knows_how_its_run_was_named(infer: Infer) -> None:
+    done = infer.run("infer.sh", "RUN_NAME=mine", FAKE_RUN='echo "named $RUN_NAME"')
+    assert done.stdout.splitlines()[-1] == "named mine"
+
+
 def test_starts_runs_and_stops(infer: Infer) -> None:
     done = infer.run("infer.sh", "limits.t_max=8", FAKE_RUN="sleep 0.1")
     assert done.returncode == 0, done.stderr

@@ -25,6 +25,7 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
+from src_core.caller import named_run
 from src_core.config import dump, load_config
 from src_core.console import Terminal
 from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
@@ -220,7 +221,7 @@ async def _explore_all(
             on_row=on_row,
         )
     except ServerGoneError as error:
-        raise UserError(f"{error}, with run_name={config.run_name}") from error
+        raise UserError(f"{error}, with {named_run(config.run_name)}") from error
     finally:
         progress.stop()
     return failed

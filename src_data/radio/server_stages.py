@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from src_core.access_token import read_token
+from src_core.caller import named_run
 from src_core.config import dump
 from src_core.endpoints import make_model
 from src_core.errors import BoundaryError, ServerGoneError, UserError
@@ -203,7 +204,7 @@ def _run(stage: Stage, work: Callable[[ServerNews], Awaitable[Any]]) -> Any:
     try:
         return asyncio.run(whole())
     except ServerGoneError as error:
-        raise UserError(f"{error}, with run_name={stage.config.run_name}") from error
+        raise UserError(f"{error}, with {named_run(stage.config.run_name)}") from error
     except BoundaryError as error:
         raise UserError(
             f"a server does not answer: {error}; run 'bash deploy/status.sh' to see which servers run"

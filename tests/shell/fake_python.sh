@@ -18,6 +18,8 @@ case ${2:-} in
     eval "${FAKE_RUN:-true}" ;;
   src_models.adapters | src_models.convert.to_gguf) exec "$REAL_PYTHON" "$@" ;;
   src_data.documents.long_rows) printf '%s\n' "${3#corpus=}" ;;
-  src_models.fetch) printf '%s\n' "${@:3}" > "$FAKE_RUN_ARGUMENTS.fetched" ;;
+  src_models.fetch)
+    [[ $3 != --known ]] || exec "$REAL_PYTHON" "$@"
+    printf '%s\n' "${@:3}" > "$FAKE_RUN_ARGUMENTS.fetched" ;;
   *) true ;;
 esac
