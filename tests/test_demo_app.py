@@ -91,11 +91,33 @@ def test_the_configured_method_has_its_settings(tmp_path: Path) -> None:
     changes = (f"method={own}", "method_settings.word=mine")
     events = asyncio.run(events_of(tmp_path, ITEM, *changes, method=str(own)))
     assert events[-1].data["answer"] == "mine"
+    config = load_config(DemoConfig, None, list(changes))
     assert {
         "name": str(own),
         "about": "Mine (Jiang et al. 2023, e.g. FLARE)",
         "needs_search": False,
-    } in method_facts(str(own))
+        "problem": "",
+    } in method_facts(config)
+
+
+def test_a_method_that_needs_settings_of_its_own_is_not_offered(tmp_path: Path) -> None:
+    def problems(*changes: str) -> dict[str, str]:
+        facts = method_facts(load_config(DemoConfig, None, list(changes)))
+        return {fact["name"]: fact["problem"] for fact in facts if fact["problem"]}
+
+    assert problems().keys() == {"dragin"}
+    assert "set method_settings.model" in problems()["dragin"]
+    assert problems("method=dragin", "method_settings.model=x") == {}
+    asked = asyncio.run(events_of(tmp_path, method="dragin"))
+    assert kinds(asked) == ["run", "error"]
+    assert asked[-1].data["sentence"].startswith("dragin reads the attention")
+    down = demo_config(tmp_path, "http://127.0.0.1:1/v1")
+
+    async def ask() -> list[Seen]:
+        async with visited(down) as visitor:
+            return await visitor.all_events(ITEM, method="dragin")
+
+    assert "method_settings.model" in asyncio.run(ask())[-1].data["sentence"]
 
 
 @pytest.mark.parametrize(
