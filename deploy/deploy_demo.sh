@@ -18,6 +18,9 @@ source deploy/servers.sh
 if (( LLM )); then different_ports REARAG ANSWER_LLM RETRIEVER DEMO; else different_ports RETRIEVER DEMO; fi
 unset OWNER_PID # nothing started here ends with this script: it is deployed by hand, as by the other scripts
 
+# the examples are questions of the corpus, or none
+! lacks_questions "configs/infer/$PROFILE.yaml" questions || settings+=(questions=)
+
 lora=$(served_adapter)
 trained=$(trained_folder)
 demo=("$VENV/bin/python" -m src_demo.server "configs/infer/$PROFILE.yaml" host="$DEMO_HOST" port="$DEMO_PORT"

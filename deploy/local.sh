@@ -48,13 +48,19 @@ help_of_methods() {
   fi
 }
 
-# own_questions CONFIG HOW KEY…: a corpus of the caller's is not asked the questions of the sample world, whose passages it
-# does not hold, unless one of the settings KEY names others. HOW says so to a person.
+# lacks_questions CONFIG KEY…: CORPUS is a corpus of the caller's, the questions of CONFIG are those of the sample world,
+# whose passages it does not hold, and none of the settings KEY names others.
+lacks_questions() {
+  local config=$1 key; shift
+  [[ -n ${CORPUS:-} && ! $CORPUS -ef data/sample_world/corpus.jsonl ]] || return 1
+  for key in "$@"; do [[ " ${settings[*]}" != *" $key="* ]] || return 1; done
+  grep -q data/sample_world/questions "$config" 2> /dev/null
+}
+
+# own_questions CONFIG HOW KEY…: such questions are refused. HOW says to a person how others are given.
 own_questions() {
-  local config=$1 how=$2 key; shift 2
-  [[ -n ${CORPUS:-} && ! $CORPUS -ef data/sample_world/corpus.jsonl ]] || return 0
-  for key in "$@"; do [[ " ${settings[*]}" != *" $key="* ]] || return 0; done
-  ! grep -q data/sample_world/questions "$config" 2> /dev/null || die "CORPUS is $CORPUS, but the questions would be those of" \
+  local config=$1 how=$2; shift 2
+  ! lacks_questions "$config" "$@" || die "CORPUS is $CORPUS, but the questions would be those of" \
     "the sample world, which it does not answer; give your own with $how"
 }
 

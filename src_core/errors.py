@@ -10,8 +10,10 @@ never caught.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from src_core.caller import commands_seen
 from src_core.lifetime import end_on_sigterm, was_terminated, watch_owner
@@ -22,6 +24,12 @@ _NOT_ALLOWED = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
     *(errno.ENAMETOOLONG, errno.ELOOP),
 )
+
+
+ERROR_FILE = "REARAG_ERROR_FILE"
+"""The variable with the file that gets the sentence of a `UserError` too, for the program that started this
+one; without it no file does.
+"""
 
 
 class UserError(Exception):
@@ -77,7 +85,10 @@ def run_main(main: Callable[[], int | None]) -> None:
         watch_owner()  # whose signal may come at once, if the owner has ended already
         code = main()
     except UserError as error:
-        say(f"error: {one_line(commands_seen(str(error)))}")
+        sentence = one_line(commands_seen(str(error)))
+        say(f"error: {sentence}")
+        if file := os.environ.get(ERROR_FILE):
+            Path(file).write_text(sentence, encoding="utf-8", errors="replace")
         sys.exit(2)
     except OSError as error:
         said = _said(error)

@@ -28,6 +28,7 @@ from typing import Any, Literal
 import orjson
 import yaml
 
+from src_core.caller import seen
 from src_core.config import read_yaml
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl, write_atomic
@@ -79,7 +80,9 @@ class RunDir:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot create {path}: {error.strerror}; choose another runs_dir") from error
+            raise UserError(
+                f"cannot create {seen(path)}: {error.strerror}; choose another runs_dir"
+            ) from error
         self._lock = _lock(path)
         try:
             if used and on_existing == "clean":
@@ -196,7 +199,7 @@ def was_used(path: Path, *, config: dict[str, Any], on_existing: OnExisting) -> 
     if used and on_existing == "clean":
         require_cleanable(path)
     if used and on_existing == "fail":
-        raise UserError(f"{path} is already used; {_ways_out('resume')}")
+        raise UserError(f"{seen(path)} is already used; {_ways_out('resume')}")
     if used and on_existing == "resume":
         _refuse_other_settings(path, config)
     return used
@@ -213,10 +216,10 @@ def _fixed(config: Row) -> Row:
 
 def _first_of_each(path: Path, *, retry_statuses: frozenset[str], key: RowKey) -> Iterator[bytes]:
     """The lines of `path` to keep: the first row of each key among those that are not to be retried."""
-    seen: set[str] = set()
+    met: set[str] = set()
     for row in read_jsonl(path):
-        if row["status"] not in retry_statuses and (name := key(row)) not in seen:
-            seen.add(name)
+        if row["status"] not in retry_statuses and (name := key(row)) not in met:
+            met.add(name)
             yield orjson.dumps(row)
 
 
@@ -235,7 +238,7 @@ def _refuse_other_settings(path: Path, config: dict[str, Any]) -> None:
     if not differing:
         return
     raise UserError(
-        f"{path} was written with other settings ({', '.join(differing)}); {_ways_out('resume_anyway')}"
+        f"{seen(path)} was written with other settings ({', '.join(differing)}); {_ways_out('resume_anyway')}"
     )
 
 
@@ -275,5 +278,5 @@ def _lock(path: Path) -> int:
                 continue
             os.close(handle)
             raise UserError(
-                f"{path} is in use by another process; wait for it or take another RUN_NAME"
+                f"{seen(path)} is in use by another process; wait for it or take another RUN_NAME"
             ) from error

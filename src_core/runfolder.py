@@ -10,6 +10,7 @@ import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from src_core.caller import seen
 from src_core.config import read_yaml
 from src_core.errors import UserError
 
@@ -69,8 +70,15 @@ def mark(folder: Path) -> None:
 
 def require_run(folder: Path) -> None:
     """Raises `UserError` for a folder with settings that are not a run's."""
-    if not (folder / MARKER).is_file() and not _has_settings_of_a_run(folder):
-        raise UserError(f"{folder} holds a {CONFIG} that no run of this project wrote; take another RUN_NAME")
+    if (folder / MARKER).is_file():
+        return
+    keys = _settings(folder)
+    if {"methods", "datasets"} <= keys:
+        raise UserError(f"{seen(folder)} is the folder of an evaluation, not of a run; take another RUN_NAME")
+    if not {"run_name", "runs_dir"} <= keys:  # older runs have no marker: their settings name the run
+        raise UserError(
+            f"{seen(folder)} holds a {CONFIG} that no run of this project wrote; take another RUN_NAME"
+        )
 
 
 def require_cleanable(folder: Path) -> None:
@@ -79,7 +87,7 @@ def require_cleanable(folder: Path) -> None:
     if foreign:
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise UserError(
-            f"{folder} holds files that no run wrote ({', '.join(map(_shown, foreign[:3]))}{more}), so "
+            f"{seen(folder)} holds files that no run wrote ({', '.join(map(_shown, foreign[:3]))}{more}), so "
             "on_existing=clean does not empty it; move them away, or take another RUN_NAME"
         )
 
@@ -105,13 +113,12 @@ def _is_ours(name: str) -> bool:
     return name in _KEPT or any(fnmatchcase(name, pattern) for pattern in MADE)
 
 
-def _has_settings_of_a_run(folder: Path) -> bool:
-    """Older runs have no marker: their settings name the run."""
+def _settings(folder: Path) -> set[str]:
+    """The keys of the folder's configuration."""
     try:
-        settings = read_yaml(folder / CONFIG)
+        return set(read_yaml(folder / CONFIG))
     except UserError:
-        return False
-    return "run_name" in settings and "runs_dir" in settings
+        return set()
 
 
 def _name_problem(name: str) -> str:

@@ -24,7 +24,7 @@ from src_core.sentences import split_sentences
 from src_core.types import Question
 from src_demo.config import DemoConfig
 from src_demo.headers import HEADERS
-from src_demo.runs import QUIET, Run, Runs
+from src_demo.runs import QUIET, Run, Runs, settings_of, settings_problem
 from src_demo.servers import ServerWatch
 from src_demo.wire import Event, run_request
 from src_infer.methods import load_method, method_names
@@ -63,13 +63,11 @@ class DemoApp:
         self._watch = ServerWatch(config, token=token)
         self._runs = Runs(config, watch=self._watch, token=token)
         self._page = page_files()
-        shown = examples(config)
-        self._facts = {
-            "methods": method_facts(config.method),
-            "examples": shown.questions,
-            "examples_rule": shown.rule,
-            **_choices(config),
+        recording = read_recording(Path(config.questions))
+        self._examples = {
+            model: examples(config, model) for model in ("", recording.model if recording else "")
         }
+        self._facts = {"methods": method_facts(config), **_choices(config)}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI) whose body is complete."""
@@ -98,8 +96,16 @@ class DemoApp:
         raise RequestError(404, "not found", "there is no such page here; open /")
 
     async def _status(self) -> dict[str, Any]:
-        servers = [asdict(state) for state in await self._watch.states()]
-        return {"servers": servers, "in_flight": self._runs.in_flight, **self._facts}
+        states = await self._watch.states()
+        served = " + ".join(dict.fromkeys(state.serves for state in states[:-1]))
+        shown = self._examples.get(served, self._examples[""])
+        return {
+            "servers": [asdict(state) for state in states],
+            "in_flight": self._runs.in_flight,
+            "examples": shown.questions,
+            "examples_rule": shown.rule,
+            **self._facts,
+        }
 
     async def _stream(self, run: Run, receive: Receive, send: Send) -> None:
         """The events of a run, until it ends, its visitor leaves, or the visitor stops reading."""
@@ -157,15 +163,23 @@ def page_files() -> dict[str, Reply]:
     return found
 
 
-def method_facts(configured: str) -> list[dict[str, Any]]:
+def method_facts(config: DemoConfig) -> list[dict[str, Any]]:
     """Each method with the first sentence of its module, which says what it does; the configured one may be a
-    file of the user's.
+    file of the user's. `problem` says why a method cannot answer here ("": it can): the settings are those
+    of the configured method, and a visitor cannot give any.
     """
     facts = []
-    for name in sorted({*method_names(), configured}):
-        method = load_method(name)
+    for name in sorted({*method_names(), config.method}):
+        method = load_method(name, settings_of(config, name))
         about = next(iter(split_sentences(method.summary)), "").rstrip(".")
-        facts.append({"name": name, "about": about, "needs_search": method.needs_search})
+        facts.append(
+            {
+                "name": name,
+                "about": about,
+                "needs_search": method.needs_search,
+                "problem": settings_problem(method),
+            }
+        )
     return facts
 
 
@@ -176,10 +190,11 @@ class Examples(NamedTuple):
     rule: str
 
 
-def examples(config: DemoConfig) -> Examples:
+def examples(config: DemoConfig, model: str) -> Examples:
     """A few questions of the configured file, each with the answer that was recorded for it, if any
-    (`src_tasks.recorded`); none where there is no file. Without a recording of the method they are the first
-    of each kind. With one they stand for it: the share of right answers is the recorded EM, rounded
+    (`src_tasks.recorded`); none where there is no file. `model` is what the servers serve now, as a recording
+    names it: nothing is shown of the recording of another model. Without a recording of the method they are
+    the first of each kind. With one they stand for it: the share of right answers is the recorded EM, rounded
     to whole questions, and of the right and of the wrong ones the first of each kind come first.
     """
     path = Path(config.questions)
@@ -187,6 +202,8 @@ def examples(config: DemoConfig) -> Examples:
         return Examples([], "")
     asked = list({each.question: each for each in read_questions(path)}.values())
     recording = read_recording(path)
+    if recording is not None and recording.model != model:
+        recording = None
     known = {each.question: _recorded(recording, each.question, config.method) for each in asked}
     own = recording.methods.get(config.method) if recording else None
     if recording is None or own is None or not all(known.values()):

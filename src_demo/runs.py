@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 from src_core.errors import BoundaryError, UserError
 from src_core.http_server import RequestError
@@ -28,6 +29,20 @@ LOG = logging.getLogger("src_demo")
 QUIET = Event("quiet", {})
 
 Emit = Callable[[Event], None]
+
+
+def settings_of(config: DemoConfig, method: str) -> dict[str, Any] | None:
+    """The configured method's settings; None for another method, which runs with its defaults."""
+    return config.method_settings if method == config.method else None
+
+
+def settings_problem(method: Method) -> str:
+    """Why no question can be answered with the settings of a method, "" when one can."""
+    try:
+        method.require_settings()
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 class Run:
@@ -119,11 +134,10 @@ class Runs:
         run.stop()
 
     async def _work(self, wanted: RunRequest, emit: Emit) -> None:
-        # The settings are those of the configured method; another method runs with its defaults.
-        own = self._config.method_settings if wanted.method == self._config.method else None
-        method = load_method(wanted.method, own)
-        if problems := await self._watch.problems(needs_search=method.needs_search):
-            emit(error_event(problems))
+        method = load_method(wanted.method, settings_of(self._config, wanted.method))
+        problems = await self._watch.problems(needs_search=method.needs_search)
+        if sentence := settings_problem(method) or problems:
+            emit(error_event(f"{sentence.rstrip('.')}."))
             return
         question = Question(question_id(wanted.question, ()), wanted.question)
         try:

@@ -71,13 +71,15 @@ class Line:
 
 class Table(NamedTuple):
     """All lines, the columns that any of them has, the baseline's name, and per (data set, metric) the
-    smallest detectable difference (in the metric's unit; None where no question differs).
+    smallest detectable difference (in the metric's unit; None where no question differs). `failed` are
+    sentences on runs that were asked for and ended with an error.
     """
 
     lines: list[Line]
     metrics: list[str]
     baseline: str
     detectable: dict[tuple[str, str], float | None]
+    failed: Sequence[str] = ()
 
 
 def build_table(

@@ -87,10 +87,11 @@ def _paragraph(recording: Recording) -> str:
     """The totals, and the first question with each method's answer."""
     asked, found = next(iter(recording.examples.items()))
     answers = " and ".join(f"{name} “{_plain(own.answer)}”" for name, own in found.answers.items())
+    golds = " or ".join(f"“{_plain(gold)}”" for gold in found.golds)
     return (
         f"The default answered all {recording.questions} questions of the sample world: "
         f"{recorded_line(recording)} ([recorded](docs/results.md#the-default-on-the-sample-world)). "
-        f"“{_plain(asked)}” Answers: {answers}; gold: {_plain(' | '.join(found.golds))}.\n"
+        f"“{_plain(asked)}” Answers: {answers}; gold: {golds}.\n"
     )
 
 

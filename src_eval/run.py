@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 import orjson
@@ -28,7 +27,7 @@ from rich.text import Text
 from src_core.caller import seen
 from src_core.config import dump
 from src_core.console import Terminal
-from src_core.errors import UserError, run_main
+from src_core.errors import ERROR_FILE, UserError, run_main
 from src_core.jsonl import read_jsonl, write_atomic
 from src_core.lifetime import INTERRUPTED, owned_environment, run_child
 from src_core.rundir import MANIFEST, QUESTION_IDS, ROWS, failure_counts, question_of
@@ -39,9 +38,10 @@ from src_core.text import shorten
 from src_core.types import RETRIED, Question, to_json
 from src_eval.boundary import NOTHING, boundary_cells, boundary_of
 from src_eval.compare import Entry, build_table
-from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
+from src_eval.config import DatasetSpec, EvalConfig
 from src_eval.expected import Expected, load_expected
 from src_eval.found_files import load_evaluation
+from src_eval.jobs import Job, Trouble
 from src_eval.judge_run import judge_folders
 from src_eval.pareto import pareto_cells, points_of
 from src_eval.report.evaluation_page import Extras, Link, write_evaluation_page
@@ -58,16 +58,6 @@ SERVERS = "--servers"
 """The flag of `src_infer.run` that only compares the servers with those that made the run."""
 NOTES = "server-notes.txt"
 """The file, beside the logs, of the notes on servers that the runs of this evaluation have shown."""
-_REFUSED = 2
-
-
-class Job(NamedTuple):
-    """One planned run: its line and data set, its folder, and its command."""
-
-    line: MethodSpec
-    dataset: DatasetSpec
-    folder: Path
-    command: list[str]
 
 
 def main() -> int:
@@ -121,9 +111,11 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
     write_atomic(
         home / "config.yaml", yaml.safe_dump(dump(config), sort_keys=False, allow_unicode=True).encode()
     )
-    troubles = []
+    troubles: list[Trouble] = []
     if absent := config.absent_never():
-        err.print(Text(f"note: never names {', '.join(absent)}, which is no method of this run"))
+        err.print(
+            Text(f"note: the setting `never` names {', '.join(absent)}, which is no method of this run")
+        )
     wanted = [job for job in jobs if is_wanted(config, job)]
     for name in dict.fromkeys(job.line.name for job in jobs if not is_wanted(config, job)):
         err.print(Text(f"not run with PROFILE={config.profile}: {name}"))
@@ -138,8 +130,7 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
             continue
         err.print(Text(title))
         trouble = _run(job, home / "logs" / f"{job.folder.name}.log")
-        if trouble:
-            troubles.append(f"{job.folder.name}: {trouble}")
+        troubles += [trouble] if trouble else []
     scored = [job for job in jobs if (job.folder / MANIFEST).is_file()]
     if not scored and not wanted:
         served = ", ".join(dict.fromkeys(line.profile for line in config.lines))
@@ -149,7 +140,7 @@ def evaluate(config: EvalConfig, jobs: list[Job], *, out: Console, err: Console)
     unjudged = 0
     if config.judge is not None:
         unjudged = judge_folders(config.judge, [job.folder for job in scored], out=err, err=err)
-    _report(config, scored, home, out)
+    _report(config, scored, home, out, failed=[each.note for each in troubles if not each.ended])
     for trouble in troubles:
         err.print(Text(f"error: {trouble}", style="red"))
     return int(bool(troubles) or bool(unjudged))
@@ -201,20 +192,23 @@ def _check_all(jobs: Sequence[Job], flag: str) -> None:
         list(checks.map(partial(_check, flag=flag), jobs))
 
 
-def _run(job: Job, log: Path) -> str:
-    """Run one run. Returns its problem, "" for none. Its table goes to `log`, its progress to stderr, a note
-    on the servers only where no run before had the same.
+def _run(job: Job, log: Path) -> Trouble | None:
+    """Run one run. Returns its trouble, None without one. Its table goes to `log`, its progress to stderr, a
+    note on the servers only where no run before had the same.
     """
+    said = log.with_suffix(".error")
+    said.unlink(missing_ok=True)
+    variables = {SAID: str(log.parent / NOTES), ERROR_FILE: str(said)}
     with log.open("ab") as output:
-        status = run_child(job.command, stdout=output, variables={SAID: str(log.parent / NOTES)})
+        status = run_child(job.command, stdout=output, variables=variables)
     if status in INTERRUPTED:
         raise KeyboardInterrupt
     if status == 0:
-        return ""
+        return None
     if status == 1 and (job.folder / MANIFEST).is_file():
-        return f"{_failures(job)}; run the same command again to try them once more"
-    outcome = "it was refused (see above)" if status == _REFUSED else f"it ended with {status}"
-    return f"{outcome}; its output is in {seen(log)}"
+        return Trouble(job, _failures(job), log, ended=True)
+    sentence = said.read_text(encoding="utf-8") if said.is_file() else f"it ended with status {status}"
+    return Trouble(job, sentence, log, ended=False)
 
 
 def _failures(job: Job) -> str:
@@ -224,12 +218,12 @@ def _failures(job: Job) -> str:
     return f"{failures.total()} questions failed ({first})"
 
 
-def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console) -> None:
+def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console, *, failed: Sequence[str]) -> None:
     entries = [Entry(job.dataset.name, job.line.name, job.line.method, score_run(job.folder)) for job in jobs]
     expected = load_expected(config.expected)
     table = build_table(
         entries, baseline=config.baseline_name(), metrics_of=config.metrics_of, expected=expected
-    )
+    )._replace(failed=failed)
     files = {name: written(table) for name, written in FORMATS.items()}
     print_cells(cells_of(table), out)
     decided = {

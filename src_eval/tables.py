@@ -73,8 +73,9 @@ def notes_of(table: Table) -> list[str]:
 
 
 def failures_of(table: Table) -> list[str]:
-    """A sentence per line with questions that failed."""
-    return [f"{line.dataset}, {line.name}: {line.failures}." for line in table.lines if line.failures]
+    """A sentence per run that failed, and per line with questions that failed."""
+    lines = [f"{line.dataset}, {line.name}: {line.failures}." for line in table.lines if line.failures]
+    return [*table.failed, *lines]
 
 
 def _detectable_text(value: float | None, questions: int) -> str:

@@ -73,7 +73,7 @@ def read_recording(questions: Path) -> Recording | None:
     """The recording beside a question file, None where there is none. Raises `UserError` for one that cannot
     be read.
     """
-    path = questions.with_name(RECORDED)
+    path = questions.parent / RECORDED
     if not path.is_file():
         return None
     try:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from helpers_llm import settings_for
 
+from src_core.caller import CALLER
 from src_core.config import load_config
 from src_core.errors import UserError
 from src_core.rundir import RunDir
@@ -84,6 +85,17 @@ def test_only_the_folder_of_a_run_is_emptied(tmp_path: Path) -> None:
             RunDir(thesis, config=CONFIG, on_existing=how)  # type: ignore[arg-type]
     assert (thesis / "config.yaml").read_text() == "a: 1"
     assert not (thesis / MARKER).exists()
+
+
+def test_the_folder_of_an_evaluation_is_named_as_that_from_where_the_caller_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clone/runs/eval-two").mkdir(parents=True)
+    (tmp_path / "clone/runs/eval-two/config.yaml").write_text("name: two\nmethods: []\ndatasets: []\n")
+    monkeypatch.chdir(tmp_path / "clone")
+    monkeypatch.setenv(CALLER, str(tmp_path))
+    with pytest.raises(UserError, match=r"^clone/runs/eval-two is the folder of an evaluation, not of a run"):
+        RunDir(Path("runs/eval-two"), config=CONFIG)
 
 
 @pytest.mark.parametrize("foreign", ["thesis.tex", "notes", "data.csv", "Trajectories.jsonl", "a\nb"])

@@ -254,3 +254,26 @@ def test_every_real_gold_is_accepted_for_itself(name: str) -> None:
 
 def test_the_default_is_stricter_than_the_original() -> None:
     assert AnswerRules(rule="strict", min_f1=0.6) == DEFAULT_RULES
+
+
+@pytest.mark.parametrize(
+    ("prediction", "gold", "code"),
+    [
+        ("Ceneda", "Two Arabian Knights", "differs"),
+        ("Seven Samurai", "Ceneda", "differs"),
+        ("Ceneda", "Henry VIII", "differs"),
+        ("Henry", "Henry VIII", "number"),
+        ("Two Arabian Knights", "Three Arabian Knights", "number"),
+        ("Ceneda", "two", "number"),
+        ("two", "Ceneda", "number"),
+        ("Ceneda", "2 Arabian Knights", "number"),
+        ("1984", "1985", "number"),
+        ("Two Arabian Knights", "3", "number"),
+        ("2", "two", "agrees"),
+        ("two arabian knights", "2 Arabian Knights", "agrees"),
+    ],
+)
+def test_a_number_word_in_a_title_is_no_number_where_the_other_answer_has_none(
+    prediction: str, gold: str, code: str
+) -> None:
+    assert accept(prediction, [gold]).code == code

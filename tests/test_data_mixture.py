@@ -278,7 +278,7 @@ def test_the_report_as_a_table_and_json(tmp_path: Path) -> None:
     console = Console(width=130, record=True, file=io.StringIO())
     console.print(report.table())
     lines = [re.sub(r"[┃│|]", " ", line).split() for line in console.export_text().splitlines()]
-    assert ["set", "asked", "rows", "repeated", "usable", "taken"] in lines
+    assert ["set", "wanted", "rows", "repeated", "usable", "taken"] in lines
     assert ["ours", "1", "3", "1", "2", "1"] in lines
     assert ["other", "all", "1", "0", "1", "1"] in lines
     assert ["sum", "4", "1", "3", "2"] in lines

@@ -24,7 +24,7 @@ from src_demo.app import method_facts, page_files
 from src_demo.config import DemoConfig
 from src_demo.server import check
 from src_demo.servers import ServerWatch, address_of, without_secrets
-from src_demo.wire import Event
+from src_demo.wire import _KEYS, Event
 from src_infer.methods import Method
 
 EVIL = "</script><img src=x onerror=alert(1)>\n\nevent: answer\ndata: {}\n\n\u2028 {{x}} \x00 \x1b[31m é"
@@ -91,11 +91,33 @@ def test_the_configured_method_has_its_settings(tmp_path: Path) -> None:
     changes = (f"method={own}", "method_settings.word=mine")
     events = asyncio.run(events_of(tmp_path, ITEM, *changes, method=str(own)))
     assert events[-1].data["answer"] == "mine"
+    config = load_config(DemoConfig, None, list(changes))
     assert {
         "name": str(own),
         "about": "Mine (Jiang et al. 2023, e.g. FLARE)",
         "needs_search": False,
-    } in method_facts(str(own))
+        "problem": "",
+    } in method_facts(config)
+
+
+def test_a_method_that_needs_settings_of_its_own_is_not_offered(tmp_path: Path) -> None:
+    def problems(*changes: str) -> dict[str, str]:
+        facts = method_facts(load_config(DemoConfig, None, list(changes)))
+        return {fact["name"]: fact["problem"] for fact in facts if fact["problem"]}
+
+    assert problems().keys() == {"dragin"}
+    assert "set method_settings.model" in problems()["dragin"]
+    assert problems("method=dragin", "method_settings.model=x") == {}
+    asked = asyncio.run(events_of(tmp_path, method="dragin"))
+    assert kinds(asked) == ["run", "error"]
+    assert asked[-1].data["sentence"].startswith("dragin reads the attention")
+    down = demo_config(tmp_path, "http://127.0.0.1:1/v1")
+
+    async def ask() -> list[Seen]:
+        async with visited(down) as visitor:
+            return await visitor.all_events(ITEM, method="dragin")
+
+    assert "method_settings.model" in asyncio.run(ask())[-1].data["sentence"]
 
 
 @pytest.mark.parametrize(
@@ -370,6 +392,40 @@ def test_the_status_lists_servers_methods_and_examples(shared: Shared) -> None:
     assert facts["chosen"] == {"method": "rearag", "top_k": 1, "t_max": 15}
 
 
+def test_without_questions_the_page_offers_none(tmp_path: Path) -> None:
+    async def status(*changes: str) -> dict[str, Any]:
+        async with (
+            FakeLLM(answer_at_once) as llm,
+            visited(demo_config(tmp_path, llm.url, *changes)) as visitor,
+        ):
+            return dict((await visitor.get("/api/status"))[1])
+
+    facts = asyncio.run(status("questions="))
+    assert (facts["examples"], facts["examples_rule"]) == ([], "")
+
+
+def test_recorded_answers_are_shown_beside_the_model_that_gave_them(tmp_path: Path) -> None:
+    folder = tmp_path / "world"
+    folder.mkdir()
+    world = Path("data/sample_world")
+    for name in ("questions.jsonl", "recorded.json"):
+        (folder / name).write_bytes((world / name).read_bytes())
+
+    async def recorded(model: str) -> set[str]:
+        change = f"questions={folder / 'questions.jsonl'}"
+        async with (
+            FakeLLM(answer_at_once, models=(model,)) as llm,
+            visited(demo_config(tmp_path, llm.url, change)) as visitor,
+        ):
+            facts = (await visitor.get("/api/status"))[1]
+        assert len(facts["examples"]) >= 2
+        return {each["recorded"]["model"] if each["recorded"] else "" for each in facts["examples"]}
+
+    known = json.loads((folder / "recorded.json").read_bytes())["model"]
+    assert asyncio.run(recorded(known)) == {known}
+    assert asyncio.run(recorded("another")) == {""}
+
+
 def test_a_server_of_the_users_is_not_ours_to_start(tmp_path: Path) -> None:
     own = "{url: 'http://127.0.0.1:1/v1', engine: openai}"
     changes = [f"agent={own}", f"reader={own}", "retriever=http://127.0.0.1:3"]
@@ -532,3 +588,18 @@ def test_addresses_are_shown_without_a_login() -> None:
     assert address_of("http://me:pw@host:1/v1") == "host:1"
     assert address_of("toy:corpus.jsonl") == "toy:corpus.jsonl"
     assert without_secrets("x http://me:pw@h/ abc", "abc") == "x http://h/ (token)"
+
+
+def test_the_documented_api_is_that_of_the_page(shared: Shared) -> None:
+    page = Path("docs/serving.md").read_text(encoding="utf-8").split("### The page's HTTP API\n")[1]
+    documented = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert documented == {"run", "models", "draft", "step", "answer", "error", "stopped"}
+    assert documented == set(re.findall(r"`(\w+)`", str(Event.__doc__)))
+    _, facts, _ = shared.get("/api/status")
+    for name in ("servers", "methods", "examples", "in_flight", "chosen", "most"):
+        assert name in facts
+        assert f"`{name}`" in page
+    (body,) = re.findall(r"-d '(.*)'", page)
+    status, _ = shared.post("/api/runs", {**json.loads(body), "top_k": 0})
+    assert status == 422
+    assert json.loads(body).keys() == set(_KEYS)

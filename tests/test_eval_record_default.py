@@ -88,16 +88,20 @@ def test_a_damaged_recording_is_one_sentence(tmp_path: Path) -> None:
 
 def test_the_run_and_the_live_page_show_it_with_the_model_that_gave_it(tmp_path: Path) -> None:
     config = demo_config(tmp_path, "http://127.0.0.1:1/v1")
-    assert examples(config) == ([{"question": "What is item 0?", "recorded": None}], "")
+    assert examples(config, "") == ([{"question": "What is item 0?", "recorded": None}], "")
     made = record(runs(tmp_path / "made", rows("Ceneda", "x", "y"), rows("Rome", "x", "y")))
     (Path(config.questions).with_name(RECORDED)).write_bytes(orjson.dumps(made))
-    shown = examples(config)
+    shown = examples(config, made.model)
     known = {"answer": "Ceneda", "right": True, "method": "rearag", "model": made.model}
     assert shown.questions[0] == {"question": "What is item 0?", "recorded": known}
     assert [each["recorded"]["right"] for each in shown.questions] == [True, False, False]
     assert shown.rule.startswith(
         "1 answered rightly and 2 wrongly, as in the whole recording: rearag has EM 33.3"
     )
+    plain = examples(config, "another")
+    assert [each["recorded"] for each in plain.questions] == [None]
+    assert plain.rule == ""
+    assert examples(load_config(DemoConfig, None, ["questions="]), made.model) == ([], "")
     note = recorded_note(Path(config.questions), made.model.split(" + "))
     assert note == f"recorded with this model, all 3 questions: {recorded_line(made)}"
     assert recorded_note(Path(config.questions), ["another"]) == ""
@@ -109,8 +113,8 @@ def test_the_examples_of_the_live_page_stand_for_the_recorded_em(method: str) ->
     recording = read_recording(WORLD)
     assert recording is not None
     config = load_config(DemoConfig, ROOT / "configs/infer/small.yaml", [f"method={method}"])
-    shown = examples(config)
-    assert shown == examples(config)
+    shown = examples(config, recording.model)
+    assert shown == examples(config, recording.model)
     right = sum(each["recorded"]["right"] for each in shown.questions)
     assert len(shown.questions) == 5
     assert right == round(5 * recording.methods[method].em.mean)

@@ -306,6 +306,9 @@ def test_few_questions_are_too_few_everywhere(page: Any, tmp_path: Path) -> None
         assert "too few" in page.inner_text("#plot-searches tbody")
         assert "[" not in page.inner_text("#plot-searches tbody")
         assert page.locator(".whisker").count() == 0
+        captions = page.locator("figcaption").all_inner_texts()
+        assert any("Share of right answers" in caption for caption in captions)
+        assert not any("interval" in caption for caption in captions)
         assert "p =" not in page.inner_text("table.scores")
         assert page.locator("table.scores td:has-text('too few')").count() >= 4
 

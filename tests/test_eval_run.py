@@ -25,7 +25,8 @@ from src_core.rankings import RankedPassage, Ranking
 from src_core.types import Passage, Status, to_json
 from src_eval.config import DatasetSpec, EvalConfig, MethodSpec
 from src_eval.found_files import load_evaluation, with_found_files
-from src_eval.run import Job, evaluate, is_finished, is_wanted, plan
+from src_eval.jobs import Job
+from src_eval.run import evaluate, is_finished, is_wanted, plan
 from src_eval.scoring import score_run
 from src_tasks.metric_names import EXPLAINED
 from src_tasks.readers.sources import read_questions
@@ -152,7 +153,9 @@ def test_a_run_that_cannot_be_made_is_told_and_the_others_go_on(tmp_path: Path) 
     rows = [answered("What is item 0?", "item-0", "item-0"), answered("1?", "x", "y")]
     write_run(good.folder, [replace(row, question=one) for row, one in zip(rows, asked, strict=True)])
     good = good._replace(command=[sys.executable, "-c", "raise SystemExit(0)"])
-    bad = bad._replace(command=[sys.executable, "-c", "raise SystemExit(2)"])
+    sentence = "own.py, line 3: the method failed."
+    crash = f"from src_core import errors\ndef main(): raise errors.UserError({sentence!r})"
+    bad = bad._replace(command=[sys.executable, "-c", f"{crash}\nerrors.run_main(main)"])
     out, err = io.StringIO(), io.StringIO()
     assert (
         evaluate(settings, [good, bad], out=Console(file=out, width=150), err=Console(file=err, width=200))
@@ -161,8 +164,20 @@ def test_a_run_that_cannot_be_made_is_told_and_the_others_go_on(tmp_path: Path) 
     assert "closed_book" in out.getvalue()
     assert "50.0 (too few)" in out.getvalue()
     assert "done before" in err.getvalue()
-    assert "error: eval-t-items-short: it was refused" in err.getvalue()
-    assert (tmp_path / "runs/eval-t/table.md").is_file()
+    assert "error: eval-t-items-short: own.py, line 3: the method failed.; its output" in err.getvalue()
+    note = "items, short: no row, the run failed: own.py, line 3: the method failed.\n"
+    assert note in out.getvalue()
+    home = tmp_path / "runs/eval-t"
+    assert f"- {note}" in (home / "table.md").read_text()
+    assert note.strip() in (home / "index.html").read_text()
+    bad = bad._replace(
+        command=[sys.executable, "-c", "raise SystemExit(3)"]
+    )  # again, with no word of its own
+    again = Console(file=io.StringIO())
+    assert evaluate(settings, [good, bad], out=again, err=again) == 1
+    assert (
+        "items, short: no row, the run failed: it ended with status 3.\n" in (home / "table.md").read_text()
+    )
 
 
 def test_an_interruption_ends_all(tmp_path: Path) -> None:
@@ -194,7 +209,7 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
     assert "no method is for PROFILE=cpu; choose one of these profiles: small" in only.stderr
     alone = evaluation(str(file), "profile=cpu")
     assert alone.returncode == 0, alone.stderr
-    assert "note: never names another, which is no method of this run\n" in alone.stderr
+    assert "note: the setting `never` names another, which is no method of this run\n" in alone.stderr
     assert "not run with PROFILE=cpu: naive_rag\n[1/1] items, closed_book" in alone.stderr
     assert "naive" not in alone.stdout
     first = evaluation(str(file), "profile=small")  # the line of the earlier run is in the table

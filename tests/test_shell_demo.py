@@ -77,6 +77,23 @@ def test_the_hint_names_the_callers_model_server_without_its_login(demo: Demo) -
     )
 
 
+@pytest.mark.parametrize(
+    ("more", "asked"),
+    [
+        ((), "questions="),
+        (("questions=data/sample_world/questions.jsonl",), "questions=data/sample_world/questions.jsonl"),
+    ],
+)
+def test_another_corpus_is_not_asked_the_questions_of_the_sample_world(
+    demo: Demo, tmp_path: Path, more: tuple[str, ...], asked: str
+) -> None:
+    corpus = tmp_path / "mine.jsonl"
+    corpus.write_text('{"id": "1", "contents": "An island."}\n')
+    done = demo.run(demo.script, f"CORPUS={corpus}", *more, FAKE_DUMP=str(demo.dump))
+    assert done.returncode == 0, done.stderr
+    assert [word for word in demo.words() if word.startswith("questions=")] == [asked]
+
+
 def test_with_servers_it_starts_them_first_and_all_stay(demo: Demo) -> None:
     done = demo.run(demo.script, "WITH_SERVERS=1")
     assert done.returncode == 0, done.stderr

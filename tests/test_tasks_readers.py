@@ -534,3 +534,12 @@ def test_all_rows_of_the_published_files(path: Path) -> None:
         assert {titles[name] for name in item.question.supporting} == set(
             item.question.meta["supporting_titles"]
         )
+
+
+def test_a_table_with_semicolons_is_told_what_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "q_semi.csv"
+    path.write_text("question;answer\nWho ran Oost?;Ilse\n")
+    with pytest.raises(UserError, match=r"columns with ';' \(question;answer\); write commas, or a \.tsv"):
+        list(read_questions(path))
+    path.write_text("question,answer\nWho ran Oost; and West?,Ilse\n")
+    assert read_questions(path)[0].question == "Who ran Oost; and West?"

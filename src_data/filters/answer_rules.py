@@ -110,7 +110,8 @@ def _compare(prediction: str, gold: str, min_f1: float) -> AnswerCode:
     if predicted == wanted:
         return "agrees"
     if not _quantities_agree(predicted, wanted):
-        return "number"
+        worded = _is_worded(prediction, wanted) or _is_worded(gold, predicted)
+        return "differs" if worded else "number"
     longer, shorter = (prediction, gold) if len(predicted) > len(wanted) else (gold, prediction)
     return "agrees" if _same_words(predicted, wanted) or _adds_little(longer, shorter, min_f1) else "differs"
 
@@ -124,6 +125,16 @@ def _quantities_agree(predicted: Sequence[str], wanted: Sequence[str]) -> bool:
             return False
         ours.remove(match)
     return not ours
+
+
+def _is_worded(text: str, other: Sequence[str]) -> bool:
+    """Whether a text has its numbers in words beside other words, and the other side has no number and no
+    word of it: "Two Arabian Knights" is no number or date where the other answer is "Ceneda".
+    """
+    own = tokens(text)
+    numbers = sum(map(is_quantity, own))
+    is_words = 0 < numbers < len(own) and not any(map(str.isdigit, text))
+    return is_words and not any(map(is_quantity, other)) and not {*own} & {*other}
 
 
 def _same_words(predicted: Sequence[str], wanted: Sequence[str]) -> bool:

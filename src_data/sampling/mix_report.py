@@ -95,7 +95,7 @@ class MixReport:
         counts = [source.numbers(reasons) for source in self.sources]
         table = Table(header_style="bold")
         table.add_column("set")
-        for head in ("asked", "rows", *(REASONS[reason] for reason in reasons), "usable", "taken"):
+        for head in ("wanted", "rows", *(REASONS[reason] for reason in reasons), "usable", "taken"):
             table.add_column(head, justify="right")
         for source, numbers in zip(self.sources, counts, strict=True):
             asked = "all" if source.asked < 0 else str(source.asked)

@@ -18,6 +18,7 @@ async function refresh() {
     const isFirst = !state.facts;
     state.facts = facts;
     if (isFirst) choices(facts);
+    starters(facts);
     const broken = facts.servers.filter((server) => server.problem).length;
     byId("lamp").className = broken ? "lamp bad" : "lamp good";
     byId("servers-line").textContent = broken
@@ -47,21 +48,33 @@ function unreachable(error) {
 }
 
 function choices(facts) {
-  for (const { name } of facts.methods) byId("method").append(el("option", { value: name }, name));
+  for (const { name, problem } of facts.methods) {
+    const option = el("option", { value: name, title: problem }, problem ? `${name} (needs settings)` : name);
+    option.disabled = Boolean(problem); // a visitor has no settings to give
+    byId("method").append(option);
+  }
   byId("method").value = facts.chosen.method;
   for (const name of ["top_k", "t_max"]) {
     byId(name).value = String(facts.chosen[name]);
     byId(name).max = String(facts.most[name]);
   }
   byId("question").maxLength = facts.most.question_chars;
-  for (const { question, recorded } of facts.examples) questionButton(byId("examples"), question, recordedText(recorded));
-  byId("examples-rule").textContent = facts.examples_rule && `${facts.examples_rule}.`;
-  byId("starters").hidden = facts.examples.length === 0;
   about();
 }
 
+function starters(facts) {
+  // A model server that comes up later may be the one of the recorded answers.
+  const now = JSON.stringify(facts.examples);
+  if (byId("examples").dataset.shown === now) return;
+  byId("examples").dataset.shown = now;
+  byId("examples").replaceChildren();
+  for (const { question, recorded } of facts.examples) questionButton(byId("examples"), question, recordedText(recorded));
+  byId("examples-rule").textContent = facts.examples_rule && `${facts.examples_rule}.`;
+  byId("starters").hidden = facts.examples.length === 0 || !byId("result").hidden;
+}
+
 function recordedText(recorded) {
-  // What a run of `scripts/record_default.sh` answered; it says nothing of the model that serves now.
+  // What a run of `scripts/record_default.sh` with the model that serves now answered.
   if (!recorded) return "";
   const outcome = recorded.right ? "right" : "wrong";
   return `recorded: ${short(recorded.answer || "(no answer)", OUTCOME)} (${outcome}; ${recorded.method}, ${recorded.model})`;

@@ -137,7 +137,8 @@ def _bars(lines: Sequence[Line], name: str) -> str:
     """One bar per method with its interval, 0 to 100 %."""
     shown = [(line, estimate) for line in lines if (estimate := _estimate(line, name))]
     height = _BAR * len(shown) + 26
-    parts = [opened(height, f"{metric(name).column} by method with 95 % intervals")]
+    intervals = "" if all(estimate.too_few for _, estimate in shown) else " with 95 % intervals"
+    parts = [opened(height, f"{metric(name).column} by method{intervals}")]
     for number, (line, estimate) in enumerate(shown):
         y = number * _BAR + 4
         middle = y + _BAR / 2 - 2

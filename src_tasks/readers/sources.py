@@ -223,6 +223,10 @@ def _common_format(source: SourceConfig, head: list[RawRow]) -> str:
     if not votes:
         if not objects and head[0].problem:
             raise UserError(f"{source.path}, {head[0].place}: {head[0].problem}; correct or remove that row")
+        if objects and len(objects[0]) == 1 and ";" in (header := str(next(iter(objects[0])))):
+            raise UserError(
+                f"{source.path} separates its columns with ';' ({header}); write commas, or a .tsv with tabs"
+            )
         hint = near_key("question", objects[0]) if objects else ""
         near = f"; is {hint!r} meant to be 'question'?" if hint else ""
         keys = shown_keys(sorted(map(str, objects[0]))) if objects else "none, its rows are no objects"

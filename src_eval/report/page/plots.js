@@ -32,6 +32,11 @@ function heads(report, names) {
   return report.runs.flatMap((_, at) => names.map((name) => `${runName(report, at)}${name}`));
 }
 
+function withInterval(what, counts) {
+  // The caption of a plot; below FEWEST questions no bar has an interval.
+  return counts.some((n) => n >= FEWEST) ? `${what} with its 95 % interval` : what;
+}
+
 function shareBar(report, cell, at, label) {
   const known = cell.right + cell.wrong;
   if (!known) return { parts: [], tip: `${runName(report, at)}${label}: none` };
@@ -48,7 +53,7 @@ function searchesPlot(report, pickGroup) {
   return {
     id: "plot-searches",
     title: `${name} by searches`,
-    summary: "Share of right answers with its 95 % interval",
+    summary: withInterval("Share of right answers", [...found.values()].flat().map((cell) => cell.right + cell.wrong)),
     x: "searches", y: "% right", percent: true, numbers: true,
     columns: ["searches", ...heads(report, ["questions", "right", "% right [95 %]"])],
     groups: upTo(found.keys()).map((key) => {
@@ -127,7 +132,7 @@ function groupPlot(report, by, pickGroup) {
   return {
     id: `plot-${by}`,
     title: `${metricName(report.judge)} by ${by}`,
-    summary: "Mean of each group with its 95 % interval",
+    summary: withInterval("Mean of each group", report.runs.flatMap((_, at) => names.map((name) => (of(at, name) || [])[3]))),
     x: by, y: "% right", percent: true,
     columns: [by, ...heads(report, ["questions", "% right [95 %]"])],
     groups: names.map((name) => ({
