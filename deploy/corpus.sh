@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What CORPUS names becomes a corpus file that can be indexed. Sourced by deploy/local.sh, never run.
+# CORPUS as a file that can be indexed, and which questions it answers. Sourced by deploy/local.sh, never run.
 
 # short_rows: CORPUS names a file whose long rows are cut into passages, where it has any.
 short_rows() {
@@ -22,4 +22,20 @@ documents_corpus() {
   "$VENV/bin/python" -m src_data.documents.corpus documents="$documents" corpus="$file"
   [[ $given != "$(index_folder "$documents")" ]] || INDEX_DIR=$(index_folder "$file")
   export CORPUS=$file INDEX_DIR
+}
+
+# lacks_questions CONFIG KEY…: CORPUS is a corpus of the caller's, the questions of CONFIG are those of the sample world,
+# whose passages it does not hold, and none of the settings KEY names others.
+lacks_questions() {
+  local config=$1 key; shift
+  [[ -n ${CORPUS:-} && ! $CORPUS -ef data/sample_world/corpus.jsonl ]] || return 1
+  for key in "$@"; do [[ " ${settings[*]}" != *" $key="* ]] || return 1; done
+  grep -q data/sample_world/questions "$config" 2> /dev/null
+}
+
+# own_questions CONFIG HOW KEY…: such questions are refused. HOW says to a person how others are given.
+own_questions() {
+  local config=$1 how=$2; shift 2
+  ! lacks_questions "$config" "$@" || die "CORPUS is $CORPUS, but the questions would be those of" \
+    "the sample world, which it does not answer; give your own with $how"
 }

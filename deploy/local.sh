@@ -48,22 +48,6 @@ help_of_methods() {
   fi
 }
 
-# lacks_questions CONFIG KEY…: CORPUS is a corpus of the caller's, the questions of CONFIG are those of the sample world,
-# whose passages it does not hold, and none of the settings KEY names others.
-lacks_questions() {
-  local config=$1 key; shift
-  [[ -n ${CORPUS:-} && ! $CORPUS -ef data/sample_world/corpus.jsonl ]] || return 1
-  for key in "$@"; do [[ " ${settings[*]}" != *" $key="* ]] || return 1; done
-  grep -q data/sample_world/questions "$config" 2> /dev/null
-}
-
-# own_questions CONFIG HOW KEY…: such questions are refused. HOW says to a person how others are given.
-own_questions() {
-  local config=$1 how=$2; shift 2
-  ! lacks_questions "$config" "$@" || die "CORPUS is $CORPUS, but the questions would be those of" \
-    "the sample world, which it does not answer; give your own with $how"
-}
-
 # no_knob NAME: the sentence for an argument NAME=… that no script reads.
 no_knob() {
   nearest_knob "$1"
