@@ -29,6 +29,7 @@ documents_corpus() {
 lacks_questions() {
   local config=$1 key; shift
   [[ -n ${CORPUS:-} && ! $CORPUS -ef data/sample_world/corpus.jsonl ]] || return 1
+  # shellcheck disable=SC2154 # the settings that read_arguments of deploy/local.sh has found
   for key in "$@"; do [[ " ${settings[*]}" != *" $key="* ]] || return 1; done
   grep -q data/sample_world/questions "$config" 2> /dev/null
 }

@@ -5,6 +5,8 @@
 source deploy/deploy_config.sh
 # shellcheck source=deploy/say.sh
 source deploy/say.sh
+# shellcheck source=deploy/ports.sh
+source deploy/ports.sh
 [[ -z $REARAG_TOKEN ]] || export REARAG_TOKEN
 SERVER_NAMES=(rearag answer_llm teacher retriever demo)
 

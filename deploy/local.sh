@@ -5,6 +5,8 @@
 source deploy/profile.sh
 # shellcheck source=deploy/say.sh
 source deploy/say.sh
+# shellcheck source=deploy/ports.sh
+source deploy/ports.sh
 # shellcheck source=deploy/caller.sh
 source deploy/caller.sh
 # shellcheck source=deploy/embedded.sh

@@ -46,10 +46,19 @@ no_options() {
   done
 }
 
+# check_ports: refuses a knob NAME_PORT that is no port, before any work.
+check_ports() {
+  local knob value
+  for knob in "${ALL_KNOBS[@]}"; do
+    value=${!knob:-}
+    [[ $knob == *_PORT && -n $value ]] || continue
+    [[ $value =~ ^[1-9][0-9]{0,4}$ && $value -le 65535 ]] \
+      || die "$knob is '$value'; choose a whole number from 1 to 65535"
+  done
+}
+
 # last_lines FILE: the end of a log, for a person.
 last_lines() { plain "$(tail -n 20 "$1" | tr -d '\000')"; }
 
-# shellcheck source=deploy/ports.sh
-source "$(dirname "${BASH_SOURCE[0]}")/ports.sh"
 # shellcheck source=deploy/knobs.sh
 source "$(dirname "${BASH_SOURCE[0]}")/knobs.sh"

@@ -164,8 +164,8 @@ def _scalar(item: str, text: str) -> Any:
         return yaml.safe_load(text) if text else ""
     except _NOT_YAML as error:
         shown = item if len(item) <= 100 else f"{item[:99]}…"
-        what = _open_bracket(text) or "quote it"
-        raise UserError(f"cannot read the value of the override {shown!r}; {what}") from error
+        advice = _open_bracket(text) or "quote it"
+        raise UserError(f"cannot read the value of the override {shown!r}; {advice}") from error
 
 
 def _open_bracket(text: str) -> str:

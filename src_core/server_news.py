@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from src_core.errors import BoundaryError, ServerGoneError
+from src_core.caller import named_run
+from src_core.errors import BoundaryError, ServerGoneError, UserError
 from src_core.terminal import one_line, say
 
 SAID = "REARAG_NOTES_SAID"
@@ -117,10 +118,17 @@ def gone(url: str, *, refused: int, reason: str) -> ServerGoneError:
     record = _record_of(url)
     log = f"{os.environ.get('LOG_DIR', 'logs')}/{record.stem}.log" if record else ""
     where = f"its log is {log}; " if log else "if a script here started it, its log is in logs/; "
+    advice = f"{_again(record)}run the same command again to resume"
     return ServerGoneError(
         f"the server at {url} died: it answered before, and the last {refused} tries ended with 'Cannot "
-        f"connect' ({reason}); {where}{_again(record)}run the same command again to resume"
+        f"connect' ({reason}); {where}{advice}"
     )
+
+
+def resumable(error: ServerGoneError, run_name: str) -> UserError:
+    """The error of a run whose server died, with the name under which it goes on."""
+    advice = f"with {named_run(run_name)}"
+    return UserError(f"{error}, {advice}")
 
 
 class Failures:

@@ -19,7 +19,6 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from src_core.caller import named_run
 from src_core.config import dump
 from src_core.console import Terminal
 from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
@@ -28,6 +27,7 @@ from src_core.progress import Begun, StepProgress
 from src_core.rundir import QUESTION_IDS, QUESTIONS, RunDir, failure_counts, was_used
 from src_core.runfolder import run_folder
 from src_core.served import Servers
+from src_core.server_news import resumable
 from src_core.terminal import answer
 from src_core.types import Trajectory
 from src_data.config import BuildConfig, DataConfig, load_data_config
@@ -158,7 +158,7 @@ async def make_chains(
             until_right=build.until_right,
         )
     except ServerGoneError as error:
-        raise UserError(f"{error}, with {named_run(config.run_name)}") from error
+        raise resumable(error, config.run_name) from error
     finally:
         progress.stop()
     return Construction(failed, {})

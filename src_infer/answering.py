@@ -11,10 +11,11 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from src_core.caller import named_run, seen
-from src_core.errors import BoundaryError, ServerGoneError, UserError
+from src_core.caller import seen
+from src_core.errors import BoundaryError, ServerGoneError
 from src_core.progress import StepProgress
 from src_core.rundir import RunDir
+from src_core.server_news import resumable
 from src_core.types import RETRIED, Question, Trajectory, to_json, trajectory_from_json
 from src_infer.config import InferConfig
 from src_infer.episode import failure_status
@@ -59,7 +60,7 @@ async def answer_all(
             on_row=lambda _: progress.advance(),
         )
     except ServerGoneError as error:
-        raise UserError(f"{error}, with {named_run(config.run_name)}") from error
+        raise resumable(error, config.run_name) from error
     finally:
         progress.stop()
     with rundir.rows.open("rb") as rows:

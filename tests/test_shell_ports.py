@@ -30,7 +30,7 @@ def refused(script: str, tmp: Path, *arguments: str, **env: str) -> str:
 
 @pytest.mark.parametrize("value", ["99999", "abc", "0", "-1", "1.5", "080", "1; touch x", "x[$(touch x)]"])
 def test_what_is_no_port_is_named_with_its_knob(value: str, tmp_path: Path) -> None:
-    said = f"_PORT is '{value}'; a port is a whole number from 1 to 65535\n"
+    said = f"_PORT is '{value}'; choose a whole number from 1 to 65535\n"
     assert refused("infer.sh", tmp_path, REARAG_PORT=value) == f"error: REARAG{said}"
     assert refused("infer.sh", tmp_path, f"RETRIEVER_PORT={value}") == f"error: RETRIEVER{said}"
 
@@ -39,11 +39,11 @@ def test_what_is_no_port_is_named_with_its_knob(value: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_each_script_checks_each_port(script: str, name: str, tmp_path: Path) -> None:
     said = refused(script, tmp_path, **{f"{name}_PORT": "65536"})
-    assert said.startswith(f"error: {name}_PORT is '65536'; a port is")
+    assert said.startswith(f"error: {name}_PORT is '65536'; choose a")
 
 
 def differing(*names: str, **given: str) -> str:
-    code = 'source deploy/say.sh; different_ports "$@"; echo fine'
+    code = 'source deploy/say.sh; source deploy/ports.sh; different_ports "$@"; echo fine'
     hosts = {f"{name}_HOST": "127.0.0.1" for name in NAMES}
     env = {"PATH": "/usr/bin:/bin", **hosts, **given}
     done = subprocess.run(

@@ -25,7 +25,6 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from src_core.caller import named_run
 from src_core.config import dump, load_config
 from src_core.console import Terminal
 from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
@@ -34,6 +33,7 @@ from src_core.progress import Begun, StepProgress
 from src_core.rundir import QUESTION_IDS, QUESTIONS, RunDir, failure_counts, was_used
 from src_core.runfolder import run_folder
 from src_core.served import Servers
+from src_core.server_news import resumable
 from src_core.types import RETRIED, Passage, Question, Status, Trajectory
 from src_data.deeprag.calibration import make_pairs, print_pairs
 from src_data.deeprag.config import ExploreConfig
@@ -221,7 +221,7 @@ async def _explore_all(
             on_row=on_row,
         )
     except ServerGoneError as error:
-        raise UserError(f"{error}, with {named_run(config.run_name)}") from error
+        raise resumable(error, config.run_name) from error
     finally:
         progress.stop()
     return failed

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from src_core.access_token import read_token
-from src_core.caller import named_run
 from src_core.config import dump
 from src_core.endpoints import make_model
 from src_core.errors import BoundaryError, ServerGoneError, UserError
@@ -23,7 +22,7 @@ from src_core.open_files import allow_connections
 from src_core.progress import StepProgress
 from src_core.rankings import PASSAGES
 from src_core.served import differing, index_facts
-from src_core.server_news import ServerNews
+from src_core.server_news import ServerNews, resumable
 from src_core.types import Question, to_json
 from src_data.radio import files
 from src_data.radio.candidates import Found, collect
@@ -204,7 +203,7 @@ def _run(stage: Stage, work: Callable[[ServerNews], Awaitable[Any]]) -> Any:
     try:
         return asyncio.run(whole())
     except ServerGoneError as error:
-        raise UserError(f"{error}, with {named_run(stage.config.run_name)}") from error
+        raise resumable(error, stage.config.run_name) from error
     except BoundaryError as error:
         raise UserError(
             f"a server does not answer: {error}; run 'bash deploy/status.sh' to see which servers run"
