@@ -11,8 +11,11 @@ set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/local.sh
+source deploy/same_start.sh
 read_arguments deploy/deploy_demo.sh "$@"
 WITH_SERVERS=${WITH_SERVERS:-0}
+given=$(given_knobs "${SERVED_KNOBS[@]}") # before a profile fills in its own
+later=$(given_settings "${settings[@]}")
 choose_profile "$(laptop_profile)"
 source deploy/servers.sh
 if (( LLM )); then different_ports REARAG ANSWER_LLM RETRIEVER DEMO; else different_ports RETRIEVER DEMO; fi
@@ -27,16 +30,14 @@ demo=("$VENV/bin/python" -m src_demo.server "configs/infer/$PROFILE.yaml" host="
   retriever="http://$RETRIEVER_HOST:$RETRIEVER_PORT"
   "${AGENT[@]/#/agent.}" "${READER[@]/#/reader.}"
   ${lora:+agent.model="$lora"} ${trained:+trained="$trained"} "${open[@]}" "${settings[@]}")
-own="" # a model server of the caller's is named in the command too, without a login in its address
-for name in BASE_URL MODEL_NAME READER_BASE_URL READER_MODEL_NAME; do
-  [[ $PROFILE != server || -z ${!name:-} ]] || own+="$name=$(printf '%s' "${!name}" | sed 's|://[^/@]*@|://|') "
-done
+if [[ $PROFILE == server ]]; then given=$(given_knobs BASE_URL MODEL_NAME READER_BASE_URL READER_MODEL_NAME)$given; fi
 if (( EMBEDDED )); then
-  demo+=(serving.start_with="${own}WITH_SERVERS=1 PROFILE=$PROFILE bash deploy/deploy_demo.sh")
+  demo+=(serving.start_with="${given}WITH_SERVERS=1 PROFILE=$PROFILE bash deploy/deploy_demo.sh$later")
   bash scripts/setup.sh requirements-local.txt
 fi
 need_python
 "${demo[@]}" --check # a mistake is reported before any download or server start
+same_server demo "${demo[@]}"
 running demo || http_ok "$DEMO_HOST" "$DEMO_PORT" /health || ! port_open "$DEMO_HOST" "$DEMO_PORT" \
   || die "port $DEMO_PORT on $DEMO_HOST, where the page would be, is taken; nothing was started: free it, or take" \
     "another one with DEMO_PORT=…"

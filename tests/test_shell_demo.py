@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -26,6 +27,15 @@ class Demo(Infer):
         super().__init__(tmp)
         self.dump = tmp / "dump.json"
         self.demo_line = self.line("demo", "DEMO_PORT") + "what runs stays until: bash deploy/stop.sh\n"
+
+    def ports(self) -> str:
+        """The ports, none of which is the default, as a command names them."""
+        names = ("REARAG_PORT", "RETRIEVER_PORT", "DEMO_PORT")
+        return "".join(f"{name}={self.env[name]} " for name in names)
+
+    def start_with(self) -> str:
+        """The command that starts the servers again."""
+        return next(word for word in self.words() if "start_with=" in word).partition("start_with=")[2]
 
     def words(self) -> list[str]:
         """The command line of the server that was started last."""
@@ -53,7 +63,7 @@ def test_the_page_comes_up_alone_and_is_reused_and_stopped(demo: Demo) -> None:
         f"retriever=http://127.0.0.1:{demo.env['RETRIEVER_PORT']}",
         f"agent.url=http://127.0.0.1:{demo.port}/v1",
         f"reader.url=http://127.0.0.1:{demo.port}/v1",
-        "serving.start_with=WITH_SERVERS=1 PROFILE=cpu bash deploy/deploy_demo.sh",
+        f"serving.start_with={demo.ports()}WITH_SERVERS=1 PROFILE=cpu bash deploy/deploy_demo.sh",
     ]
     again = demo.run(demo.script)
     assert (again.stdout, again.returncode, demo.pid("demo")) == (demo.demo_line, 0, pid)
@@ -72,9 +82,63 @@ def test_the_hint_names_the_callers_model_server_without_its_login(demo: Demo) -
     done = demo.run(demo.script, FAKE_DUMP=str(demo.dump), **knobs)
     assert done.returncode == 0, done.stderr
     assert demo.words()[-1] == (
-        "serving.start_with=BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b WITH_SERVERS=1 "
-        "PROFILE=server bash deploy/deploy_demo.sh"
+        f"serving.start_with=BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b {demo.ports()}"
+        "WITH_SERVERS=1 PROFILE=server bash deploy/deploy_demo.sh"
     )
+
+
+def test_the_hint_starts_what_the_page_was_started_with(demo: Demo, tmp_path: Path) -> None:
+    """Corpus, folders, ports and settings, quoted; the page that runs is the same then, and is kept."""
+    corpus = tmp_path / "my 'best' $(touch x).jsonl"
+    corpus.write_text('{"id": "1", "contents": "An island."}\n')
+    knobs = {"PROFILE": "", "BASE_URL": "http://me:p@ss@127.0.0.1:1/v1?a=1&b=2", "INDEX_DIR": str(tmp_path / "i")}
+    setting = "agent.system_prompt=Be brief; be exact"
+    done = demo.run(demo.script, setting, f"CORPUS={corpus}", FAKE_DUMP=str(demo.dump), **knobs)
+    assert done.returncode == 0, done.stderr
+    command = demo.start_with()
+    assert "ss@" not in command
+    words = shlex.split(command)
+    assert words == [
+        "BASE_URL=http://127.0.0.1:1/v1?a=1&b=2",
+        f"CORPUS={corpus}",
+        f"INDEX_DIR={knobs['INDEX_DIR']}",
+        *demo.ports().split(),
+        *("WITH_SERVERS=1", "PROFILE=server", "bash", demo.script, setting),
+    ]
+
+
+def test_the_hint_keeps_the_page_and_starts_the_retriever_again(demo: Demo, tmp_path: Path) -> None:
+    corpus = tmp_path / "my docs.jsonl"
+    corpus.write_text('{"id": "1", "contents": "An island."}\n')
+    first = demo.run(demo.script, f"CORPUS={corpus}", "top_k=3", MODEL="smollm2-135m", FAKE_DUMP=str(demo.dump))
+    assert first.returncode == 0, first.stderr
+    pid, command = demo.pid("demo"), demo.start_with()
+    bare = {name: value for name, value in demo.env.items() if not name.endswith("_PORT")}
+    again = subprocess.run(["bash", "-c", command], cwd=ROOT, env=bare, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert demo.pid("demo") == pid
+    assert f"corpus_path={str(corpus).replace(' ', chr(92) + ' ')} " in demo.record("retriever")[4]
+    assert demo.record("retriever")[3] == demo.env["RETRIEVER_PORT"]
+
+
+def test_a_default_port_and_a_key_are_not_in_the_hint() -> None:
+    code = "source deploy/same_start.sh; given_knobs RETRIEVER_PORT DEMO_PORT DEMO_HOST ANSWER_LLM_PORT"
+    ports = {"RETRIEVER_PORT": "9892", "DEMO_PORT": "10235", "DEMO_HOST": "127.0.0.1", "ANSWER_LLM_PORT": "9893"}
+    env = {"PATH": os.environ["PATH"], **ports}
+    done = subprocess.run(["bash", "-euc", code], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.stdout == "DEMO_PORT=10235 ANSWER_LLM_PORT=9893 ", done.stderr
+    knobs = (ROOT / "deploy/same_start.sh").read_text().partition("SERVED_KNOBS=(")[2].partition(")\n")[0]
+    assert "KEY" not in knobs
+    assert "REARAG_TOKEN" not in knobs
+
+
+def test_a_page_with_other_settings_is_told_before_any_server_starts(demo: Demo) -> None:
+    assert demo.run(demo.script).returncode == 0
+    other = demo.run(demo.script, "top_k=5", WITH_SERVERS="1")
+    assert (other.returncode, other.stdout) == (2, "")
+    assert other.stderr.startswith("error: demo already runs with other settings")
+    assert demo.fetched() == []
+    assert not (demo.state / "retriever.pid").exists()
 
 
 @pytest.mark.parametrize(
@@ -245,7 +309,7 @@ def test_the_real_page_on_a_machine_where_nothing_else_runs(demo: Demo) -> None:
     for server in servers:
         assert server["serves"] == ""
         assert server["problem"].endswith(
-            "does not answer; 'WITH_SERVERS=1 PROFILE=cpu bash deploy/deploy_demo.sh' starts it"
+            f"does not answer; '{demo.ports()}WITH_SERVERS=1 PROFILE=cpu bash deploy/deploy_demo.sh' starts it"
         )
     pid = demo.pid("demo")
     os.kill(pid, 0)
