@@ -245,6 +245,20 @@ def test_a_taken_port_is_one_sentence(shell: Shell, foreign: type[Other]) -> Non
     assert "taken by something else" in shell.run("deploy/status.sh").stdout
 
 
+def test_status_shows_where_a_server_died(shell: Shell) -> None:
+    shell.run("deploy/deploy.sh")
+    pid = shell.pid()
+    os.killpg(pid, signal.SIGKILL)
+    until(lambda: not alive(pid))
+    rows = shell.run("deploy/status.sh", REARAG_PORT="1", RETRIEVER_PORT="2").stdout.splitlines()
+    log = f"{shell.logs}/rearag.log"
+    assert rows[1].split(maxsplit=3) == ["rearag", f"http://127.0.0.1:{shell.port}", "-", f"died, see {log}"]
+    assert rows[2].split(maxsplit=3) == ["retriever", "http://127.0.0.1:2", "-", "not running"]
+    (shell.state / "rearag.pid").write_text("")  # a record without an address
+    rows = shell.run("deploy/status.sh", REARAG_PORT="1").stdout.splitlines()
+    assert rows[1].split(maxsplit=3) == ["rearag", "http://127.0.0.1:1", "-", f"died, see {log}"]
+
+
 def test_status_shows_where_a_server_really_runs(shell: Shell) -> None:
     shell.run("deploy/deploy.sh")
     rows: list[str] = []
