@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from src_core.caller import named_run
+from src_core.caller import named_run, seen
 from src_core.errors import BoundaryError, ServerGoneError, UserError
 from src_core.terminal import one_line, say
 
@@ -116,8 +116,11 @@ def _shown_before(text: str) -> bool:
 def gone(url: str, *, refused: int, reason: str) -> ServerGoneError:
     """The error for a server at `url` that answered before and refused its last connections."""
     record = _record_of(url)
-    log = f"{os.environ.get('LOG_DIR', 'logs')}/{record.stem}.log" if record else ""
-    where = f"its log is {log}; " if log else "if a script here started it, its log is in logs/; "
+    logs = os.environ.get("LOG_DIR", "logs")
+    if record:
+        where = f"its log is {seen(f'{logs}/{record.stem}.log')}; "
+    else:
+        where = f"if a script here started it, its log is in {seen(logs)}/; "
     advice = f"{_again(record)}run the same command again to resume"
     return ServerGoneError(
         f"the server at {url} died: it answered before, and the last {refused} tries ended with 'Cannot "
