@@ -43,7 +43,7 @@ same_model() {
 }
 
 # start_embedded SEARCH [LLM]: fetch the weights and start the servers of the cpu profile, without the retriever where
-# SEARCH is 0, without the model where LLM is 0. They stop with the script.
+# SEARCH is 0, without a model in any role where LLM is 0. They stop with the script.
 start_embedded() {
   local models=()
   (( $1 == 0 )) || [[ -z ${ENCODER-e5-small} ]] || models+=("${ENCODER-e5-small}")
@@ -53,7 +53,7 @@ start_embedded() {
   trap 'release_all $$' EXIT
   if (( $1 )); then
     embedded_index
-    bash deploy/deploy_rag_engine.sh
+    if (( ${2:-1} )); then bash deploy/deploy_rag_engine.sh; else bash deploy/deploy_rag_engine.sh retriever; fi
   fi
   (( ${2:-1} == 0 )) || bash deploy/deploy.sh
 }

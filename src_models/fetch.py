@@ -235,11 +235,12 @@ def main() -> None:
         return
     if not chosen.names:
         raise UserError(f"name a model to fetch; known: {', '.join(sorted(catalog.models))}")
+    for name in chosen.names:
+        catalog.entry(name)  # a misspelt name is refused before anything is fetched
+    if chosen.known:
+        return
     steps = Steps(Terminal(stderr=True))
     for name in chosen.names:
-        if chosen.known:
-            catalog.entry(name)
-            continue
         started = time.monotonic()
         path = ensure_model(name, catalog=catalog, steps=steps)
         say(f"{name}: ready ({time.monotonic() - started:.1f} s)")

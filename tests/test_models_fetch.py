@@ -340,3 +340,12 @@ def test_weights_that_are_nowhere_are_refused_in_one_sentence(name: str, said: s
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no config\.json"):
         llm_folder(str(tmp_path))
+
+
+def test_a_misspelt_name_is_refused_before_another_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(fetch, "ensure_model", lambda name, **_: asked.append(name))
+    monkeypatch.setattr(sys, "argv", ["fetch", "e5-small", "qwen2.5-coder-1.5"])
+    with pytest.raises(UserError, match=r"no model is called 'qwen2\.5-coder-1\.5'; did you mean"):
+        fetch.main()
+    assert asked == []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers_wait import PATIENCE, until
-from test_shell_servers import ROOT, Shell, alive
+from test_shell_servers import ROOT, Shell, alive, free_port
 
 
 class Infer(Shell):
@@ -214,6 +214,26 @@ def test_a_model_server_of_the_users_is_asked_and_none_is_started(infer: Infer) 
     assert "KEY=s3cr3t" in done.stdout
     assert infer.fetched() == ["e5-small"]
     assert infer.line() not in done.stdout  # no embedded model server
+
+
+def test_no_port_starts_a_model_beside_a_server_of_the_users(infer: Infer) -> None:
+    """The reader is the user's server too, so that ports of embedded models are nobody's."""
+    knobs = ["BASE_URL=http://127.0.0.1:11434/v1", "MODEL_NAME=qwen3:8b", f"ANSWER_LLM_PORT={free_port()}"]
+    retriever = infer.line("retriever", "RETRIEVER_PORT")
+    done = infer.run("infer.sh", *knobs, PROFILE="")
+    assert (done.stdout, done.returncode) == (retriever, 0), done.stderr
+    assert infer.fetched() == ["e5-small"]
+    same = infer.run("infer.sh", *knobs, PROFILE="", REARAG_PORT=infer.env["RETRIEVER_PORT"])
+    assert (same.stdout, same.returncode) == (retriever, 0), same.stderr
+
+
+def test_the_rag_engine_starts_the_retriever_alone_or_refuses(infer: Infer) -> None:
+    done = infer.run("deploy/deploy_rag_engine.sh", "retriever", ANSWER_LLM_PORT=str(free_port()))
+    assert (done.stdout, done.returncode) == (infer.line("retriever", "RETRIEVER_PORT"), 0), done.stderr
+    for words in (("retreiver",), ("retriever", "demo")):
+        refused = infer.run("deploy/deploy_rag_engine.sh", *words)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr.startswith(f"error: cannot read '{' '.join(words)}'; name 'retriever'")
 
 
 def test_a_second_server_reads(infer: Infer) -> None:
