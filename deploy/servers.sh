@@ -31,14 +31,6 @@ start_server() {
   say "$(title_of "$name") running on http://$host:$port$log"
 }
 
-# settings_of COMMAND...: what a server runs with, as its record holds it.
-settings_of() { printf '%q ' "$@"; printf '%s' "$REARAG_TOKEN" | cksum; }
-
-# same_server NAME COMMAND...: refuses where NAME runs with other settings.
-same_server() {
-  if running "$1" && [[ $SERVER_SETTINGS != "$(settings_of "${@:2}")" ]]; then refuse_other "$1"; fi
-}
-
 begin() {
   local name=$1 host=$2 port=$3 settings; shift 3
   trap : INT TERM # start_server deals with them once it is known what there is to stop

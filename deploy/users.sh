@@ -5,6 +5,8 @@
 # when the script was killed before it could release anything.
 # shellcheck source=deploy/lib.sh
 source deploy/lib.sh
+# shellcheck source=deploy/refuse.sh
+source deploy/refuse.sh
 
 add_user() {
   mkdir -p "$STATE_DIR/$1.users"
@@ -18,22 +20,6 @@ used() {
     if [[ -f $file ]] && alive "${file##*/}" "$(< "$file")"; then return 0; fi
   done
   return 1
-}
-
-# refuse_other NAME: ends the script, since a server runs with other settings than are wanted now. Says for whom it runs,
-# and the one command that frees its port.
-refuse_other() {
-  local what="$1 already runs with other settings (PID $SERVER_PID)" at="//$SERVER_HOST:$SERVER_PORT" file user
-  if [[ $1 != demo ]] && running demo && [[ $SERVER_SETTINGS == *"$at"[!0-9]* ]]; then
-    die "$what, for the live page on http://$SERVER_HOST:$SERVER_PORT; stop the page and its servers first: bash deploy/stop.sh"
-  fi
-  for file in "$STATE_DIR/$1.users"/*; do
-    user=${file##*/}
-    if [[ $user =~ ^[0-9]+$ ]] && alive "$user" "$(< "$file")"; then
-      die "$what, for '$(ps -o args= -p "$user" || true)' (PID $user); wait until that ends, or stop the server: bash deploy/stop.sh $1"
-    fi
-  done
-  die "$what; stop it first: bash deploy/stop.sh $1"
 }
 
 # release_server NAME USER: USER no longer needs it.

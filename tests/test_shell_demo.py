@@ -91,7 +91,11 @@ def test_the_hint_starts_what_the_page_was_started_with(demo: Demo, tmp_path: Pa
     """Corpus, folders, ports and settings, quoted; the page that runs is the same then, and is kept."""
     corpus = tmp_path / "my 'best' $(touch x).jsonl"
     corpus.write_text('{"id": "1", "contents": "An island."}\n')
-    knobs = {"PROFILE": "", "BASE_URL": "http://me:p@ss@127.0.0.1:1/v1?a=1&b=2", "INDEX_DIR": str(tmp_path / "i")}
+    knobs = {
+        "PROFILE": "",
+        "BASE_URL": "http://me:p@ss@127.0.0.1:1/v1?a=1&b=2",
+        "INDEX_DIR": str(tmp_path / "i"),
+    }
     setting = "agent.system_prompt=Be brief; be exact"
     done = demo.run(demo.script, setting, f"CORPUS={corpus}", FAKE_DUMP=str(demo.dump), **knobs)
     assert done.returncode == 0, done.stderr
@@ -110,7 +114,9 @@ def test_the_hint_starts_what_the_page_was_started_with(demo: Demo, tmp_path: Pa
 def test_the_hint_keeps_the_page_and_starts_the_retriever_again(demo: Demo, tmp_path: Path) -> None:
     corpus = tmp_path / "my docs.jsonl"
     corpus.write_text('{"id": "1", "contents": "An island."}\n')
-    first = demo.run(demo.script, f"CORPUS={corpus}", "top_k=3", MODEL="smollm2-135m", FAKE_DUMP=str(demo.dump))
+    first = demo.run(
+        demo.script, f"CORPUS={corpus}", "top_k=3", MODEL="smollm2-135m", FAKE_DUMP=str(demo.dump)
+    )
     assert first.returncode == 0, first.stderr
     pid, command = demo.pid("demo"), demo.start_with()
     bare = {name: value for name, value in demo.env.items() if not name.endswith("_PORT")}
@@ -123,7 +129,12 @@ def test_the_hint_keeps_the_page_and_starts_the_retriever_again(demo: Demo, tmp_
 
 def test_a_default_port_and_a_key_are_not_in_the_hint() -> None:
     code = "source deploy/same_start.sh; given_knobs RETRIEVER_PORT DEMO_PORT DEMO_HOST ANSWER_LLM_PORT"
-    ports = {"RETRIEVER_PORT": "9892", "DEMO_PORT": "10235", "DEMO_HOST": "127.0.0.1", "ANSWER_LLM_PORT": "9893"}
+    ports = {
+        "RETRIEVER_PORT": "9892",
+        "DEMO_PORT": "10235",
+        "DEMO_HOST": "127.0.0.1",
+        "ANSWER_LLM_PORT": "9893",
+    }
     env = {"PATH": os.environ["PATH"], **ports}
     done = subprocess.run(["bash", "-euc", code], cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.stdout == "DEMO_PORT=10235 ANSWER_LLM_PORT=9893 ", done.stderr
@@ -309,7 +320,8 @@ def test_the_real_page_on_a_machine_where_nothing_else_runs(demo: Demo) -> None:
     for server in servers:
         assert server["serves"] == ""
         assert server["problem"].endswith(
-            f"does not answer; '{demo.ports()}WITH_SERVERS=1 PROFILE=cpu bash deploy/deploy_demo.sh' starts it"
+            f"does not answer; '{demo.ports()}"
+            "WITH_SERVERS=1 PROFILE=cpu bash deploy/deploy_demo.sh' starts it"
         )
     pid = demo.pid("demo")
     os.kill(pid, 0)
