@@ -14,6 +14,7 @@ import pytest
 from src_core.config import load_config
 from src_core.errors import UserError
 from src_eval.config import EvalConfig
+from src_eval.scoring import score_run
 from src_infer.describe import described
 from src_infer.methods import load_method
 
@@ -74,6 +75,10 @@ def test_the_tutorials_method_runs_as_printed(tmp_path: Path) -> None:
     assert (first["usage"]["calls"], second["usage"]["calls"]) == (2, 1)
     assert first["usage"]["prompt_tokens"] > 0
     assert first["seconds"] > 0
+    # Its first step, the search with the question, is no reply of the model.
+    metrics = {row.question: row.metrics for row in score_run(tmp_path / "runs/r").rows}
+    replies = [metrics[name]["replies"] for name in ("Who keeps item 0?", "Who keeps item 1?")]
+    assert replies == [2, 1]
 
 
 def test_its_settings_are_checked_before_the_run(tmp_path: Path) -> None:
