@@ -181,6 +181,41 @@ def test_settings_that_only_inherit_the_decorator_are_refused(tmp_path: Path) ->
         load_method(str(tmp_path / "mine.py"))
 
 
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (
+            "rounds: Positive = 'x'",
+            "the default of the setting rounds is 'x', and its type allows: whole number, at least 1; correct",
+        ),
+        ("rounds: Positive = '3'", "the default of the setting rounds is '3'"),
+        ("rounds: Positive = 0", "the default of the setting rounds is 0"),
+        ("rounds = 3", "the setting rounds has no type; write rounds: int = 3"),
+        ("rounds: Absent = 3", "the type of a setting is unknown (name 'Absent' is not defined)"),
+    ],
+)
+def test_a_wrong_declaration_of_a_setting_is_one_sentence_at_load(
+    declared: str, said: str, tmp_path: Path
+) -> None:
+    head = "from __future__ import annotations\nfrom src_core.config import Positive, config_class\n"
+    (tmp_path / "mine.py").write_text(
+        f"{head}\n\n@config_class\nclass Settings:\n    {declared}\n\n\n{HEAD}    pass\n"
+    )
+    for load in (load_method, lambda file: list(described(file))):
+        with pytest.raises(UserError, match=re.escape(f"{tmp_path}/mine.py: {said}")):
+            load(str(tmp_path / "mine.py"))
+
+
+def test_sound_declarations_of_settings_are_accepted(tmp_path: Path) -> None:
+    head = "from pathlib import Path\nfrom src_core.config import NotNegative, config_class\n"
+    fields = ["ask: str = ''", "heat: NotNegative = 1", "file: Path | None = None", "need: str", "_x = 3"]
+    (tmp_path / "mine.py").write_text(
+        f"{head}\n\n@config_class\nclass Settings:\n    {'; '.join(fields)}\n"
+        f"    def ready(self): return True\n\n\n{HEAD}    pass\n"
+    )
+    assert load_method(str(tmp_path / "mine.py"), {"need": "x"}).settings.ready()
+
+
 def test_a_prompt_is_corrected_where_it_was_set(tmp_path: Path) -> None:
     done = answered(tmp_path, SETTINGS + ASKS, "method_settings.ask=only one")
     assert "has no place for the value q; give each {name} its value; correct the setting" in done.stderr
