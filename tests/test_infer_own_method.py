@@ -116,14 +116,21 @@ def test_its_settings_are_checked_before_the_run(tmp_path: Path) -> None:
         ),
         (
             HEAD + "    await runtime.ask('Answer: {q}', question='x')\n",
-            "line 5: the prompt 'Answer: {q}' has {q}, for which there is no value and has no place for the "
-            "value question",
+            "line 5: the prompt 'Answer: {q}': no value is given for {q}; question=… is given, but no slot "
+            "has that name; give each slot its value, and write {{q}} where the braces are text; correct",
         ),
-        (HEAD + "    await runtime.ask('{a} {q}', a='x')\n", "has {q}, for which there is no value; give"),
-        (HEAD + "    await runtime.ask('Answer: {a}', a='', b='')\n", "has no place for the value b;"),
+        (HEAD + "    await runtime.ask('{a} {q}', a='x')\n", "no value is given for {q}; give"),
+        (
+            HEAD + "    await runtime.ask('Answer: {a}', a='', b='')\n",
+            "b=… is given, but no slot has that name; leave",
+        ),
+        (
+            HEAD + "    await runtime.ask('{passages}', passage='')\n",
+            "passage=… is given, but no slot has that name; did you mean {passages}? give each slot",
+        ),
         (
             HEAD + "    await runtime.ask(runtime.prompt('naive_rag'), passages='', question='')\n",
-            "has {context}, for which there is no value and has no place for the value passages",
+            "no value is given for {context}; passages=… is given, but no slot has that name; give",
         ),
         (
             HEAD + "    found = runtime.retrieve('x')\n    runtime.show(found, 'x')\n",
@@ -142,7 +149,16 @@ def test_its_settings_are_checked_before_the_run(tmp_path: Path) -> None:
     ids=[
         *("no run", "not async", "syntax", "text", "nothing", "raises", "attribute"),
         *("exit", "exit at once", "require", "wrong type", "object"),
-        *("other slot", "no value", "no place", "search in file", "no await", "in a text", "not used"),
+        *(
+            "other slot",
+            "no value",
+            "no place",
+            "near slot",
+            "search in file",
+            "no await",
+            "in a text",
+            "not used",
+        ),
     ],
 )
 def test_what_goes_wrong_is_one_sentence_and_no_row(method: str, words: str, tmp_path: Path) -> None:
@@ -218,7 +234,7 @@ def test_sound_declarations_of_settings_are_accepted(tmp_path: Path) -> None:
 
 def test_a_prompt_is_corrected_where_it_was_set(tmp_path: Path) -> None:
     done = answered(tmp_path, SETTINGS + ASKS, "method_settings.ask=only one")
-    assert "has no place for the value q; give each {name} its value; correct the setting" in done.stderr
+    assert "q=… is given, but no slot has that name; leave it out, or write {q} into the " in done.stderr
     assert done.stderr.rstrip().endswith("correct the setting method_settings.ask")
     done = answered(tmp_path, SETTINGS.replace("{q}", "{a}") + ASKS, "on_existing=clean")
     assert done.stderr.rstrip().endswith("correct the file")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
 import inspect
+import typing
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,7 +181,7 @@ def _require_sound(name: str, declared: type) -> None:
     try:
         hints = typing.get_type_hints(declared, include_extras=True)
     except NameError as error:
-        raise UserError(f"{name}: the type of a setting is unknown ({error}); import it") from error
+        raise UserError(f"{name}: the type of a setting is unknown ({error}); correct the file") from error
     for field in dataclasses.fields(declared):
         default, hint = field.default, hints[field.name]
         if default is not dataclasses.MISSING and not _is_of(default, hint):
