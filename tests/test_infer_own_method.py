@@ -202,7 +202,7 @@ def test_settings_that_only_inherit_the_decorator_are_refused(tmp_path: Path) ->
     [
         (
             "rounds: Positive = 'x'",
-            "the default of the setting rounds is 'x', and its type allows: whole number, at least 1; correct",
+            "the default of the setting rounds is 'x', and its type allows: whole number, at least 1",
         ),
         ("rounds: Positive = '3'", "the default of the setting rounds is '3'"),
         ("rounds: Positive = 0", "the default of the setting rounds is 0"),
