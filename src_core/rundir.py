@@ -10,7 +10,8 @@ happens to a directory that was used before:
 - `clean`: delete everything but `logs/` and start over (`src_core.runfolder`)
 - `fail`: refuse
 
-What the servers report of themselves belongs to the settings (`src_core.served`).
+What the servers report of themselves belongs to the settings (`src_core.served`), and decides where only
+their addresses differ (`src_core.moved`).
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ from src_core.config import read_yaml
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl, write_atomic
 from src_core.made_with import code_state, machine, package_versions
+from src_core.moved import moved
 from src_core.runfolder import CONFIG, empty, mark, require_cleanable, require_run
-from src_core.served import Servers
+from src_core.served import Servers, read_servers
 from src_core.types import RETRIED
 
 MANIFEST = "manifest.json"
@@ -234,22 +236,26 @@ def _refuse_other_settings(path: Path, config: dict[str, Any]) -> None:
         raise UserError(f"{error}; {_ways_out('resume_anyway')}") from error
     if settings_fingerprint(before) == settings_fingerprint(config):
         return
-    differing = sorted(_differing(_fixed(before), _fixed(config)))
-    if not differing:
-        return
-    raise UserError(
-        f"{seen(path)} was written with other settings ({', '.join(differing)}); {_ways_out('resume_anyway')}"
-    )
+    differing = dict(_differing(_fixed(before), _fixed(config)))
+    same = moved(before, config, read_servers(path)) if differing else set()
+    named = ", ".join(f"{name}{differing[name]}" for name in sorted(differing) if name not in same)
+    if named:
+        raise UserError(
+            f"{seen(path)} was written with other settings ({named}); {_ways_out('resume_anyway')}"
+        )
 
 
-def _differing(before: Row, now: Row, section: str = "") -> Iterator[str]:
-    """The settings with other values, with their sections; a number of questions may grow."""
+def _differing(before: Row, now: Row, section: str = "") -> Iterator[tuple[str, str]]:
+    """The settings with other values, with their sections, and of addresses both values in words; a number of
+    questions may grow.
+    """
     for key in {*before, *now}:
         name, old, new = f"{section}{key}", before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             yield from _differing(old, new, f"{name}.")
         elif old != new and not (name in _GROWING and _grew(old, new)):
-            yield name
+            addresses = all(isinstance(each, str) and "://" in each for each in (old, new))
+            yield name, f": {old}, now {new}" if addresses else ""
 
 
 def _grew(old: object, new: object) -> bool:

@@ -102,14 +102,19 @@ def _filled(template: str, slots: Mapping[str, str]) -> tuple[str, set[str]]:
 
 
 def _mismatch(template: str, unknown: Sequence[str], unused: Sequence[str]) -> PromptError:
-    parts = []
-    if unknown:
-        names = ", ".join(f"{{{name}}}" for name in dict.fromkeys(unknown))
-        parts.append(f"has {names}, for which there is no value")
+    slots = [f"{{{name}}}" for name in dict.fromkeys(unknown)]
+    parts, advice = [], []
+    if slots:
+        parts.append(f"no value is given for {', '.join(slots)}")
+        advice.append(f"give each slot its value, and write {{{slots[0]}}} where the braces are text")
     if unused:
-        parts.append(f"has no place for the value{'s' if len(unused) > 1 else ''} {', '.join(unused)}")
-    help_ = " (braces that are text are doubled: {{name}})" if unknown else ""
+        named = ", ".join(f"{name}=…" for name in unused)
+        parts.append(f"{named} {'is' if len(unused) == 1 else 'are'} given, but no slot has that name")
+    if unused and not slots:
+        advice.append(f"leave it out, or write {{{unused[0]}}} into the prompt")
+    hints = (did_you_mean(f"{{{name}}}", slots) for name in unused)
+    hint = next(filter(None, hints), "")
     return PromptError(
-        f"the prompt '{shorten(template, 60)}' {' and '.join(parts)}; give each {{name}} its value{help_}",
+        f"the prompt '{shorten(template, 60)}': {'; '.join(parts)}; {hint}{', '.join(advice)}",
         template=template,
     )

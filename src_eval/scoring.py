@@ -30,7 +30,7 @@ from src_eval.records import SCORE_ROWS, SCORE_TOTALS, Estimate, QuestionScore, 
 from src_eval.stats import bootstrap
 from src_tasks.metrics import chinese_scores
 from src_tasks.readers.rows import group_of_meta
-from src_tasks.scores import Answered, Figures, drop_retrieval, figures
+from src_tasks.scores import Answered, Figures, drop_retrieval, figures, replies_of
 
 VERDICTS = "verdicts.jsonl"
 DIRECT_ANSWERS = "direct_answers"
@@ -174,7 +174,7 @@ def _costs(row: Row, metrics: Figures) -> Figures:
     the searches of a right or a wrong one (DeepRAG, Table 2), and sub-questions answered without a search.
     """
     steps, usage = float(len(row["steps"])), row.get("usage") or {}
-    rejected = float(len((row.get("provenance") or {}).get("parse_failures", ())))
+    rejected = len((row.get("provenance") or {}).get("parse_failures", ()))
     found = {"steps": steps, DIRECT_ANSWERS: float(sum(map(_answers_directly, row["steps"])))}
     right = answers_rightly(metrics)
     if right is not None:
@@ -182,8 +182,9 @@ def _costs(row: Row, metrics: Figures) -> Figures:
         found["searches_right" if right else "searches_wrong"] = metrics["searches"]
     found |= {name: float(usage.get(name, 0)) for name in ("calls", "prompt_tokens", "completion_tokens")}
     found["tokens"] = found["prompt_tokens"] + found["completion_tokens"]
-    found |= {"seconds": float(row.get("seconds", 0.0)), "parse_failures": rejected}
-    return found | {"replies": rejected + steps}
+    found |= {"seconds": float(row.get("seconds", 0.0)), "parse_failures": float(rejected)}
+    replies = replies_of(len(row["steps"]), rejected=rejected, calls=usage.get("calls"))
+    return found | {"replies": float(replies)}
 
 
 def _answers_directly(step: Row) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src_core.errors import UserError
+from src_core.text import did_you_mean
 from src_core.types import Search, Step
 
 PROMPTS = Path("configs/prompts")
@@ -58,6 +59,8 @@ def search_blocks(steps: Sequence[Step]) -> list[str]:
 def _read(name: str) -> str:
     path = PROMPTS / f"{name}.txt"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in PROMPTS.glob("*.txt")))
-        raise UserError(f"no prompt {name!r} under {PROMPTS}; there are: {known}")
+        known = sorted(file.stem for file in PROMPTS.glob("*.txt"))
+        raise UserError(
+            f"no prompt {name!r} under {PROMPTS}; {did_you_mean(name, known)}there are: {', '.join(known)}"
+        )
     return path.read_text(encoding="utf-8").rstrip("\n")

@@ -142,7 +142,11 @@ METRICS: dict[str, Metric] = {
         "Malformed replies",
         "replies per question that could not be read as a step; the model is asked again, up to a limit",
     ),
-    "replies": Metric("replies", "Replies", "replies of the reasoning model per question"),
+    "replies": Metric(
+        "replies",
+        "Replies",
+        "replies of the reasoning model per question: steps and malformed replies, at most the calls",
+    ),
     "invalid": Metric(
         "malformed %",
         "Share of malformed replies",

@@ -94,14 +94,18 @@ def totals(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
     groups: dict[str, list[Figures]] = {}
     for trajectory, one in zip(trajectories, scores, strict=True):
         groups.setdefault(group_of(trajectory.question) or "all", []).append(one)
-    replies = sum(len(t.steps) for t in trajectories)
-    failures = sum(len(t.provenance.get("parse_failures", ())) for t in trajectories)
+    rejected = [len(t.provenance.get("parse_failures", ())) for t in trajectories]
+    failures = sum(rejected)
+    replies = sum(
+        replies_of(len(t.steps), rejected=n, calls=t.usage.calls)
+        for t, n in zip(trajectories, rejected, strict=True)
+    )
     return {
         "all": _means(scores),
         "by_group": {name: _means(rows) for name, rows in sorted(groups.items())},
         "outcomes": dict(Counter(t.status.value for t in trajectories)),
         "parse_failures": failures,
-        "parse_failure_share": failures / max(failures + replies, 1),
+        "parse_failure_share": failures / max(replies, 1),
         "parse_fixes": dict(Counter(name for t in trajectories for s in t.steps for name in s.parse_fixes)),
         "tokens": {
             "calls": sum(t.usage.calls for t in trajectories),
@@ -109,6 +113,15 @@ def totals(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
             "completion": sum(t.usage.completion_tokens for t in trajectories),
         },
     }
+
+
+def replies_of(steps: int, *, rejected: int, calls: int | None) -> int:
+    """The replies of the reasoning model to one question: its steps and the `rejected` (malformed) replies,
+    but no more than the model was called, since a method may add steps that no reply holds (a search with
+    the question itself). `calls` is None where they were not counted.
+    """
+    both = steps + rejected
+    return both if calls is None else max(rejected, min(both, calls))
 
 
 def drop_retrieval(scores: Iterable[Figures]) -> None:

@@ -40,7 +40,8 @@ def answered(
     if searches:
         steps.append(Step(len(steps) + 1, "", Finish(answer)))
     provenance = {"parse_failures": ["?"] * rejected} if rejected else {}
-    return Trajectory(question, tuple(steps), answer, status, Usage(2, 100, 10), 1.5, provenance=provenance)
+    usage = Usage(max(2, len(steps) + rejected), 100, 10)
+    return Trajectory(question, tuple(steps), answer, status, usage, 1.5, provenance=provenance)
 
 
 def write_run(

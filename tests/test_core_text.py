@@ -22,10 +22,10 @@ def test_braces_that_are_text_stay() -> None:
 @pytest.mark.parametrize(
     ("prompt", "values", "words"),
     [
-        ("Answer: {q}", {"question": "x"}, ["{q}", "value question"]),
-        ("Answer: {q} {q}", {}, ["has {q}, for which"]),
-        ("Answer", {"a": "", "b": ""}, ["values a, b"]),
-        ("Answer {{a}}", {"a": ""}, ["value a"]),
+        ("Answer: {q}", {"question": "x"}, ["given for {q}; question=… is given"]),
+        ("Answer: {q} {q}", {}, ["no value is given for {q}; give"]),
+        ("Answer", {"a": "", "b": ""}, ["a=…, b=… are given, but no slot"]),
+        ("Answer {{a}}", {"a": ""}, ["a=… is given, but no slot"]),
     ],
 )
 def test_a_slot_and_a_value_that_do_not_match_are_named(
@@ -38,7 +38,7 @@ def test_a_slot_and_a_value_that_do_not_match_are_named(
 
 def test_offered_values_may_be_left_out_but_a_slot_needs_one() -> None:
     assert fill_some("{a}", a="x", b="y") == "x"
-    with pytest.raises(PromptError, match="there is no value"):
+    with pytest.raises(PromptError, match="no value is given for"):
         fill_some("{a} {c}", a="x", b="y")
 
 

@@ -12,7 +12,7 @@ import pytest
 from helpers_chains import chain, finish, question, search
 from helpers_llm import PATIENCE
 from helpers_page import EVIL
-from helpers_report import open_browser, synthetic, write_run
+from helpers_report import MANIFEST, open_browser, synthetic, write_run
 from playwright.sync_api import expect
 
 from src_core.malformed import Malformed, malformed_notes
@@ -251,6 +251,26 @@ def test_a_group_without_a_right_answer_has_a_mark_and_a_zero(page: Any, tmp_pat
     has(page, "#plot-searches .zero", "0")
     assert page.locator("#plot-searches rect").first.get_attribute("height") == "0"
     assert page.locator("#plot-searches rect").nth(1).get_attribute("height") == "2"
+
+
+def test_axes_of_counts_have_whole_numbers(page: Any, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [chain(asked=question(f"Q{n}?")) for n in range(2)])
+    write_report(tmp_path / "page.html", [read_scored_run(run)])
+    go(page, tmp_path / "page.html")
+    for name in ("plot-steps", "plot-seconds"):
+        texts = page.locator(f"#{name} .tick[text-anchor=end]").all_text_contents()
+        assert texts == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("width", [1000, 1200, 1500])
+def test_how_a_run_was_made_has_room_for_its_words(page: Any, tmp_path: Path, width: int) -> None:
+    named = {**MANIFEST, "models": ["my_method.py"]}
+    run = write_run(tmp_path / "run", [chain(asked=question("Q?"))], manifest=named)
+    write_report(tmp_path / "page.html", [read_scored_run(run)])
+    page.set_viewport_size({"width": width, "height": 900})
+    go(page, tmp_path / "page.html")
+    value = page.locator(".sheet dd", has_text="my_method.py").first
+    assert value.bounding_box()["height"] < 30  # one line
 
 
 def test_plots_have_names_axes_and_tables_and_filter(page: Any, folder: Path, rows: list[Trajectory]) -> None:

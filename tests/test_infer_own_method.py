@@ -14,6 +14,7 @@ import pytest
 from src_core.config import load_config
 from src_core.errors import UserError
 from src_eval.config import EvalConfig
+from src_eval.scoring import score_run
 from src_infer.describe import described
 from src_infer.methods import load_method
 
@@ -74,6 +75,10 @@ def test_the_tutorials_method_runs_as_printed(tmp_path: Path) -> None:
     assert (first["usage"]["calls"], second["usage"]["calls"]) == (2, 1)
     assert first["usage"]["prompt_tokens"] > 0
     assert first["seconds"] > 0
+    # Its first step, the search with the question, is no reply of the model.
+    metrics = {row.question: row.metrics for row in score_run(tmp_path / "runs/r").rows}
+    replies = [metrics[name]["replies"] for name in ("Who keeps item 0?", "Who keeps item 1?")]
+    assert replies == [2, 1]
 
 
 def test_its_settings_are_checked_before_the_run(tmp_path: Path) -> None:
@@ -111,14 +116,21 @@ def test_its_settings_are_checked_before_the_run(tmp_path: Path) -> None:
         ),
         (
             HEAD + "    await runtime.ask('Answer: {q}', question='x')\n",
-            "line 5: the prompt 'Answer: {q}' has {q}, for which there is no value and has no place for the "
-            "value question",
+            "line 5: the prompt 'Answer: {q}': no value is given for {q}; question=… is given, but no slot "
+            "has that name; give each slot its value, and write {{q}} where the braces are text; correct",
         ),
-        (HEAD + "    await runtime.ask('{a} {q}', a='x')\n", "has {q}, for which there is no value; give"),
-        (HEAD + "    await runtime.ask('Answer: {a}', a='', b='')\n", "has no place for the value b;"),
+        (HEAD + "    await runtime.ask('{a} {q}', a='x')\n", "no value is given for {q}; give"),
+        (
+            HEAD + "    await runtime.ask('Answer: {a}', a='', b='')\n",
+            "b=… is given, but no slot has that name; leave",
+        ),
+        (
+            HEAD + "    await runtime.ask('{passages}', passage='')\n",
+            "passage=… is given, but no slot has that name; did you mean {passages}? give each slot",
+        ),
         (
             HEAD + "    await runtime.ask(runtime.prompt('naive_rag'), passages='', question='')\n",
-            "has {context}, for which there is no value and has no place for the value passages",
+            "no value is given for {context}; passages=… is given, but no slot has that name; give",
         ),
         (
             HEAD + "    found = runtime.retrieve('x')\n    runtime.show(found, 'x')\n",
@@ -137,7 +149,16 @@ def test_its_settings_are_checked_before_the_run(tmp_path: Path) -> None:
     ids=[
         *("no run", "not async", "syntax", "text", "nothing", "raises", "attribute"),
         *("exit", "exit at once", "require", "wrong type", "object"),
-        *("other slot", "no value", "no place", "search in file", "no await", "in a text", "not used"),
+        *(
+            "other slot",
+            "no value",
+            "no place",
+            "near slot",
+            "search in file",
+            "no await",
+            "in a text",
+            "not used",
+        ),
     ],
 )
 def test_what_goes_wrong_is_one_sentence_and_no_row(method: str, words: str, tmp_path: Path) -> None:
@@ -176,9 +197,44 @@ def test_settings_that_only_inherit_the_decorator_are_refused(tmp_path: Path) ->
         load_method(str(tmp_path / "mine.py"))
 
 
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (
+            "rounds: Positive = 'x'",
+            "the default of the setting rounds is 'x', and its type allows: whole number, at least 1",
+        ),
+        ("rounds: Positive = '3'", "the default of the setting rounds is '3'"),
+        ("rounds: Positive = 0", "the default of the setting rounds is 0"),
+        ("rounds = 3", "the setting rounds has no type; write rounds: int = 3"),
+        ("rounds: Absent = 3", "the type of a setting is unknown (name 'Absent' is not defined)"),
+    ],
+)
+def test_a_wrong_declaration_of_a_setting_is_one_sentence_at_load(
+    declared: str, said: str, tmp_path: Path
+) -> None:
+    head = "from __future__ import annotations\nfrom src_core.config import Positive, config_class\n"
+    (tmp_path / "mine.py").write_text(
+        f"{head}\n\n@config_class\nclass Settings:\n    {declared}\n\n\n{HEAD}    pass\n"
+    )
+    for load in (load_method, lambda file: list(described(file))):
+        with pytest.raises(UserError, match=re.escape(f"{tmp_path}/mine.py: {said}")):
+            load(str(tmp_path / "mine.py"))
+
+
+def test_sound_declarations_of_settings_are_accepted(tmp_path: Path) -> None:
+    head = "from pathlib import Path\nfrom src_core.config import NotNegative, config_class\n"
+    fields = ["ask: str = ''", "heat: NotNegative = 1", "file: Path | None = None", "need: str", "_x = 3"]
+    (tmp_path / "mine.py").write_text(
+        f"{head}\n\n@config_class\nclass Settings:\n    {'; '.join(fields)}\n"
+        f"    def ready(self): return True\n\n\n{HEAD}    pass\n"
+    )
+    assert load_method(str(tmp_path / "mine.py"), {"need": "x"}).settings.ready()
+
+
 def test_a_prompt_is_corrected_where_it_was_set(tmp_path: Path) -> None:
     done = answered(tmp_path, SETTINGS + ASKS, "method_settings.ask=only one")
-    assert "has no place for the value q; give each {name} its value; correct the setting" in done.stderr
+    assert "q=… is given, but no slot has that name; leave it out, or write {q} into the " in done.stderr
     assert done.stderr.rstrip().endswith("correct the setting method_settings.ask")
     done = answered(tmp_path, SETTINGS.replace("{q}", "{a}") + ASKS, "on_existing=clean")
     assert done.stderr.rstrip().endswith("correct the file")

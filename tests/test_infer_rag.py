@@ -143,6 +143,10 @@ def test_prompt_files_are_read_by_name_and_a_missing_one_lists_the_others() -> N
     assert load_prompt("") == ""
     with pytest.raises(UserError, match=r"no prompt 'nope'.*agent_system"):
         load_prompt("nope")
+    with pytest.raises(
+        UserError, match=r"no prompt 'naive_ragg'.*; did you mean naive_rag\? there are: agent"
+    ):
+        load_prompt("naive_ragg")
     for name, slots in {"observe": 2, "final": 2, "naive_rag": 2, "closed_book": 1}.items():
         text = load_prompt(name)
         assert text.count("{question}") == 1

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from src_core.config import load_config
 from src_core.errors import UserError
+from src_core.moved import moved
 from src_core.served import INDEX_HEADER, Servers, differing, model_facts, read_servers, sampled_digest
 from src_infer.config import InferConfig
 from src_infer.run import check_servers, prepare, run
@@ -75,8 +76,12 @@ class Services:
         return web.json_response([[{"id": "p", "contents": "P\ntext"}], [1.0]], headers=headers)
 
 
-def go(folder: Path, services: Services, *more: str, check: bool = False) -> dict[str, Any]:
-    """One call of the run in this process. Returns its manifest."""
+def go(
+    folder: Path, services: Services, *more: str, check: bool = False, moves: bool = False
+) -> dict[str, Any]:
+    """One call of the run in this process; with `moves` the run sees that its servers have another port.
+    Returns its manifest.
+    """
 
     async def once() -> None:
         await services.start()
@@ -84,9 +89,8 @@ def go(folder: Path, services: Services, *more: str, check: bool = False) -> dic
             given = settings_for(folder, "http://x/v1", count=4, in_flight=1)
             url = [f"{role}.url={services.base}/v1" for role in ("agent", "reader")]
             config = load_config(InferConfig, SMALL, [*given, *url, f"retriever={services.base}", *more])
-            # the port differs from call to call here; a person's does not
             config_file = folder / "runs/r/config.yaml"
-            if config_file.is_file():
+            if config_file.is_file() and not moves:
                 text = config_file.read_text()
                 for old in {
                     line.split("://")[1].split("/")[0] for line in text.splitlines() if "://" in line
@@ -151,6 +155,60 @@ def test_a_run_is_not_resumed_with_other_servers(change: dict[str, Any], said: s
         assert both["models"] == ["model-A", "model-B"]
     go(tmp_path, services)  # accepted once, accepted from then on
     assert len(go(tmp_path, services, "on_existing=clean")["servers"]) == 1
+
+
+def test_another_port_of_the_same_servers_is_no_other_setting(tmp_path: Path) -> None:
+    services = Services()
+    services.model = {"id": "model-A", "digest": "1"}
+    go(tmp_path, services, "n_questions=2")
+    before = services.base
+    assert len(go(tmp_path, services, moves=True)["servers"]) == 1
+    assert services.base != before
+    rows = (tmp_path / "runs/r/trajectories.jsonl").read_bytes()
+    assert rows.count(b"\n") == 4
+    with pytest.raises(UserError, match=r"other settings \(top_k\)"):
+        go(tmp_path, services, "top_k=7", moves=True)
+    services.index = {"identity": "index-2"}
+    with pytest.raises(UserError, match="identity index-1"):
+        go(tmp_path, services, moves=True)
+    services.index, services.model = {"identity": "index-1"}, {"id": "model-A", "digest": "2"}
+    with pytest.raises(UserError, match="digest 1"):
+        go(tmp_path, services, moves=True)
+    assert (tmp_path / "runs/r/trajectories.jsonl").read_bytes() == rows
+
+
+def test_another_port_of_a_server_without_a_digest_is_refused_with_both_addresses(tmp_path: Path) -> None:
+    services = Services()
+    go(tmp_path, services, "n_questions=2")
+    before = services.base
+    with pytest.raises(UserError) as refused:
+        go(tmp_path, services, moves=True)
+    said = f"other settings (agent.url: {before}/v1, now {services.base}/v1); take another RUN_NAME"
+    assert said in str(refused.value)  # the index is on record, the model, which is also the reader, is not
+
+
+AGENT = {"url": "http://127.0.0.1:1/v1"}
+RECORD = {"agent": {"digest": "1"}, "retriever": {"identity": "i"}}
+PORT_1 = {"a": {"agent": AGENT, "reader": AGENT, "retriever": "http://localhost:3"}}
+
+
+@pytest.mark.parametrize(
+    ("now", "records", "found"),
+    [
+        ({"retriever": "http://127.0.0.1:4"}, [RECORD], {"a.agent.url", "a.reader.url", "a.retriever"}),
+        ({"retriever": "http://127.0.0.1:4"}, [], set()),
+        ({}, [RECORD, {"agent": {"model": "m"}}], {"a.reader.url", "a.retriever"}),
+        ({"retriever": "http://10.0.0.1:4"}, [RECORD], {"a.agent.url", "a.reader.url"}),
+        ({"retriever": "http://[::1"}, [RECORD], {"a.agent.url", "a.reader.url"}),
+        ({"retriever": "toy:x"}, [RECORD], {"a.agent.url", "a.reader.url"}),
+        ({"reader": {"url": "http://127.0.0.1:2/v1"}}, [RECORD], set()),  # a server that nothing is known of
+        ({"reader": None}, [RECORD], set()),
+    ],
+)
+def test_only_servers_on_record_on_this_machine_may_move(
+    now: dict[str, Any], records: list[Any], found: set[str]
+) -> None:
+    assert moved(PORT_1, {"a": {**PORT_1["a"], **now}}, records) == found
 
 
 def test_the_same_servers_and_servers_that_report_nothing_are_accepted(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from helpers_scores import answered
 
 from src_core.types import Passage, Question, Search, Status, Step, Trajectory, Usage
-from src_tasks.scores import group_of, score, totals
+from src_tasks.scores import group_of, replies_of, score, totals
 
 PASSAGE = Passage("p1", "Emma", "Emma\nEmma is a novel by Jane Austen.")
 
@@ -98,3 +98,13 @@ def test_totals_of_multiple_choice_by_group() -> None:
     assert found["by_group"]["physics"]["choice_accuracy"] == 0.5
     assert (found["by_group"]["anatomy"]["choice_accuracy"], found["all"]["choice_unread"]) == (0.0, 1)
     assert "choice_accuracy" not in totals([answered("Who?", "x", "x")])["all"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "rejected", "calls", "replies"),
+    [(2, 0, 1, 1), (2, 1, 3, 3), (2, 1, 7, 3), (2, 0, 0, 0), (0, 3, 0, 3), (2, 1, None, 3)],
+)
+def test_replies_are_no_more_than_the_calls(
+    steps: int, rejected: int, calls: int | None, replies: int
+) -> None:
+    assert replies_of(steps, rejected=rejected, calls=calls) == replies

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import typing
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from src_core.config import build_config
 from src_core.errors import BoundaryError, UserError
 from src_core.plugins import is_file, load_plugin, place_in, plugin_names
+from src_core.setting_kinds import kind_in_words
 from src_core.text import PromptError
 from src_core.types import Question, Trajectory, to_json, trajectory_from_json
 from src_infer.forgotten_await import Calls, noting_calls
@@ -164,4 +166,39 @@ def _settings(name: str, declared: Any, given: dict[str, Any]) -> Any:
             f"{name}: the settings of the method cannot be read; write @config_class above class Settings "
             "(from src_core.config import config_class)"
         )
+    _require_sound(name, declared)
     return build_config(declared, dict(given), (), where=f"method_settings of {name}")
+
+
+def _require_sound(name: str, declared: type) -> None:
+    """Raises `UserError` for a setting without a type, and for a default that is not of its setting's type
+    (nothing else checks the default of a setting that nobody sets).
+    """
+    for key, value in vars(declared).items():
+        if not key.startswith("_") and key not in declared.__annotations__ and _is_value(value):
+            kind = type(value).__name__
+            raise UserError(f"{name}: the setting {key} has no type; write {key}: {kind} = {value!r:.60}")
+    try:
+        hints = typing.get_type_hints(declared, include_extras=True)
+    except NameError as error:
+        raise UserError(f"{name}: the type of a setting is unknown ({error}); correct the file") from error
+    for field in dataclasses.fields(declared):
+        default, hint = field.default, hints[field.name]
+        if default is not dataclasses.MISSING and not _is_of(default, hint):
+            raise UserError(
+                f"{name}: the default of the setting {field.name} is {default!r:.60}, and its type allows: "
+                f"{kind_in_words(hint)}; correct the file"
+            )
+
+
+def _is_value(value: object) -> bool:
+    """Whether a name in a class holds plain data, and no method, property or class."""
+    return isinstance(value, str | int | float | list | tuple | dict)
+
+
+def _is_of(value: object, hint: Any) -> bool:
+    """Whether a value has the type `hint` as it is: a default is not converted."""
+    try:
+        return bool(TypeAdapter(hint).validate_python(value) == value)
+    except ValidationError:
+        return False

@@ -17,7 +17,7 @@ function barPlot(plot, width) {
   // plot: {id, title, summary, x, y, percent, groups: [{label, pick, bars: [{parts: [{value, name}], low, high, tip}]}]}
   const inner = { width: width - SPACE.left - SPACE.right, height: HEIGHT - SPACE.top - SPACE.bottom };
   const tops = plot.groups.flatMap((group) => group.bars.map((bar) => bar.high ?? total(bar)));
-  const step = plot.percent ? 0.25 : niceStep(Math.max(...tops, 1), 4);
+  const step = plot.percent ? 0.25 : Math.max(1, niceStep(Math.max(...tops, 1), 4)); // all other plots count questions
   const most = plot.percent ? 1 : Math.max(step, Math.ceil(Math.max(...tops, 0) / step) * step);
   const y = (value) => SPACE.top + inner.height * (1 - value / most);
   const root = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-labelledby": `${plot.id}-title ${plot.id}-desc` },
