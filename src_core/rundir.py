@@ -37,6 +37,7 @@ from src_core.made_with import code_state, machine, package_versions
 from src_core.moved import moved
 from src_core.runfolder import CONFIG, empty, mark, require_cleanable, require_run
 from src_core.served import Servers, read_servers
+from src_core.text import without_login
 from src_core.types import RETRIED
 
 MANIFEST = "manifest.json"
@@ -255,7 +256,7 @@ def _differing(before: Row, now: Row, section: str = "") -> Iterator[tuple[str, 
             yield from _differing(old, new, f"{name}.")
         elif old != new and not (name in _GROWING and _grew(old, new)):
             addresses = all(isinstance(each, str) and "://" in each for each in (old, new))
-            yield name, f": {old}, now {new}" if addresses else ""
+            yield name, without_login(f": {old}, now {new}") if addresses else ""
 
 
 def _grew(old: object, new: object) -> bool:

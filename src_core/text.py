@@ -11,6 +11,7 @@ from src_core.errors import UserError
 _SLOT = re.compile(
     r"\{\{(?P<doubled>[A-Za-z_]\w*)\}\}|(?P<command>\\[A-Za-z]+)?\{(?P<name>[A-Za-z_]\w*)\}", re.ASCII
 )
+_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 class PromptError(UserError):
@@ -70,6 +71,11 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 passage`, `2 passages`: a number with its noun, whose plural has an s unless it is given."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def without_login(text: str) -> str:
+    """`text` with the logins of its URLs left out (`http://me:secret@host` is `http://host`)."""
+    return _LOGIN.sub("", text)
 
 
 def whole_text(text: str) -> str:

@@ -12,6 +12,7 @@ from src_core.endpoints import make_model
 from src_core.errors import BoundaryError, UserError
 from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint
+from src_core.text import without_login
 from src_demo.config import DemoConfig
 from src_infer.connect import make_retriever, retriever_identity
 
@@ -20,7 +21,6 @@ RAG_SCRIPT = "bash deploy/deploy_rag_engine.sh"
 FRESH_SECONDS = 1.0
 _ONCE = RetryPolicy(attempts=1, longest_server_wait=0)
 _STATUS = re.compile(r": HTTP (\d{3}):")
-_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def address_of(url: str) -> str:
 
 def without_secrets(text: str, token: str | None) -> str:
     """An error's text as it may be shown: no token, no login inside a URL."""
-    return _LOGIN.sub("", text.replace(token, "(token)") if token else text)
+    return without_login(text.replace(token, "(token)") if token else text)
 
 
 def _on_port(url: str) -> str:

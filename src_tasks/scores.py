@@ -118,10 +118,10 @@ def totals(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
 def replies_of(steps: int, *, rejected: int, calls: int | None) -> int:
     """The replies of the reasoning model to one question: its steps and the `rejected` (malformed) replies,
     but no more than the model was called, since a method may add steps that no reply holds (a search with
-    the question itself). `calls` is None where they were not counted.
+    the question itself). Without `calls` (None, or 0 in rows of other programs) they were not counted.
     """
     both = steps + rejected
-    return both if calls is None else max(rejected, min(both, calls))
+    return max(rejected, min(both, calls)) if calls else both
 
 
 def drop_retrieval(scores: Iterable[Figures]) -> None:

@@ -102,7 +102,7 @@ def test_totals_of_multiple_choice_by_group() -> None:
 
 @pytest.mark.parametrize(
     ("steps", "rejected", "calls", "replies"),
-    [(2, 0, 1, 1), (2, 1, 3, 3), (2, 1, 7, 3), (2, 0, 0, 0), (0, 3, 0, 3), (2, 1, None, 3)],
+    [(2, 0, 1, 1), (2, 1, 3, 3), (2, 1, 7, 3), (2, 1, 0, 3), (0, 3, 0, 3), (2, 1, None, 3)],
 )
 def test_replies_are_no_more_than_the_calls(
     steps: int, rejected: int, calls: int | None, replies: int
