@@ -11,7 +11,7 @@ set -Eeuo pipefail
 CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/local.sh
-source deploy/same_start.sh
+source deploy/start_command.sh
 read_arguments deploy/deploy_demo.sh "$@"
 WITH_SERVERS=${WITH_SERVERS:-0}
 given=$(given_knobs "${SERVED_KNOBS[@]}") # before a profile fills in its own

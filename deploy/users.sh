@@ -5,8 +5,8 @@
 # when the script was killed before it could release anything.
 # shellcheck source=deploy/lib.sh
 source deploy/lib.sh
-# shellcheck source=deploy/refuse.sh
-source deploy/refuse.sh
+# shellcheck source=deploy/other_settings.sh
+source deploy/other_settings.sh
 
 add_user() {
   mkdir -p "$STATE_DIR/$1.users"

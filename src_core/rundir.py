@@ -11,7 +11,7 @@ happens to a directory that was used before:
 - `fail`: refuse
 
 What the servers report of themselves belongs to the settings (`src_core.served`), and decides where only
-their addresses differ (`src_core.moved`).
+their addresses differ (`src_core.server_addresses`).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from src_core.config import read_yaml
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl, write_atomic
 from src_core.made_with import code_state, machine, package_versions
-from src_core.moved import moved
 from src_core.runfolder import CONFIG, empty, mark, require_cleanable, require_run
 from src_core.served import Servers, read_servers
+from src_core.server_addresses import moved
 from src_core.text import without_login
 from src_core.types import RETRIED
 

@@ -12,6 +12,8 @@ import string
 
 _DROP = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+CLOSED = frozenset({"yes", "no"})
+"""The answers of a yes-or-no question, in normal form."""
 NO_ANSWER = "noanswer"
 """The gold answer of a question that cannot be answered, in files and scores."""
 _ABSTENTION = re.compile(

@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from rapidfuzz.distance import LCSseq
 
 from src_core.segment import chinese_words
-from src_tasks.answers import NO_ANSWER, normal_form, normalize_answer, squad_normalize
+from src_tasks.answers import CLOSED, NO_ANSWER, normal_form, normalize_answer, squad_normalize
 
-_CLOSED = frozenset({"yes", "no", "noanswer"})
 _WORDS = re.compile(r"[a-z0-9]+")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _CHINESE_PUNCTUATION = frozenset(
@@ -138,7 +137,7 @@ def _closed_overlap(ours: Sequence[str], gold: Sequence[str]) -> float:
 
 
 def _is_closed(tokens: Sequence[str]) -> bool:
-    return len(tokens) == 1 and tokens[0] in _CLOSED
+    return len(tokens) == 1 and tokens[0] in {*CLOSED, NO_ANSWER}
 
 
 def _overlap(ours: Sequence[str], gold: Sequence[str]) -> float:

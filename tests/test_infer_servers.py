@@ -16,8 +16,8 @@ from rich.console import Console
 
 from src_core.config import load_config
 from src_core.errors import UserError
-from src_core.moved import moved
 from src_core.served import INDEX_HEADER, Servers, differing, model_facts, read_servers, sampled_digest
+from src_core.server_addresses import moved
 from src_infer.config import InferConfig
 from src_infer.run import check_servers, prepare, run
 

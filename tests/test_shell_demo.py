@@ -128,7 +128,7 @@ def test_the_hint_keeps_the_page_and_starts_the_retriever_again(demo: Demo, tmp_
 
 
 def test_a_default_port_and_a_key_are_not_in_the_hint() -> None:
-    code = "source deploy/same_start.sh; given_knobs RETRIEVER_PORT DEMO_PORT DEMO_HOST ANSWER_LLM_PORT"
+    code = "source deploy/start_command.sh; given_knobs RETRIEVER_PORT DEMO_PORT DEMO_HOST ANSWER_LLM_PORT"
     ports = {
         "RETRIEVER_PORT": "9892",
         "DEMO_PORT": "10235",
@@ -138,7 +138,7 @@ def test_a_default_port_and_a_key_are_not_in_the_hint() -> None:
     env = {"PATH": os.environ["PATH"], **ports}
     done = subprocess.run(["bash", "-euc", code], cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.stdout == "DEMO_PORT=10235 ANSWER_LLM_PORT=9893 ", done.stderr
-    knobs = (ROOT / "deploy/same_start.sh").read_text().partition("SERVED_KNOBS=(")[2].partition(")\n")[0]
+    knobs = (ROOT / "deploy/start_command.sh").read_text().partition("SERVED_KNOBS=(")[2].partition(")\n")[0]
     assert "KEY" not in knobs
     assert "REARAG_TOKEN" not in knobs
 

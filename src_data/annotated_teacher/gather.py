@@ -15,8 +15,7 @@ from src_data.annotated_teacher import thought_templates
 from src_data.annotated_teacher.decomposition import Decomposition, bare_title
 from src_data.annotated_teacher.mentions import find_mention
 from src_data.annotated_teacher.quotes import answer_quote, nearest_quote
-from src_data.filters.answer_rules import CLOSED
-from src_tasks.answers import normalize_answer
+from src_tasks.answers import CLOSED, normalize_answer
 
 NOT_FOUND = "unknown"
 

@@ -27,9 +27,9 @@ _HIDDEN = ("script", "style", "noscript", "template", "svg", "nav", "footer", "h
 _MOST_BYTES = 1 << 28
 _WESTERN = "cp1252"  # Windows-1252, of which Latin-1 is a part
 _OTHER_SCRIPT = 0.35
-"""The share of bytes beyond ASCII above which a text is not in Latin letters: accented letters are some 15 %
-of the densest Western languages, letters some 80 % of a Greek or Cyrillic code page (the rest are spaces and
-signs), and 0.35 leaves room for short texts on both sides.
+"""The share of bytes beyond ASCII above which a text is not in Latin letters: accented letters are
+the smaller part of a text in a Western language, and nearly all letters of one in a Greek or Cyrillic code
+page. Chosen between the two, not measured.
 """
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _NOT_WESTERN = re.compile(r"[^\W\d_][¡¢£¬¯¹³¼¾¿][^\W\d_]")

@@ -19,11 +19,10 @@ from pydantic import Field
 
 from src_core.config import config_class
 from src_data.filters.answer_tokens import covers, is_quantity, tokens
-from src_tasks.answers import NO_ANSWER, normalize_answer, squad_normalize
+from src_tasks.answers import CLOSED, NO_ANSWER, normalize_answer, squad_normalize
 from src_tasks.metrics import em, is_right, token_f1
 
 AnswerCode = Literal["agrees", "no_gold", "empty", "abstains", "closed", "number", "differs"]
-CLOSED = frozenset({"yes", "no"})
 AnswerRule = Literal["strict", "em_f1", "original"]
 _DECIMAL = re.compile(r"\d\.\d")
 _PARENTHESES = re.compile(r"\s*\([^()]*\)")

@@ -15,9 +15,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from src_core.types import Search, Step
-from src_data.filters.answer_rules import CLOSED
 from src_data.filters.answer_tokens import contains, covers, tokens
-from src_tasks.answers import NO_ANSWER, normalize_answer
+from src_tasks.answers import CLOSED, NO_ANSWER, normalize_answer
 
 _MAX_DISTANCE = 60
 """In tokens. In a long passage, the words of a short name occur together by chance."""

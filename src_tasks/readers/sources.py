@@ -28,12 +28,12 @@ from src_core.terminal import say
 from src_core.types import Question
 from src_tasks.readers.aliases import load_aliases
 from src_tasks.readers.base import JsonRow, RowError, near_key, text_at
+from src_tasks.readers.file_notes import QuestionNotes
 from src_tasks.readers.formats import FORMATS, detect
 from src_tasks.readers.golds import untyped
 from src_tasks.readers.hotpotqa import parse_2wiki
 from src_tasks.readers.hub import HUB, hub_rows
 from src_tasks.readers.multiple_choice import MMLU_COLUMNS, is_mmlu_table, subject_of
-from src_tasks.readers.notes import QuestionNotes
 from src_tasks.readers.publishers import missing_file
 from src_tasks.readers.rows import SourceRow
 from src_tasks.readers.single_hop import DPR_COLUMNS, DPR_DELIMITER, dpr_row, is_dpr_table
