@@ -31,7 +31,8 @@ _TITLE_WORD = 0.2
 _LEAST = 40
 _COMMON_TEXT = """a an and are as at be been by did do does for from had has have he her his how in into is it
 its of on or she that the their they this to was were what when where which who whom whose why will with"""
-_COMMON = frozenset(_COMMON_TEXT.split())
+COMMON_WORDS = frozenset(_COMMON_TEXT.split())
+"""The most frequent English words, in lower case; they say little about what a text is about."""
 
 
 class _Sentence(NamedTuple):
@@ -61,7 +62,7 @@ def _words(text: str) -> frozenset[str]:
     """The words that count: lower case, without the most frequent ones and without a final s, ed or ing, so
     that `directed` meets `director` at least in its stem.
     """
-    return frozenset(_stem(word) for word in _WORD.findall(text.lower()) if word not in _COMMON)
+    return frozenset(_stem(word) for word in _WORD.findall(text.lower()) if word not in COMMON_WORDS)
 
 
 def _stem(word: str) -> str:

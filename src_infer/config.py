@@ -55,7 +55,8 @@ class RuntimeConfig:
     think block. `deterministic` sets every temperature to 0. `in_flight` is how many questions run at once.
     `trained` is the folder of the model or adapter that the agent serves: the prompt that its `training.json`
     records must be the run's ("": not compared). Of a passage longer than `max_passage_chars` a model is
-    shown `passage_part`.
+    shown `passage_part`. What an observation leaves out is set by `only_named` and
+    `repeat_passages` (`RagEngine`).
     """
 
     agent: Endpoint = Endpoint()
@@ -74,6 +75,8 @@ class RuntimeConfig:
     prompt_tokens: Positive = 7166
     top_k: Positive = 3
     observation_mode: ObservationMode = ObservationMode.READER
+    only_named: bool = False
+    repeat_passages: bool = False
     max_passage_chars: Positive = 2000
     passage_part: PassagePart = PassagePart.RELEVANT
     answer_from: Literal["reader", "finish"] = "reader"

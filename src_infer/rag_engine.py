@@ -19,6 +19,7 @@ from src_core.types import NO_USAGE, Passage, Step, Usage
 from src_infer.episode import Observation
 from src_infer.forgotten_await import awaited
 from src_infer.metering import count_search
+from src_infer.named_passages import naming
 from src_retrieval.client import Retriever
 
 READER_STOPS = ("<|user|>", "<|endoftext|>", "<|assistant|>")
@@ -42,7 +43,9 @@ class ReaderReply:
 
 class RagEngine:
     """Returns observations of sub-queries. `view` is what a model sees of a passage. `reader` may be None
-    where observations are the passages themselves.
+    where observations are the passages themselves. `only_named` leaves out passages that do not name what
+    the query names (`src_infer.named_passages`); `repeat_passages` shows a passage again that an earlier
+    observation showed.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class RagEngine:
         top_k: int,
         mode: ObservationMode,
         view: PassageView,
+        only_named: bool = False,
+        repeat_passages: bool = False,
     ) -> None:
         self._retriever = retriever
         self._reader = reader
@@ -63,13 +68,18 @@ class RagEngine:
         self._top_k = top_k
         self._mode = mode
         self._view = view
+        self._only_named = only_named
+        self._repeat = repeat_passages
 
     @awaited("runtime.rag.observe")
     async def observe(self, query: str, steps: Sequence[Step]) -> Observation:
-        """The observation for `query` after `steps`. In passage modes a passage that an earlier observation
-        showed is listed by its title, not repeated. Raises `RetrieverError` or `ModelError`.
+        """The observation for `query` after `steps`, with the passages that it is made of. In passage modes a
+        passage that an earlier observation showed is listed by its title unless passages are repeated. Raises
+        `RetrieverError` or `ModelError`.
         """
         passages = await retrieve(self._retriever, query, self._top_k)
+        if self._only_named:
+            passages = naming(query, passages)
         parts: list[str] = []
         usage = NO_USAGE
         if self._mode is not ObservationMode.PASSAGES:
@@ -89,7 +99,7 @@ class RagEngine:
         )
 
     def _show(self, query: str, passages: Sequence[Passage], steps: Sequence[Step]) -> str:
-        seen = {passage.id for step in steps for passage in step.passages}
+        seen = set() if self._repeat else {passage.id for step in steps for passage in step.passages}
         fresh = [passage for passage in passages if passage.id not in seen]
         known = [passage.title or passage.id for passage in passages if passage.id in seen]
         lines = [passage_block(fresh, view=self._view, query=query)] if fresh else []

@@ -223,4 +223,6 @@ def make_rag(config: RuntimeConfig, *, retriever: Retriever, reader: ChatModel |
         top_k=config.top_k,
         mode=config.observation_mode,
         view=config.view,
+        only_named=config.only_named,
+        repeat_passages=config.repeat_passages,
     )

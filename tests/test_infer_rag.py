@@ -68,7 +68,9 @@ class Recorder:
     async def close(self) -> None: ...
 
 
-def engine(reader: Recorder, mode: ObservationMode, retriever: ToyRetriever | None = None) -> RagEngine:
+def engine(
+    reader: Recorder, mode: ObservationMode, retriever: ToyRetriever | None = None, **shown: bool
+) -> RagEngine:
     return RagEngine(
         retriever=ToyRetriever(PASSAGES) if retriever is None else retriever,
         reader=reader,
@@ -77,6 +79,7 @@ def engine(reader: Recorder, mode: ObservationMode, retriever: ToyRetriever | No
         top_k=3,
         mode=mode,
         view=PassageView(200),
+        **shown,
     )
 
 
@@ -96,6 +99,24 @@ def test_an_observation_is_what_the_mode_says(mode: ObservationMode, text: str, 
     assert seen.usage.calls == len(reader.calls) == calls
     if calls:
         assert reader.calls[0][0]["content"] == ("[1] Emma: Emma is a novel by Jane Austen.|Who wrote Emma?")
+
+
+def test_passages_that_were_shown_before_are_repeated_where_that_is_set() -> None:
+    rag = engine(Recorder("x"), ObservationMode.PASSAGES, repeat_passages=True)
+    before = Step(1, "", Search("Emma"), "o", passages=(PASSAGES[0],))
+    seen = asyncio.run(rag.observe("Emma by Jane Austen", [before]))
+    assert "novel" in seen.text
+    assert "shown before" not in seen.text
+
+
+def test_passages_about_another_name_are_left_out_where_that_is_set() -> None:
+    everything = engine(Recorder("x"), ObservationMode.PASSAGES)
+    rag = engine(Recorder("x"), ObservationMode.PASSAGES, only_named=True)
+    query = "Where was Emma born?"
+    assert {passage.id for passage in asyncio.run(everything.observe(query, ())).passages} >= {"p1", "p2"}
+    seen = asyncio.run(rag.observe(query, ()))
+    assert {passage.id for passage in seen.passages} == {"p1"}
+    assert "Steventon" not in seen.text
 
 
 def test_passages_that_were_shown_before_are_named_not_repeated() -> None:
