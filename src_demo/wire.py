@@ -10,6 +10,7 @@ from src_core.http_server import RequestError
 from src_core.malformed import malformed_page
 from src_core.page_step import page_scores, page_step, page_usage
 from src_core.page_tree import page_tree
+from src_core.text import did_you_mean
 from src_core.types import Step, Trajectory, to_json
 from src_demo.config import DemoConfig
 from src_infer.methods import method_names
@@ -54,7 +55,8 @@ def run_request(body: bytes, config: DemoConfig) -> RunRequest:
         raise RequestError(422, "validation error", detail)
     method = values.get("method", config.method)
     if method != config.method and method not in (known := method_names()):
-        detail = f"no method {str(method)[:40]!r}; there are: {', '.join(known)}"
+        near = did_you_mean(str(method)[:40], known)
+        detail = f"no method {str(method)[:40]!r}; {near}there are: {', '.join(known)}"
         raise RequestError(422, "validation error", detail)
     top_k = _count(values, "top_k", default=config.top_k, most=limits.max_top_k)
     t_max = _count(values, "t_max", default=config.limits.t_max, most=limits.max_steps)

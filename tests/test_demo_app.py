@@ -230,6 +230,7 @@ def test_a_run_ends_at_its_deadline(tmp_path: Path) -> None:
         ({"question": "x" * 2001}, 422, "2001 characters, at most 2000"),
         ({"question": "x" * 20_000}, 413, "more than 16384 bytes"),
         ({"question": "x", "method": "../../etc"}, 422, "no method '../../etc'; there are: "),
+        ({"question": "x", "method": "naive_rog"}, 422, "no method 'naive_rog'; did you mean naive_rag? "),
         ({"question": "x", "method": ["rearag"]}, 422, "no method"),
         ({"question": "x", "top_k": 0}, 422, "'top_k' must be a whole number from 1 to 20"),
         ({"question": "x", "top_k": 21}, 422, "from 1 to 20"),
