@@ -57,6 +57,11 @@ def test_groups_are_never_made_of_an_outdated_table(radio: Radio) -> None:
     assert "rationales, candidates or questions; run the stage 'scores' again" in stale.stderr
     assert radio.rows("groups/w0.5.train.jsonl") == first
     radio.stages("scores", "blend")
+    whole = (radio.run / "scores.jsonl").read_bytes()
+    (radio.run / "scores.jsonl").write_bytes(whole[: len(whole) // 2])
+    half = radio.stage("blend")
+    assert (half.returncode, "run the stage 'scores' again" in half.stderr) == (2, True)
+    (radio.run / "scores.jsonl").write_bytes(whole)
     fewer = radio.stage("blend", n_samples="3")
     assert (fewer.returncode, "run the stage 'scores' again" in fewer.stderr) == (2, True)
 

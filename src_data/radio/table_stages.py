@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from src_core.config import dump
 from src_core.errors import UserError
-from src_core.rankings import read_rankings
+from src_core.rankings import Ranking, read_rankings
 from src_data.radio import files
 from src_data.radio.groups import write_groups
 from src_data.radio.rationales import Rationale, written_rationales
@@ -61,8 +62,8 @@ def blend(stage: Stage) -> int:
     """Stage `blend`: the groups of every blend."""
     config = stage.config
     path = files.require(stage.folder / files.SCORES, "scores")
-    _require_present(stage, path)
     table = read_rankings(path)
+    _require_present(stage, path, table)
     record = {}
     for each in config.blends:
         done = write_groups(
@@ -89,16 +90,17 @@ def blend(stage: Stage) -> int:
     return 1
 
 
-def _require_present(stage: Stage, path: Path) -> None:
+def _require_present(stage: Stage, path: Path, table: Mapping[str, Ranking]) -> None:
     """Raises `UserError` where the table was made of other rationales or candidates than there are now, or
-    with other settings than are given: groups of it would not be what they are called.
+    with other settings than are given, or lacks rows: groups of it would not be what they are called.
     """
     record = files.read_record(stage.folder, "scores")
     made, given = record.get("settings") or {}, dump(stage.config.scores)
     changed = [f"scores.{key}" for key in ("encoder", "query") if made.get(key) != given[key]]
     rankings = read_rankings(files.require(stage.folder / files.CANDIDATES, "candidates"))
     now = sources_digest(rankings, stage.questions, usable_rationales(stage))
-    if record.get(_SOURCES) != now:
+    lacks = any(each.id in rankings and each.id not in table for each in stage.questions)
+    if lacks or record.get(_SOURCES) != now:
         changed.append("rationales, candidates or questions")
     if changed:
         raise UserError(
