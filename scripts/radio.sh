@@ -10,7 +10,7 @@
 # eval        all rerankers on DEV: ranking, reader, OTHER_READER;  mmlu  multiple choice without a search, and reranked
 # multihop    naive RAG and ReaRAG with and without the reranker in the loop (takes long, so only where it is named)
 # The same command resumes what was stopped. Stages read configs/systems/radio/*.yaml (with -cpu on a laptop).
-# Knobs: N_SAMPLES N_DEV TRAIN DEV MMLU NAME PROFILE MODEL OTHER_READER OTHER_BASE BEST QUERY CORPUS INDEX_DIR RUNS_DIR, and
+# Knobs: N_SAMPLES N_DEV N_READ TRAIN DEV MMLU NAME PROFILE MODEL OTHER_READER OTHER_BASE BEST QUERY CORPUS INDEX_DIR RUNS_DIR, and
 # those of deploy/deploy_config.sh.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
@@ -24,13 +24,13 @@ NAME=${NAME:-radio} STAGES=$*
 source deploy/radio.sh
 
 stage_rationales() {
-  [[ $PROFILE == gpu ]] || serve base
+  [[ $PROFILE == gpu || -n ${RATIONALE_URL:-} ]] || serve_model
   data rationales "${RATIONALE[@]/#/rationales.endpoint.}"
 }
 
-stage_candidates() { serve base; data candidates; }
+stage_candidates() { serve_retriever; data candidates; }
 
-stage_scores() { embedded_encoders; data scores; }
+stage_scores() { embedded_encoders; data scores scores.index="$VECTORS"; }
 
 stage_blend() { data blend; }
 

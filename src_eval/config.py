@@ -50,14 +50,16 @@ class MethodSpec:
 
 @config_class
 class DatasetSpec:
-    """Questions to answer: the first `n` of `path` (-1: all). `trees` are run directories of explorations of
-    these questions, one for each model, that label the sub-questions of the knowledge boundary
-    (`src_eval.tree_labels`).
+    """Questions to answer: the first `n` of `path` (-1: all). `ranked`: where the lines search rankings on
+    disk, the first `ranked` of them count (`src_eval.rerankers`; None: those that are answered). `trees` are
+    run directories of explorations of these questions, one for each model, that label the sub-questions of
+    the knowledge boundary (`src_eval.tree_labels`).
     """
 
     name: str
     path: str
     n: AllOrCount = -1
+    ranked: AllOrCount | None = None
     trees: Names = ()
 
 

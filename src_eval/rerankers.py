@@ -89,7 +89,8 @@ def comparison(configs: Sequence[EvalConfig]) -> Table:
 def _entries(config: EvalConfig, reader: str) -> Iterator[Entry]:
     rankings = {line.name: read_rankings(ranking_file(line)) for line in config.lines}
     for dataset in config.datasets:
-        questions = read_questions(dataset.path, limit=config.questions_of(dataset))
+        ranked = config.questions_of(dataset) if dataset.ranked is None else dataset.ranked
+        questions = read_questions(dataset.path, limit=ranked)
         name = f"{dataset.name}, {reader}" if reader else dataset.name
         for line in config.lines:
             scored = _scored(config, dataset, line, questions, rankings[line.name])
@@ -156,6 +157,8 @@ def _scored(
     answers = {row.id: row for row in reader.rows} if reader else {}
     if reader is not None:
         asked = [question.id for question in questions]
+        if dataset.ranked is not None:
+            asked = asked[: dataset.n] if dataset.n >= 0 else asked
         require_same_rankings(folder, line, asked=asked, answered=answers)
     rows = [
         _row(question, rankings[question.id], answers.get(question.id), dataset.name)

@@ -55,6 +55,7 @@ def notes_of(table: Table) -> list[str]:
         for line in table.lines
         if line.without_gold
     ]
+    notes += _partly_answered(table)
     notes += [
         f"{line.dataset}, {line.name}: {line.left_out} rows are left out (the run has no such questions now)."
         for line in table.lines
@@ -70,6 +71,21 @@ def notes_of(table: Table) -> list[str]:
             reasons.setdefault(line.not_reproducible, []).append(f"{line.dataset}, {line.name}")
     notes += [f"A second run may differ, {reason}: {'; '.join(runs)}." for reason, runs in reasons.items()]
     return notes
+
+
+def _partly_answered(table: Table) -> list[str]:
+    """A sentence per data set whose lines have answers to fewer questions than the other columns count."""
+    found: dict[tuple[str, int, int], list[str]] = {}
+    for line in table.lines:
+        cell, asked = line.cells.get("em"), line.questions - line.without_gold
+        answered = cell.estimate.n if cell is not None and cell.estimate is not None else 0
+        if 0 < answered < asked:
+            found.setdefault((line.dataset, answered, asked), []).append(line.name)
+    return [
+        f"{dataset}: EM and F1 are over {answered} of {asked} questions, to which there are answers "
+        f"({', '.join(names)})."
+        for (dataset, answered, asked), names in found.items()
+    ]
 
 
 def failures_of(table: Table) -> list[str]:

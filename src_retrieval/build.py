@@ -22,7 +22,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import orjson
 
 from src_core.config import load_config
@@ -166,16 +165,13 @@ def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
             stop = min(start + chunk, len(corpus))
             texts = corpus.contents(start, stop)
             hashes = content_hashes(texts)
-            rows = np.empty((len(texts), encoder.identity.dim), dtype=np.float32)
-            fresh = np.ones(len(texts), dtype=np.bool_)
-            if known is not None:
-                found = known.find(hashes)
-                rows[found.found], fresh = found.vectors, ~found.found
-                reused += len(found.vectors)
-                progress.leave_out(len(found.vectors), note=f"{reused:,} reused")
-            new = [texts[at] for at in np.flatnonzero(fresh)]
-            if new:
-                rows[fresh] = encoder.encode_passages(new, advance=progress.advance)
+            encode = partial(encoder.encode_passages, advance=progress.advance)
+            if known is None:
+                rows = encode(texts)
+            else:
+                found, rows = known.complete(texts, hashes, encode)
+                reused += int(found.sum())
+                progress.leave_out(int(found.sum()), note=f"{reused:,} reused")
             for file, data in ((handle, rows.tobytes()), (hash_file, hashes.tobytes())):
                 file.write(data)
                 file.flush()

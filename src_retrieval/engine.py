@@ -17,7 +17,7 @@ from src_retrieval.backends import options_of
 from src_retrieval.corpus import Corpus, open_corpus
 from src_retrieval.encoders.base import Encoder, EncoderOptions
 from src_retrieval.encoders.load import load_encoder
-from src_retrieval.fusion import RRF_K, fuse
+from src_retrieval.fusion import RRF_K, fuse, with_retrieval
 from src_retrieval.index_checks import corpus_of, halves, require_encoder, require_tokenizer
 from src_retrieval.index_files import open_files, require_unreplaced
 from src_retrieval.layout import IndexLayout, Manifest, read_manifest
@@ -139,13 +139,13 @@ class SearchEngine:
     def rerank(
         self, queries: Sequence[str], rows: Sequence[list[Ranked]], top_n: Sequence[int]
     ) -> list[list[Ranked]]:
-        """The best `top_n[i]` of the candidates of query i by the reranker's score; ties keep their order."""
+        """The best `top_n[i]` of the candidates of query i, as `by_score` orders them."""
         lists = [
             Candidates(query, [self.contents(result) for result in found])
             for query, found in zip(queries, rows, strict=True)
         ]
         return [
-            by_score(found, scores, wanted)
+            self.by_score(found, scores, wanted)
             for found, scores, wanted in zip(rows, self.judge(lists), top_n, strict=True)
         ]
 
@@ -164,16 +164,20 @@ class SearchEngine:
             raise ArithmeticError(f"{self.reranker.identity.name} gave scores that are not numbers")
         return judged
 
+    def by_score(
+        self, found: Sequence[Ranked], scores: FloatArray, top_n: int, *, searched: bool = True
+    ) -> list[Ranked]:
+        """The best `top_n` candidates of a query by the reranker's scores, with the share of the retriever's
+        that `rerank.retrieval_weight` says where they were `searched`; ties keep their order.
+        """
+        weight = self.config.rerank.retrieval_weight if self.config.rerank and searched else 0.0
+        mixed = with_retrieval(scores.tolist(), [each.retrieval for each in found], weight=weight)
+        scored = [each._replace(rerank=score) for each, score in zip(found, mixed, strict=True)]
+        return sorted(scored, key=lambda each: -each.score)[:top_n]
+
     def _depth(self, count: int) -> int:
         """The number of rows that are taken from each index for `count` candidates."""
         return max(count, self.config.hybrid_depth) if self.hybrid else count
-
-
-def by_score(found: Sequence[Ranked], scores: FloatArray, top_n: int) -> list[Ranked]:
-    """The best `top_n` of some rows by the reranker's scores, which join them; ties keep their order."""
-    pairs = zip(found, scores.tolist(), strict=True)
-    scored = [result._replace(rerank=score) for result, score in pairs]
-    return sorted(scored, key=lambda result: -result.score)[:top_n]
 
 
 class OpenedIndex(NamedTuple):

@@ -1,4 +1,6 @@
-"""Reciprocal rank fusion of several rankings (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+"""Joins several rankings by their ranks (reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009),
+or two lists of scores of the same passages by their scaled values.
+"""
 
 from __future__ import annotations
 
@@ -20,3 +22,25 @@ def fuse(rankings: Sequence[Sequence[Ranked]], k: int, *, constant: int = RRF_K)
     # Insertion order is rank order in the first list, then the second; `sorted` is stable.
     best = sorted(totals.items(), key=lambda item: -item[1])[:k]
     return [Ranked(row, score) for row, score in best]
+
+
+def min_max(scores: Sequence[float]) -> list[float]:
+    """Scores scaled to [0, 1]; a constant list becomes all zeros."""
+    low, high = min(scores, default=0.0), max(scores, default=0.0)
+    if high <= low:
+        return [0.0] * len(scores)
+    return [(score - low) / (high - low) for score in scores]
+
+
+def blended(one: Sequence[float], other: Sequence[float], *, weight: float) -> list[float]:
+    """`weight * one + (1 - weight) * other` of scaled scores: 1 is `one` alone, 0 `other` alone."""
+    return [weight * ours + (1 - weight) * theirs for ours, theirs in zip(one, other, strict=True)]
+
+
+def with_retrieval(rerank: Sequence[float], retrieval: Sequence[float], *, weight: float) -> list[float]:
+    """The scores that a reranker's order follows where the retriever's scores have a `weight`: both scaled
+    over the candidates of the query, and blended. With weight 0 the reranker's own scores.
+    """
+    if weight == 0:
+        return list(rerank)
+    return blended(min_max(retrieval), min_max(rerank), weight=weight)

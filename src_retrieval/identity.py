@@ -64,4 +64,6 @@ def _search(engine: SearchEngine) -> dict[str, Any]:
 def _reranker(engine: SearchEngine) -> dict[str, Any] | None:
     if engine.reranker is None or engine.config.rerank is None:
         return None
-    return {**dataclasses.asdict(engine.reranker.identity), "top_n": engine.config.rerank.top_n}
+    facts = {**dataclasses.asdict(engine.reranker.identity), "top_n": engine.config.rerank.top_n}
+    weight = engine.config.rerank.retrieval_weight
+    return {**facts, "retrieval_weight": weight} if weight else facts

@@ -8,7 +8,7 @@ the same encoder in its own folder and in those beside it that differ in the mar
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +40,18 @@ class KnownVectors:
         self._order = np.argsort(hashes[:, 0], kind="stable")
         self._hashes = hashes[self._order]
         self._vectors = vectors
+
+    def complete(
+        self, texts: Sequence[str], hashes: Hashes, encode: Callable[[list[str]], FloatArray]
+    ) -> Known:
+        """Vectors of all `texts`, in `vectors` [n, dim]: those that are known, and the others by `encode`."""
+        known = self.find(hashes)
+        new = [text for text, found in zip(texts, known.found, strict=True) if not found]
+        vectors = np.empty((len(texts), self._vectors.shape[1]), dtype=np.float32)
+        vectors[known.found] = known.vectors
+        if new:
+            vectors[~known.found] = encode(new)
+        return Known(known.found, vectors)
 
     def find(self, hashes: Hashes) -> Known:
         """The vectors of the passages with these hashes. Two texts of one 64-bit half count as unknown."""

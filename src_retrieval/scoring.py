@@ -2,7 +2,7 @@
 
 An encoder's vectors are kept in a folder and computed once per distinct text, whatever the number of queries
 that its passage is a candidate of (RADIO's release encodes 50 passages anew for each question:
-reference/radio_flashrag.md, section 1.3).
+reference/radio_flashrag.md, section 1.3). Those of an index of the same encoder are not computed at all.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -23,11 +25,23 @@ from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl
 from src_core.progress import Steps
 from src_retrieval.encoders.base import Encoder, EncoderOptions
 from src_retrieval.encoders.load import load_encoder
+from src_retrieval.fusion import blended, min_max, with_retrieval
+from src_retrieval.layout import IndexLayout
 from src_retrieval.rerankers import load_reranker
 from src_retrieval.rerankers.base import Pair, Reranker, RerankOptions
 from src_retrieval.results import FloatArray
+from src_retrieval.reuse import KnownVectors, content_hashes, known_vectors
 
-__all__ = ["EncoderOptions", "PassageReranker", "RerankOptions", "ScorerSettings", "Similarity"]
+__all__ = [
+    "EncoderOptions",
+    "PassageReranker",
+    "RerankOptions",
+    "ScorerSettings",
+    "Similarity",
+    "blended",
+    "min_max",
+    "with_retrieval",
+]
 
 _CHUNK = 1024
 """Passages that are encoded before their vectors are saved: an interrupted run loses at most these."""
@@ -36,11 +50,20 @@ _CHUNK = 1024
 @config_class
 class ScorerSettings:
     """The encoder of a similarity: a registry name, a model folder, or a hub name; `toy` in tests. A query
-    of RADIO holds question, answers and rationale, hence its length.
+    of RADIO holds question, answers and rationale, hence its length. `index` is the folder of an index whose
+    vectors are taken where it was made with this encoder; another index is of no use and does no harm.
     """
 
     encoder: str = "BAAI/bge-m3"
     encoding: EncoderOptions = EncoderOptions(query_max_length=512)
+    index: str = ""
+
+
+class Encoded(NamedTuple):
+    """How many vectors were made: by the encoder, and by taking them from an index."""
+
+    encoded: int
+    taken: int
 
 
 class Similarity:
@@ -53,16 +76,28 @@ class Similarity:
         marks = orjson.dumps(self.identity, option=orjson.OPT_SORT_KEYS)
         name = f"vectors-{hashlib.sha256(marks).hexdigest()[:12]}"
         self._vectors = _VectorFile(folder / name, self._encoder.identity.dim)
+        self._index = IndexLayout(Path(settings.index)) if settings.index else None
 
-    def encode(self, texts: Iterable[str], *, steps: Steps) -> int:
-        """Encode the passages whose vectors are not there yet, in the order given. Returns their number."""
+    def encode(self, texts: Iterable[str], *, steps: Steps) -> Encoded:
+        """Make the vectors of the passages that have none yet, in the order given."""
         new = {key: text for text in texts if (key := _key(text)) not in self._vectors.rows}
-        waiting = iter(new.items())
+        known = self._known() if new else None
+        waiting, taken = iter(new.items()), 0
         with steps("passages encoded", total=len(new)) as progress:
+            encode = partial(self._encoder.encode_passages, advance=progress.advance)
             while chunk := list(islice(waiting, _CHUNK)):
-                vectors = self._encoder.encode_passages([text for _, text in chunk], advance=progress.advance)
+                made = [text for _, text in chunk]
+                if known is None:
+                    vectors = encode(made)
+                else:
+                    found, vectors = known.complete(made, content_hashes(made), encode)
+                    taken += int(found.sum())
+                    progress.leave_out(int(found.sum()), note=f"{taken:,} taken from the index")
                 self._vectors.append([key for key, _ in chunk], vectors)
-        return len(new)
+        return Encoded(len(new) - taken, taken)
+
+    def _known(self) -> KnownVectors | None:
+        return None if self._index is None else known_vectors(self._index, self._encoder.identity)
 
     def scores(self, queries: Sequence[str], passages: Sequence[Sequence[str]]) -> list[list[float]]:
         """The score of each passage (a text that was encoded) of `passages[i]` for query i. Raises
@@ -88,6 +123,7 @@ class PassageReranker:
         """Load the reranker. Raises `UserError` when it is not available."""
         self._reranker: Reranker = load_reranker(options)
         self.identity = dataclasses.asdict(self._reranker.identity)
+        self.retrieval_weight = options.retrieval_weight
 
     def scores(self, queries: Sequence[str], passages: Sequence[Sequence[str]]) -> list[list[float]]:
         """The score of each passage of `passages[i]` for query i, all pairs batched together. Raises

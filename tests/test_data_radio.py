@@ -125,6 +125,7 @@ def test_an_outage_of_the_generator_is_retried_by_the_next_run(radio: Radio) -> 
     failed = radio.stage("rationales")
     assert failed.returncode == 1
     assert "no reply left" in failed.stdout
+    assert "4 calls failed: the same command tries them again; if they always fail, name the" in failed.stdout
     assert radio.record("rationales")["failed"] == 4
     first = {row["id"] for row in radio.rows("rationales.jsonl") if row["outcome"] == "written"}
     radio.script([("", [text] * 4)], cycle=False)  # exactly those that are missing

@@ -14,14 +14,13 @@ from src_data.radio.blending import (
     SHIFT,
     Picked,
     Sampler,
-    blended,
     gold_groups,
     groups_of,
-    min_max,
     order_of,
 )
 from src_data.radio.config import Blend, Gold
 from src_data.radio.groups import blended_list, part_of, picked_groups
+from src_retrieval.fusion import blended, min_max
 
 SCORES = st.lists(st.floats(-1e6, 1e6), max_size=60)
 

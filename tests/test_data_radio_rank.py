@@ -13,6 +13,7 @@ from src_core.config import load_config
 from src_core.types import Question
 from src_data.radio.rank_stages import spread
 from src_eval.config import EvalConfig
+from src_retrieval.scoring import PassageReranker
 
 TOY = "{label: untuned, rerank: {model: toy, type: bi_encoder}}"
 
@@ -120,6 +121,81 @@ def test_the_readers_of_a_comparison(radio: Radio) -> None:
     assert [line.name for line in small.lines] == ["none", "w0.5"]
     assert (small.name, small.settings) == ("radio-small", ("reader.url=scripted:x",))
     assert small.baseline_name() == config.baseline_name() == "none"
+
+
+def test_a_line_that_was_interrupted_goes_on(radio: Radio, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"question": f"When was {TOWNS[at]} founded?", "answers": [f"{1200 + at}"]} for at in range(20)]
+    write_rows(radio.folder / "dev.jsonl", rows)
+    radio.stages("candidates")
+    scored: list[int] = []
+    real = PassageReranker.scores
+
+    def once(self: PassageReranker, queries: list[str], passages: list[list[str]]) -> list[list[float]]:
+        if scored:
+            raise KeyboardInterrupt
+        scored.append(len(queries))
+        return real(self, queries, passages)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(PassageReranker, "scores", once)
+        radio.stage("rank")
+    path = radio.run / "comparison/untuned.jsonl"
+    first = path.read_bytes()
+    assert first.count(b"\n") == 16  # the batch that was scored
+    path.write_bytes(first[:-9])  # and a kill in the middle of a row
+    assert "untuned: 50 pairs scored; 15 questions were ranked before" in radio.stage("rank").stdout
+    assert path.read_bytes().startswith(first[: first.rindex(b"\n", 0, -1)])
+    whole = {row["id"]: row for row in radio.rows("comparison/untuned.jsonl")}
+    path.unlink()
+    radio.stages("rank")
+    assert {row["id"]: row for row in radio.rows("comparison/untuned.jsonl")} == whole
+    assert len(whole) == 20
+
+
+def test_a_line_may_give_the_retriever_a_share(radio: Radio) -> None:
+    line = "[{label: untuned, rerank: {model: toy, type: bi_encoder, retrieval_weight: %s}}]"
+    radio.stages("candidates", "rank")
+    alone = [row["id"] for row in radio.rows("comparison/untuned.jsonl")[0]["passages"]]
+    none = [row["id"] for row in radio.rows("comparison/none.jsonl")[0]["passages"]]
+    assert alone != none
+    done = radio.stage("rank", comparison__others=line % 1)
+    assert "untuned: 10 pairs scored" in done.stdout  # another order, so ranked anew
+    passages = radio.rows("comparison/untuned.jsonl")[0]["passages"]
+    assert [row["id"] for row in passages] == none
+    assert (passages[0]["scores"]["rerank"], passages[-1]["scores"]["rerank"]) == (1.0, 0.0)
+    assert "untuned: ranked before" in radio.stage("rank", comparison__others=line % 1).stdout
+
+
+def test_another_share_of_the_retriever_is_a_re_sort(radio: Radio) -> None:
+    """The line after the reranker's own takes its scores; where that line is not there, all are computed."""
+    shared = "{label: shared, rerank: {model: toy, type: bi_encoder, retrieval_weight: 0.5}}"
+    both = f"[{shared}, {TOY}]"
+    radio.stages("candidates")
+    done = radio.stage("rank", comparison__others=both)
+    assert "untuned: 10 pairs scored" in done.stdout
+    assert "shared: 0 pairs scored" in done.stdout
+    first = radio.rows("comparison/shared.jsonl")
+    for name in ("shared", "untuned"):
+        (radio.run / f"comparison/{name}.jsonl").unlink()
+    (radio.run / "comparison/rank.json").unlink()
+    alone = radio.stage("rank", comparison__others=f"[{shared}]")
+    assert "shared: 10 pairs scored" in alone.stdout
+    assert radio.rows("comparison/shared.jsonl") == first
+
+
+def test_a_reader_may_answer_fewer_questions_than_are_ranked(radio: Radio) -> None:
+    radio.settings["comparison.datasets"] = dev_sets(radio, 3)
+    radio.stages("candidates", "rank", comparison__read="2")
+    config = load_config(EvalConfig, radio.run / "comparison/readers.yaml")
+    assert [(each.n, each.ranked) for each in config.datasets] == [(2, 3), (2, 3)]
+    assert len(radio.rows("comparison/w0.5.jsonl")) == 6
+    for read in ("-1", "3", "9"):  # all of them
+        radio.stages("rank", comparison__read=read)
+        config = load_config(EvalConfig, radio.run / "comparison/readers.yaml")
+        assert [(each.n, each.ranked) for each in config.datasets] == [(3, None), (3, None)]
+    radio.stages("candidates", "rank", comparison__datasets=dev_sets(radio, -1), comparison__read="2")
+    config = load_config(EvalConfig, radio.run / "comparison/readers.yaml")
+    assert [(each.n, each.ranked) for each in config.datasets] == [(2, -1), (2, -1)]
 
 
 MMLU_ROW = "When was {} founded?,1200,1201,1202,1203,{}\n"

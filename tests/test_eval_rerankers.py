@@ -21,6 +21,7 @@ from src_core.types import to_json
 from src_eval.compare import Line
 from src_eval.config import EvalConfig
 from src_eval.rerankers import comparison, main
+from src_eval.tables import cells_of
 from src_tasks.readers.sources import read_questions
 
 QUESTIONS = 24
@@ -115,14 +116,7 @@ def test_a_ranking_that_lacks_a_question_is_refused(folder: Path) -> None:
 
 
 def test_the_readers_scores_stand_beside_their_own_ranking_only(folder: Path) -> None:
-    run = folder / "runs/eval-radio-dev-tuned"
-    run.mkdir(parents=True)
-    question = read_questions(folder / "dev.jsonl")[0]
-    row = {"question": json.loads(to_json(question)), "steps": [], "answer": "1200", "status": "finished"}
-    (run / "trajectories.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
-    read = {"retriever": "ranked", "sha256": content_digest(folder / "tuned.jsonl")}
-    manifest = {"config": {"method": "naive_rag"}, "models": ["m"], "index": read}
-    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    answer_first(folder, 1)
     assert mean(lines_of(folder, "readers.yaml")["dev", "tuned"], "em") == 1.0
     rows = (folder / "tuned.jsonl").read_text(encoding="utf-8").replace("other1", "other8")
     (folder / "tuned.jsonl").write_text(rows, encoding="utf-8")
@@ -132,18 +126,8 @@ def test_the_readers_scores_stand_beside_their_own_ranking_only(folder: Path) ->
 
 def test_answers_under_rankings_that_have_grown_count_where_all_are_there(folder: Path) -> None:
     rows = (folder / "tuned.jsonl").read_bytes().splitlines(keepends=True)
-    asked = read_questions(folder / "dev.jsonl")
     (folder / "tuned.jsonl").write_bytes(b"".join(rows[:20]))
-    run = folder / "runs/eval-radio-dev-tuned"
-    run.mkdir(parents=True)
-    answers = [
-        {"question": json.loads(to_json(each)), "steps": [], "answer": "1200", "status": "finished"}
-        for each in asked[:20]
-    ]
-    write_rows(run / "trajectories.jsonl", answers)
-    read = {"retriever": "ranked", "sha256": content_digest(folder / "tuned.jsonl")}
-    manifest = {"config": {"method": "naive_rag"}, "models": ["m"], "index": read}
-    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    answer_first(folder, 20)
     (folder / "tuned.jsonl").write_bytes(b"".join(rows))
     with pytest.raises(UserError, match=r"has grown since .* has no answer to 4 of 24 questions; run the"):
         lines_of(folder, "readers.yaml")
@@ -152,6 +136,36 @@ def test_answers_under_rankings_that_have_grown_count_where_all_are_there(folder
     )
     (folder / "readers.yaml").write_text(text, encoding="utf-8")
     assert mean(lines_of(folder, "readers.yaml")["dev", "tuned"], "em") == pytest.approx(1 / 20)
+
+
+def test_all_rankings_count_where_a_reader_answers_some_questions(folder: Path) -> None:
+    answer_first(folder, 21)
+    text = (folder / "readers.yaml").read_text(encoding="utf-8")
+    few = text.replace("name: dev\n", "name: dev\n  n: 21\n  ranked: -1\n")
+    (folder / "readers.yaml").write_text(few, encoding="utf-8")
+    table = comparison([load_config(EvalConfig, folder / "readers.yaml")])
+    tuned = next(line for line in table.lines if line.name == "tuned")
+    counts = {name: cell.estimate.n for name, cell in tuned.cells.items() if cell.estimate is not None}
+    assert (counts["recall@2"], counts["ndcg@10"], counts["em"], counts["f1"]) == (24, 24, 21, 21)
+    note = "dev: EM and F1 are over 21 of 24 questions, to which there are answers (tuned)."
+    assert note in cells_of(table).notes
+    (folder / "readers.yaml").write_text(text, encoding="utf-8")
+    table = comparison([load_config(EvalConfig, folder / "readers.yaml")])
+    assert note in cells_of(table).notes  # a reader that was stopped early is not hidden either
+
+
+def answer_first(folder: Path, count: int) -> None:
+    """A finished run that answered the first questions under the present ranking of `tuned`."""
+    run = folder / "runs/eval-radio-dev-tuned"
+    run.mkdir(parents=True)
+    answers = [
+        {"question": json.loads(to_json(each)), "steps": [], "answer": "1200", "status": "finished"}
+        for each in read_questions(folder / "dev.jsonl")[:count]
+    ]
+    write_rows(run / "trajectories.jsonl", answers)
+    read = {"retriever": "ranked", "sha256": content_digest(folder / "tuned.jsonl")}
+    manifest = {"config": {"method": "naive_rag"}, "models": ["m"], "index": read}
+    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def test_other_mistakes_are_one_sentence(folder: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from src_retrieval.build import build_index
 from src_retrieval.build_plan import BuildConfig
 from src_retrieval.engine import EngineConfig, OpenedIndex, open_engine
 from src_retrieval.identity import describe
+from src_retrieval.pipeline.search import SearchPipeline
 from src_retrieval.rerankers import load_reranker
 from src_retrieval.rerankers.base import (
     Candidates,
@@ -260,6 +262,40 @@ def test_the_best_of_the_candidates_come_back_by_the_rerankers_score(world: Path
     assert found[0].scores() == {"retrieval": found[0].retrieval, "rerank": found[0].rerank}
     assert [each.row for each in found] != [each.row for each in candidates[:4]]
     assert len(engine.search([query], [30])[0]) == 30  # more than top_n: as many as were asked for
+
+
+@pytest.mark.parametrize("weight", [0.4, 1.0])
+def test_the_retriever_may_have_a_share_in_the_order(world: Path, onnx_folder: Path, weight: float) -> None:
+    plain = opened(world).engine
+    own = opened(world, f"rerank.model={onnx_folder}", "rerank.top_n=12", "rerank.threads=1")
+    shared = opened(
+        world,
+        f"rerank.model={onnx_folder}",
+        "rerank.top_n=12",
+        "rerank.threads=1",
+        f"rerank.retrieval_weight={weight}",
+    )
+    query = "thing7 kind3"
+    candidates = plain.search([query], [12])[0]
+    judged = {each.row: each.rerank or 0.0 for each in own.engine.search([query], [12])[0]}
+    low, high = min(judged.values()), max(judged.values())
+    first, last = candidates[0].retrieval, candidates[-1].retrieval
+    expected = {
+        each.row: weight * (each.retrieval - last) / (first - last)
+        + (1 - weight) * (judged[each.row] - low) / (high - low)
+        for each in candidates
+    }
+    found = shared.engine.search([query], [12])[0]
+    assert {each.row: each.rerank for each in found} == pytest.approx(expected)
+    assert [each.score for each in found] == sorted((each.score for each in found), reverse=True)
+    if weight == 1:
+        assert [each.row for each in found] == [each.row for each in candidates]
+    assert describe(shared)["identity"] != describe(own)["identity"]
+    with closing(SearchPipeline(shared.engine, max_batch=4)) as pipeline:
+        assert pipeline.run([query], 12, timeout=30)[0] == found
+        texts = [plain.corpus.row(each.row).contents for each in candidates]
+        sent = pipeline.rerank(query, texts, timeout=30)  # texts of a caller have no retriever's scores
+        assert [each.rerank for each in sent.rows] == pytest.approx(sorted(judged.values(), reverse=True))
 
 
 class Silent(Reranker):

@@ -68,6 +68,29 @@ def test_all_stages_in_order_and_nothing_runs_afterwards(radio: RadioScript) -> 
     assert not list(radio.state.glob("*.pid"))
 
 
+def test_a_stage_starts_only_the_servers_that_it_asks(radio: RadioScript) -> None:
+    retriever, model = radio.line("retriever", "RETRIEVER_PORT"), f"127.0.0.1:{radio.port}"
+    done = radio.run("scripts/radio.sh", "candidates")
+    assert done.returncode == 0, done.stderr
+    assert (retriever in done.stdout, model in done.stdout) == (True, False)
+    assert radio.fetched() == ["e5-small"]
+    done = radio.run("scripts/radio.sh", "rationales")
+    assert done.returncode == 0, done.stderr
+    assert (retriever in done.stdout, model in done.stdout) == (False, True)
+    done = radio.run(
+        "scripts/radio.sh", "rationales", RATIONALE_URL="http://127.0.0.1:9/v1", RATIONALE_MODEL="m"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (retriever in done.stdout, model in done.stdout) == (False, False)
+    assert "rationales.endpoint.url=http://127.0.0.1:9/v1" in radio.calls()[-1]
+
+
+def test_the_scores_take_the_vectors_of_the_retrievers_index(radio: RadioScript) -> None:
+    done = radio.run("scripts/radio.sh", "scores", N_READ="5")
+    assert done.returncode == 0, done.stderr
+    assert {"scores.index=indexes/sample_world", "comparison.read=5"} <= set(radio.calls()[-1])
+
+
 def test_each_blend_and_the_other_base_get_a_reranker(radio: RadioScript) -> None:
     assert radio.run("scripts/radio.sh", "blend", "finetune", N_SAMPLES="6").returncode == 0
     trained = [call for call in radio.calls() if call[0] == "src_train.rerank"]
@@ -96,6 +119,18 @@ def test_the_sets_of_a_comparison_are_named_after_their_files(radio: RadioScript
     assert f"questions=[{{path: {tmp_path}/a.train.jsonl}},{{path: {tmp_path}/b.train.jsonl}}]" in settings
     assert f"comparison.datasets=[{{name: nq_dev, path: {tmp_path}/nq.dev.jsonl, n: 3}}]" in settings
     assert "n_samples=7" in settings
+
+
+def test_the_loop_runs_with_the_retrievers_own_ranking_and_then_reranked(radio: RadioScript) -> None:
+    (radio.runs / "radio-w0.5/model").mkdir(parents=True)
+    done = radio.run("scripts/radio.sh", "multihop", N_DEV="3", LOOP_PROFILE="cpu")
+    assert done.returncode == 0, done.stderr
+    runs = [call for call in radio.calls() if call[0] == "src_eval.run" and "--check" not in call]
+    profiles = [[word for word in call if word.startswith("profile=")][-1] for call in runs]
+    assert profiles == ["profile=none", "profile=tuned"]  # the last of equal settings counts
+    assert all("name=radio-multihop" in call and f"runs_dir={radio.runs}" in call for call in runs)
+    assert done.stdout.count(radio.line("retriever", "RETRIEVER_PORT")) == 2  # another one with the reranker
+    assert not list(radio.state.glob("*.pid"))
 
 
 def test_the_reranker_alone_stays_until_it_is_stopped(radio: RadioScript) -> None:

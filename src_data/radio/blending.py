@@ -40,21 +40,6 @@ class Picked(NamedTuple):
     negatives: tuple[int, ...]
 
 
-def min_max(scores: Sequence[float]) -> list[float]:
-    """Scores scaled to [0, 1]; a constant list becomes all zeros."""
-    low, high = min(scores, default=0.0), max(scores, default=0.0)
-    if high <= low:
-        return [0.0] * len(scores)
-    return [(score - low) / (high - low) for score in scores]
-
-
-def blended(rationale: Sequence[float], retrieval: Sequence[float], *, weight: float) -> list[float]:
-    """`weight * rationale + (1 - weight) * retrieval` of scaled scores: 1 is the rationale alone, 0 the
-    retriever alone.
-    """
-    return [weight * ours + (1 - weight) * theirs for ours, theirs in zip(rationale, retrieval, strict=True)]
-
-
 def order_of(scores: Sequence[float]) -> list[int]:
     """The positions by descending score; ties keep their order (the retriever's)."""
     return sorted(range(len(scores)), key=lambda at: -scores[at])

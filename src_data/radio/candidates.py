@@ -20,16 +20,19 @@ from src_infer.rag_engine import unique_passages
 from src_infer.runner import run_all
 from src_retrieval.client import Retriever
 from src_tasks.choices import asked_text
+from src_tasks.retrieval import whole_id
 
 
 class Found(NamedTuple):
-    """The candidates on disk: questions, passages over all questions, distinct ones, and failed searches by
-    error.
+    """The candidates on disk: questions, passages over all questions, distinct ones, questions with known
+    gold passages, those that have one of them among their candidates, and failed searches by error.
     """
 
     questions: int
     passages: int
     distinct: int
+    with_gold: int
+    gold_found: int
     failures: Counter[str]
 
     @property
@@ -88,4 +91,7 @@ def counted(path: Path, questions: Sequence[Question], failures: Counter[str] | 
     rankings = read_rankings(path)
     rows = [rankings[question.id] for question in questions if question.id in rankings]
     distinct = {name for row in rows for name in row.ids}
-    return Found(len(rows), sum(len(row.ids) for row in rows), len(distinct), failures or Counter())
+    golds = [(each.supporting, rankings[each.id].ids) for each in questions if each.id in rankings]
+    found = [any(whole_id(name, gold) in gold for name in ids) for gold, ids in golds if gold]
+    passages = sum(len(row.ids) for row in rows)
+    return Found(len(rows), passages, len(distinct), len(found), sum(found), failures or Counter())

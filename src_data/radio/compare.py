@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 import yaml
 
 from src_core.errors import UserError
-from src_core.jsonl import rewrite_jsonl, write_atomic
+from src_core.jsonl import JsonlWriter, rewrite_jsonl, write_atomic
 from src_core.progress import Steps
 from src_core.rankings import RankedPassage, Ranking, passages_beside, read_rankings
 from src_core.types import to_json
 from src_data.radio.config import NONE, RadioConfig
-from src_retrieval.scoring import PassageReranker, RerankOptions
+from src_data.radio.scores import retrieval_scores
+from src_retrieval.scoring import PassageReranker, RerankOptions, with_retrieval
 
 READERS = "readers.yaml"
 RERANK = "rerank"
@@ -44,9 +45,12 @@ class Lines(NamedTuple):
 
 
 def lines_of(config: RadioConfig) -> Lines:
-    """The lines of the comparison. A reranker that is trained in this run may not be there (yet)."""
+    """The lines of the comparison, those that give the retriever a share last: they may take the scores of an
+    earlier line. A reranker that is trained in this run may not be there (yet).
+    """
     rerankers = [(each.label, each.rerank) for each in config.comparison.others]
     rerankers += [(blend.label, config.comparison.tuned) for blend in config.blends]
+    rerankers.sort(key=lambda line: line[1].retrieval_weight > 0)
     present, missing = [Line(NONE, None)], []
     for label, options in rerankers:
         model = config.model_of(options.model, label)
@@ -65,21 +69,42 @@ class Ranked(NamedTuple):
 
 
 def rank(
-    path: Path, rankings: Sequence[Ranking], reranker: PassageReranker | None, *, steps: Steps, label: str
+    path: Path,
+    rankings: Sequence[Ranking],
+    reranker: PassageReranker | None,
+    *,
+    steps: Steps,
+    label: str,
+    judged: Path | None = None,
 ) -> Ranked:
-    """Write the rankings under a reranker to `path` (atomically), best first; ties keep their order, and the
-    retriever's scores stay. The passages lie in the folder above or beside. Rows that `path` holds already
-    for the same candidates are kept and stay first, so that with more questions the file only grows: a run
-    that reads it goes on (`src_core.served.line_digests`).
+    """Write the rankings under a reranker to `path`, best first, a batch at a time; ties keep their order,
+    and the retriever's scores stay. The passages lie in the folder above or beside. Rows that `path` holds
+    already for the same candidates are kept and stay first, so that an interrupted call goes on, and with
+    more questions the file only grows: a run that reads it goes on too (`src_core.served`).
+    `judged` is a file of the same reranker's own scores, without a share of the retriever's: what it holds is
+    not scored again.
     """
     kept = _rows_of_same_candidates(path, rankings)
     new = [ranking for ranking in rankings if ranking.id not in kept]
-    pairs = sum(len(ranking.passages) for ranking in new) if reranker is not None else 0
-    rows: Iterator[Ranking] = iter(new)
-    if reranker is not None and new:
-        rows = _reranked_rows(path, new, reranker, steps=steps, label=label)
-    rewrite_jsonl(path, map(to_json, chain(kept.values(), rows)))
-    return Ranked(len(new), pairs)
+    if reranker is None:
+        rewrite_jsonl(path, map(to_json, chain(kept.values(), new)))
+        return Ranked(len(new), 0)
+    own = _rows_of_same_candidates(judged, new) if judged is not None else {}
+    ready = (_again(ranking, own[ranking.id], reranker) for ranking in new if ranking.id in own)
+    todo = [ranking for ranking in new if ranking.id not in own]
+    rewrite_jsonl(path, map(to_json, chain(kept.values(), ready)))
+    if todo:
+        with JsonlWriter(path) as writer:
+            for batch in _reranked_batches(path, todo, reranker, steps=steps, label=label):
+                writer.write_many(list(map(to_json, batch)))
+    return Ranked(len(new), sum(len(ranking.passages) for ranking in todo))
+
+
+def _again(ranking: Ranking, judged: Ranking, reranker: PassageReranker) -> Ranking:
+    """A ranking by scores that the reranker has given before."""
+    scores = {passage.id: passage.scores[RERANK] for passage in judged.passages}
+    own = [scores[name] for name in ranking.ids]
+    return reranked(ranking, own, retrieval_weight=reranker.retrieval_weight)
 
 
 def _rows_of_same_candidates(path: Path, rankings: Sequence[Ranking]) -> dict[str, Ranking]:
@@ -98,22 +123,28 @@ def _candidates(ranking: Ranking) -> tuple[str, dict[str, dict[str, float]]]:
     }
 
 
-def _reranked_rows(
+def _reranked_batches(
     path: Path, rankings: Sequence[Ranking], reranker: PassageReranker, *, steps: Steps, label: str
-) -> Iterator[Ranking]:
+) -> Iterator[list[Ranking]]:
     texts = {name: passage.contents for name, passage in passages_beside(path).items()}
     waiting = iter(rankings)
     with steps(f"questions reranked by {label}", total=len(rankings)) as progress:
         while batch := list(islice(waiting, _AT_ONCE)):
             passages = [[texts[name] for name in ranking.ids] for ranking in batch]
             scores = reranker.scores([ranking.query for ranking in batch], passages)
-            for ranking, found in zip(batch, scores, strict=True):
-                yield reranked(ranking, found)
+            share = reranker.retrieval_weight
+            yield [
+                reranked(ranking, found, retrieval_weight=share)
+                for ranking, found in zip(batch, scores, strict=True)
+            ]
             progress.advance(len(batch))
 
 
-def reranked(ranking: Ranking, scores: Sequence[float]) -> Ranking:
-    """A ranking in the order of a reranker's scores, which join the others."""
+def reranked(ranking: Ranking, scores: Sequence[float], *, retrieval_weight: float = 0.0) -> Ranking:
+    """A ranking in the order of a reranker's scores, which join the others, as the server orders it. A
+    retriever that gives no scores counts by its ranks.
+    """
+    scores = with_retrieval(scores, retrieval_scores(ranking), weight=retrieval_weight)
     passages = [
         RankedPassage(passage.id, {**passage.scores, RERANK: score})
         for passage, score in zip(ranking.passages, scores, strict=True)

@@ -147,7 +147,8 @@ class Comparison:
     """The comparison of rerankers on questions with gold passages: none, `others`, and the one of each blend,
     run as `tuned` says, in whose `model` also `{label}` is filled in. All of them score the same `top_n`
     candidates of each question; a reader answers from the best `top_k` of each, with `infer` and `settings`,
-    and so do `readers`. `page_questions` training questions are put on the page of candidates.
+    and so do `readers`. Of each set it answers the first `read` questions (-1: all), while the rankings of
+    all are scored. `page_questions` training questions are put on the page of candidates.
     """
 
     datasets: tuple[EvaluationSet, ...] = ()
@@ -157,6 +158,7 @@ class Comparison:
     top_k: Positive = 5
     infer: str = "configs/infer/cpu.yaml"
     settings: tuple[str, ...] = ()
+    read: AllOrCount = -1
     readers: tuple[OtherReader, ...] = ()
     page_questions: Count = 30
 

@@ -17,9 +17,10 @@ from typing import Any
 from src_core.jsonl import rewrite_jsonl
 from src_core.rankings import Ranking, passages_beside
 from src_core.types import Passage, Question, to_json
-from src_data.radio.blending import Picked, blended, gold_groups, groups_of, order_of
+from src_data.radio.blending import Picked, gold_groups, groups_of, order_of
 from src_data.radio.config import Blend, Gold
 from src_data.radio.scores import RATIONALE, RETRIEVAL, SCALED
+from src_retrieval.scoring import blended
 from src_tasks.retrieval import whole_id
 
 TRAIN, VALIDATION = "train", "validation"

@@ -16,7 +16,7 @@ from src_core.rankings import PASSAGES, Ranking, passages_beside, read_rankings
 from src_core.types import Question, to_json
 from src_data.radio import compare, files
 from src_data.radio.compare import Line, Reading, first, lines_of, rank, ranked_by
-from src_data.radio.config import NONE
+from src_data.radio.config import NONE, EvaluationSet
 from src_data.radio.groups import VALIDATION, has_rationale, part_of, with_blends
 from src_data.radio.server_stages import Part, search
 from src_data.radio.stage import Stage, evaluation_questions
@@ -115,11 +115,18 @@ def _write_readings(stage: Stage, folder: Path, lines: Sequence[Line]) -> None:
                 compare.reading_line("naive_rag", each, ranked_by(folder, each, top_k=found.top_k))
                 for each in named
             ],
-            datasets=[{"name": each.name, "path": each.path, "n": each.n} for each in found.datasets],
+            datasets=[_read_and_ranked(each, found.read) for each in found.datasets],
             metrics=["em", "f1", "recall", "seconds"],
         )
         file = f"readers-{label}.yaml" if label else compare.READERS
         stage.say(f"written: {compare.write_reading(reading, file=file, runs_dir=config.runs_dir)}")
+
+
+def _read_and_ranked(dataset: EvaluationSet, read: int) -> dict[str, Any]:
+    """A data set of a reader's evaluation, of which the first `read` questions are answered (-1: all)."""
+    fewer = read >= 0 and not 0 <= dataset.n <= read
+    counts = {"n": read, "ranked": dataset.n} if fewer else {"n": dataset.n}
+    return {"name": dataset.name, "path": dataset.path, **counts}
 
 
 def _baseline_first(named: Sequence[str], present: Sequence[str]) -> list[str]:
@@ -136,36 +143,51 @@ def _rank(stage: Stage, folder: Path, passes: Sequence[Pass], *, only: Sequence[
             stage.say(f"left out: there is no reranker of {label} (stage finetune)")
     record = dict(files.read_record(folder, "rank").get("rerankers") or {})
     for line in lines:
-        record[line.label] = _rank_line(stage, line, record, passes)
+        reranker = PassageReranker(line.options) if line.options is not None else None
+        identity = _identity_of(reranker)
+        if (record.get(line.label) or {}).get("identity") != identity:
+            for place, _ in passes:  # the rows of another reranker
+                (place / f"{line.label}.jsonl").unlink(missing_ok=True)
+        same = None if reranker is None else _label_of(reranker.identity, record)
+        record[line.label] = {"identity": identity}
         facts = {"top_n": stage.config.comparison.top_n, "rerankers": record}
-        files.write_record(folder, "rank", facts)
+        files.write_record(folder, "rank", facts)  # before the rows, so that an interrupted line goes on
+        _rank_line(stage, line.label, reranker, passes, same=same)
     stage.say(f"written: {folder}/LABEL.jsonl")
     return lines
 
 
 def _rank_line(
-    stage: Stage, line: Line, earlier: Mapping[str, Any], passes: Sequence[Pass]
-) -> dict[str, Any]:
-    """The rankings of one line, without the candidates that the same reranker has ranked before. Returns the
-    line's record.
+    stage: Stage, label: str, reranker: PassageReranker | None, passes: Sequence[Pass], *, same: str | None
+) -> None:
+    """The rankings of one line, without the candidates that the same reranker has ranked before. `same` is
+    the line of its own scores.
     """
-    reranker = PassageReranker(line.options) if line.options is not None else None
-    record = {"identity": reranker.identity if reranker is not None else {}}
-    before = earlier.get(line.label) or {}
     questions = pairs = 0
     for folder, rankings in passes:
-        path = folder / f"{line.label}.jsonl"
-        if before.get("identity") != record["identity"]:
-            path.unlink(missing_ok=True)  # the rows of another reranker
-        ranked = rank(path, rankings, reranker, steps=stage.steps, label=line.label)
+        judged = folder / f"{same}.jsonl" if same not in (None, label) else None
+        path = folder / f"{label}.jsonl"
+        ranked = rank(path, rankings, reranker, steps=stage.steps, label=label, judged=judged)
         questions, pairs = questions + ranked.questions, pairs + ranked.pairs
     if questions:
         kept = sum(len(rankings) for _, rankings in passes) - questions
         again = f"; {kept:,} questions were ranked before" if kept else ""
-        stage.say(f"{line.label}: {pairs:,} pairs scored{again}")
+        stage.say(f"{label}: {pairs:,} pairs scored{again}")
     else:
-        stage.say(f"{line.label}: ranked before")
-    return record
+        stage.say(f"{label}: ranked before")
+
+
+def _label_of(identity: Mapping[str, Any], lines: Mapping[str, Any]) -> str | None:
+    """The line that was ranked by this reranker alone, without a share of the retriever's scores."""
+    return next((label for label, line in lines.items() if line.get("identity") == identity), None)
+
+
+def _identity_of(reranker: PassageReranker | None) -> dict[str, Any]:
+    """What decides a line's order."""
+    if reranker is None:
+        return {}
+    weight = reranker.retrieval_weight
+    return {**reranker.identity, **({"retrieval_weight": weight} if weight else {})}
 
 
 def _page_rankings(stage: Stage, folder: Path) -> list[Ranking]:

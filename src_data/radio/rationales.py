@@ -180,7 +180,9 @@ def read_rationales(path: Path) -> Iterator[Rationale]:
             yield _ROW.validate_python(row)
         except ValidationError as error:
             first = error.errors()[0]
-            raise UserError(f"{path}, row {number}: {first['msg']}; correct or remove that row") from error
+            place = ".".join(map(str, first["loc"]))
+            problem = f"{first['msg']}{f' at {place}' if place else ''}"
+            raise UserError(f"{path}, row {number}: {problem}; correct or remove that row") from error
 
 
 def finish_rationales(path: Path) -> set[tuple[str, str, str]]:

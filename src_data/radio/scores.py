@@ -9,20 +9,22 @@ question, so that another weight needs no model. A question without a rationale 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+
+import orjson
 
 from src_core.errors import UserError
 from src_core.jsonl import rewrite_jsonl
 from src_core.progress import Steps
 from src_core.rankings import RankedPassage, Ranking, passages_beside
 from src_core.types import Question, to_json
-from src_data.radio.blending import min_max
 from src_data.radio.config import Query
 from src_data.radio.rationales import Rationale
-from src_retrieval.scoring import Similarity
+from src_retrieval.scoring import Similarity, min_max
 
 RETRIEVAL, RATIONALE = "retrieval", "rationale"
 SCALED = "_scaled"
@@ -31,7 +33,7 @@ _AT_ONCE = 64
 
 class Scored(NamedTuple):
     """What was scored: questions with and without a rationale, candidates over all questions, distinct texts
-    among them, and texts that were encoded in this run.
+    among them, and those of them that were encoded in this run, or taken from an index.
     """
 
     with_rationale: int
@@ -39,6 +41,7 @@ class Scored(NamedTuple):
     candidates: int
     distinct: int
     encoded: int
+    taken: int
 
     @property
     def ratio(self) -> float:
@@ -76,7 +79,19 @@ def score_candidates(
                 progress.advance(len(batch))
 
     rewrite_jsonl(path, rows())
-    return Scored(len(judged), len(wanted) - len(judged), len(candidates), len(distinct), encoded)
+    return Scored(len(judged), len(wanted) - len(judged), len(candidates), len(distinct), *encoded)
+
+
+def sources_digest(
+    rankings: Mapping[str, Ranking], questions: Sequence[Question], rationales: Mapping[str, Rationale]
+) -> str:
+    """A hash of what a table is made of: the candidates of these questions and their rationales."""
+    hashed = hashlib.sha256()
+    for question in questions:
+        ranking, rationale = rankings.get(question.id), rationales.get(question.id)
+        facts = [question.id, ranking and ranking.ids, rationale and rationale.text]
+        hashed.update(orjson.dumps(facts, option=orjson.OPT_APPEND_NEWLINE))
+    return hashed.hexdigest()[:16]
 
 
 def query_text(question: Question, rationale: Rationale, query: Query) -> str:
@@ -84,6 +99,13 @@ def query_text(question: Question, rationale: Rationale, query: Query) -> str:
     if query is Query.RATIONALE:
         return rationale.text
     return f"{question.question}. {list(question.answers)}. {rationale.text}"
+
+
+def retrieval_scores(ranking: Ranking) -> list[float]:
+    """The retriever's score of each passage; one that gives no scores counts by its ranks."""
+    raw = [passage.scores.get(RETRIEVAL) for passage in ranking.passages]
+    known = [score for score in raw if score is not None]
+    return known if len(known) == len(raw) else [float(len(raw) - rank) for rank in range(len(raw))]
 
 
 def _texts_of(path: Path, rankings: Sequence[Ranking]) -> dict[str, str]:
@@ -116,10 +138,8 @@ def _similarities(
 
 
 def _with_scores(ranking: Ranking, similarities: Sequence[float] | None) -> Ranking:
-    """The row of the table. A retriever that gives no scores counts by its ranks."""
-    raw = [passage.scores.get(RETRIEVAL) for passage in ranking.passages]
-    known = [score for score in raw if score is not None]
-    retrieval = known if len(known) == len(raw) else [float(len(raw) - rank) for rank in range(len(raw))]
+    """The row of the table."""
+    retrieval = retrieval_scores(ranking)
     columns = {RETRIEVAL: retrieval, RETRIEVAL + SCALED: min_max(retrieval)}
     if similarities is not None:
         columns |= {RATIONALE: list(similarities), RATIONALE + SCALED: min_max(similarities)}

@@ -39,6 +39,8 @@ from src_infer.connect import make_retriever, retriever_identity
 from src_infer.own_servers import reach
 from src_infer.runner import run_all
 
+_OTHER_IDS = ": are the ids in the questions those of the corpus? Without any, every recall is 0"
+
 
 def write_rationales(stage: Stage) -> int:
     """Stage `rationales`."""
@@ -63,7 +65,7 @@ def write_rationales(stage: Stage) -> int:
     for name, value in {**facts, **counts}.items():
         stage.say(f"{name.replace('_', ' ')}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
     stage.say(f"written: {path}")
-    return int(counts["failed"] > 0)
+    return _ended(stage, counts["failed"])
 
 
 async def _ask_all(
@@ -129,9 +131,24 @@ def search(stage: Stage, parts: Sequence[Part]) -> int:
             f"passages: {done.ratio:.1f} times fewer encodes than per question; "
             f"written: {part.folder / files.CANDIDATES}"
         )
+        if done.with_gold:
+            stage.say(
+                f"{done.gold_found:,} of {done.with_gold:,} questions with known gold passages have one "
+                f"among their candidates{'' if done.gold_found else _OTHER_IDS}"
+            )
     for error, count in failures.most_common(3):
         stage.say(f"failed: {count} x {error}")
-    return int(failures.total() > 0)
+    return _ended(stage, failures.total())
+
+
+def _ended(stage: Stage, failed: int) -> int:
+    """The exit status of a stage of which `failed` calls failed, and what a person can do about them."""
+    if failed:
+        stage.say(
+            f"{failed:,} calls failed: the same command tries them again; if they always fail, name the "
+            "stages that follow, which leave those questions out"
+        )
+    return int(failed > 0)
 
 
 async def _search_all(stage: Stage, parts: Sequence[Part], news: ServerNews) -> list[Found]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
+from src_core.errors import UserError
 from src_core.progress import Steps
 from src_core.types import Question
 from src_data.radio.config import RadioConfig
@@ -35,7 +36,11 @@ class Stage(NamedTuple):
 
 
 def training_questions(config: RadioConfig, err: Console) -> list[Question]:
-    """The first `n_samples` of the mixed training questions. Raises `UserError` for a malformed row."""
+    """The first `n_samples` of the mixed training questions. Raises `UserError` for a malformed row, and
+    where none is asked for.
+    """
+    if config.n_samples == 0:
+        raise UserError("n_samples is 0, so there is nothing to do; set it to a number, or to -1 for all")
     mixture = mix(config.mix_config(), report=lambda bad: err.print(Text(f"bad row: {bad}"), soft_wrap=True))
     questions = list(mixture)
     return questions if config.n_samples < 0 else questions[: config.n_samples]

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from src_core.config import dump
-from src_core.rankings import read_rankings
+from src_core.errors import UserError
+from src_core.rankings import Ranking, read_rankings
 from src_data.radio import files
 from src_data.radio.groups import write_groups
 from src_data.radio.rationales import Rationale, written_rationales
-from src_data.radio.scores import score_candidates
+from src_data.radio.scores import score_candidates, sources_digest
 from src_data.radio.stage import Stage
 from src_retrieval.scoring import Similarity
+
+_SOURCES = "made_of"
 
 
 def score(stage: Stage) -> int:
     """Stage `scores`."""
     candidates = files.require(stage.folder / files.CANDIDATES, "candidates")
-    rationales = usable_rationales(stage)
+    rankings, rationales = read_rankings(candidates), usable_rationales(stage)
     settings = stage.config.scores
     similarity = Similarity(settings, stage.folder)
     try:
         done = score_candidates(
             stage.folder / files.SCORES,
-            read_rankings(candidates),
+            rankings,
             stage.questions,
             rationales,
             similarity=similarity,
@@ -32,12 +38,14 @@ def score(stage: Stage) -> int:
         similarity.close()
     record = files.read_record(stage.folder, "rationales")
     facts = {"rationales": {key: record.get(key) for key in ("prompt", "models")}}
+    made_of = {_SOURCES: sources_digest(rankings, stage.questions, rationales)}
     facts |= {"settings": dump(settings), "encoder": similarity.identity}
-    files.write_record(stage.folder, "scores", {**facts, **done._asdict(), "ratio": done.ratio})
+    files.write_record(stage.folder, "scores", {**facts, **made_of, **done._asdict(), "ratio": done.ratio})
+    taken = f", {done.taken:,} taken from the index" if done.taken else ""
     stage.say(
         f"{done.with_rationale:,} questions with a rationale, {done.without_rationale:,} without; "
         f"{done.candidates:,} candidates are {done.distinct:,} distinct passages, each encoded once "
-        f"({done.encoded:,} in this run): {done.ratio:.1f} times fewer encodes than per question"
+        f"({done.encoded:,} in this run{taken}): {done.ratio:.1f} times fewer encodes than per question"
     )
     stage.say(f"written: {stage.folder / files.SCORES}")
     return 0
@@ -55,6 +63,7 @@ def blend(stage: Stage) -> int:
     config = stage.config
     path = files.require(stage.folder / files.SCORES, "scores")
     table = read_rankings(path)
+    _require_present(stage, path, table)
     record = {}
     for each in config.blends:
         done = write_groups(
@@ -72,4 +81,29 @@ def blend(stage: Stage) -> int:
         stage.say(f"{each.label}: groups {groups}; questions left out: {left}")
     files.write_record(stage.folder, "blend", {"blends": record})
     stage.say(f"written: {stage.folder / files.GROUPS}/LABEL.train.jsonl and LABEL.validation.jsonl")
-    return int(not any(part["groups"]["train"] for part in record.values()))
+    if any(part["groups"]["train"] for part in record.values()):
+        return 0
+    stage.say(
+        "no question gives a group for training, for the reasons above; more questions (n_samples) and a "
+        "smaller held_out give some"
+    )
+    return 1
+
+
+def _require_present(stage: Stage, path: Path, table: Mapping[str, Ranking]) -> None:
+    """Raises `UserError` where the table was made of other rationales or candidates than there are now, or
+    with other settings than are given, or lacks rows: groups of it would not be what they are called.
+    """
+    record = files.read_record(stage.folder, "scores")
+    made, given = record.get("settings") or {}, dump(stage.config.scores)
+    changed = [f"scores.{key}" for key in ("encoder", "query") if made.get(key) != given[key]]
+    rankings = read_rankings(files.require(stage.folder / files.CANDIDATES, "candidates"))
+    now = sources_digest(rankings, stage.questions, usable_rationales(stage))
+    lacks = any(each.id in rankings and each.id not in table for each in stage.questions)
+    if lacks or record.get(_SOURCES) != now:
+        changed.append("rationales, candidates or questions")
+    if changed:
+        raise UserError(
+            f"{path} was made before these were changed: {', '.join(changed)}; run the stage 'scores' again, "
+            "which encodes no passage twice"
+        )

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from src_retrieval.engine import SearchEngine, by_score
+from src_retrieval.engine import SearchEngine
 from src_retrieval.pipeline.stage import Stage
 from src_retrieval.rerankers.base import Candidates, Pair
 from src_retrieval.results import FloatArray, Ranked
@@ -204,4 +204,8 @@ class SearchPipeline:
             if job.texts is not None and self._engine.reranker is not None:
                 pairs = [Pair(job.query, text) for text in job.texts]
                 job.tokens = self._engine.reranker.count_tokens(pairs)
-        return [by_score(job.rows, found, job.top_n) for job, found in zip(jobs, scores, strict=True)]
+        by_score = self._engine.by_score
+        return [
+            by_score(job.rows, found, job.top_n, searched=job.texts is None)
+            for job, found in zip(jobs, scores, strict=True)
+        ]

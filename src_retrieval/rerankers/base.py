@@ -66,7 +66,9 @@ class RerankOptions:
 
     `max_length` (tokens of a pair) and `use_fp16` (on a GPU) are FlashRAG's `rerank_max_length` and
     `rerank_use_fp16`. Instead of its `rerank_batch_size`, `batch_tokens` bounds the padded tokens of a batch.
-    A query is cut to `query_max_length` tokens, a passage to the rest. `sigmoid` maps the raw score (a logit,
+    A query is cut to `query_max_length` tokens, a passage to the rest. `retrieval_weight` is the share of the
+    retriever's scores in the order, both scaled over the candidates of a query (`src_retrieval.fusion`): a
+    reranker of few training rows mistakes what the retriever knows. `sigmoid` maps the raw score (a logit,
     for most models) to 0 to 1, which changes no order. `max_batch` queries are reranked together; `family` is
     for a bi-encoder whose folder does not name its family; `threads` 0 means all physical cores.
     """
@@ -80,6 +82,7 @@ class RerankOptions:
     batch_tokens: Annotated[int, Field(ge=1)] = 16_384
     max_batch: Annotated[int, Field(ge=1)] = 8
     sigmoid: bool = False
+    retrieval_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
     precision: RerankPrecision = RerankPrecision.AUTO
     device: Device = Device.AUTO
     use_fp16: bool = True
