@@ -56,6 +56,8 @@ from src_tasks.readers.sources import read_questions
 CHECK = "--check"
 SERVERS = "--servers"
 """The flag of `src_infer.run` that only compares the servers with those that made the run."""
+EXTRA_FILES = frozenset(f"{name}.{ending}" for name in ("pareto", "boundary") for ending in ("md", "csv"))
+"""The files of the tables beside the main one (`extras_of`)."""
 NOTES = "server-notes.txt"
 """The file, beside the logs, of the notes on servers that the runs of this evaluation have shown."""
 
@@ -237,6 +239,8 @@ def _report(config: EvalConfig, jobs: list[Job], home: Path, out: Console, *, fa
     for name, cells in extras.tables.items():
         print_cells(cells, out)
         files |= {f"{name}.md": as_markdown(cells), f"{name}.csv": as_csv(cells)}
+    for name in EXTRA_FILES - files.keys():  # of an earlier evaluation, which had other lines
+        (home / name).unlink(missing_ok=True)
     for name, text in files.items():
         write_atomic(home / name, text.encode("utf-8", "replace"))
     links = [_write_run_page(job, home) for job in jobs]

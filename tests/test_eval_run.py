@@ -212,11 +212,12 @@ def test_the_whole_way_with_a_scripted_model_and_again(tmp_path: Path) -> None:
     assert "note: the setting `never` names another, which is no method of this run\n" in alone.stderr
     assert "not run with PROFILE=cpu: naive_rag\n[1/1] items, closed_book" in alone.stderr
     assert "naive" not in alone.stdout
+    home = tmp_path / "runs/eval-t"
+    (home / "boundary.md").write_text("of an earlier evaluation, which had other lines")
     first = evaluation(str(file), "profile=small")  # the line of the earlier run is in the table
     assert first.returncode == 0, first.stderr
     assert "not run with PROFILE=small: closed_book\n[1/1] items, naive_rag" in first.stderr
     assert "written:" in first.stdout
-    home = tmp_path / "runs/eval-t"
     written = {"table.md", "table.csv", "table.tex", "index.html", "config.yaml", "logs"}
     written |= {"pareto.md", "pareto.csv"}
     assert written == {path.name for path in home.iterdir()}
