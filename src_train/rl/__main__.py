@@ -27,7 +27,7 @@ from src_core.terminal import answer
 from src_core.types import Question
 from src_models.llm_folder import llm_folder
 from src_models.machine import physical_cores
-from src_tasks.reward_rules import Rule
+from src_tasks.reward_rules import rates_searches
 from src_train.result import write_export
 from src_train.rl.checkpoint import export
 from src_train.rl.config import RlConfig
@@ -120,8 +120,7 @@ def check_config(config: RlConfig) -> None:
             f"advantage.name={advantage.name} compares rollouts of one question, and group_size is 1; raise "
             "group_size, or take ppo or reinforce_pp"
         )
-    asks = config.reward.relevance == "judge" and config.reward.rule in (Rule.R3RAG, Rule.R3RAG_REPAIRED)
-    if asks and config.judge is None:
+    if rates_searches(config.reward) and config.judge is None:
         raise UserError("reward.relevance=judge needs a judge; set judge.endpoint.url")
     if advantage.kl_coef and advantage.name != "ppo":
         raise UserError("advantage.kl_coef is for ppo; set learner.policy.kl_coef for a KL term in the loss")

@@ -154,9 +154,8 @@ class Run:
         judge = self._judge
         if judge is None:
             return {}
-        rates = self.config.reward.relevance == "judge"
         asked = [attempt for group in groups for attempt in group if not attempt.failed]
-        found = await asyncio.gather(*(judge.verdicts(each.trajectory, relevance=rates) for each in asked))
+        found = await asyncio.gather(*(judge.verdicts(each.trajectory, self.config.reward) for each in asked))
         return {attempt.key: verdicts for attempt, verdicts in zip(asked, found, strict=True)}
 
     def _scored(self, group: Sequence[Attempt], verdicts: Mapping[Key, Verdicts]) -> Group:

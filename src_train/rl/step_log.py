@@ -62,7 +62,7 @@ def judge_facts(
     groups: Sequence[Sequence[Attempt]], verdicts: Mapping[Key, Verdicts]
 ) -> dict[str, float | None]:
     """What a judge said: its mean relevance, how often it agrees with the gold passages, and the searches
-    that it did not rate. Empty without a judge.
+    and answers that it did not rate. Empty without a judge.
     """
     if not verdicts:
         return {}
@@ -70,8 +70,9 @@ def judge_facts(
     gold: list[float] = []
     unrated = 0
     for attempt in (each for group in groups for each in group):
-        given = verdicts.get(attempt.key, Verdicts()).relevance
-        unrated += sum(value is None for value in given)
+        verdict = verdicts.get(attempt.key, Verdicts())
+        given = verdict.relevance
+        unrated += sum(value is None for value in given) + verdict.unsure
         found = [
             [] if step.repeated else [passage.id for passage in step.passages]
             for step in attempt.trajectory.steps
