@@ -16,7 +16,12 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.training
 
 from src_core.errors import UserError  # noqa: E402
+from src_core.types import Trajectory  # noqa: E402
+from src_tasks.reward_rules import Scored, is_malformed  # noqa: E402
+from src_tasks.rewards import Ending  # noqa: E402
+from src_train.rl import loop  # noqa: E402
 from src_train.rl.attempts import read_attempts  # noqa: E402
+from src_train.rl.loop import Run  # noqa: E402
 from tests.data.rl_toy_run import main  # noqa: E402
 
 RUN = ("-m", "tests.data.rl_toy_run")
@@ -97,6 +102,68 @@ def test_a_second_run_has_nothing_to_do_and_other_settings_are_refused(
         main([settings, "seed=2"])
 
 
+def test_a_finished_run_goes_on_with_more_steps(tmp_path: Path) -> None:
+    settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1))
+    assert main([settings]) == 0
+    first = (tmp_path / "runs/rl/model/model.safetensors").read_bytes()
+    assert main([settings, "steps=2"]) == 0
+    assert [line["step"] for line in log_of(tmp_path / "runs/rl")] == [1, 2]
+    assert (tmp_path / "runs/rl/model/model.safetensors").read_bytes() != first
+    assert main([settings, "steps=2", "run_name=at_once"]) == 0
+    weights = [tmp_path / "runs" / name / "model/model.safetensors" for name in ("rl", "at_once")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    with pytest.raises(UserError, match="other settings"):
+        main([settings, "steps=1"])
+
+
+def test_a_run_that_died_behind_its_checkpoint_has_every_line_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=2))
+
+    def dying(run: Run) -> None:
+        save(run)
+        raise KeyboardInterrupt
+
+    save = Run._save
+    monkeypatch.setattr(Run, "_save", dying)
+    with pytest.raises(KeyboardInterrupt):
+        main([settings])
+    monkeypatch.setattr(Run, "_save", save)
+    assert main([settings]) == 0
+    assert [line["step"] for line in log_of(tmp_path / "runs/rl")] == [1, 2]
+
+
+def test_other_questions_are_not_drawn_into_a_run(tmp_path: Path) -> None:
+    settings = rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1)
+    assert main([str(settings)]) == 0
+    questions = tmp_path / "world/questions.jsonl"
+    questions.write_text("".join(questions.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(UserError, match=r"other settings \(questions_digest"):
+        main([str(settings)])
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps({"id": "5", "question": "who?", "answers": ["a"]}) + "\n")
+    both = f"questions=[{{path: {questions}}}, {{path: {other}}}]"
+    with pytest.raises(UserError, match=r"other\.jsonl has another question under the id 5"):
+        main([str(settings), both])
+
+
+def test_the_page_shows_the_rewards_that_were_paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judge's verdicts are not in the rollouts."""
+    monkeypatch.setattr(
+        loop, "score", lambda done, *_: Scored((7.25,) * replies(done), 1, None, Ending.CORRECT)
+    )
+    settings = rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1)
+    assert main([str(settings)]) == 0
+    page = (tmp_path / "runs/rl/report.html").read_text()
+    assert page.count('"ending":"correct"') == 64
+    assert '"reward":"none"' not in page
+
+
+def replies(done: Trajectory) -> int:
+    return len(done.steps) + is_malformed(done)
+
+
 @pytest.mark.parametrize("name", ["grpo", "dr_grpo", "rloo", "reinforce_pp", "step", "ppo"])
 def test_every_estimator_makes_a_step(tmp_path: Path, name: str) -> None:
     learner = {
@@ -134,6 +201,11 @@ def test_every_estimator_makes_a_step(tmp_path: Path, name: str) -> None:
         (["learner.lora={dropout: 0.1}"], "set it to 0"),
         (["serving.kind=vllm"], "set learner.lora"),
         (["guards.max_malformed=0.1"], "fine-tuning first"),
+        (["serving.kind=embedded", "serving.context=100"], "raise serving.context"),
+        (["learner.lora={start_from: no/adapter}"], "no folder no/adapter"),
+        (["learner.lora={start_from: adapters/smollm2-135m}"], "trained with the format rearag"),
+        (["questions=[{path: no.jsonl}]"], "no.jsonl"),
+        (["runtime.retriever=http://127.0.0.1:9"], "127.0.0.1:9"),
     ],
 )
 def test_settings_and_rollouts_that_cannot_work(tmp_path: Path, change: list[str], message: str) -> None:

@@ -21,7 +21,8 @@ LENGTH_BINS = (0, 64, 128, 256, 512, 1024, 2048, math.inf)
 
 def step_facts(groups: Sequence[Sequence[Attempt]], scored: Sequence[Group], kept: int) -> dict[str, Any]:
     """What the rollouts of a step were like. Means are over the rollouts that have a reward; `mask_rate` is
-    the share of tokens that the policy sampled, `used_groups` the groups that are trained on.
+    the share of tokens that the policy sampled, `used_groups` the groups that are trained on, `scores` the
+    reward and the ending of each rollout (`Attempt.row_key`).
     """
     attempts = [attempt for group in groups for attempt in group]
     played = [each for group in scored for each in group]
@@ -53,6 +54,7 @@ def step_facts(groups: Sequence[Sequence[Attempt]], scored: Sequence[Group], kep
         "versions": _counted(attempt.policy_version for attempt in done),
         "endings": _counted(each.scored.ending.value for each in played),
         "searches_histogram": _counted(min(each.attempt.trajectory.searches, 9) for each in played),
+        "scores": {each.attempt.row_key: [each.scored.total, each.scored.ending.value] for each in played},
         "reward_histogram": histogram([each.scored.total for each in played], REWARD_BINS),
         "length_histogram": histogram(sampled, LENGTH_BINS),
     }
