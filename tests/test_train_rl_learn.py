@@ -15,11 +15,11 @@ from tests.helpers_train import python
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.training
 
-from src_core.errors import UserError  # noqa: E402
+from src_core.errors import RetrieverError, UserError  # noqa: E402
 from src_core.types import Trajectory  # noqa: E402
 from src_tasks.reward_rules import Scored, is_malformed  # noqa: E402
 from src_tasks.rewards import Ending  # noqa: E402
-from src_train.rl import loop  # noqa: E402
+from src_train.rl import loop, play  # noqa: E402
 from src_train.rl.attempts import read_attempts  # noqa: E402
 from src_train.rl.loop import Run  # noqa: E402
 from tests.data.rl_toy_run import main  # noqa: E402
@@ -146,6 +146,59 @@ def test_other_questions_are_not_drawn_into_a_run(tmp_path: Path) -> None:
     both = f"questions=[{{path: {questions}}}, {{path: {other}}}]"
     with pytest.raises(UserError, match=r"other\.jsonl has another question under the id 5"):
         main([str(settings), both])
+
+
+def test_a_retriever_that_dies_costs_only_the_rollouts_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = rl_settings(
+        tmp_path, letter_model(tmp_path / "model"), steps=1, guards={"max_failed": 0.0}, group_size=16
+    )
+    searches = [0]
+
+    def dying(*given: Any) -> Any:
+        search = plain(*given)
+
+        async def once(query: str, steps: Any) -> Any:
+            searches[0] += 1
+            if searches[0] > 3:
+                raise RetrieverError("the retriever is gone")
+            return await search(query, steps)
+
+        return once
+
+    plain = play.search_of
+    monkeypatch.setattr(play, "search_of", dying)
+    with pytest.raises(UserError, match="rollouts failed, the first with: the retriever is gone"):
+        main([str(settings)])
+    run = tmp_path / "runs/rl"
+    played = read_attempts(run / "rollouts/step-000001.jsonl", policy_version=0)
+    assert 0 < len(played) < 128
+    assert log_of(run) == []
+    monkeypatch.setattr(play, "search_of", plain)
+    assert main([str(settings)]) == 0
+    again = read_attempts(run / "rollouts/step-000001.jsonl", policy_version=0)
+    assert len(again) == 128
+    assert {key: again[key].samples for key in played} == {key: one.samples for key, one in played.items()}
+
+
+def test_a_resumed_run_searches_in_the_same_index(tmp_path: Path) -> None:
+    settings = rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1)
+    assert main([str(settings)]) == 0
+    corpus = tmp_path / "world/corpus.jsonl"
+    corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(UserError, match="answers as the retriever"):
+        main([str(settings), "steps=2"])
+
+
+def test_a_part_of_each_group_is_trained_on(tmp_path: Path) -> None:
+    settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1))
+    assert main([settings]) == 0
+    assert main([settings, "run_name=part", "advantage.trained_per_group=2"]) == 0
+    whole, part = (log_of(tmp_path / "runs" / name)[0] for name in ("rl", "part"))
+    assert part["used_groups"] == whole["used_groups"] > 0
+    assert 0.2 < part["trained_tokens"] / whole["trained_tokens"] < 0.35, "2 of 8"
+    assert part["rollouts"] == whole["rollouts"] == 64
 
 
 def test_the_page_shows_the_rewards_that_were_paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

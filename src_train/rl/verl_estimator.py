@@ -1,5 +1,5 @@
-"""Credit per step inside verl (0.9): `advantages.step_leave_one_out` over the rewards that `verl_loop` puts at
-the last token of each step, under the name `step`.
+"""Credit per step inside verl (0.9), under the name `step`: `advantages.step_leave_one_out` over the rewards
+that `verl_loop` puts at the last token of each step.
 
 verl imports the modules that `VERL_USE_EXTERNAL_MODULES` names in each of its processes (scripts/rl_verl.sh
 names this one), and knows the estimator from then on. verl's own estimators spread one number over a rollout,
