@@ -20,7 +20,11 @@ train sft "$2" "there is nothing"
 @pytest.mark.parametrize(
     ("config", "rows", "setting"),
     [
-        ("validation: [{path: runs/another/v.jsonl}]", "{}", "validation=[{path: FOLDER/c.validation.jsonl}]"),
+        (
+            "validation: [{path: runs/another/v.jsonl}]",
+            "{}",
+            "validation=[{path: FOLDER/c.validation.jsonl}]",
+        ),
         ("validation: [{path: runs/another/v.jsonl}]", "", "validation=[]"),
         ("epochs: 1", "{}", ""),
     ],

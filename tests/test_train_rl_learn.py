@@ -141,11 +141,6 @@ def test_other_questions_are_not_drawn_into_a_run(tmp_path: Path) -> None:
     questions.write_text("".join(questions.read_text().splitlines(keepends=True)[1:]))
     with pytest.raises(UserError, match=r"other settings \(questions_digest"):
         main([str(settings)])
-    other = tmp_path / "other.jsonl"
-    other.write_text(json.dumps({"id": "5", "question": "who?", "answers": ["a"]}) + "\n")
-    both = f"questions=[{{path: {questions}}}, {{path: {other}}}]"
-    with pytest.raises(UserError, match=r"other\.jsonl has another question under the id 5"):
-        main([str(settings), both])
 
 
 def test_a_retriever_that_dies_costs_only_the_rollouts_that_failed(

@@ -30,12 +30,7 @@ def training_questions(config: RlConfig) -> list[Question]:
     """The questions of a run: those with gold answers, each once. Raises `UserError` without any."""
     found: dict[str, Question] = {}
     for source in config.questions:
-        for question in read_questions(source):
-            if question.answers and found.setdefault(question.id, question).question != question.question:
-                raise UserError(
-                    f"{source.path} has another question under the id {question.id} than a file before it; "
-                    "give its questions ids of their own, or name that file alone"
-                )
+        found |= {question.id: question for question in read_questions(source) if question.answers}
     if not found:
         raise UserError(
             "questions names no question with a gold answer, which a reward needs; "
