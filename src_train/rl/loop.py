@@ -188,8 +188,8 @@ class Run:
             [played._replace(rows=[next(known) for _ in played.rows]) for played in group] for group in kept
         ]
         rows = with_advantages(annotated, self.config.advantage)
-        learnt = self.learner.update(rows)
-        return learnt | {"trained_tokens": float(sum(len(row.encoded.ids) for row in rows))}
+        figures = self.learner.update(rows)
+        return figures | {"trained_tokens": float(sum(len(row.encoded.ids) for row in rows))}
 
     def _runtime(self) -> Any:
         """Retriever, and the reader where observations are its answers; the agent is this run's own."""
