@@ -96,7 +96,7 @@ def test_a_second_run_has_nothing_to_do_and_other_settings_are_refused(
     settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1))
     assert main([settings]) == 0
     assert (tmp_path / "runs/rl/report.html").is_file()
-    assert main([settings]) == 0
+    assert main([settings, "stop_after_minutes=5"]) == 0
     assert "nothing to do" in capsys.readouterr().out
     with pytest.raises(UserError, match="settings"):
         main([settings, "seed=2"])

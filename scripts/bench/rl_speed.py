@@ -1,8 +1,9 @@
-"""What the steps of RL runs cost, from their logs: `python scripts/bench/rl_speed.py runs/NAME [runs/OTHER …]`.
+"""What the steps of RL runs cost, from their logs: `python scripts/bench/rl_speed.py runs/NAME [runs/OTHER]`.
 
-One column per run: steps, seconds of a step (median) and of its parts (new weights, rollouts, update), rollouts per
-minute, tokens that the policy wrote per rollout, tokens trained per step and per second of the update. Counted are
-steps with an update; the first one is left out where there are others, since servers warm up in it.
+One column per run: steps, seconds of a step (median) and of its parts (new weights, rollouts, update),
+rollouts per minute, tokens that the policy wrote per rollout, tokens trained per step and per second of the
+update. Counted are steps with an update; the first one is left out where there are others, since servers warm
+up in it.
 """
 
 from __future__ import annotations

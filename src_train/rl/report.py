@@ -18,6 +18,7 @@ PAGE = "report.html"
 CURVES = (
     *("reward", "outcome", "process", "searches", "answered", "malformed", "valid_steps", "cut"),
     *("mask_rate", "sampled_per_rollout", "logprob", "logprob_correct", "kl", "clip_share", "mismatch"),
+    *("judge_relevance", "judge_agreement", "judge_unrated"),
     *("gradient_norm", "used_groups", "trained_tokens", "seconds_rollouts", "seconds_update"),
 )
 MOST_PER_STEP = 64
