@@ -20,7 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 from src_core.chat_tokenizer import ChatTokenizer
 from src_core.config import dump, load_config
 from src_core.console import Terminal
-from src_core.errors import UserError, run_main
+from src_core.errors import BoundaryError, UserError, run_main
 from src_core.rundir import RunDir
 from src_core.runfolder import run_folder
 from src_core.terminal import answer
@@ -83,6 +83,10 @@ def train(config: RlConfig, questions: Sequence[Question], run_dir: RunDir) -> N
     run = Run(config, questions, learner, tokenizer, folder=folder, console=Terminal(stderr=True))
     try:
         asyncio.run(run.run())
+    except BoundaryError as error:
+        raise UserError(
+            f"a server does not answer: {error}; start it, then run the same command again to resume"
+        ) from error
     finally:
         write_report(folder, log=folder / LOG, rollouts=folder / ROLLOUTS, title=config.run_name)
     if run.out_of_time:
