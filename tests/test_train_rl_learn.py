@@ -254,7 +254,10 @@ def test_every_estimator_makes_a_step(tmp_path: Path, name: str) -> None:
         (["learner.lora={start_from: adapters/smollm2-135m}"], "trained with the format rearag"),
         (["questions=[{path: no.jsonl}]"], "no.jsonl"),
         (["runtime.retriever=http://127.0.0.1:9"], "does not answer: .*127.0.0.1:9.* to resume"),
-        (["judge={endpoint: {url: 'http://127.0.0.1:9/v1', model: m}, cache: CACHE}"], "127.0.0.1:9/v1.* to resume"),
+        (
+            ["judge={endpoint: {url: 'http://127.0.0.1:9/v1', model: m}, cache: CACHE}"],
+            "127.0.0.1:9/v1.* to resume",
+        ),
     ],
 )
 def test_settings_and_rollouts_that_cannot_work(tmp_path: Path, change: list[str], message: str) -> None:
