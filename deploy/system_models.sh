@@ -47,11 +47,17 @@ release() {
   done
 }
 
-# train STAGE FILE WITHOUT SETTING…: train on FILE; where it is empty, WITHOUT is the reason and nothing is trained.
+# train STAGE FILE WITHOUT SETTING…: train on FILE; where it is empty, WITHOUT is the reason and nothing is trained. A
+# configuration that names validation files gets the one beside FILE, if it has rows.
 train() {
-  local stage=$1 file=$2 without=$3; shift 3
+  local stage=$1 file=$2 without=$3 config held=(); shift 3
   [[ -s $file ]] || { say "note: $without, so $stage trains nothing"; return 0; }
+  config=$CONFIGS/train-$stage$SUFFIX.yaml
+  if grep -q '^validation:' "$config"; then
+    held=("validation=[]")
+    [[ ! -s ${file/%train.jsonl/validation.jsonl} ]] || held=("validation=[{path: ${file/%train.jsonl/validation.jsonl}}]")
+  fi
   release
-  bash scripts/train.sh "$CONFIGS/train-$stage$SUFFIX.yaml" run_name="$NAME-train-$stage" runs_dir="$RUNS_DIR" \
-    "train=[{path: $file}]" model="$MODEL" "$@"
+  bash scripts/train.sh "$config" run_name="$NAME-train-$stage" runs_dir="$RUNS_DIR" "train=[{path: $file}]" \
+    "${held[@]}" model="$MODEL" "$@"
 }

@@ -4,7 +4,8 @@
 #   NODES=2 MODEL_DIR=… bash scripts/rl_verl.sh CONFIG.yaml -- trainer.total_epochs=4      after --: settings of verl
 # The run's protocol, retriever, masks, rewards and sizes are those of the YAML; advantage.name chooses verl's estimator.
 # Needs an environment with verl 0.9, vLLM and this repository's requirements: VERL_PYTHON (default: python). On several
-# nodes Ray has to run: `ray start --head` on the first, `ray start --address=HEAD:6379` on the others.
+# nodes Ray has to run: `ray start --head` on the first, `ray start --address=HEAD:6379` on the others, each with
+# PYTHONPATH=THIS_REPOSITORY and VERL_USE_EXTERNAL_MODULES=src_train.rl.verl_estimator in its environment.
 # It was not run on GPUs; its agent loop and data are tested on a CPU (tests/test_train_rl_verl.py).
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
@@ -24,7 +25,7 @@ while (( $# )) && [[ $1 != -- ]]; do settings+=("$1"); shift; done
 mkdir -p "runs/$NAME"
 "$VERL_PYTHON" -m src_train.rl.verl_data "$CONFIG" "runs/$NAME" learner.model="$MODEL_DIR" "${settings[@]}"
 mapfile -t chosen < <("$VERL_PYTHON" -m src_train.rl.verl_settings "runs/$NAME/rl.yaml")
-PYTHONPATH=$PWD exec "$VERL_PYTHON" -m verl.trainer.main_ppo \
+PYTHONPATH=$PWD VERL_USE_EXTERNAL_MODULES=src_train.rl.verl_estimator exec "$VERL_PYTHON" -m verl.trainer.main_ppo \
   data.train_files="$PWD/runs/$NAME/train.parquet" data.val_files="$PWD/runs/$NAME/train.parquet" data.return_raw_chat=True \
   actor_rollout_ref.model.path="$MODEL_DIR" actor_rollout_ref.rollout.name=vllm actor_rollout_ref.rollout.mode=async \
   actor_rollout_ref.rollout.agent.agent_loop_config_path="$PWD/runs/$NAME/agent.yaml" \

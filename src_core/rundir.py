@@ -5,7 +5,8 @@ skipped, failed ones are retried, and the rewritten file holds every question on
 happens to a directory that was used before:
 
 - `resume` (the default): resume the run; a run with other settings is refused, and the message names three
-  alternatives; only the number of questions of a construction may grow
+  alternatives; only the number of questions of a construction and the steps of reinforcement learning may
+  grow
 - `resume_anyway`: resume although settings differ; existing rows are kept
 - `clean`: delete everything but `logs/` and start over (`src_core.runfolder`)
 - `fail`: refuse
@@ -49,9 +50,12 @@ QUESTION_IDS = "question_ids"
 """The key of the manifest under which the ids of the run's questions are listed, in their order."""
 OnExisting = Literal["resume", "resume_anyway", "clean", "fail"]
 # Settings that may change between a run and its resumption: they do not change any row.
-_FREE = frozenset({"run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps"})
-# The first n questions of a mixture are among its first n + 1: a run with more keeps its rows and goes on.
-_GROWING = frozenset({"n_sample", "build_conv.n_sample"})
+_FREE = frozenset(
+    {"run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps", "stop_after_minutes"}
+)
+# The first n questions of a mixture are among its first n + 1: a run with more keeps its rows and goes on. So
+# are the first n steps of reinforcement learning, whose rate does not depend on their number.
+_GROWING = frozenset({"n_sample", "build_conv.n_sample", "steps"})
 _ROWS_PER_SYNC = 64
 _LOCK_SECONDS = 3.0
 
@@ -260,7 +264,7 @@ def _differing(before: Row, now: Row, section: str = "") -> Iterator[tuple[str, 
 
 
 def _grew(old: object, new: object) -> bool:
-    """Whether a number of questions (-1: all) became larger."""
+    """Whether a number (-1: all) became larger."""
     return isinstance(old, int) and isinstance(new, int) and old >= 0 and (new < 0 or new > old)
 
 

@@ -25,7 +25,7 @@ def require_trained_prompt(folder: Path, protocol: Protocol) -> None:
     folder. A folder without a record passes.
     """
     if not folder.exists():
-        raise UserError(f"trained={folder}: there is no such folder; name that of the model or adapter")
+        raise UserError(f"there is no folder {folder} of a trained model; name that of the model or adapter")
     record = _read(folder.with_suffix("") if folder.is_file() else folder)
     if record is None:
         return
@@ -44,7 +44,7 @@ def require_trained_prompt(folder: Path, protocol: Protocol) -> None:
         if trained != asked:
             raise UserError(
                 f"{folder} was trained with {name} {trained!r:.120}, this run asks with {asked!r:.120}; set "
-                "the prompt that it was trained with, or trained= to ask it in another way"
+                "the prompt that it was trained with (or, for inference, trained= to ask it in another way)"
             )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ from src_core.served import identity_of
 from src_core.terminal import one_line, say
 from src_core.types import Search, Step, Trajectory
 from src_tasks.judge import PROMPTS, Case, Judge, Rubric
-from src_tasks.reward_rules import Verdicts, answer_of
+from src_tasks.reward_rules import RewardConfig, Verdicts, answer_of, rates_searches, right_by_metric
 
 _RATING = re.compile(r"^\W*relevance\W*[:=]\W*([01](?:\.\d+)?)\W*$", re.IGNORECASE | re.MULTILINE)
 _SLOT = re.compile(r"\{(question|analysis|query|documents|fence)\}")
@@ -58,6 +59,7 @@ class RewardJudge:
         self._answers = Judge(model, rubric=Rubric.STRICT, sampling=config.sampling)
         self._template = (PROMPTS / "relevance.txt").read_text(encoding="utf-8").rstrip("\n")
         self._slots = asyncio.Semaphore(config.in_flight)
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._known = _read(Path(config.cache))
         self._file = JsonlWriter(Path(config.cache), durable=False)
         self.pauses = 0
@@ -70,14 +72,17 @@ class RewardJudge:
     ) -> None:
         self._file.close()
 
-    async def verdicts(self, done: Trajectory, *, relevance: bool) -> Verdicts:
-        """The relevance of each search (with `relevance`), and whether the answer is right. Waits while the
-        judge does not answer; raises `UserError` for one that refuses to.
+    async def verdicts(self, done: Trajectory, reward: RewardConfig) -> Verdicts:
+        """The relevance of each search where `reward` pays for it, and whether an answer is right that the
+        metric of `reward` does not find right. Waits while the judge does not answer; raises `UserError` for
+        one that refuses to.
         """
-        searches = [step for step in done.steps if isinstance(step.action, Search)] if relevance else []
+        rated_steps = done.steps if rates_searches(reward) else ()
+        searches = [step for step in rated_steps if isinstance(step.action, Search)]
         rated = await asyncio.gather(*(self._relevance(done.question.question, step) for step in searches))
-        right = await self._right(done) if self._config.answers and answer_of(done) else None
-        return Verdicts(tuple(rated), right)
+        asked = bool(self._config.answers and answer_of(done)) and not right_by_metric(done, reward)
+        right = await self._right(done) if asked else None
+        return Verdicts(tuple(rated), right, unsure=asked and right is None)
 
     async def _relevance(self, question: str, step: Step) -> float | None:
         if step.repeated:
@@ -104,14 +109,15 @@ class RewardJudge:
 
     async def _cached(self, key: str, ask: Callable[[], Awaitable[float | None]]) -> float | None:
         """A known rating, else that of `ask`. A reply without one is not kept: the next run asks again."""
-        if key in self._known:
-            return self._known[key]
-        async with self._slots:
-            found = await self._patiently(ask)
-        if found is not None:
-            self._known[key] = found
-            self._file.write(orjson.dumps({"key": key, "value": found}))
-        return found
+        async with self._asking[key]:  # rollouts of a group often share their first search
+            if key in self._known:
+                return self._known[key]
+            async with self._slots:
+                found = await self._patiently(ask)
+            if found is not None:
+                self._known[key] = found
+                self._file.write(orjson.dumps({"key": key, "value": found}))
+            return found
 
     async def _patiently(self, ask: Callable[[], Awaitable[float | None]]) -> float | None:
         while True:

@@ -72,14 +72,20 @@ class RewardConfig:
     search_r1: SearchR1Rewards = SearchR1Rewards()
 
 
+def rates_searches(config: RewardConfig) -> bool:
+    """Whether a judge has to rate each search."""
+    return config.relevance == "judge" and config.rule in (Rule.R3RAG, Rule.R3RAG_REPAIRED)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What a judge said of one trajectory: the relevance of each search in [0, 1] and whether the answer is
-    right; None where it gave no verdict or was not asked.
+    """What a judge said of one trajectory: the relevance of each search in [0, 1] (None where it gave no
+    rating) and whether the answer is right (None where it was not asked, or, with `unsure`, gave no verdict).
     """
 
     relevance: tuple[float | None, ...] = ()
     right: bool | None = None
+    unsure: bool = False
 
 
 class Scored(NamedTuple):
@@ -109,18 +115,25 @@ def is_malformed(done: Trajectory) -> bool:
     return done.status is Status.MALFORMED_THEN_ANSWERED
 
 
+def right_by_metric(done: Trajectory, config: RewardConfig) -> bool:
+    """Whether the metric alone finds the answer right, so that no judge has to be asked."""
+    found = outcome_reward(answer_of(done), done.question.answers, metric=config.metric)
+    return found is not None and found >= config.right_from
+
+
 def score(done: Trajectory, config: RewardConfig, verdicts: Verdicts | None = None) -> Scored | None:
-    """The rewards of a trajectory, None where a term is not known."""
+    """The rewards of a trajectory, None where a term is not known. An answer that the judge finds right has
+    the outcome 1, whatever the metric says.
+    """
     answer = answer_of(done)
     outcome = outcome_reward(answer, done.question.answers, metric=config.metric)
-    if outcome is None:
+    if outcome is None or (verdicts is not None and verdicts.unsure):
         return None
-    right = outcome >= config.right_from
-    if verdicts is not None and verdicts.right is not None:
-        right = right or verdicts.right
-    ending = _ending(done, right=right)
+    if verdicts is not None and verdicts.right:
+        outcome = 1.0
+    ending = _ending(done, right=outcome >= config.right_from)
     relevance = _relevance(done, config, verdicts)
-    if relevance is None and _asks_judge(config):
+    if relevance is None and rates_searches(config):
         return None
     paid = [0.0] * done.searches if relevance is None else relevance
     rewards = _by_rule(done, config, ending, outcome=outcome, relevance=paid)
@@ -158,7 +171,7 @@ def _by_rule(
         whole = search_r1_reward(
             right=ending is Ending.CORRECT,
             answered=bool(answer_of(done)),
-            valid=not is_malformed(done) and not any(_deviates(step) for step in done.steps),
+            valid=bool(answer_of(done)) and not any(_deviates(step) for step in done.steps),
             found=_found_gold(done),
             numbers=config.search_r1,
         )
@@ -166,13 +179,15 @@ def _by_rule(
 
 
 def _spread(done: Trajectory, rewards: Sequence[float]) -> list[float]:
-    """Rewards of the searches and of the last step, one per step: a direct answer has none of its own."""
+    """Rewards of the searches and what the ending adds, one per step: a direct answer has none of its own."""
     searches = [isinstance(step.action, Search) for step in done.steps]
     left = list(rewards)
     made = [left.pop(0) if searched else 0.0 for searched in searches]
-    if left and made and not is_malformed(done):
-        made[-1] += left.pop(0)
-    return [*made, *left]
+    if is_malformed(done):
+        return [*made, *left]
+    if left and made:  # the first call of a rollout may fail, which leaves no step at all
+        made[-1] += left[0]
+    return made
 
 
 def _costs(done: Trajectory, config: RewardConfig, ending: Ending) -> list[float]:
@@ -198,7 +213,7 @@ def _replies(done: Trajectory) -> int:
 def _relevance(done: Trajectory, config: RewardConfig, verdicts: Verdicts | None) -> list[float] | None:
     """The relevance of each search, None where it is not known."""
     found = [_ids(step) for step in done.steps if isinstance(step.action, Search)]
-    if _asks_judge(config):
+    if rates_searches(config):
         given = verdicts.relevance if verdicts else ()
         known = [value for value in given if value is not None]
         return known if len(known) == len(found) else None
@@ -211,10 +226,6 @@ def _relevance(done: Trajectory, config: RewardConfig, verdicts: Verdicts | None
         hits.append(1.0 if share else config.anything_new if set(ids) - seen else 0.0)
         seen.update(ids)
     return hits
-
-
-def _asks_judge(config: RewardConfig) -> bool:
-    return config.relevance == "judge" and config.rule in (Rule.R3RAG, Rule.R3RAG_REPAIRED)
 
 
 def _ids(step: Step) -> list[str]:

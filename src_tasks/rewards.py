@@ -185,14 +185,13 @@ REPAIRED = RepairedRewards()
 def repaired_rewards(
     shares: Sequence[float], outcome: float, ending: Ending, *, numbers: RepairedRewards = REPAIRED
 ) -> list[float]:
-    """One reward per step. `shares`: what each search contributed, in [0, 1] and 1 in sum at most
-    (`process_rewards`); `outcome`: the metric of the answer. The last step of a trajectory without an answer
-    is a search, which then carries the penalty.
+    """One reward per search, then what the ending adds to the last step. `shares`: what each search
+    contributed, in [0, 1] and 1 in sum at most (`process_rewards`); `outcome`: the metric of the answer.
     """
     if ending is Ending.MALFORMED:
         return [*(0.0 for _ in shares), -numbers.malformed]
     if ending is Ending.UNANSWERED:
-        return [0.0] * (len(shares) - 1) + [-numbers.unanswered] if shares else []
+        return [*(0.0 for _ in shares), -numbers.unanswered]
     return [numbers.process * share for share in shares] + [numbers.outcome * outcome]
 
 
@@ -218,8 +217,9 @@ SEARCH_R1 = SearchR1Rewards()
 def search_r1_reward(
     *, right: bool, answered: bool, valid: bool, found: bool, numbers: SearchR1Rewards = SEARCH_R1
 ) -> float:
-    """The reward of a whole trajectory. `valid`: every reply was written in the format; `found`: a passage
-    holds a gold answer.
+    """The reward of a whole trajectory. `valid`: every reply was written in the format, and the last one
+    answers (a transcript that was cut off does not reach the end of the release's state machine); `found`: a
+    passage holds a gold answer.
     """
     if not numbers.format:
         return numbers.right if right else 0.0

@@ -56,6 +56,7 @@ def _complete(partial: Path, result: Path, folder: Path, record: dict[str, Any])
     AutoTokenizer.from_pretrained(folder).save_pretrained(partial)
     text = json.dumps(record, indent=2, ensure_ascii=False)
     (partial / TRAINING).write_text(text + "\n", "utf-8")
+    shutil.rmtree(result, ignore_errors=True)  # of fewer steps
     partial.replace(result)
     answer(f"written: {result}")
 

@@ -22,11 +22,11 @@ from src_core.conversations import as_conversation
 from src_core.errors import UserError
 from src_core.protocols import load_protocol, protocol_names
 from src_core.protocols.base import Protocol
-from src_core.protocols.records import Constrain, Layout, ParsedStep, ParseError
+from src_core.protocols.records import Constrain, Layout, ParsedStep, ParseError, ReadTrajectory
 from src_core.protocols.search_r1 import SearchR1
 from src_core.rowfiles import RawRow
 from src_core.scripted import ScriptedModel
-from src_core.types import DirectAnswer, Question, Search, Status, Step
+from src_core.types import DirectAnswer, Finish, Question, Search, Status, Step
 from src_infer.episode import Limits, Observation
 from src_infer.rollout import RolloutLimits, rollout
 from src_infer.rollout_record import Rollout
@@ -332,6 +332,29 @@ def test_a_format_without_direct_answers_refuses_to_write_one() -> None:
     for name in ("react", "r3rag", "search_r1"):
         with pytest.raises(ValueError, match="direct answer"):
             protocols()[name].render_step(step)
+
+
+@pytest.mark.parametrize(
+    "text", ["London", "no", "nine", "C#", "#1 record", "Is it so?", "a\\n", "Step 1: go"]
+)
+def test_r3rag_keeps_every_character_of_a_field(text: str) -> None:
+    """The release strips `n`, the backslash and `#`, and a query there ends at its question mark."""
+    protocol = protocols()["r3rag"]
+    for step in (Step(1, text, Search(text)), Step(1, text, Finish(text))):
+        read = protocol.parse(protocol.render_step(step))
+        assert isinstance(read, ParsedStep)
+        assert (read.thought, read.action) == (text, step.action)
+
+
+def test_r3rag_reads_past_the_labels_of_a_question() -> None:
+    question = "Who said 'The final answer: 42'? Step 1: The problem analysis: x The retrieval query: y"
+    made = (Step(1, "Needed.", Search("a book"), "seen"), Step(2, "Known.", Finish("Adams")))
+    protocol = protocols()["r3rag"]
+    read = protocol.parse_trajectory(protocol.render_history(protocol.turns(question, made)))
+    assert isinstance(read, ReadTrajectory)
+    assert [(step.thought, step.action) for step in read.steps] == [
+        (step.thought, step.action) for step in made
+    ]
 
 
 def test_formats_are_found_by_name() -> None:

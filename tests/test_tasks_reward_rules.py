@@ -50,7 +50,7 @@ ENDED = {
         ("deeprag", Ending.MALFORMED, [0, 0, 0]),
         ("search_r1", Ending.CORRECT, [0, 0, 1]),
         ("search_r1", Ending.INCORRECT, [0, 0, 0.2]),
-        ("search_r1", Ending.UNANSWERED, [0, 0.2]),
+        ("search_r1", Ending.UNANSWERED, [0, 0]),
         ("search_r1", Ending.MALFORMED, [0, 0, 0]),
     ],
 )
@@ -116,7 +116,10 @@ def test_direct_answers_have_no_reward_of_their_own() -> None:
     assert found.steps == pytest.approx([0.15, 0, 1.0])
     ended = score(played(FIRST, direct, status=CAPPED), RewardConfig())
     assert ended is not None
-    assert len(ended.steps) == 2
+    assert ended.steps == pytest.approx([0, -0.2])
+    stalled = score(played(replace(direct, n=1), direct, status=CAPPED), RewardConfig())
+    assert stalled is not None
+    assert stalled.steps == pytest.approx([0, -0.2]), "also without any search"
 
 
 def test_search_r1_pays_a_gold_answer_in_a_passage() -> None:

@@ -17,6 +17,7 @@ from src_train.rl.advantages import (  # noqa: E402
     gae,
     group_relative,
     leave_one_out,
+    most_different,
     returns,
     step_leave_one_out,
     whiten,
@@ -48,6 +49,13 @@ def test_leave_one_out_and_the_whole_batch() -> None:
 def test_the_group_filter() -> None:
     assert all_equal([0.3, 0.3, 0.3])
     assert not all_equal([0.3, 0.31])
+
+
+def test_the_most_different_rewards() -> None:
+    assert sorted(most_different([0.5, 1.0, 0.0, 0.5], 2)) == [1, 2]
+    assert [at in (3, 4) for at in most_different([0.0, 0.0, 0.0, 1.0, 1.0], 4)].count(True) == 2
+    assert sorted(most_different([0.0, 0.6, 0.5, 1.0, 0.9], 3)) == [0, 3, 4]
+    assert sorted(most_different([0.2, 0.9, 1.0, 0.1], 4)) == [0, 1, 2, 3]
 
 
 def test_returns_of_steps() -> None:

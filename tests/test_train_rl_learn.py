@@ -15,8 +15,13 @@ from tests.helpers_train import python
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.training
 
-from src_core.errors import UserError  # noqa: E402
+from src_core.errors import RetrieverError, UserError  # noqa: E402
+from src_core.types import Trajectory  # noqa: E402
+from src_tasks.reward_rules import Scored, is_malformed  # noqa: E402
+from src_tasks.rewards import Ending  # noqa: E402
+from src_train.rl import loop, play  # noqa: E402
 from src_train.rl.attempts import read_attempts  # noqa: E402
+from src_train.rl.loop import Run  # noqa: E402
 from tests.data.rl_toy_run import main  # noqa: E402
 
 RUN = ("-m", "tests.data.rl_toy_run")
@@ -91,10 +96,120 @@ def test_a_second_run_has_nothing_to_do_and_other_settings_are_refused(
     settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1))
     assert main([settings]) == 0
     assert (tmp_path / "runs/rl/report.html").is_file()
-    assert main([settings]) == 0
+    assert main([settings, "stop_after_minutes=5"]) == 0
     assert "nothing to do" in capsys.readouterr().out
     with pytest.raises(UserError, match="settings"):
         main([settings, "seed=2"])
+
+
+def test_a_finished_run_goes_on_with_more_steps(tmp_path: Path) -> None:
+    settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1))
+    assert main([settings]) == 0
+    first = (tmp_path / "runs/rl/model/model.safetensors").read_bytes()
+    assert main([settings, "steps=2"]) == 0
+    assert [line["step"] for line in log_of(tmp_path / "runs/rl")] == [1, 2]
+    assert (tmp_path / "runs/rl/model/model.safetensors").read_bytes() != first
+    assert main([settings, "steps=2", "run_name=at_once"]) == 0
+    weights = [tmp_path / "runs" / name / "model/model.safetensors" for name in ("rl", "at_once")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    with pytest.raises(UserError, match="other settings"):
+        main([settings, "steps=1"])
+
+
+def test_a_run_that_died_behind_its_checkpoint_has_every_line_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=2))
+
+    def dying(run: Run) -> None:
+        save(run)
+        raise KeyboardInterrupt
+
+    save = Run._save
+    monkeypatch.setattr(Run, "_save", dying)
+    with pytest.raises(KeyboardInterrupt):
+        main([settings])
+    monkeypatch.setattr(Run, "_save", save)
+    assert main([settings]) == 0
+    assert [line["step"] for line in log_of(tmp_path / "runs/rl")] == [1, 2]
+
+
+def test_other_questions_are_not_drawn_into_a_run(tmp_path: Path) -> None:
+    settings = rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1)
+    assert main([str(settings)]) == 0
+    questions = tmp_path / "world/questions.jsonl"
+    questions.write_text("".join(questions.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(UserError, match=r"other settings \(questions_digest"):
+        main([str(settings)])
+
+
+def test_a_retriever_that_dies_costs_only_the_rollouts_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = rl_settings(
+        tmp_path, letter_model(tmp_path / "model"), steps=1, guards={"max_failed": 0.0}, group_size=16
+    )
+    searches = [0]
+
+    def dying(*given: Any) -> Any:
+        search = plain(*given)
+
+        async def once(query: str, steps: Any) -> Any:
+            searches[0] += 1
+            if searches[0] > 3:
+                raise RetrieverError("the retriever is gone")
+            return await search(query, steps)
+
+        return once
+
+    plain = play.search_of
+    monkeypatch.setattr(play, "search_of", dying)
+    with pytest.raises(UserError, match="rollouts failed, the first with: the retriever is gone"):
+        main([str(settings)])
+    run = tmp_path / "runs/rl"
+    played = read_attempts(run / "rollouts/step-000001.jsonl", policy_version=0)
+    assert 0 < len(played) < 128
+    assert not (run / "log.jsonl").exists()
+    monkeypatch.setattr(play, "search_of", plain)
+    assert main([str(settings)]) == 0
+    again = read_attempts(run / "rollouts/step-000001.jsonl", policy_version=0)
+    assert len(again) == 128
+    assert {key: again[key].samples for key in played} == {key: one.samples for key, one in played.items()}
+
+
+def test_a_resumed_run_searches_in_the_same_index(tmp_path: Path) -> None:
+    settings = rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1)
+    assert main([str(settings)]) == 0
+    corpus = tmp_path / "world/corpus.jsonl"
+    corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(UserError, match="answers as the retriever"):
+        main([str(settings), "steps=2"])
+
+
+def test_a_part_of_each_group_is_trained_on(tmp_path: Path) -> None:
+    settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1))
+    assert main([settings]) == 0
+    assert main([settings, "run_name=part", "advantage.trained_per_group=2"]) == 0
+    whole, part = (log_of(tmp_path / "runs" / name)[0] for name in ("rl", "part"))
+    assert part["used_groups"] == whole["used_groups"] > 0
+    assert 0.2 < part["trained_tokens"] / whole["trained_tokens"] < 0.35, "2 of 8"
+    assert part["rollouts"] == whole["rollouts"] == 64
+
+
+def test_the_page_shows_the_rewards_that_were_paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judge's verdicts are not in the rollouts."""
+    monkeypatch.setattr(
+        loop, "score", lambda done, *_: Scored((7.25,) * replies(done), 1, None, Ending.CORRECT)
+    )
+    settings = rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1)
+    assert main([str(settings)]) == 0
+    page = (tmp_path / "runs/rl/report.html").read_text()
+    assert page.count('"ending":"correct"') == 64
+    assert '"reward":"none"' not in page
+
+
+def replies(done: Trajectory) -> int:
+    return len(done.steps) + is_malformed(done)
 
 
 @pytest.mark.parametrize("name", ["grpo", "dr_grpo", "rloo", "reinforce_pp", "step", "ppo"])
@@ -134,9 +249,19 @@ def test_every_estimator_makes_a_step(tmp_path: Path, name: str) -> None:
         (["learner.lora={dropout: 0.1}"], "set it to 0"),
         (["serving.kind=vllm"], "set learner.lora"),
         (["guards.max_malformed=0.1"], "fine-tuning first"),
+        (["serving.kind=embedded", "serving.context=100"], "raise serving.context"),
+        (["learner.lora={start_from: no/adapter}"], "no folder no/adapter"),
+        (["learner.lora={start_from: adapters/smollm2-135m}"], "trained with the format rearag"),
+        (["questions=[{path: no.jsonl}]"], "no.jsonl"),
+        (["runtime.retriever=http://127.0.0.1:9"], "does not answer: .*127.0.0.1:9.* to resume"),
+        (
+            ["judge={endpoint: {url: 'http://127.0.0.1:9/v1', model: m}, cache: CACHE}"],
+            "127.0.0.1:9/v1.* to resume",
+        ),
     ],
 )
 def test_settings_and_rollouts_that_cannot_work(tmp_path: Path, change: list[str], message: str) -> None:
     settings = rl_settings(tmp_path, letter_model(tmp_path / "model"))
+    change = [each.replace("CACHE", str(tmp_path / "cache.jsonl")) for each in change]
     with pytest.raises(UserError, match=message):
         main([str(settings), *change])

@@ -27,6 +27,7 @@ from src_train.rl.credit import (  # noqa: E402
     Played,
     kept_groups,
     spread_steps,
+    trained_part,
     with_advantages,
 )
 from src_train.rl.learner import Learner  # noqa: E402
@@ -246,6 +247,27 @@ def test_equal_groups_are_left_out_except_for_a_value_head() -> None:
     assert kept_groups([equal, other, []], AdvantageConfig()) == [other]
     assert kept_groups([equal, []], AdvantageConfig(name="ppo")) == [equal]
     assert kept_groups([equal], AdvantageConfig(drop_equal_groups=False)) == [equal]
+
+
+def test_credit_of_steps_keeps_a_group_whose_sums_alone_are_equal() -> None:
+    group = [played((0.5, 0.5), 0), played((0.0, 1.0), 1)]
+    assert kept_groups([group], AdvantageConfig(name="step")) == [group]
+    assert kept_groups([group], AdvantageConfig(name="rloo")) == []
+    assert kept_groups([group[:1]], AdvantageConfig(name="step")) == [], "nothing to compare it with"
+    same = [played((0.0, 1.0), 0), played((0.0, 1.0), 1)]
+    assert kept_groups([same], AdvantageConfig(name="step")) == []
+
+
+@pytest.mark.parametrize("name", ["dr_grpo", "step"])
+def test_a_part_of_a_group_is_trained_on_against_the_baseline_of_all(name: str) -> None:
+    group = [played((0.0, reward), number) for number, reward in enumerate((0.0, 0.5, 1.0, 0.4))]
+    config = AdvantageConfig(name=name, whiten=False)
+    whole = with_advantages([group], config)
+    part = with_advantages([trained_part(group, 2)], config)
+    assert [row.values[ADVANTAGES].tolist() for row in part] == [
+        whole[number].values[ADVANTAGES].tolist() for number in (0, 2)
+    ]
+    assert trained_part(group, 0) == trained_part(group, 4) == group
 
 
 def test_a_rollout_survives_its_file() -> None:

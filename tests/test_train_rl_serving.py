@@ -16,11 +16,13 @@ from helpers_gguf import MERGES, SPECIAL, byte_tokens, hub_model, write_base
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.training
 
+from src_core.errors import UserError  # noqa: E402
 from src_core.types import Trajectory  # noqa: E402
 from src_models.convert.gguf_model import write_model  # noqa: E402
 from src_tasks.reward_rules import RewardConfig, Scored, is_malformed  # noqa: E402
 from src_tasks.rewards import Ending  # noqa: E402
 from src_train.rl import loop  # noqa: E402
+from src_train.rl import serving as serving_module  # noqa: E402
 from src_train.rl.__main__ import main  # noqa: E402
 
 
@@ -94,16 +96,16 @@ def by_chance(done: Trajectory, _config: RewardConfig, _verdicts: object = None)
     return Scored((chance,) * steps, 0.0, None, Ending.MALFORMED)
 
 
+@pytest.mark.parametrize("merged", ["", "q8_0"])
 def test_the_embedded_server_samples_with_each_version_of_the_adapter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, merged: str
 ) -> None:
     monkeypatch.setattr(loop, "score", by_chance)
     folder = byte_folder(tmp_path / "model")
     base, gguf = write_base(tmp_path / "base.gguf", "llama"), tmp_path / "model.gguf"
     write_model(folder, base, gguf, kind="f32")
-    path = settings(
-        tmp_path, folder, kind="embedded", gguf=str(gguf), slots=2, context=400, port=free_port(), threads=1
-    )
+    own = {"kind": "embedded", "gguf": str(gguf), "merged": merged, "port": free_port()}
+    path = settings(tmp_path, folder, **own, slots=2, context=400, threads=1)
     assert main([str(path)]) == 0
     run = tmp_path / "runs/rl"
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
@@ -113,6 +115,22 @@ def test_the_embedded_server_samples_with_each_version_of_the_adapter(
     assert lines[-1]["kl"] > 10 * lines[0]["kl"], "the weights did not change"
     assert [entry.name for entry in sorted((run / "versions").iterdir())] == ["version-2", "version-2.gguf"]
     assert (run / "adapter/training.json").is_file()
+
+
+def test_a_port_in_use_is_refused_before_another_server_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving_module, "_GRACE", 0.1)
+    folder, base = byte_folder(tmp_path / "model"), write_base(tmp_path / "base.gguf", "llama")
+    gguf = tmp_path / "model.gguf"
+    write_model(folder, base, gguf, kind="f32")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        path = settings(tmp_path, folder, kind="embedded", gguf=str(gguf), context=400, port=port)
+        with pytest.raises(UserError, match=f"port {port} is in use.*set serving.port"):
+            main([str(path)])
 
 
 class FakeVllm:

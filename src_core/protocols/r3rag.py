@@ -34,8 +34,12 @@ ANSWER = "The final answer:"
 DOCUMENTS = "The retrieval documents:"
 QUESTION = "The question:"
 _LABEL = re.compile("|".join(map(re.escape, (ANALYSIS, QUERY, ANSWER, DOCUMENTS))))
+_LINE = re.compile(rf"^(?:[ \t#*]*Step[ \t]+\d{{1,3}}[ \t]*:)?[ \t#*]*({_LABEL.pattern})", re.MULTILINE)
+"""A label that begins a line: one inside a question or a passage is a part of its text."""
 _STEP = re.compile(r"^[ \t#*]*Step[ \t]+(\d{1,3})[ \t]*:", re.MULTILINE)
 _FIELD_END = re.compile(r"\n[ \t#*]*Step\b|###")
+_HEADING = re.compile(r"^#+ | #+$|^#+$")
+"""Marks of a heading around a field; the last character of `C#` is none."""
 _KINDS = {ANALYSIS: "thought", QUERY: "action", ANSWER: "action", DOCUMENTS: "observation"}
 
 
@@ -112,16 +116,16 @@ def _field(text: str, label: re.Match[str]) -> str:
     """The text behind a label, up to the next label, the next step or `###`, on one line."""
     rest = text[label.end() :]
     ends = [match.start() for match in (_LABEL.search(rest), _FIELD_END.search(rest)) if match]
-    return " ".join(rest[: min(ends, default=len(rest))].strip().strip("#").split())
+    return _HEADING.sub("", " ".join(rest[: min(ends, default=len(rest))].split()))
 
 
 def _pieces(text: str) -> Iterator[Piece]:
-    labels = list(_LABEL.finditer(text))
+    labels = list(_LINE.finditer(text))
     starts = [*(label.start() for label in labels), len(text)]
     for label, end in zip(labels, starts[1:], strict=True):
-        kind = _KINDS[label[0]]
+        kind = _KINDS[label[1]]
         if kind == "action":
-            yield Piece(kind, text[label.start() : end])
+            yield Piece(kind, text[label.start(1) : end])
         elif kind == "observation":
             yield Piece(kind, _STEP.split(text[label.end() : end])[0].strip())
         else:

@@ -20,20 +20,22 @@ from transformers.utils.logging import disable_progress_bar
 from src_core.chat_tokenizer import ChatTokenizer
 from src_core.config import dump, load_config
 from src_core.console import Terminal
-from src_core.errors import UserError, run_main
+from src_core.errors import BoundaryError, UserError, run_main
 from src_core.rundir import RunDir
 from src_core.runfolder import run_folder
 from src_core.terminal import answer
+from src_core.trained_prompt import require_trained_prompt
 from src_core.types import Question
 from src_models.llm_folder import llm_folder
 from src_models.machine import physical_cores
-from src_tasks.reward_rules import Rule
+from src_tasks.reward_rules import rates_searches
 from src_train.result import write_export
-from src_train.rl.checkpoint import export
+from src_train.resumable import last_whole_checkpoint
+from src_train.rl.checkpoint import export, step_of
 from src_train.rl.config import RlConfig
 from src_train.rl.learner import Learner
 from src_train.rl.loop import LOG, ROLLOUTS, Run
-from src_train.rl.play import training_questions
+from src_train.rl.play import digest_of, rollout_protocol, training_questions
 from src_train.rl.report import write_report
 from src_train.speed import faster_precision
 
@@ -52,7 +54,8 @@ def main(arguments: Sequence[str]) -> int:
     if config.learner.precision == "auto":
         config = replace(config, learner=replace(config.learner, precision=faster_precision(_device())))
     questions = training_questions(config)
-    run_dir = RunDir(folder, config=dump(config), on_existing=config.on_existing)
+    settings = {**dump(config), "questions_digest": digest_of(questions)}
+    run_dir = RunDir(folder, config=settings, on_existing=config.on_existing)
     try:
         train(config, questions, run_dir)
     finally:
@@ -61,27 +64,31 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def train(config: RlConfig, questions: Sequence[Question], run_dir: RunDir) -> None:
-    """Train on the questions and write the result with its manifest; nothing where there is a result."""
+    """Train on the questions and write the result with its manifest; nothing where there is a result of as
+    many steps.
+    """
     folder, learner_config = run_dir.path, config.learner
     result = folder / ("model" if learner_config.lora is None else "adapter")
-    if result.is_dir():
+    last = last_whole_checkpoint(folder)
+    if result.is_dir() and (last is None or step_of(last) >= config.steps):
         answer(f"{result} exists already; nothing to do")
         return
     weights = llm_folder(learner_config.model)
+    start = learner_config.lora.start_from if learner_config.lora is not None else ""
+    for trained in (weights, *([Path(start)] if start else [])):
+        require_trained_prompt(trained, rollout_protocol(config.runtime))
     template = Path(learner_config.chat_template) if learner_config.chat_template else None
     tokenizer = ChatTokenizer(weights, template=template)
     learner = Learner(learner_config, config.advantage, weights, device=_device(), seed=config.seed)
     run = Run(config, questions, learner, tokenizer, folder=folder, console=Terminal(stderr=True))
     try:
         asyncio.run(run.run())
+    except BoundaryError as error:
+        raise UserError(
+            f"a server does not answer: {error}; start it, then run the same command again to resume"
+        ) from error
     finally:
-        write_report(
-            folder,
-            log=folder / LOG,
-            rollouts=folder / ROLLOUTS,
-            reward=config.reward,
-            title=config.run_name,
-        )
+        write_report(folder, log=folder / LOG, rollouts=folder / ROLLOUTS, title=config.run_name)
     if run.out_of_time:
         answer("the time limit is reached; run the same command again to resume")
     else:
@@ -120,11 +127,15 @@ def check_config(config: RlConfig) -> None:
             f"advantage.name={advantage.name} compares rollouts of one question, and group_size is 1; raise "
             "group_size, or take ppo or reinforce_pp"
         )
-    asks = config.reward.relevance == "judge" and config.reward.rule in (Rule.R3RAG, Rule.R3RAG_REPAIRED)
-    if asks and config.judge is None:
+    if rates_searches(config.reward) and config.judge is None:
         raise UserError("reward.relevance=judge needs a judge; set judge.endpoint.url")
     if advantage.kl_coef and advantage.name != "ppo":
         raise UserError("advantage.kl_coef is for ppo; set learner.policy.kl_coef for a KL term in the loss")
+    if config.serving.kind == "embedded" and config.rollout.max_tokens > config.serving.context:
+        raise UserError(
+            f"a rollout may have {config.rollout.max_tokens} tokens, and a slot of the embedded server holds "
+            f"{config.serving.context}; raise serving.context or lower rollout.max_tokens"
+        )
     if config.rollout.temperature != 1.0 or config.rollout.top_p != 1.0:
         raise UserError(
             "rollout.temperature and rollout.top_p must be 1: log-probabilities are those of the whole "

@@ -54,14 +54,28 @@ def whiten(values: Sequence[float]) -> list[float]:
     """`values` with mean 0 and standard deviation 1; all 0 where they are equal."""
     if not values:
         return []
-    mean = _mean(values)
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+    mean, deviation = _mean(values), math.sqrt(_variance(values))
     return [(value - mean) / deviation if deviation > _TINY else 0.0 for value in values]
 
 
 def all_equal(rewards: Rewards) -> bool:
     """Whether a group teaches nothing: all its rewards are the same (DAPO's filter, arXiv 2503.14476)."""
     return max(rewards) - min(rewards) < _TINY
+
+
+def most_different(rewards: Rewards, count: int) -> list[int]:
+    """The places of the `count` rewards with the largest variance: some of the lowest and some of the highest
+    ones (PODS, arXiv 2504.13818, theorem 1). There their own mean and deviation are the baseline; here the
+    whole group's are, since its rewards are known.
+    """
+    order = sorted(range(len(rewards)), key=lambda at: (rewards[at], at))
+    chosen = [order[:low] + order[len(order) - (count - low) :] for low in range(count + 1)]
+    return max(chosen, key=lambda places: _variance([rewards[at] for at in places]))
+
+
+def _variance(values: Sequence[float]) -> float:
+    mean = _mean(values)
+    return math.fsum((value - mean) ** 2 for value in values) / len(values)
 
 
 def returns(rewards: Rewards, *, gamma: float = 1.0) -> list[float]:

@@ -47,6 +47,11 @@ class Attempt:
         return Key(self.trajectory.question.id, self.number)
 
     @property
+    def row_key(self) -> str:
+        """Question and number as one text, for the log."""
+        return f"{self.trajectory.question.id}#{self.number}"
+
+    @property
     def failed(self) -> bool:
         """Whether a server failed; there is nothing to train on."""
         return self.trajectory.status.retryable

@@ -18,6 +18,11 @@ _WEIGHTS, _OPTIMIZER = "weights.safetensors", "optimizer.pt"
 _HEAD = "value_head."
 
 
+def step_of(folder: Path) -> int:
+    """The number of steps before a checkpoint, which is in its name."""
+    return int(folder.name.rpartition("-")[2])
+
+
 def save(learner: Learner, folder: Path) -> None:
     """Write a checkpoint: weights, optimiser, number of updates. The marker of a whole one comes last."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -21,6 +21,7 @@ from src_train.rl.advantages import (
     gae,
     group_relative,
     leave_one_out,
+    most_different,
     step_leave_one_out,
     whiten,
 )
@@ -34,7 +35,9 @@ Floats = npt.NDArray[np.float32]
 
 
 class Played(NamedTuple):
-    """A rollout with its rewards and its rows (one per sample)."""
+    """A rollout with its rewards and its rows (one per sample; none where the others of its group are only
+    compared with it).
+    """
 
     attempt: Attempt
     scored: Scored
@@ -45,15 +48,28 @@ Group = list[Played]
 
 
 def kept_groups(groups: Sequence[Group], config: AdvantageConfig) -> list[Group]:
-    """The groups that teach something: not empty, and, with `drop_equal_groups`, without those whose rollouts
-    all have the same reward. A value head learns from equal groups too, so `ppo` keeps them.
+    """The groups that teach something: not empty, and, with `drop_equal_groups`, without those in which no
+    rollout has an advantage over the others. A value head learns from equal groups too, so `ppo` keeps them.
     """
     filtered = config.drop_equal_groups and config.name != "ppo"
-    return [
-        group
-        for group in groups
-        if group and not (filtered and all_equal([played.scored.total for played in group]))
-    ]
+    return [group for group in groups if group and not (filtered and _teaches_nothing(group, config))]
+
+
+def _teaches_nothing(group: Group, config: AdvantageConfig) -> bool:
+    if config.name != "step":
+        return all_equal([played.scored.total for played in group])
+    steps = step_leave_one_out([played.scored.steps for played in group], gamma=config.gamma)
+    return len(group) < 2 or all(all_equal([0.0, value]) for values in steps for value in values)
+
+
+def trained_part(group: Group, most: int) -> Group:
+    """The group with the rows of `most` of its rollouts only (0: of all): those whose rewards differ most
+    (`most_different`). The others stay, as the baseline.
+    """
+    if not 0 < most < len(group):
+        return group
+    chosen = set(most_different([played.scored.total for played in group], most))
+    return [played if at in chosen else played._replace(rows=[]) for at, played in enumerate(group)]
 
 
 def with_advantages(groups: Sequence[Group], config: AdvantageConfig) -> list[TrainRow]:
@@ -61,11 +77,15 @@ def with_advantages(groups: Sequence[Group], config: AdvantageConfig) -> list[Tr
     `old_values`.
     """
     if config.name == "ppo":
-        rows = [row for group in groups for played in group for row in _ppo_rows(played, config)]
+        rows = [
+            row for group in groups for played in group if played.rows for row in _ppo_rows(played, config)
+        ]
         return _whitened(rows) if config.whiten else rows
     made = []
     for group, steps in zip(groups, _step_advantages(groups, config), strict=True):
         for played, values in zip(group, steps, strict=True):
+            if not played.rows:
+                continue
             for sample, row in zip(played.attempt.samples, played.rows, strict=True):
                 spread = spread_steps(sample, dict(enumerate(values, start=1)))
                 made.append(_with(row, {ADVANTAGES: spread}))

@@ -24,6 +24,7 @@ from src_core.endpoints import make_model
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl
 from src_core.progress import StepProgress
+from src_core.served import Servers
 from src_core.types import Question
 from src_infer.documents import has_documents
 from src_infer.rag_engine import ObservationMode
@@ -32,9 +33,9 @@ from src_tasks.reward_judge import RewardJudge, RewardJudgeConfig
 from src_tasks.reward_rules import Verdicts, score
 from src_train.resumable import last_whole_checkpoint
 from src_train.rl.attempts import Attempt, Key, attempt_json, read_attempts, train_rows
-from src_train.rl.checkpoint import restore, save
+from src_train.rl.checkpoint import restore, save, step_of
 from src_train.rl.config import Guards, RlConfig
-from src_train.rl.credit import Group, Played, kept_groups, with_advantages
+from src_train.rl.credit import Group, Played, kept_groups, trained_part, with_advantages
 from src_train.rl.learner import Learner
 from src_train.rl.play import Player, play_groups, questions_of, rollout_protocol
 from src_train.rl.serving import Serving, make_serving
@@ -66,6 +67,7 @@ class Run:
         self._judge: RewardJudge | None = None
         self._protocol = rollout_protocol(config.runtime)
         self.style = self._protocol.style
+        self._servers = Servers(strict=config.on_existing != "resume_anyway")
         self._begun = time.monotonic()
 
     async def run(self) -> None:
@@ -73,6 +75,11 @@ class Run:
         self._resume()
         async with AsyncExitStack() as opened:
             runtime = await opened.enter_async_context(self._runtime())
+            self._servers.bind(
+                self.folder,
+                ways_out="take another run_name, or go on all the same with on_existing=resume_anyway",
+                has_rows=(self.folder / LOG).is_file() or (self.folder / ROLLOUTS).is_dir(),
+            )
             if self.config.judge is not None:
                 self._judge = await opened.enter_async_context(opened_judge(self.config.judge))
             serving = make_serving(self.config, self.learner, self.tokenizer, folder=self.folder)
@@ -103,16 +110,18 @@ class Run:
         check_update(facts, self.config.guards)
         trained = time.perf_counter()
         self.done = number
-        if number % self.config.save_steps == 0 or number == self.config.steps:
-            self._save()
         facts |= {
             "seconds_weights": round(published - begun, 3),
             "seconds_rollouts": round(played - published, 3),
             "seconds_update": round(trained - played, 3),
         }
         line = {"step": number, "questions": [group[0].key.question_id for group in groups], **facts}
-        with JsonlWriter(self.folder / LOG) as log:
+        with JsonlWriter(
+            self.folder / LOG
+        ) as log:  # before the checkpoint: a resumed run drops what is later
             log.write(orjson.dumps(line))
+        if number % self.config.save_steps == 0 or number == self.config.steps:
+            self._save()
         return line
 
     async def _play(self, number: int, runtime: Runtime, serving: Serving) -> list[list[Attempt]]:
@@ -154,9 +163,8 @@ class Run:
         judge = self._judge
         if judge is None:
             return {}
-        rates = self.config.reward.relevance == "judge"
         asked = [attempt for group in groups for attempt in group if not attempt.failed]
-        found = await asyncio.gather(*(judge.verdicts(each.trajectory, relevance=rates) for each in asked))
+        found = await asyncio.gather(*(judge.verdicts(each.trajectory, self.config.reward) for each in asked))
         return {attempt.key: verdicts for attempt, verdicts in zip(asked, found, strict=True)}
 
     def _scored(self, group: Sequence[Attempt], verdicts: Mapping[Key, Verdicts]) -> Group:
@@ -173,25 +181,30 @@ class Run:
         """Update the weights; without any group to learn from they stay."""
         if not kept:
             return {"updates": 0.0}
+        kept = [trained_part(group, self.config.advantage.trained_per_group) for group in kept]
         flat = [played for group in kept for played in group]
-        rows = iter(self.learner.annotate([row for played in flat for row in played.rows]))
+        known = iter(self.learner.annotate([row for played in flat for row in played.rows]))
         annotated = [
-            [played._replace(rows=[next(rows) for _ in played.rows]) for played in group] for group in kept
+            [played._replace(rows=[next(known) for _ in played.rows]) for played in group] for group in kept
         ]
-        return self.learner.update(with_advantages(annotated, self.config.advantage))
+        rows = with_advantages(annotated, self.config.advantage)
+        figures = self.learner.update(rows)
+        return figures | {"trained_tokens": float(sum(len(row.encoded.ids) for row in rows))}
 
     def _runtime(self) -> Any:
         """Retriever, and the reader where observations are its answers; the agent is this run's own."""
         config = self.config.runtime
         reads = config.observation_mode is not ObservationMode.PASSAGES and not has_documents(self._protocol)
-        return open_runtime(config, needs_agent=False, needs_reader=reads, section="runtime.")
+        return open_runtime(
+            config, needs_agent=False, needs_reader=reads, section="runtime.", servers=self._servers
+        )
 
     def _resume(self) -> None:
         """Weights of the last checkpoint, and the log up to it."""
         found = last_whole_checkpoint(self.folder)
         if found is not None:
             restore(self.learner, found)
-            self.done = int(found.name.rpartition("-")[2])
+            self.done = step_of(found)
         log = self.folder / LOG
         if log.is_file():
             drop_torn_tail(log)
@@ -201,9 +214,7 @@ class Run:
     def _save(self) -> None:
         """A checkpoint; the oldest ones, and the rollouts of steps that are not to be shown, are removed."""
         save(self.learner, self.folder / f"checkpoint-{self.done}")
-        numbered = sorted(
-            self.folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2])
-        )
+        numbered = sorted(self.folder.glob("checkpoint-*"), key=step_of)
         for old in numbered[: -self.config.keep_checkpoints]:
             shutil.rmtree(old)
         for path in (self.folder / ROLLOUTS).glob("step-*.jsonl"):

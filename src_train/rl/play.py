@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from src_core.llm import derive_seed
 from src_core.llm_tokens import TokenModel
 from src_core.protocols.base import Protocol
 from src_core.protocols.search_r1 import DIALECTS
-from src_core.types import Question
+from src_core.types import Question, to_json
 from src_infer.config import RuntimeConfig
 from src_infer.documents import search_of
 from src_infer.prompts import load_prompt
@@ -36,6 +37,11 @@ def training_questions(config: RlConfig) -> list[Question]:
             "add answers or name another file"
         )
     return list(found.values())
+
+
+def digest_of(questions: Sequence[Question]) -> str:
+    """A hash of all questions in their order; a resumed run must have the same, since it draws by place."""
+    return hashlib.sha256(b"\n".join(map(to_json, questions))).hexdigest()[:16]
 
 
 def questions_of(step: int, questions: Sequence[Question], *, size: int, seed: int) -> list[Question]:

@@ -22,10 +22,12 @@ from src_core.access_token import read_token
 from src_core.chat_tokenizer import ChatTokenizer
 from src_core.endpoints import make_model
 from src_core.errors import ModelError, UserError
+from src_core.http_server import bind
 from src_core.lifetime import owned_environment
 from src_core.llm import ChatModel, Endpoint
 from src_core.llm_tokens import TokenModel
 from src_models.convert.gguf_adapter import write_adapter
+from src_models.convert.gguf_merge import merge_gguf
 from src_models.model_file import find_model
 from src_train.rl.checkpoint import export
 from src_train.rl.config import RlConfig
@@ -161,12 +163,11 @@ class EmbeddedServing(_Connected):
     async def publish(self, version: int) -> None:
         """See `Serving.publish`."""
         adapter = export(self._learner, self._folder / f"version-{version}")
-        file = self._folder / f"version-{version}.gguf"
-        file.unlink(missing_ok=True)  # of an interrupted run
-        write_adapter(adapter, self._gguf, file, kind="f16")
         await self._disconnect()
         self._stop()
-        self._start(file)
+        weights = self._written(adapter)
+        await self._free_port()
+        self._start(weights)
         await self._wait()
         agent = self._config.runtime.agent
         url = f"http://127.0.0.1:{self._config.serving.port}/v1"
@@ -175,10 +176,23 @@ class EmbeddedServing(_Connected):
         )
         _keep_only(self._folder, adapter.name)
 
-    def _start(self, adapter: Path) -> None:
+    def _written(self, adapter: Path) -> list[str]:
+        """Write what is served as GGUF. Returns the flags of the server that name it."""
+        file, kind = adapter.with_suffix(".gguf"), self._config.serving.merged
+        lora = file.with_suffix(".lora") if kind else file
+        for old in (file, lora):  # of an interrupted run
+            old.unlink(missing_ok=True)
+        write_adapter(adapter, self._gguf, lora, kind="f16")
+        if not kind:
+            return ["--model", str(self._gguf), "--lora", str(lora)]
+        merge_gguf(self._gguf, lora, file, kind=kind)
+        lora.unlink()
+        return ["--model", str(file)]
+
+    def _start(self, weights: list[str]) -> None:
         serving = self._config.serving
-        command = [sys.executable, "-m", "src_models.llama_server", "--model", str(self._gguf)]
-        command += ["--lora", str(adapter), "--port", str(serving.port), "--parallel", str(serving.slots)]
+        command = [sys.executable, "-m", "src_models.llama_server", *weights]
+        command += ["--port", str(serving.port), "--parallel", str(serving.slots)]
         command += ["--ctx", str(serving.context), "--threads", str(serving.threads)]
         if read_token():
             command += ["--api-key-env", "REARAG_TOKEN"]
@@ -186,6 +200,22 @@ class EmbeddedServing(_Connected):
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=owned_environment()
             )
+
+    async def _free_port(self) -> None:
+        """Wait for the server of a run that was killed; another program there would be taken for this one."""
+        deadline = time.monotonic() + _GRACE
+        while True:
+            try:
+                bind("127.0.0.1", self._config.serving.port).close()
+            except UserError as error:
+                if time.monotonic() > deadline:
+                    raise UserError(
+                        f"port {self._config.serving.port} is in use, and the embedded server of this run "
+                        "needs it; set serving.port to another"
+                    ) from error
+                await asyncio.sleep(0.2)
+            else:
+                return
 
     async def _wait(self) -> None:
         """Until /health answers."""

@@ -21,7 +21,8 @@ LENGTH_BINS = (0, 64, 128, 256, 512, 1024, 2048, math.inf)
 
 def step_facts(groups: Sequence[Sequence[Attempt]], scored: Sequence[Group], kept: int) -> dict[str, Any]:
     """What the rollouts of a step were like. Means are over the rollouts that have a reward; `mask_rate` is
-    the share of tokens that the policy sampled, `used_groups` the groups that are trained on.
+    the share of tokens that the policy sampled, `used_groups` the groups that are trained on, `scores` the
+    reward and the ending of each rollout (`Attempt.row_key`).
     """
     attempts = [attempt for group in groups for attempt in group]
     played = [each for group in scored for each in group]
@@ -53,6 +54,7 @@ def step_facts(groups: Sequence[Sequence[Attempt]], scored: Sequence[Group], kep
         "versions": _counted(attempt.policy_version for attempt in done),
         "endings": _counted(each.scored.ending.value for each in played),
         "searches_histogram": _counted(min(each.attempt.trajectory.searches, 9) for each in played),
+        "scores": {each.attempt.row_key: [each.scored.total, each.scored.ending.value] for each in played},
         "reward_histogram": histogram([each.scored.total for each in played], REWARD_BINS),
         "length_histogram": histogram(sampled, LENGTH_BINS),
     }
@@ -62,7 +64,7 @@ def judge_facts(
     groups: Sequence[Sequence[Attempt]], verdicts: Mapping[Key, Verdicts]
 ) -> dict[str, float | None]:
     """What a judge said: its mean relevance, how often it agrees with the gold passages, and the searches
-    that it did not rate. Empty without a judge.
+    and answers that it did not rate. Empty without a judge.
     """
     if not verdicts:
         return {}
@@ -70,8 +72,9 @@ def judge_facts(
     gold: list[float] = []
     unrated = 0
     for attempt in (each for group in groups for each in group):
-        given = verdicts.get(attempt.key, Verdicts()).relevance
-        unrated += sum(value is None for value in given)
+        verdict = verdicts.get(attempt.key, Verdicts())
+        given = verdict.relevance
+        unrated += sum(value is None for value in given) + verdict.unsure
         found = [
             [] if step.repeated else [passage.id for passage in step.passages]
             for step in attempt.trajectory.steps

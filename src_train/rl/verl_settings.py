@@ -17,6 +17,7 @@ ESTIMATORS = {
     "rloo": "rloo",
     "reinforce_pp": "reinforce_plus_plus",
     "ppo": "gae",
+    "step": "step",
 }
 _MINIBATCH_KEY = "actor_rollout_ref.actor.ppo_mini_batch_size"
 
@@ -30,13 +31,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def verl_settings(config: RlConfig) -> list[str]:
-    """The overrides of verl's configuration. Raises `UserError` for an estimator that verl does not have."""
+    """The overrides of verl's configuration."""
     learner, advantage = config.learner, config.advantage
-    if advantage.name not in ESTIMATORS:
-        raise UserError(
-            f"verl has no estimator for advantage.name={advantage.name}; choose one of "
-            f"{', '.join(ESTIMATORS)}"
-        )
     actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
     in_reward = advantage.kl_coef > 0
     reply = config.rollout.max_tokens // 2
