@@ -49,7 +49,12 @@ QUESTION_IDS = "question_ids"
 """The key of the manifest under which the ids of the run's questions are listed, in their order."""
 OnExisting = Literal["resume", "resume_anyway", "clean", "fail"]
 # Settings that may change between a run and its resumption: they do not change any row.
-_FREE = frozenset({"run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps"})
+_FREE = frozenset(
+    {
+        *("run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps"),
+        *("min_rows", "max_rounds"),  # when an exploration asks further questions
+    }
+)
 # The first n questions of a mixture are among its first n + 1: a run with more keeps its rows and goes on.
 _GROWING = frozenset({"n_sample", "build_conv.n_sample"})
 _ROWS_PER_SYNC = 64

@@ -29,10 +29,10 @@ from src_core.rowfiles import RawRow
 from src_core.types import Question, Step, to_json
 from src_data.deeprag.calibration import balanced, make_pairs
 from src_data.deeprag.config import CalibrationConfig, ImitationConfig, ImitationFilter
-from src_data.deeprag.explore import tree_row
 from src_data.deeprag.imitation import imitate
 from src_data.deeprag.pairs import DIRECT, RETRIEVE, PreferencePair, Skip, Variant, pairs_of
 from src_data.deeprag.paths import PathChoice, choose_leaf
+from src_data.deeprag.question_tree import tree_row
 from src_infer.episode import Node
 from src_infer.search_record import Failure, SearchMode, Tree
 from src_infer.search_tree import TreeLimits, search_tree
@@ -374,8 +374,12 @@ def by_question(folder: Path) -> dict[str, Any]:
     return {row["question"]["question"]: timeless(row) for row in read_rows(folder)}
 
 
-async def explore_once(folder: Path, stage: str, *, kills: int = 0, **more: object) -> str:
-    """Explore in a process of its own, killed so many times on the way. Returns what it printed."""
+async def explore_once(
+    folder: Path, stage: str, *, kills: int = 0, both: bool = False, **more: object
+) -> str:
+    """Explore in a process of its own, killed so many times on the way. Returns what it printed, with its
+    notes where `both`.
+    """
     folder.mkdir(exist_ok=True)
     async with FakeLLM(tree_reply) as server:
         settings = explore_settings(folder, server.url, stage, **more)
@@ -388,7 +392,7 @@ async def explore_once(folder: Path, stage: str, *, kills: int = 0, **more: obje
         last = Run("src_data.deeprag.explore", settings)
         out, err = await last.communicate()
         assert last.returncode == 0, err.decode()
-    return out.decode()
+    return (out + err if both else out).decode()
 
 
 @pytest.mark.parametrize("stage", ["imitation", "calibration"])
@@ -468,6 +472,41 @@ def test_stage_two_explores_no_guessable_question_where_they_are_dropped(tmp_pat
     explored = read_rows(tmp_path)
     assert len(explored) == 5
     assert all(row["question"]["answers"] != ["yes"] for row in explored)
+
+
+FEW: dict[str, object] = {"n_sample": 5, "min_rows": 7, "max_rounds": 4}
+
+
+@pytest.mark.parametrize("kills", [0, 2])
+def test_with_too_few_training_rows_further_questions_are_explored(kills: int, tmp_path: Path) -> None:
+    printed = asyncio.run(explore_once(tmp_path, "imitation", kills=kills, both=True, **FEW))
+    asked = json.loads((tmp_path / "runs/r/manifest.json").read_text())["question_ids"]
+    assert len(asked) == 10
+    assert {row["question"]["id"] for row in read_rows(tmp_path)} == set(asked)
+    made = read_rows(tmp_path, "conversations.train.jsonl")
+    assert len(made) == sum(row["provenance"]["right"] for row in read_rows(tmp_path)) >= 7
+    assert "fewer than min_rows=7; 5 further questions (round 2 of at most 4)" in printed or kills
+    more = {"on_existing": "resume_anyway", **FEW}  # the server has another port
+    again = asyncio.run(explore_once(tmp_path, "imitation", both=True, **more))
+    assert json.loads((tmp_path / "runs/r/manifest.json").read_text())["question_ids"] == asked
+    assert "further questions" not in again
+
+
+def test_the_rounds_of_an_exploration_end(tmp_path: Path) -> None:
+    most = {"n_sample": 2, "min_rows": 99, "max_rounds": 3}
+    printed = asyncio.run(explore_once(tmp_path / "rounds", "calibration", both=True, **most))
+    assert len(read_rows(tmp_path / "rounds")) == 6
+    assert "take a larger n_sample (N_SAMPLES) or max_rounds" in printed
+    printed = asyncio.run(explore_once(tmp_path / "all", "imitation", both=True, **{**most, "n_sample": 20}))
+    assert len(read_rows(tmp_path / "all")) == ITEMS
+    assert "there are no further ones; add question sets" in printed
+
+
+@pytest.mark.parametrize("stage", ["imitation", "calibration"])
+def test_a_run_starts_over(stage: str, tmp_path: Path) -> None:
+    asyncio.run(explore_once(tmp_path, stage, n_sample=3))
+    asyncio.run(explore_once(tmp_path, stage, n_sample=2, on_existing="clean"))
+    assert len(read_rows(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("allowed", [False, True])
