@@ -2,6 +2,7 @@
 # DeepRAG (arXiv 2502.01142) from questions to its table, stage by stage:  bash scripts/deeprag.sh [STAGE …]
 #   bash scripts/deeprag.sh                    every stage but rl, on the sample world with embedded models
 #   N_SAMPLES=6 bash scripts/deeprag.sh        with fewer questions; the same command resumes what was stopped
+#                                              (on a laptop up to four times as many, where these give too little to train on)
 #   bash scripts/deeprag.sh stage1             one stage: index launch stage1 stage2 rl infer eval
 #   TRAIN=a.jsonl DEV=b.jsonl CORPUS=corpus.jsonl NAME=mine bash scripts/deeprag.sh        questions and passages of yours
 #   PROFILE=gpu MODEL=Qwen/Qwen2.5-7B-Instruct TRAIN=… DEV=… bash scripts/deeprag.sh       as in the paper, on a GPU node

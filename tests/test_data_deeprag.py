@@ -18,8 +18,10 @@ from helpers_llm import FakeLLM, write_items
 from helpers_runs import Run
 from helpers_train import FAMILIES, tokenizer_folder
 from helpers_trees import GOLD, RIGHT, Odds, RandomTree, facts, is_right, knows, tree_reply
+from rich.console import Console
 
 from src_core.chat_tokenizer import ChatTokenizer
+from src_core.config import load_config
 from src_core.conversations import read_conversations
 from src_core.errors import UserError
 from src_core.protocols.deeprag import INSTRUCTION, DeepRag
@@ -28,7 +30,8 @@ from src_core.protocols.records import PromptStyle
 from src_core.rowfiles import RawRow
 from src_core.types import Question, Step, to_json
 from src_data.deeprag.calibration import balanced, make_pairs
-from src_data.deeprag.config import CalibrationConfig, ImitationConfig, ImitationFilter
+from src_data.deeprag.config import CalibrationConfig, ExploreConfig, ImitationConfig, ImitationFilter
+from src_data.deeprag.explore import questions_of
 from src_data.deeprag.imitation import imitate
 from src_data.deeprag.pairs import DIRECT, RETRIEVE, PreferencePair, Skip, Variant, pairs_of
 from src_data.deeprag.paths import PathChoice, choose_leaf
@@ -423,9 +426,12 @@ def test_stage_one_takes_the_cheapest_right_path_of_each_question(tmp_path: Path
     assert not any(row.problem for row in made)
 
 
-@pytest.mark.parametrize("stage", ["imitation", "calibration"])
-def test_the_last_step_of_a_stage_can_be_repeated_alone(stage: str, tmp_path: Path) -> None:
-    asyncio.run(explore_once(tmp_path, stage))
+@pytest.mark.parametrize(
+    ("stage", "setting"), [("imitation", "export.validation_share=0.4"), ("calibration", "balance=drop")]
+)
+def test_the_last_step_of_a_stage_can_be_repeated_alone(stage: str, setting: str, tmp_path: Path) -> None:
+    name, _, value = setting.partition("=")
+    asyncio.run(explore_once(tmp_path, stage, **{f"{stage}.{name}": value}))
     folder = tmp_path / "runs/r"
     made = {path: path.read_bytes() for path in folder.iterdir() if is_made_by(path, stage)}
     assert len(made) > 2
@@ -507,6 +513,36 @@ def test_a_run_starts_over(stage: str, tmp_path: Path) -> None:
     asyncio.run(explore_once(tmp_path, stage, n_sample=3))
     asyncio.run(explore_once(tmp_path, stage, n_sample=2, on_existing="clean"))
     assert len(read_rows(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(("stage", "singles"), [(1, 2), (2, 2)])
+def test_six_questions_of_the_sample_world_are_of_all_kinds(
+    stage: int, singles: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A 0.5B finds next to no right path for questions of two hops alone."""
+    config = load_config(
+        ExploreConfig, Path(f"configs/systems/deeprag/stage{stage}-cpu.yaml"), ["n_sample=6"]
+    )
+    asked = [question.group for question in questions_of(config, Console(stderr=True, width=200))]
+    assert asked.count("single") >= 5
+    assert asked[:6].count("single") == singles
+    assert "unanswerable" not in asked
+    assert {"bridge 2-hop", "bridge 3-hop"} < set(asked[:6])
+    assert len(asked) == 24
+    said = capsys.readouterr().err
+    assert "5 of 84 questions are left out, as no path gives their answer" in said
+    assert "up to 24 if these give too few training rows" in said
+
+
+def test_questions_without_an_answer_alone_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"question": "Who was it?", "answers": ["noanswer"]}\n')
+    settings = [f"input_files=[{path}]"]
+    config = load_config(ExploreConfig, Path("configs/systems/deeprag/stage1-cpu.yaml"), settings)
+    with pytest.raises(
+        UserError, match=r"no question is left to explore \(no path gives .*add question sets"
+    ):
+        questions_of(config, Console(quiet=True))
 
 
 @pytest.mark.parametrize("allowed", [False, True])

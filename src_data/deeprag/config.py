@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
-from src_core.config import AllOrCount, Count, Positive, Seed, config_class
+from src_core.config import AllOrCount, Count, Positive, Seed, build_config, config_class, read_yaml
 from src_core.http_json import RetryPolicy
 from src_core.llm import Sampling
 from src_core.protocols.deeprag_lines import NO_SHORT
 from src_core.rundir import OnExisting
+from src_core.runfolder import CONFIG
 from src_data.config import PatientEndpoint
 from src_data.deeprag.pairs import Variant
 from src_data.deeprag.paths import PathChoice
@@ -27,6 +30,7 @@ from src_infer.search_record import SearchMode
 from src_infer.search_tree import Children, TreeLimits
 from src_tasks.readers.sources import OnBadRow, SourceSetting
 
+T = TypeVar("T")
 TEACHER_PROMPT = "deeprag_teacher+deeprag_examples"
 
 
@@ -167,3 +171,12 @@ class ExploreConfig:
             in_turns=self.in_turns,
             on_bad_row=self.on_bad_row,
         )
+
+
+def last_step_config(cls: type[T], run_dir: Path, section: str, overrides: Sequence[str]) -> T:
+    """The settings of the last step of a stage, repeated alone: those with which the run was explored
+    (`section` of its settings), changed by `overrides`. Raises `UserError` as `load_config`.
+    """
+    settings = run_dir / CONFIG
+    made_with = read_yaml(settings).get(section) if settings.is_file() else None
+    return build_config(cls, dict(made_with or {}), overrides, where=f"{settings}, {section}")

@@ -46,6 +46,7 @@ from src_infer.prompts import pinned_digest
 from src_infer.runner import run_all
 from src_infer.runtime import Runtime, make_protocol, open_runtime
 from src_infer.show import failure_lines, report_console
+from src_tasks.answers import NO_ANSWER, squad_normalize
 from src_tasks.guessable import is_guessable
 
 CHECK = "--check"
@@ -64,7 +65,7 @@ def main() -> int:
     folder = run_folder(config.runs_dir, config.run_name)
     was_used(folder, config=dump(config), on_existing=config.on_existing)
     err = Terminal(stderr=True)
-    mixture = _questions(config, err)
+    mixture = questions_of(config, err)
     if CHECK in sys.argv:
         asyncio.run(check_own_servers(config.runtime))
         return 0
@@ -202,28 +203,40 @@ async def _opened(config: ExploreConfig, stack: AsyncExitStack, servers: Servers
         ) from error
 
 
-def _questions(config: ExploreConfig, err: Console) -> Mixture:
-    drops = config.stage == "calibration" and config.calibration.guessable == "drop"
-    select = partial(_without_guessable, err=err) if drops else None
-    rounds = config.max_rounds if config.min_rows else 1
-    return mix_for_run(config.mix_config(), n_sample=config.n_sample, err=err, select=select, rounds=rounds)
-
-
-def _without_guessable(mixture: Mixture, *, err: Console) -> Mixture:
-    """The questions that a guess does not answer. Raises `UserError` where none is left."""
-    lines = tuple(
-        line
-        for line, question in zip(mixture.lines, mixture, strict=True)
-        if not is_guessable(question.question, question.answers)
+def questions_of(config: ExploreConfig, err: Console) -> Mixture:
+    """The questions of all rounds in their order. Counts and notes go to `err`."""
+    return mix_for_run(
+        config.mix_config(),
+        n_sample=config.n_sample,
+        err=err,
+        select=partial(_worth_exploring, config=config, err=err),
+        rounds=config.max_rounds if config.min_rows else 1,
     )
-    if not lines:
+
+
+def _worth_exploring(mixture: Mixture, *, config: ExploreConfig, err: Console) -> Mixture:
+    """The questions that have an answer, and that a guess does not answer where Stage II leaves those out.
+    Raises `UserError` where none is left.
+    """
+    drops = config.stage == "calibration" and config.calibration.guessable == "drop"
+    kept: list[bytes] = []
+    left_out: Counter[str] = Counter()
+    for line, question in zip(mixture.lines, mixture, strict=True):
+        if all(squad_normalize(gold) == NO_ANSWER for gold in question.answers):
+            left_out["no path gives their answer, which is that there is none"] += 1
+        elif drops and is_guessable(question.question, question.answers):
+            left_out["a guess may answer them (calibration.guessable=drop)"] += 1
+        else:
+            kept.append(line)
+    for reason, count in left_out.items():
+        note = f"{count:,} of {len(mixture):,} questions are left out, as {reason}"
+        err.print(Text(note), soft_wrap=True)
+    if not kept:
         raise UserError(
-            "a guess may answer each question; set calibration.guessable=keep, or add question sets"
+            f"no question is left to explore ({'; '.join(left_out)}); add question sets"
+            + (", or set calibration.guessable=keep" if drops else "")
         )
-    dropped = len(mixture) - len(lines)
-    note = f"{dropped:,} of {len(mixture):,} questions are left out, as a guess may answer them"
-    err.print(Text(f"{note} (calibration.guessable=drop)"), soft_wrap=True)
-    return replace(mixture, lines=lines)
+    return replace(mixture, lines=tuple(kept))
 
 
 if __name__ == "__main__":
