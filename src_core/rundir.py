@@ -29,7 +29,7 @@ from typing import Any, Literal
 import orjson
 import yaml
 
-from src_core.caller import seen
+from src_core.caller import in_system, seen
 from src_core.config import read_yaml
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl, write_atomic
@@ -57,6 +57,7 @@ _FREE = frozenset(
 )
 # The first n questions of a mixture are among its first n + 1: a run with more keeps its rows and goes on.
 _GROWING = frozenset({"n_sample", "build_conv.n_sample"})
+_MEANINGS = {"data_digest": ": other rows to train on"}
 _ROWS_PER_SYNC = 64
 _LOCK_SECONDS = 3.0
 
@@ -261,7 +262,7 @@ def _differing(before: Row, now: Row, section: str = "") -> Iterator[tuple[str, 
             yield from _differing(old, new, f"{name}.")
         elif old != new and not (name in _GROWING and _grew(old, new)):
             addresses = all(isinstance(each, str) and "://" in each for each in (old, new))
-            yield name, without_login(f": {old}, now {new}") if addresses else ""
+            yield name, without_login(f": {old}, now {new}") if addresses else _MEANINGS.get(name, "")
 
 
 def _grew(old: object, new: object) -> bool:
@@ -270,6 +271,8 @@ def _grew(old: object, new: object) -> bool:
 
 
 def _ways_out(resume: OnExisting) -> str:
+    if in_system():
+        return "take another NAME, or delete that folder to start over"
     return (
         "take another RUN_NAME, or start over with on_existing=clean, "
         f"or keep the rows that are there with on_existing={resume}"
