@@ -47,18 +47,23 @@ stage_stage1() {
   train stage1 "$RUNS_DIR/$NAME-stage1/conversations.train.jsonl" "no path with a right answer was found"
 }
 
-stage_stage2() {
+# from_stage1 WHAT: whether there is a model of Stage I for WHAT to start from.
+from_stage1() {
   local from
   from=$(weights stage1)
-  [[ -d $from ]] || { say "note: Stage I trained no model, so Stage II has none to calibrate"; return 0; }
+  [[ -d $from ]] || { say "note: no model of Stage I in $(as_caller_sees "$from") for $1 to start from; run stage1"; return 1; }
+}
+
+stage_stage2() {
+  from_stage1 stage2 || return 0
   serve stage1
   explore stage2
   train stage2 "$RUNS_DIR/$NAME-stage2/pairs.train.jsonl" "no decision had two sides to compare" \
-    "$([[ $PROFILE == gpu ]] && echo model || echo lora.start_from)=$from"
+    "$([[ $PROFILE == gpu ]] && echo model || echo lora.start_from)=$(weights stage1)"
 }
 
 stage_rl() {
-  [[ -d $(weights stage1) ]] || { say "note: Stage I trained no model, so rl has none to start from"; return 0; }
+  from_stage1 rl || return 0
   rl stage1 steps="$RL_STEPS"
 }
 

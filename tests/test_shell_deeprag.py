@@ -106,6 +106,16 @@ def test_without_a_right_path_nothing_is_trained_and_the_table_has_the_base_mode
     ]
 
 
+@pytest.mark.parametrize("stage", ["stage2", "rl"])
+def test_a_stage_without_the_model_before_it_says_which_stage_makes_it(deeprag: DeepRag, stage: str) -> None:
+    done = deeprag.run("scripts/deeprag.sh", stage)
+    assert done.returncode == 0, done.stderr
+    made = f"{deeprag.runs}/deeprag-train-stage1/adapter"
+    words = f"no model of Stage I in {made} for {stage} to start from; run stage1"
+    assert words in done.stdout
+    assert deeprag.calls() == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "env", "words"),
     [
