@@ -13,6 +13,7 @@ source deploy/system_runs.sh
 # fourth question is kept for DEV.
 choose_system() {
   knobs_from_caller
+  export REARAG_SYSTEM=$1 # a run that is refused names the knob of this script
   local named=${MODEL:-${REARAG_MODEL_DIR:-}} retriever=${RETRIEVER_CONFIG:-}
   export MODEL=${named:-qwen2.5-coder-0.5b}
   choose_profile cpu

@@ -2,6 +2,7 @@
 # DeepRAG (arXiv 2502.01142) from questions to its table, stage by stage:  bash scripts/deeprag.sh [STAGE …]
 #   bash scripts/deeprag.sh                    every stage but rl, on the sample world with embedded models
 #   N_SAMPLES=6 bash scripts/deeprag.sh        with fewer questions; the same command resumes what was stopped
+#                                              (on a laptop up to four times as many, where these give too little to train on)
 #   bash scripts/deeprag.sh stage1             one stage: index launch stage1 stage2 rl infer eval
 #   TRAIN=a.jsonl DEV=b.jsonl CORPUS=corpus.jsonl NAME=mine bash scripts/deeprag.sh        questions and passages of yours
 #   PROFILE=gpu MODEL=Qwen/Qwen2.5-7B-Instruct TRAIN=… DEV=… bash scripts/deeprag.sh       as in the paper, on a GPU node
@@ -46,18 +47,23 @@ stage_stage1() {
   train stage1 "$RUNS_DIR/$NAME-stage1/conversations.train.jsonl" "no path with a right answer was found"
 }
 
-stage_stage2() {
+# from_stage1 WHAT: whether there is a model of Stage I for WHAT to start from.
+from_stage1() {
   local from
   from=$(weights stage1)
-  [[ -d $from ]] || { say "note: Stage I trained no model, so Stage II has none to calibrate"; return 0; }
+  [[ -d $from ]] || { say "note: no model of Stage I in $(as_caller_sees "$from") for $1 to start from; run stage1"; return 1; }
+}
+
+stage_stage2() {
+  from_stage1 stage2 || return 0
   serve stage1
   explore stage2
   train stage2 "$RUNS_DIR/$NAME-stage2/pairs.train.jsonl" "no decision had two sides to compare" \
-    "$([[ $PROFILE == gpu ]] && echo model || echo lora.start_from)=$from"
+    "$([[ $PROFILE == gpu ]] && echo model || echo lora.start_from)=$(weights stage1)"
 }
 
 stage_rl() {
-  [[ -d $(weights stage1) ]] || { say "note: Stage I trained no model, so rl has none to start from"; return 0; }
+  from_stage1 rl || return 0
   rl stage1 steps="$RL_STEPS"
 }
 

@@ -12,6 +12,10 @@ from pathlib import Path
 
 CALLER = "REARAG_CALLER"
 """The variable with the caller's folder; without it the working directory is that folder."""
+SYSTEM = "REARAG_SYSTEM"
+"""The variable with the name of a whole system whose script runs (deploy/systems.sh); its runs begin with the
+script's NAME, and it passes no settings on.
+"""
 USUAL = ".venv/bin/python"
 _MODULE = re.compile(r"(?<![\w/.-])(\.venv(?:-train)?/bin/python) -m\b")
 _COMMAND = re.compile(r"\bbash ((?:infer|data_construct)\.sh|(?:scripts|deploy)/\w+\.sh)")
@@ -44,6 +48,11 @@ def named_run(name: str) -> str:
     `run_name=x`.
     """
     return f"{'RUN_NAME' if os.environ.get('RUN_NAME') == name else 'run_name'}={name}"
+
+
+def in_system() -> bool:
+    """Whether the script of a whole system has started this process."""
+    return bool(os.environ.get(SYSTEM))
 
 
 def _interpreter(usual: str) -> str:

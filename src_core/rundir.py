@@ -30,7 +30,7 @@ from typing import Any, Literal
 import orjson
 import yaml
 
-from src_core.caller import seen
+from src_core.caller import in_system, seen
 from src_core.config import read_yaml
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl, write_atomic
@@ -51,11 +51,15 @@ QUESTION_IDS = "question_ids"
 OnExisting = Literal["resume", "resume_anyway", "clean", "fail"]
 # Settings that may change between a run and its resumption: they do not change any row.
 _FREE = frozenset(
-    {"run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps", "stop_after_minutes"}
+    {
+        *("run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps"),
+        *("stop_after_minutes", "min_rows", "max_rounds"),  # when a run ends, or asks further questions
+    }
 )
 # The first n questions of a mixture are among its first n + 1: a run with more keeps its rows and goes on. So
 # are the first n steps of reinforcement learning, whose rate does not depend on their number.
 _GROWING = frozenset({"n_sample", "build_conv.n_sample", "steps"})
+_MEANINGS = {"data_digest": ": other rows to train on"}
 _ROWS_PER_SYNC = 64
 _LOCK_SECONDS = 3.0
 
@@ -260,7 +264,7 @@ def _differing(before: Row, now: Row, section: str = "") -> Iterator[tuple[str, 
             yield from _differing(old, new, f"{name}.")
         elif old != new and not (name in _GROWING and _grew(old, new)):
             addresses = all(isinstance(each, str) and "://" in each for each in (old, new))
-            yield name, without_login(f": {old}, now {new}") if addresses else ""
+            yield name, without_login(f": {old}, now {new}") if addresses else _MEANINGS.get(name, "")
 
 
 def _grew(old: object, new: object) -> bool:
@@ -269,6 +273,8 @@ def _grew(old: object, new: object) -> bool:
 
 
 def _ways_out(resume: OnExisting) -> str:
+    if in_system():
+        return "take another NAME, or delete that folder to start over"
     return (
         "take another RUN_NAME, or start over with on_existing=clean, "
         f"or keep the rows that are there with on_existing={resume}"

@@ -33,6 +33,7 @@ MADE = (
         "yield.md",
     ),
     *("conversations*.json", "conversations*.jsonl", "chains.html"),
+    *("chosen.jsonl", "pairs.json", "pairs.train.jsonl", "pairs.validation.jsonl"),
     *("checkpoint-*", "log.jsonl", "loss.png", "reference.*.safetensors", "runs"),
     *("rollouts", "versions", "judgements.jsonl"),
     *("model", "model.gguf", "adapter", "adapter.gguf", "merged", "merged.gguf"),

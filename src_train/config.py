@@ -88,7 +88,8 @@ class TrainConfig:
 
     `precision`: `bf16` keeps float32 weights and computes in bf16, `bf16_weights` keeps weights in bf16 too
     (with an 8-bit optimiser or adapters), `fp32`; `auto` is the faster of `bf16` and `fp32` on this device (a
-    processor without bf16 instructions emulates them, 50 times slower). `max_steps` 0 follows `epochs`.
+    processor without bf16 instructions emulates them, 50 times slower). `max_steps` 0 follows `epochs`,
+    with more of them where they hold fewer than `min_steps`: a handful of rows is one step an epoch.
     `eval_steps` and `save_steps` are optimiser steps. `patience`: evaluations without a better validation
     loss before training ends (0: never). after `stop_after_minutes` the run ends with a checkpoint that the
     next run resumes (0: no limit).
@@ -126,6 +127,7 @@ class TrainConfig:
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
     epochs: Annotated[float, Field(gt=0)] = 2.0
     max_steps: Annotated[int, Field(ge=0)] = 0
+    min_steps: Annotated[int, Field(ge=0)] = 0
     eval_steps: Positive = 50
     save_steps: Positive = 50
     keep_checkpoints: Positive = 2

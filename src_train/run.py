@@ -119,6 +119,7 @@ def make_trainer(
         folder,
         rows=len(packs),
         evaluate_every=config.eval_steps,
+        min_steps=config.min_steps,
         per_device_eval_batch_size=config.batch_size,
         metric_for_best_model="eval_loss" if config.validation else None,
         greater_is_better=False,

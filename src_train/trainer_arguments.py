@@ -15,13 +15,21 @@ from src_train.rerank_config import RerankConfig
 
 
 def training_arguments(
-    config: TrainConfig | RerankConfig, folder: Path, *, rows: int, evaluate_every: int, **own: Any
+    config: TrainConfig | RerankConfig,
+    folder: Path,
+    *,
+    rows: int,
+    evaluate_every: int,
+    min_steps: int = 0,
+    **own: Any,
 ) -> TrainingArguments:
-    """The arguments for an epoch of `rows` packs or groups, `batch_size` of them per process and step.
-    Validation runs after every `evaluate_every` steps; `own` are the arguments of one trainer alone.
+    """The arguments for an epoch of `rows` packs or groups, `batch_size` of them per process and step; with
+    fewer than `min_steps` steps in all epochs there are more epochs. Validation runs after every
+    `evaluate_every` steps; `own` are the arguments of one trainer alone.
     """
     per_epoch = math.ceil(rows / (config.batch_size * processes().num_processes))
-    steps = config.max_steps or math.ceil(config.epochs * math.ceil(per_epoch / config.accumulation))
+    all_epochs = math.ceil(config.epochs * math.ceil(per_epoch / config.accumulation))
+    steps = config.max_steps or max(min_steps, all_epochs)
     validating = bool(config.validation)
     return TrainingArguments(
         output_dir=str(folder),

@@ -72,6 +72,16 @@ def test_no_word_of_a_sub_question_starts_a_search(asked: str) -> None:
     assert parse_proposal(f"Follow up: {asked}") == asked
 
 
+@pytest.mark.parametrize("asked", [SEARCH, "let's search the question in Wikipedia", f"{FINAL} Rome", " "])
+def test_another_label_in_place_of_a_sub_question_asks_nothing(asked: str) -> None:
+    for text in (f"Follow up: {asked}\n", f"Follow up: {asked}\nIntermediate answer: Rome\n"):
+        for read in (DEEPRAG.parse(text), parse_proposal(text)):
+            assert isinstance(read, ParseError)
+            assert read.code == "empty_argument"
+        assert DEEPRAG.unfinished(text) == ""
+    assert not DEEPRAG.parse_trajectory(f"Follow up: {asked}\nIntermediate answer: Rome\n").steps
+
+
 def test_a_step_is_whole_with_its_decision() -> None:
     assert DEEPRAG.unfinished("Follow up: Who?") == "Follow up: Who?\n"
     assert DEEPRAG.unfinished(" follow-up:  Who  was it? \n") == "Follow up: Who was it?\n"

@@ -34,6 +34,17 @@ def test_a_run_directory_is_resumed_with_the_same_settings_only(tmp_path: Path) 
     assert yaml.safe_load((tmp_path / "r/config.yaml").read_text())["top_k"] == 5
 
 
+def test_in_the_script_of_a_system_a_refusal_names_its_knob(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """scripts/deeprag.sh and its kin pass no settings on."""
+    RunDir(tmp_path / "r", config={**CONFIG, "data_digest": "a"}).close()
+    monkeypatch.setenv("REARAG_SYSTEM", "deeprag")
+    said = r"\(data_digest: other rows to train on\); take another NAME, or delete that folder to start over$"
+    with pytest.raises(UserError, match=said):
+        RunDir(tmp_path / "r", config={**CONFIG, "data_digest": "b"})
+
+
 def test_only_a_larger_number_of_questions_is_no_other_setting(tmp_path: Path) -> None:
     def opened(n: int, top_k: int = 3) -> None:
         RunDir(tmp_path / "r", config={"build_conv": {"n_sample": n, "runtime": {"top_k": top_k}}}).close()

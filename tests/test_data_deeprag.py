@@ -18,8 +18,10 @@ from helpers_llm import FakeLLM, write_items
 from helpers_runs import Run
 from helpers_train import FAMILIES, tokenizer_folder
 from helpers_trees import GOLD, RIGHT, Odds, RandomTree, facts, is_right, knows, tree_reply
+from rich.console import Console
 
 from src_core.chat_tokenizer import ChatTokenizer
+from src_core.config import load_config
 from src_core.conversations import read_conversations
 from src_core.errors import UserError
 from src_core.protocols.deeprag import INSTRUCTION, DeepRag
@@ -28,11 +30,12 @@ from src_core.protocols.records import PromptStyle
 from src_core.rowfiles import RawRow
 from src_core.types import Question, Step, to_json
 from src_data.deeprag.calibration import balanced, make_pairs
-from src_data.deeprag.config import CalibrationConfig, ImitationConfig, ImitationFilter
-from src_data.deeprag.explore import tree_row
+from src_data.deeprag.config import CalibrationConfig, ExploreConfig, ImitationConfig, ImitationFilter
+from src_data.deeprag.explore import questions_of
 from src_data.deeprag.imitation import imitate
 from src_data.deeprag.pairs import DIRECT, RETRIEVE, PreferencePair, Skip, Variant, pairs_of
 from src_data.deeprag.paths import PathChoice, choose_leaf
+from src_data.deeprag.question_tree import tree_row
 from src_infer.episode import Node
 from src_infer.search_record import Failure, SearchMode, Tree
 from src_infer.search_tree import TreeLimits, search_tree
@@ -374,8 +377,12 @@ def by_question(folder: Path) -> dict[str, Any]:
     return {row["question"]["question"]: timeless(row) for row in read_rows(folder)}
 
 
-async def explore_once(folder: Path, stage: str, *, kills: int = 0, **more: object) -> str:
-    """Explore in a process of its own, killed so many times on the way. Returns what it printed."""
+async def explore_once(
+    folder: Path, stage: str, *, kills: int = 0, both: bool = False, **more: object
+) -> str:
+    """Explore in a process of its own, killed so many times on the way. Returns what it printed, with its
+    notes where `both`.
+    """
     folder.mkdir(exist_ok=True)
     async with FakeLLM(tree_reply) as server:
         settings = explore_settings(folder, server.url, stage, **more)
@@ -388,7 +395,7 @@ async def explore_once(folder: Path, stage: str, *, kills: int = 0, **more: obje
         last = Run("src_data.deeprag.explore", settings)
         out, err = await last.communicate()
         assert last.returncode == 0, err.decode()
-    return out.decode()
+    return (out + err if both else out).decode()
 
 
 @pytest.mark.parametrize("stage", ["imitation", "calibration"])
@@ -419,9 +426,12 @@ def test_stage_one_takes_the_cheapest_right_path_of_each_question(tmp_path: Path
     assert not any(row.problem for row in made)
 
 
-@pytest.mark.parametrize("stage", ["imitation", "calibration"])
-def test_the_last_step_of_a_stage_can_be_repeated_alone(stage: str, tmp_path: Path) -> None:
-    asyncio.run(explore_once(tmp_path, stage))
+@pytest.mark.parametrize(
+    ("stage", "setting"), [("imitation", "export.validation_share=0.4"), ("calibration", "balance=drop")]
+)
+def test_the_last_step_of_a_stage_can_be_repeated_alone(stage: str, setting: str, tmp_path: Path) -> None:
+    name, _, value = setting.partition("=")
+    asyncio.run(explore_once(tmp_path, stage, **{f"{stage}.{name}": value}))
     folder = tmp_path / "runs/r"
     made = {path: path.read_bytes() for path in folder.iterdir() if is_made_by(path, stage)}
     assert len(made) > 2
@@ -468,6 +478,71 @@ def test_stage_two_explores_no_guessable_question_where_they_are_dropped(tmp_pat
     explored = read_rows(tmp_path)
     assert len(explored) == 5
     assert all(row["question"]["answers"] != ["yes"] for row in explored)
+
+
+FEW: dict[str, object] = {"n_sample": 5, "min_rows": 7, "max_rounds": 4}
+
+
+@pytest.mark.parametrize("kills", [0, 2])
+def test_with_too_few_training_rows_further_questions_are_explored(kills: int, tmp_path: Path) -> None:
+    printed = asyncio.run(explore_once(tmp_path, "imitation", kills=kills, both=True, **FEW))
+    asked = json.loads((tmp_path / "runs/r/manifest.json").read_text())["question_ids"]
+    assert len(asked) == 10
+    assert {row["question"]["id"] for row in read_rows(tmp_path)} == set(asked)
+    made = read_rows(tmp_path, "conversations.train.jsonl")
+    assert len(made) == sum(row["provenance"]["right"] for row in read_rows(tmp_path)) >= 7
+    assert "fewer than min_rows=7; 5 further questions (round 2 of at most 4)" in printed or kills
+    more = {"on_existing": "resume_anyway", **FEW}  # the server has another port
+    again = asyncio.run(explore_once(tmp_path, "imitation", both=True, **more))
+    assert json.loads((tmp_path / "runs/r/manifest.json").read_text())["question_ids"] == asked
+    assert "further questions" not in again
+
+
+def test_the_rounds_of_an_exploration_end(tmp_path: Path) -> None:
+    most = {"n_sample": 2, "min_rows": 99, "max_rounds": 3}
+    printed = asyncio.run(explore_once(tmp_path / "rounds", "calibration", both=True, **most))
+    assert len(read_rows(tmp_path / "rounds")) == 6
+    assert "take a larger n_sample (N_SAMPLES) or max_rounds" in printed
+    printed = asyncio.run(explore_once(tmp_path / "all", "imitation", both=True, **{**most, "n_sample": 20}))
+    assert len(read_rows(tmp_path / "all")) == ITEMS
+    assert "there are no further ones; add question sets" in printed
+
+
+@pytest.mark.parametrize("stage", ["imitation", "calibration"])
+def test_a_run_starts_over(stage: str, tmp_path: Path) -> None:
+    asyncio.run(explore_once(tmp_path, stage, n_sample=3))
+    asyncio.run(explore_once(tmp_path, stage, n_sample=2, on_existing="clean"))
+    assert len(read_rows(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(("stage", "singles"), [(1, 2), (2, 2)])
+def test_six_questions_of_the_sample_world_are_of_all_kinds(
+    stage: int, singles: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A 0.5B finds next to no right path for questions of two hops alone."""
+    config = load_config(
+        ExploreConfig, Path(f"configs/systems/deeprag/stage{stage}-cpu.yaml"), ["n_sample=6"]
+    )
+    asked = [question.group for question in questions_of(config, Console(stderr=True, width=200))]
+    assert asked.count("single") >= 5
+    assert asked[:6].count("single") == singles
+    assert "unanswerable" not in asked
+    assert {"bridge 2-hop", "bridge 3-hop"} < set(asked[:6])
+    assert len(asked) == 24
+    said = capsys.readouterr().err
+    assert "5 of 84 questions are left out, as no path gives their answer" in said
+    assert "up to 24 if these give too few training rows" in said
+
+
+def test_questions_without_an_answer_alone_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"question": "Who was it?", "answers": ["noanswer"]}\n')
+    settings = [f"input_files=[{path}]"]
+    config = load_config(ExploreConfig, Path("configs/systems/deeprag/stage1-cpu.yaml"), settings)
+    with pytest.raises(
+        UserError, match=r"no question is left to explore \(no path gives .*add question sets"
+    ):
+        questions_of(config, Console(quiet=True))
 
 
 @pytest.mark.parametrize("allowed", [False, True])

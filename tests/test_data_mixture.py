@@ -369,6 +369,27 @@ def test_the_shared_training_files_against_their_development_files() -> None:
     assert dropped <= 10, mixture.report.examples
 
 
+KINDS = [("single", 1)] * 3 + [("bridge", 2)] * 9 + [("bridge", 3)] * 2 + [("unanswerable", 0)] * 2
+
+
+@given(st.permutations(range(len(KINDS))), st.integers(0, 99), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_the_groups_of_questions_take_turns(order: list[int], seed: int, shuffle: bool) -> None:
+    rows = [
+        {"question": f"Who built {'mill ' * n} of Oost?", "answers": ["x"], "type": kind, "hops": hops}
+        for n, (kind, hops) in enumerate(KINDS)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "q.jsonl"
+        path.write_bytes(b"".join(orjson.dumps(rows[n]) + b"\n" for n in order))
+        config = MixConfig(sources=({"path": str(path)},), seed=seed, shuffle=shuffle)
+        plain, turns = (list(mix(replace(config, in_turns=each), report=print)) for each in (False, True))
+    assert [q.group for q in turns[:4]] == ["single", "bridge 2-hop", "bridge 3-hop", "unanswerable"]
+    assert [q.group for q in turns[8:10]] == ["single", "bridge 2-hop"]  # two groups have no third question
+    for group in {question.group for question in plain}:
+        assert [q for q in turns if q.group == group] == [q for q in plain if q.group == group]
+
+
 def test_a_run_says_how_many_of_the_mixture_it_asks(tmp_path: Path) -> None:
     rows = [{"question": f"Who built mill {n} of Oost?", "answers": ["x"]} for n in ("one", "two", "six")]
     path = tmp_path / "q.jsonl"
@@ -379,3 +400,8 @@ def test_a_run_says_how_many_of_the_mixture_it_asks(tmp_path: Path) -> None:
         assert len(mix_for_run(config, n_sample=wanted, err=Console(file=out, width=200))) == asked
         assert ("2 of these 3 are asked (N_SAMPLES" in out.getvalue()) is (asked == 2)
     assert list(mix_for_run(config, n_sample=2, err=None)) == list(mix(config, report=print))[:2]
+    out = io.StringIO()
+    several = mix_for_run(config, n_sample=1, err=Console(file=out, width=200), rounds=2)
+    assert list(several) == list(mix(config, report=print))[:2]
+    assert "1 of these 3 are asked" in out.getvalue()
+    assert "up to 2 if these give too few training rows" in out.getvalue()

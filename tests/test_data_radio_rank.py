@@ -11,7 +11,7 @@ from helpers_rerank import onnx_folder
 
 from src_core.config import load_config
 from src_core.types import Question
-from src_data.radio.rank_stages import spread
+from src_data.sampling.turns import in_turns
 from src_eval.config import EvalConfig
 from src_retrieval.scoring import PassageReranker
 
@@ -227,8 +227,9 @@ def test_multiple_choice_is_asked_without_and_with_each_ranking(radio: Radio) ->
 
 def test_questions_are_spread_over_subjects() -> None:
     rows = [Question(f"{group}{at}", "?", group=group) for group in "abc" for at in range(3)]
-    assert [row.id for row in spread(rows, 5)] == ["a0", "b0", "c0", "a1", "b1"]
-    assert sorted(row.id for row in spread(rows, -1)) == sorted(row.id for row in rows)
+    taken = in_turns(rows, lambda row: row)
+    assert [row.id for row in taken[:5]] == ["a0", "b0", "c0", "a1", "b1"]
+    assert sorted(row.id for row in taken) == sorted(row.id for row in rows)
 
 
 @pytest.mark.parametrize(

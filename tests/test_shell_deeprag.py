@@ -82,6 +82,12 @@ def test_each_stage_continues_from_the_model_of_the_one_before(deeprag: DeepRag)
     assert [any(adapters[1] in word for word in call) for call in tables] == [False, False, True]
 
 
+def test_runs_know_that_the_script_passes_no_settings_on(deeprag: DeepRag) -> None:
+    done = deeprag.run("scripts/deeprag.sh", "infer", FAKE_RUN='echo "system: $REARAG_SYSTEM"')
+    assert done.returncode == 0, done.stderr
+    assert "system: deeprag" in done.stdout.splitlines()
+
+
 def test_questions_for_training_and_for_the_table_are_not_the_same(deeprag: DeepRag) -> None:
     assert deeprag.run("scripts/deeprag.sh", "index").returncode == 0
     train, dev = (ids(deeprag.runs / f"deeprag-data/{name}.jsonl") for name in ("train", "dev"))
@@ -98,6 +104,16 @@ def test_without_a_right_path_nothing_is_trained_and_the_table_has_the_base_mode
         "src_infer.run",
         "src_eval.run",
     ]
+
+
+@pytest.mark.parametrize("stage", ["stage2", "rl"])
+def test_a_stage_without_the_model_before_it_says_which_stage_makes_it(deeprag: DeepRag, stage: str) -> None:
+    done = deeprag.run("scripts/deeprag.sh", stage)
+    assert done.returncode == 0, done.stderr
+    made = f"{deeprag.runs}/deeprag-train-stage1/adapter"
+    words = f"no model of Stage I in {made} for {stage} to start from; run stage1"
+    assert words in done.stdout
+    assert deeprag.calls() == []
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,14 @@ def test_a_run_that_was_killed_after_its_last_step_only_writes_its_result(
     assert all(torch.equal(last[key], result[key]) for key in last)
 
 
+def test_few_rows_are_trained_on_more_often(tmp_path: Path, folder: Path) -> None:
+    settings = {"max_steps": 0, "epochs": 1, "accumulation": 20, "pack_length": 0}
+    path = str(train_settings(tmp_path, folder, **settings))  # 24 rows are two steps
+    assert main([path, "run_name=few"]) == 0
+    assert main([path, "run_name=more", "min_steps=3"]) == 0
+    assert [list(losses(tmp_path / f"runs/{run}")) for run in ("few", "more")] == [[1, 2], [1, 2, 3]]
+
+
 def test_bf16_trains_without_a_gpu(tmp_path: Path, folder: Path) -> None:
     """The library's own check refuses bf16 where there is no GPU, unless it is told that this is meant."""
     path = str(train_settings(tmp_path, folder, max_steps=2, precision="bf16"))

@@ -44,7 +44,7 @@ from src_core.config import NotNegative, Positive, config_class, load_config
 from src_core.errors import UserError, run_main
 from src_core.types import Passage, Question, question_id
 from src_data.deeprag.config import ExploreConfig
-from src_data.deeprag.explore import explore
+from src_data.deeprag.question_tree import explore
 from src_infer.deeprag.players import teacher_roles
 from src_infer.metering import metered
 from src_infer.runtime import Runtime, open_runtime

@@ -42,6 +42,7 @@ from src_core.protocols.deeprag_lines import (
     TAGS,
     Line,
     ask_line,
+    asks_nothing,
     one_line,
     read_line,
     read_lines,
@@ -125,7 +126,7 @@ class DeepRag(Protocol):
     def unfinished(self, text: str) -> str:
         """A sub-question whose decision is missing."""
         lines = read_lines(text)
-        if len(lines) != 1 or lines[0].kind != "ask" or not lines[0].text:
+        if len(lines) != 1 or lines[0].kind != "ask" or asks_nothing(lines[0].text):
             return ""
         return ask_line(lines[0].text)
 
@@ -164,6 +165,7 @@ class DeepRag(Protocol):
 
 
 FORMAT = DeepRag
+NO_QUESTION = ParseError("empty_argument", "the sub-question is empty, or another label stands in its place")
 
 
 def parse_proposal(text: str) -> ParsedStep | str | ParseError:
@@ -173,7 +175,7 @@ def parse_proposal(text: str) -> ParsedStep | str | ParseError:
         if line.kind == "final":
             return end if isinstance(end := _end(lines[at:], ()), ParsedStep) else ""
         if line.kind == "ask":
-            return line.text[:MAX_ARGUMENT] or ParseError("empty_argument", "the sub-question is empty")
+            return NO_QUESTION if asks_nothing(line.text) else line.text[:MAX_ARGUMENT]
     return ParseError("no_follow_up", f"the reply has neither '{FOLLOW_UP}' nor '{FINAL}'")
 
 
@@ -196,8 +198,8 @@ def _fixes(lines: Sequence[Line], before: tuple[str, ...]) -> tuple[str, ...]:
 def _sub_question(lines: Sequence[Line], before: tuple[str, ...]) -> ParsedStep | ParseError:
     """The sub-question and the line after it: a search, or an answer."""
     asked, decided = lines[0].text, lines[1] if len(lines) > 1 else Line("", "", True)
-    if not asked:
-        return ParseError("empty_argument", "the sub-question is empty")
+    if asks_nothing(asked):
+        return NO_QUESTION
     fixes = _fixes(lines[:2], before)
     if decided.kind == "search":
         action = make_action("search", asked)

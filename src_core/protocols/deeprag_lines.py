@@ -73,6 +73,13 @@ def read_line(line: str) -> Line:
     return Line(kind, one_line(rest), exact)
 
 
+def asks_nothing(sub_question: str) -> bool:
+    """Whether a sub-question is empty or another label of the format, which small models write in its place
+    ("Follow up: Let's search the question in Wikipedia.").
+    """
+    return not sub_question or _LABEL.match(sub_question) is not None
+
+
 def read_lines(text: str) -> list[Line]:
     """The lines of a reply that are not blank."""
     return [read_line(line) for line in text[:MAX_REPLY].split("\n") if line.strip()]

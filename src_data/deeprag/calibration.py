@@ -3,7 +3,7 @@
     python -m src_data.deeprag.calibration RUN_DIR [variant=all_node] [balance=drop] [validation_share=0.1]
 
 Writes `pairs.train.jsonl`, `pairs.validation.jsonl` (the form of `src_train.pairs`) and `pairs.json` with the
-counts.
+counts. Settings that are not named are those of the exploration.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from src_core.config import load_config
 from src_core.errors import UserError, run_main
 from src_core.jsonl import read_jsonl, rewrite_jsonl, write_atomic
 from src_core.protocols.deeprag import DeepRag
 from src_core.rundir import ROWS
-from src_data.deeprag.config import CalibrationConfig
+from src_data.deeprag.config import CalibrationConfig, last_step_config
 from src_data.deeprag.pairs import DIRECT, RETRIEVE, Skip, pairs_of
 from src_data.deeprag.tree_rows import read_tree_row
 from src_data.exporting.export import Side, side_of
@@ -153,7 +152,7 @@ def main() -> None:
     """Read the command line, write the files, print the counts."""
     if len(sys.argv) < 2 or "=" in sys.argv[1]:
         raise UserError("usage: .venv/bin/python -m src_data.deeprag.calibration RUN_DIR [key=value ...]")
-    config = load_config(CalibrationConfig, None, sys.argv[2:])
+    config = last_step_config(CalibrationConfig, Path(sys.argv[1]), "calibration", sys.argv[2:])
     print_pairs(make_pairs(Path(sys.argv[1]), config), report_console())
 
 

@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
-from src_core.config import AllOrCount, Positive, Seed, config_class
+from src_core.config import AllOrCount, Count, Positive, Seed, build_config, config_class, read_yaml
 from src_core.http_json import RetryPolicy
 from src_core.llm import Sampling
 from src_core.protocols.deeprag_lines import NO_SHORT
 from src_core.rundir import OnExisting
+from src_core.runfolder import CONFIG
 from src_data.config import PatientEndpoint
 from src_data.deeprag.pairs import Variant
 from src_data.deeprag.paths import PathChoice
@@ -27,6 +30,7 @@ from src_infer.search_record import SearchMode
 from src_infer.search_tree import Children, TreeLimits
 from src_tasks.readers.sources import OnBadRow, SourceSetting
 
+T = TypeVar("T")
 TEACHER_PROMPT = "deeprag_teacher+deeprag_examples"
 
 
@@ -118,7 +122,9 @@ class ExploreConfig:
     the whole tree is expanded up to `tree`; then the pairs of `calibration` are written. `mode` and
     `children` (None: those of the stage) are for ablations.
 
-    The questions are those of `src_data.config.BuildConfig`. `min_f1`: see `src_tasks.metrics.is_right`.
+    The questions are those of `src_data.config.BuildConfig`, with `in_turns` as in `MixConfig`. Where the
+    first `n_sample` of them give fewer than `min_rows` training rows (conversations; pairs before `balance`),
+    as many again are explored, in `max_rounds` rounds at most. `min_f1`: see `src_tasks.metrics.is_right`.
     `gold_documents`: a question without a right leaf is explored again with its gold passages in place of
     what is found, and its row says so (the paper discards such a question, the release does not).
     """
@@ -133,7 +139,10 @@ class ExploreConfig:
     on_bad_row: OnBadRow = OnBadRow.FAIL
     seed: Seed = 1
     shuffle: bool = True
+    in_turns: bool = False
     n_sample: AllOrCount = -1
+    min_rows: Count = 0
+    max_rounds: Positive = 4
     runtime: TreeRuntime = TreeRuntime()
     roles: RoleSettings = RoleSettings()
     teacher_prompt: str = TEACHER_PROMPT
@@ -159,5 +168,15 @@ class ExploreConfig:
             evaluation=self.evaluation_files,
             seed=self.seed,
             shuffle=self.shuffle,
+            in_turns=self.in_turns,
             on_bad_row=self.on_bad_row,
         )
+
+
+def last_step_config(cls: type[T], run_dir: Path, section: str, overrides: Sequence[str]) -> T:
+    """The settings of the last step of a stage, repeated alone: those with which the run was explored
+    (`section` of its settings), changed by `overrides`. Raises `UserError` as `load_config`.
+    """
+    settings = run_dir / CONFIG
+    made_with = read_yaml(settings).get(section) if settings.is_file() else None
+    return build_config(cls, dict(made_with or {}), overrides, where=f"{settings}, {section}")

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from rich.console import Console
@@ -34,28 +33,21 @@ from src_core.rundir import QUESTION_IDS, QUESTIONS, RunDir, failure_counts, was
 from src_core.runfolder import run_folder
 from src_core.served import Servers
 from src_core.server_news import resumable
-from src_core.types import RETRIED, Passage, Question, Status, Trajectory
+from src_core.types import RETRIED, Trajectory
 from src_data.deeprag.calibration import make_pairs, print_pairs
 from src_data.deeprag.config import ExploreConfig
 from src_data.deeprag.imitation import imitate
+from src_data.deeprag.question_tree import explore
+from src_data.deeprag.rounds import begun_round, next_round, rows_note
 from src_data.postprocess import print_finished
 from src_data.sampling.mixture import Mixture, mix_for_run
-from src_infer.deeprag.players import student_roles, teacher_roles
-from src_infer.deeprag.roles import Roles
-from src_infer.episode import failure_status
-from src_infer.metering import metered
 from src_infer.own_servers import check_own_servers
 from src_infer.prompts import pinned_digest
 from src_infer.runner import run_all
 from src_infer.runtime import Runtime, make_protocol, open_runtime
-from src_infer.search_record import Tree, answer_of
-from src_infer.search_tree import search_tree
 from src_infer.show import failure_lines, report_console
-from src_infer.tree_roles import RolesExpander
-from src_retrieval.client import Retriever
-from src_tasks.choices import asked_text
+from src_tasks.answers import NO_ANSWER, squad_normalize
 from src_tasks.guessable import is_guessable
-from src_tasks.metrics import is_right
 
 CHECK = "--check"
 
@@ -73,7 +65,7 @@ def main() -> int:
     folder = run_folder(config.runs_dir, config.run_name)
     was_used(folder, config=dump(config), on_existing=config.on_existing)
     err = Terminal(stderr=True)
-    mixture = _questions(config, err)
+    mixture = questions_of(config, err)
     if CHECK in sys.argv:
         asyncio.run(check_own_servers(config.runtime))
         return 0
@@ -92,17 +84,15 @@ async def run(config: ExploreConfig, mixture: Mixture, folder: Path, *, err: Con
         try:
             begun = Begun.now()
             write_atomic(rundir.path / "mixture.json", mixture.report.json())
-            ids = [question.id for question in mixture]
-            write_atomic(rundir.path / QUESTIONS, orjson.dumps(ids))
-            failed = await _explore_all(config, mixture, rundir, runtime=runtime, err=err)
-            made = _written(config, rundir.path, out)
+            ids, failed, made = await _explore_rounds(config, mixture, rundir, runtime=runtime, err=err)
+            made.show(out)
             rundir.write_manifest(
                 {
                     "config": dump(config),
                     "index": runtime.identity,
                     "models": servers.model_names(),
                     "servers": servers.records,
-                    **made,
+                    **made.facts,
                     **begun.facts(),
                     QUESTION_IDS: ids,
                 }
@@ -115,84 +105,27 @@ async def run(config: ExploreConfig, mixture: Mixture, folder: Path, *, err: Con
     return int(failed > 0)
 
 
-async def explore(question: Question, config: ExploreConfig, runtime: Runtime) -> Trajectory:
-    """The tree of one question as a row. A boundary error is a row without a tree, which a resumed run
-    replaces.
+async def _explore_rounds(
+    config: ExploreConfig, mixture: Mixture, rundir: RunDir, *, runtime: Runtime, err: Console
+) -> _Explored:
+    """All rounds of questions (`rounds`), with the training data after the last one. A round in which a
+    server failed is the last one: the same command explores its questions again.
     """
-    begun = time.perf_counter()
-    with metered() as meter:
-        try:
-            tree = await _search(question, config, runtime)
-            gold = config.gold_documents and tree.winner is None and bool(question.supporting)
-            if gold:
-                tree = await _search(question, config, _with_gold(runtime, question))
-        except BoundaryError as error:
-            return Trajectory(
-                question, (), "", failure_status(error), meter.usage, time.perf_counter() - begun, str(error)
-            )
-    row = tree_row(question, tree, teacher=_teacher(config, runtime), gold_documents=gold)
-    return replace(row, usage=meter.usage, seconds=time.perf_counter() - begun)
-
-
-def tree_row(question: Question, tree: Tree, *, teacher: str, gold_documents: bool) -> Trajectory:
-    """A tree as a trajectory: its best path, right or not, with the tree in the provenance."""
-    best = tree.best()
-    provenance: dict[str, Any] = {"teacher": teacher, "chain": 0, "gold_documents": gold_documents}
-    return Trajectory(
-        question,
-        tree.prefix(best).steps if best else (),
-        answer_of(best) if best else "",
-        Status.FINISHED if best else Status.MALFORMED_THEN_ANSWERED,
-        tree.usage,
-        provenance={**provenance, "right": tree.winner is not None, "tree": tree},
-    )
-
-
-async def _search(question: Question, config: ExploreConfig, runtime: Runtime) -> Tree:
-    return await search_tree(
-        asked_text(question),
-        expander=RolesExpander(_roles(config, runtime)),
-        judge=partial(is_right, golds=question.answers, min_f1=config.min_f1),
-        mode=config.search_mode,
-        limits=config.tree,
-        children=config.children,
-    )
-
-
-def _roles(config: ExploreConfig, runtime: Runtime) -> Roles:
-    if config.stage == "imitation":
-        return teacher_roles(runtime, config.roles, prompt=config.teacher_prompt)
-    return student_roles(runtime, config.roles)
-
-
-def _teacher(config: ExploreConfig, runtime: Runtime) -> str:
-    """The model that wrote the sub-questions; of a path as a name only its last part, since provenance is
-    published with the data.
-    """
-    model = runtime.reader if config.stage == "imitation" else runtime.policy.model
-    return model.name.rstrip("/").rpartition("/")[2] if model.name.startswith("/") else model.name
-
-
-class _GoldRetriever:
-    """Finds the gold passages of one question, whatever is asked."""
-
-    def __init__(self, retriever: Retriever, ids: Sequence[str]) -> None:
-        self._retriever, self._ids = retriever, ids
-
-    async def search(self, query: str, top_n: int) -> list[Passage]:  # noqa: ARG002 - as a `Retriever`
-        """All gold passages. Raises `RetrieverError`, also for one that the corpus lacks."""
-        return await self._retriever.passages(self._ids)
-
-    async def passages(self, ids: Sequence[str]) -> list[Passage]:
-        """See `Retriever.passages`."""
-        return await self._retriever.passages(ids)
-
-    async def close(self) -> None:
-        """The retriever is closed by its owner."""
-
-
-def _with_gold(runtime: Runtime, question: Question) -> Runtime:
-    return replace(runtime, retriever=_GoldRetriever(runtime.retriever, question.supporting))
+    done = rundir.finished_ids(retry_statuses=RETRIED)
+    now = begun_round(config, mixture, done)
+    while True:
+        part = mixture.first(mixture.count(config.n_sample, rounds=now))
+        ids = [question.id for question in part]
+        write_atomic(rundir.path / QUESTIONS, orjson.dumps(ids))
+        failed = await _explore_all(config, part, rundir, runtime=runtime, err=err)
+        made = _written(config, rundir.path)
+        after = None if failed else next_round(config, mixture, now=now, rows=made.rows)
+        note = rows_note(config, mixture, now=now, rows=made.rows, goes_on=after is not None)
+        if note and not failed:
+            err.print(Text(f"note: {note}"), soft_wrap=True)
+        if after is None:
+            return _Explored(ids, failed, made)
+        now = after
 
 
 async def _explore_all(
@@ -227,15 +160,30 @@ async def _explore_all(
     return failed
 
 
-def _written(config: ExploreConfig, run_dir: Path, out: Console) -> dict[str, Any]:
-    """The training data of the stage, and its counts for the manifest."""
+class _Made(NamedTuple):
+    """The training data of a stage: its number of rows, its counts for the manifest, their table."""
+
+    rows: int
+    facts: dict[str, Any]
+    show: Callable[[Console], None]
+
+
+class _Explored(NamedTuple):
+    """The ids of the questions of a run, how many failed at a server, and the training data."""
+
+    ids: list[str]
+    failed: int
+    made: _Made
+
+
+def _written(config: ExploreConfig, run_dir: Path) -> _Made:
+    """Write the training data of the stage."""
     if config.stage == "imitation":
         done = imitate(run_dir, config.imitation)
-        print_finished(done, out)
-        return {"yield": done.filter_report.as_dict()}
+        report = done.filter_report
+        return _Made(report.total.kept, {"yield": report.as_dict()}, partial(print_finished, done))
     counts = make_pairs(run_dir, config.calibration)
-    print_pairs(counts, out)
-    return {"pairs": counts.as_dict()}
+    return _Made(counts.found.total(), {"pairs": counts.as_dict()}, partial(print_pairs, counts))
 
 
 async def _opened(config: ExploreConfig, stack: AsyncExitStack, servers: Servers) -> Runtime:
@@ -255,27 +203,40 @@ async def _opened(config: ExploreConfig, stack: AsyncExitStack, servers: Servers
         ) from error
 
 
-def _questions(config: ExploreConfig, err: Console) -> Mixture:
-    drops = config.stage == "calibration" and config.calibration.guessable == "drop"
-    select = partial(_without_guessable, err=err) if drops else None
-    return mix_for_run(config.mix_config(), n_sample=config.n_sample, err=err, select=select)
-
-
-def _without_guessable(mixture: Mixture, *, err: Console) -> Mixture:
-    """The questions that a guess does not answer. Raises `UserError` where none is left."""
-    lines = tuple(
-        line
-        for line, question in zip(mixture.lines, mixture, strict=True)
-        if not is_guessable(question.question, question.answers)
+def questions_of(config: ExploreConfig, err: Console) -> Mixture:
+    """The questions of all rounds in their order. Counts and notes go to `err`."""
+    return mix_for_run(
+        config.mix_config(),
+        n_sample=config.n_sample,
+        err=err,
+        select=partial(_worth_exploring, config=config, err=err),
+        rounds=config.max_rounds if config.min_rows else 1,
     )
-    if not lines:
+
+
+def _worth_exploring(mixture: Mixture, *, config: ExploreConfig, err: Console) -> Mixture:
+    """The questions that have an answer, and that a guess does not answer where Stage II leaves those out.
+    Raises `UserError` where none is left.
+    """
+    drops = config.stage == "calibration" and config.calibration.guessable == "drop"
+    kept: list[bytes] = []
+    left_out: Counter[str] = Counter()
+    for line, question in zip(mixture.lines, mixture, strict=True):
+        if all(squad_normalize(gold) == NO_ANSWER for gold in question.answers):
+            left_out["no path gives their answer, which is that there is none"] += 1
+        elif drops and is_guessable(question.question, question.answers):
+            left_out["a guess may answer them (calibration.guessable=drop)"] += 1
+        else:
+            kept.append(line)
+    for reason, count in left_out.items():
+        note = f"{count:,} of {len(mixture):,} questions are left out, as {reason}"
+        err.print(Text(note), soft_wrap=True)
+    if not kept:
         raise UserError(
-            "a guess may answer each question; set calibration.guessable=keep, or add question sets"
+            f"no question is left to explore ({'; '.join(left_out)}); add question sets"
+            + (", or set calibration.guessable=keep" if drops else "")
         )
-    dropped = len(mixture) - len(lines)
-    note = f"{dropped:,} of {len(mixture):,} questions are left out, as a guess may answer them"
-    err.print(Text(f"{note} (calibration.guessable=drop)"), soft_wrap=True)
-    return replace(mixture, lines=lines)
+    return replace(mixture, lines=tuple(kept))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python -m src_data.deeprag.imitation RUN_DIR [path=most] [clean.min_f1=0.8] [export.validation_share=0.1]
 
 One right path per question goes through the filters and the export of data construction, so that rejected
-rows, counts by reason and provenance are those of `src_data.postprocess`. `chosen.jsonl` holds the paths.
+rows, counts by reason and provenance are those of `src_data.postprocess`. Settings that are not named are
+those of the exploration. `chosen.jsonl` holds the paths.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from src_core.config import load_config
 from src_core.errors import UserError, run_main
 from src_core.jsonl import read_jsonl, rewrite_jsonl
 from src_core.protocols.deeprag import DeepRag
 from src_core.rundir import ROWS
 from src_core.types import Trajectory, to_json
-from src_data.deeprag.config import ImitationConfig
+from src_data.deeprag.config import ImitationConfig, last_step_config
 from src_data.deeprag.paths import PathChoice, choose_leaf
 from src_data.deeprag.tree_rows import read_tree_row
 from src_data.postprocess import Finished, finish_run, print_finished
@@ -65,7 +65,7 @@ def main() -> None:
     """Read the command line, write the files, print the table."""
     if len(sys.argv) < 2 or "=" in sys.argv[1]:
         raise UserError("usage: .venv/bin/python -m src_data.deeprag.imitation RUN_DIR [key=value ...]")
-    config = load_config(ImitationConfig, None, sys.argv[2:])
+    config = last_step_config(ImitationConfig, Path(sys.argv[1]), "imitation", sys.argv[2:])
     print_finished(imitate(Path(sys.argv[1]), config), report_console())
 
 

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from src_core.errors import UserError
 from src_core.jsonl import rewrite_jsonl
 from src_core.rankings import PASSAGES, Ranking, passages_beside, read_rankings
-from src_core.types import Question, to_json
+from src_core.types import to_json
 from src_data.radio import compare, files
 from src_data.radio.compare import Line, Reading, first, lines_of, rank, ranked_by
 from src_data.radio.config import NONE, EvaluationSet
@@ -21,6 +20,7 @@ from src_data.radio.groups import VALIDATION, has_rationale, part_of, with_blend
 from src_data.radio.server_stages import Part, search
 from src_data.radio.stage import Stage, evaluation_questions
 from src_data.radio.table_stages import usable_rationales
+from src_data.sampling.turns import in_turns
 from src_retrieval.scoring import PassageReranker
 from src_tasks.readers.sources import read_questions
 
@@ -53,7 +53,8 @@ def mmlu(stage: Stage) -> int:
     if not settings.path:
         raise UserError("no multiple-choice questions are configured; set mmlu.path to a folder of MMLU")
     folder = stage.folder / files.MMLU
-    questions = spread(read_questions(settings.path, setting="mmlu.path"), settings.n)
+    found = in_turns(read_questions(settings.path, setting="mmlu.path"), lambda question: question)
+    questions = found if settings.n < 0 else found[: settings.n]
     folder.mkdir(parents=True, exist_ok=True)
     rewrite_jsonl(folder / QUESTIONS, map(to_json, questions))
     failed = search(stage, [Part(folder, questions, config.comparison.top_n)])
@@ -84,16 +85,6 @@ def mmlu(stage: Stage) -> int:
     )
     stage.say(f"written: {compare.write_reading(reading, file=compare.READERS, runs_dir=config.runs_dir)}")
     return 0
-
-
-def spread(questions: Sequence[Question], n: int) -> list[Question]:
-    """`n` questions, taken in turn from each group in the order of the set (-1: all)."""
-    groups: dict[str, list[Question]] = {}
-    for question in questions:
-        groups.setdefault(question.group, []).append(question)
-    turns = (each for turn in zip_longest(*groups.values()) for each in turn if each is not None)
-    chosen = list(turns)
-    return chosen if n < 0 else chosen[:n]
 
 
 def _write_readings(stage: Stage, folder: Path, lines: Sequence[Line]) -> None:

@@ -28,6 +28,7 @@ from src_core.errors import UserError
 from src_core.types import Question, question_from_json, to_json
 from src_data.sampling.decontaminate import NGRAM, EvaluationIndex, key_hash
 from src_data.sampling.mix_report import MixReport, SourceCount
+from src_data.sampling.turns import in_turns
 from src_tasks.question_text import question_key
 from src_tasks.readers.sources import (
     BadRow,
@@ -48,13 +49,15 @@ class MixConfig:
     """The settings of a mixture. Each source has its own `n`; `evaluation` are files (or sources) whose
     questions must not be trained on, answers not needed; `ngram` is the number of consecutive shared words
     that marks a long question as contaminated. Without `shuffle` the questions keep the order of the sources
-    and of their files.
+    and of their files. With `in_turns` the groups of questions (types, hops) take turns, those with the
+    fewest hops first, so that a small sample holds questions of all kinds.
     """
 
     sources: tuple[SourceSetting, ...]
     evaluation: tuple[SourceSetting, ...] = ()
     seed: Seed = 0
     shuffle: bool = True
+    in_turns: bool = False
     ngram: Positive = NGRAM
     on_bad_row: OnBadRow = OnBadRow.FAIL
 
@@ -89,6 +92,14 @@ class Mixture:
     def __iter__(self) -> Iterator[Question]:
         return map(question_from_json, self.lines)
 
+    def first(self, count: int) -> Mixture:
+        """The first `count` questions."""
+        return dataclasses.replace(self, lines=self.lines[:count])
+
+    def count(self, n_sample: int, *, rounds: int) -> int:
+        """How many questions `rounds` rounds of `n_sample` (-1: all) ask."""
+        return len(self) if n_sample < 0 else min(n_sample * rounds, len(self))
+
 
 def mix(config: MixConfig, *, report: Report) -> Mixture:
     """Read, filter and sample all sources. `report` is called with each malformed row. Raises `UserError` for
@@ -110,7 +121,10 @@ def mix(config: MixConfig, *, report: Report) -> Mixture:
         raise UserError(f"no question is left in the mixture ({result.sentence()}); add question sets")
     if config.shuffle:
         kept.sort()
-    return Mixture(tuple(item.line for item in kept), result)
+    lines = [item.line for item in kept]
+    if config.in_turns:
+        lines = in_turns(lines, question_from_json)
+    return Mixture(tuple(lines), result)
 
 
 def mix_for_run(
@@ -119,9 +133,11 @@ def mix_for_run(
     n_sample: int,
     err: Console | None,
     select: Callable[[Mixture], Mixture] | None = None,
+    rounds: int = 1,
 ) -> Mixture:
-    """`mix` for a run that asks the first `n_sample` questions (-1: all) of those that `select` leaves.
-    Malformed rows and the counts go to `err`.
+    """`mix` for a run that asks the first `n_sample` questions (-1: all) of those that `select` leaves, and
+    as many again in each further round; the mixture holds those of all `rounds`. Malformed rows and the
+    counts go to `err`.
     """
 
     def report(bad: BadRow) -> None:
@@ -133,10 +149,12 @@ def mix_for_run(
         err.print(mixture.report.table())
         err.print(Text(mixture.report.note()), soft_wrap=True)
     mixture = select(mixture) if select else mixture
-    asked = len(mixture) if n_sample < 0 else min(n_sample, len(mixture))
+    asked, most = (mixture.count(n_sample, rounds=each) for each in (1, rounds))
     if err and asked < len(mixture):
-        err.print(Text(f"{asked:,} of these {len(mixture):,} are asked (N_SAMPLES, or n_sample)"))
-    return dataclasses.replace(mixture, lines=mixture.lines[:asked])
+        further = f", up to {most:,} if these give too few training rows" if most > asked else ""
+        note = f"{asked:,} of these {len(mixture):,} are asked (N_SAMPLES, or n_sample){further}"
+        err.print(Text(note), soft_wrap=True)
+    return mixture.first(most)
 
 
 class _Reader:
