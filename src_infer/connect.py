@@ -15,6 +15,7 @@ from src_core.http_json import RetryPolicy
 from src_core.llm import ChatModel, Endpoint
 from src_core.served import Servers, index_facts
 from src_core.server_news import ServerNews
+from src_core.server_url import addresses
 from src_infer.config import RuntimeConfig
 from src_infer.own_servers import reach
 from src_retrieval.client import Retriever, RetrieverClient
@@ -118,7 +119,7 @@ async def retriever_identity(retriever: Retriever, where: str) -> dict[str, Any]
 def connections_of(config: RuntimeConfig) -> int:
     """The connections that `in_flight` pieces of work may hold open: one per server, none to fakes."""
     servers = {config.agent.url, config.reader.url, config.retriever}
-    return config.in_flight * sum("://" in url for url in servers)
+    return config.in_flight * sum("://" in url for where in servers for url in addresses(where))
 
 
 def _keys(config: RuntimeConfig, endpoint: Endpoint, *, section: str) -> list[str]:
