@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from src_core.chat_template import ChatTemplate
+from src_core.completions import completed
 from src_core.errors import BoundaryError, ModelError, UserError
 from src_core.http_json import JsonHttp
-from src_core.llm import Completion, Endpoint, Engine, Sampling, Token
+from src_core.llm import Completion, Endpoint, Engine, Sampling
 from src_core.llm_tokens import LlamaCppTokens, TokenCompletion, TokenSampling, VllmTokens
 from src_core.model_list import choose_model, page_advice, read_models
 from src_core.protocols.records import Constraint, Message
@@ -26,7 +27,6 @@ from src_core.request_fields import advice, constraint_fields, refused, shaped
 from src_core.served import Facts, differing, model_facts
 from src_core.server_news import ServerNews
 from src_core.special_text import Defuser
-from src_core.think import split_think
 from src_core.wire_json import NoJsonError
 
 GO_ON = "The answer so far is below. Go on exactly where it ends, in the same form, and do not repeat it."
@@ -117,7 +117,7 @@ class HttpChatModel:
             body["prompt"] = template.render_begun(sent) if begun else template.render(sent)
             if self.engine == "vllm":  # the template writes the token that begins a text
                 body["add_special_tokens"] = False
-        return _completed(await self._ask(route, body), begun=begun, stop=stop)
+        return completed(await self._ask(route, body), begun=begun, stop=stop)
 
     @cached_property
     def _continuing(self) -> ChatTemplate | None:
@@ -277,33 +277,3 @@ def _asked_to_go_on(messages: list[Message]) -> list[Message]:
     if before and before[-1]["role"] == "user":
         asked = f"{before.pop()['content']}\n\n{asked}"
     return [*before, {"role": "user", "content": asked}]
-
-
-def _completed(reply: Reply, *, begun: str, stop: Sequence[str]) -> Completion:
-    """The completion in a reply: without the text that it continues (llama.cpp's reply begins with it, vLLM's
-    does not), without its think block, and cut at the first stop string, for servers that do not know or do
-    not get them.
-    """
-    whole = reply.text.removeprefix(begun)
-    thinking = split_think(whole)
-    ends = [at for mark in stop if mark and (at := thinking.text.find(mark)) >= 0]
-    text = thinking.text[: min(ends)] if ends else thinking.text
-    length = len(whole) - len(thinking.text) + len(text)
-    return Completion(
-        text,
-        "stop" if ends else reply.finish_reason,
-        reply.usage,
-        think=reply.think or thinking.think,
-        tokens=_tokens(reply, length if ends else None),
-    )
-
-
-def _tokens(reply: Reply, length: int | None) -> tuple[Token, ...]:
-    """The reply's tokens, of its first `length` characters where it was cut."""
-    kept, at = [], 0
-    for token in reply.tokens:
-        if length is not None and at >= length:
-            break
-        kept.append(token)
-        at += len(token.text)
-    return tuple(kept)

@@ -63,15 +63,20 @@ class Exchange:
         self,
         *,
         error: type[BoundaryError],
-        headers: Mapping[str, str],
+        secrets: Mapping[str, str],
+        redirects: bool,
         connections: int,
         servers: int,
         timeout: float,
         on_headers: Callable[[Mapping[str, str]], None] | None,
     ) -> None:
-        """At most `connections` are open to each of `servers`."""
+        """At most `connections` are open to each of `servers`. `secrets` are headers whose values no error
+        repeats. Without `redirects` none is followed, since that would send them to another address.
+        """
         self._error = error
-        self._headers = headers
+        self._headers = {"Content-Type": "application/json", **secrets}
+        self._hidden = [value.rpartition(" ")[2] for value in secrets.values()]
+        self._redirects = redirects
         self._connections, self._servers = connections, servers
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
@@ -99,16 +104,22 @@ class Exchange:
             return call.read(parsed) if call.read else parsed
         except ReplyError as error:
             text = f"{url}: {error}"
-            raise self._error(text, retryable=error.retryable, status=status) from error
+            raise self._error(self._said(text), retryable=error.retryable, status=status) from error
         except RecursionError as error:
             raise self._error(f"{url}: the reply is nested too deeply", status=status) from error
 
     def _failure(self, text: str, status: int, headers: Mapping[str, str]) -> Exception:
         """The error for a failure that the server states."""
         again = status in RETRY_STATUSES or status >= 500
-        error = self._error(text, retryable=again, status=status)
+        error = self._error(self._said(text), retryable=again, status=status)
         seconds = seconds_asked(headers) if again else 0.0
         return AskedToWaitError(seconds, error) if seconds else error
+
+    def _said(self, text: str) -> str:
+        """What a server said, without the key that it may repeat."""
+        for secret in self._hidden:
+            text = text.replace(secret, "(key)")
+        return text
 
     async def _exchange(self, call: Call, replica: Replica) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of the reply."""
@@ -122,7 +133,9 @@ class Exchange:
                 headers=self._headers,
             )
         try:
-            async with self._session.request(call.method, url, data=call.data) as response:
+            async with self._session.request(
+                call.method, url, data=call.data, allow_redirects=self._redirects
+            ) as response:
                 payload = await self._body(response, url)
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             text = f"{url}: {type(error).__name__} {error}".strip()

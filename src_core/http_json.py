@@ -64,20 +64,24 @@ class JsonHttp:
         retry: RetryPolicy,
         news: ServerNews | None = None,
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
-        """`on_headers` is called with the headers of each reply with status 200."""
+        """`on_headers` is called with the headers of each reply with status 200. `secrets` are headers with
+        keys of others' services, in place of a bearer token.
+        """
         self.replicas = Replicas(urls)
         self.url = ", ".join(replica.url for replica in self.replicas.all)
-        headers = {"Content-Type": "application/json"}
+        keys = dict(secrets or {})
         if token:
             if not token.isprintable():
                 raise UserError(
                     "the token holds a control character, such as a line end; correct REARAG_TOKEN"
                 )
-            headers["Authorization"] = f"Bearer {token}"
+            keys["Authorization"] = f"Bearer {token}"
         self._exchange = Exchange(
             error=error,
-            headers=headers,
+            secrets=keys,
+            redirects=not secrets,
             connections=connections,
             servers=len(self.replicas.all),
             timeout=timeout,
