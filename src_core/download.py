@@ -54,8 +54,8 @@ def download(
     report: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Part:
     """Download `url` next to `target`. `size` in bytes is that which is published (0: none is). `report` gets
-    the bytes that are there and those of the whole file (0: not known). Each of `tries` goes on where the
-    last stopped; `timeout` are seconds without a byte, `pause` those before the second try, twice as long
+    the bytes that are there and those of the whole file (0: not known). Each of `tries` takes up what the
+    last one left; `timeout` are seconds without a byte, `pause` those before the second try, twice as long
     before each further one. Raises `UserError` in one sentence.
     """
     part = target.with_name(target.name + ".part")

@@ -17,11 +17,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from src_core.caller import seen
-from src_core.config import Count, Positive, Seconds, config_class, load_config, read_yaml
+from src_core.config import Count, Positive, Seconds, build_config, config_class, load_config, read_yaml
 from src_core.console import Terminal
 from src_core.download import download
 from src_core.errors import UserError, run_main
@@ -72,25 +73,26 @@ class Digests(NamedTuple):
     md5: str
 
 
+def read_catalogue(path: Path = CATALOGUE) -> dict[str, Published]:
+    """The entries of a catalogue by name, each with its address. Raises `UserError`."""
+    rows = read_yaml(path)
+    where = f"{path.name}, "
+    found = {name: build_config(Published, dict(row), (), where=where + name) for name, row in rows.items()}
+    for name, entry in found.items():
+        if not (entry.same_as or entry.url):
+            found[name] = replace(entry, url=f"{BEIR}{name.removeprefix('beir:')}.zip")
+    return {name: found[entry.same_as] if entry.same_as else entry for name, entry in found.items()}
+
+
 def published(name: str, catalogue: Path = CATALOGUE) -> Published:
     """The entry of a corpus. Raises `UserError` for an unknown one."""
-    entries = read_yaml(catalogue)
+    entries = read_catalogue(catalogue)
     if name not in entries:
         known = ", ".join(entries)
         raise UserError(
             f"no ready corpus is called {name!r}; {did_you_mean(name, entries)}there are: {known}"
         )
-    entry = load_published(entries[name])
-    if entry.same_as:
-        return published(entry.same_as, catalogue)
-    if not entry.url:
-        return load_published({**entries[name], "url": f"{BEIR}{name.removeprefix('beir:')}.zip"})
-    return entry
-
-
-def load_published(values: dict[str, Any]) -> Published:
-    """An entry of the catalogue."""
-    return Published(**values)
+    return entries[name]
 
 
 def get_corpus(name: str, settings: GetSettings, *, catalogue: Path = CATALOGUE, pause: float = 1.0) -> Path:

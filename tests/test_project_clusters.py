@@ -1,4 +1,4 @@
-"""The files for clusters: manifests name real settings, jobs run with stand-ins, images copy what is there."""
+"""The files for clusters: manifests name real settings, jobs run with stand-ins, images copy what exists."""
 
 from __future__ import annotations
 
