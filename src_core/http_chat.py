@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from src_core.chat_template import ChatTemplate
+from src_core.completions import completed
 from src_core.errors import BoundaryError, ModelError, UserError
 from src_core.http_json import JsonHttp
-from src_core.llm import Completion, Endpoint, Engine, Sampling, Token
+from src_core.llm import Completion, Endpoint, Engine, Sampling
 from src_core.llm_tokens import LlamaCppTokens, TokenCompletion, TokenSampling, VllmTokens
 from src_core.model_list import choose_model, page_advice, read_models
 from src_core.protocols.records import Constraint, Message
+from src_core.replicas import Replica
 from src_core.replies import Reply, read_reply
 from src_core.request_fields import advice, constraint_fields, refused, shaped
-from src_core.served import Facts, model_facts
+from src_core.served import Facts, differing, model_facts
 from src_core.server_news import ServerNews
 from src_core.special_text import Defuser
-from src_core.think import split_think
 from src_core.wire_json import NoJsonError
 
 GO_ON = "The answer so far is below. Go on exactly where it ends, in the same form, and do not repeat it."
@@ -71,6 +72,8 @@ class HttpChatModel:
         self._attempts: int | None = None
         self._was_listed = False
         self._on_reply: Callable[[str], None] | None = None
+        self._on_facts: Callable[[Facts], None] | None = None
+        self._http.on_recovery = self._check_again
         self._tokens = VllmTokens(self._http) if self.engine == "vllm" else LlamaCppTokens(self._http)
 
     async def chat(
@@ -114,7 +117,7 @@ class HttpChatModel:
             body["prompt"] = template.render_begun(sent) if begun else template.render(sent)
             if self.engine == "vllm":  # the template writes the token that begins a text
                 body["add_special_tokens"] = False
-        return _completed(await self._ask(route, body), begun=begun, stop=stop)
+        return completed(await self._ask(route, body), begun=begun, stop=stop)
 
     @cached_property
     def _continuing(self) -> ChatTemplate | None:
@@ -180,30 +183,46 @@ class HttpChatModel:
 
     def watch(self, on_reply: Callable[[str], None], on_facts: Callable[[Facts], None]) -> None:
         """See `ChatModel.watch`."""
-        self._on_reply = on_reply
+        self._on_reply, self._on_facts = on_reply, on_facts
 
-        async def ask_again() -> None:
-            with suppress(BoundaryError):  # nothing is known then, and the next failure asks again
-                listed = await self._listed()
-                names = [model.name for model in read_models(listed)]
-                gone = self._was_listed and names and self._model not in names
-                on_facts(model_facts(listed, ", ".join(names) if gone else self._model))
-
-        self._http.on_recovery = ask_again
+    async def _check_again(self, replica: Replica) -> None:
+        """Compare what a server that had failed serves now with the start."""
+        with suppress(BoundaryError):  # nothing is known then, and the next failure asks again
+            listed = await self._listed(replica)
+            names = [model.name for model in read_models(listed)]
+            gone = self._was_listed and names and self._model not in names
+            facts = model_facts(listed, ", ".join(names) if gone else self._model)
+            self._require_same(replica, facts)
+            if self._on_facts is not None:
+                self._on_facts(facts)
 
     async def ready(self) -> None:
-        """Choose the model by the server's list. A configured name needs no list. Raises `UserError` where
-        none is configured and the list does not decide.
+        """Choose the model by the server's list; of several servers all must serve the same. A configured
+        name needs no list. Raises `UserError` where none is configured and the list does not decide.
         """
-        listed = await self._listed()
+        (first, listed), *others = await self._http.at_each(self._listed)
         wanted = self._model
-        choice = choose_model(read_models(listed), wanted=wanted, url=self._http.url, keys=self._model_keys)
+        choice = choose_model(read_models(listed), wanted=wanted, url=first.url, keys=self._model_keys)
         self._model = choice.name
         self._facts = model_facts(listed, choice.name)
         self._was_listed = choice.name in (model.name for model in read_models(listed))
         self.unlisted = choice.note if wanted else ""  # it may answer for the name all the same
         if choice.note:
             self._news.note(choice.note)
+        for replica, its in others:
+            model = choose_model(read_models(its), wanted=wanted, url=replica.url, keys=self._model_keys).name
+            self._require_same(replica, model_facts(its, model))
+
+    def _require_same(self, replica: Replica, facts: Facts) -> None:
+        """Raises `UserError` where one of several servers serves another model than the others."""
+        if len(self._http.replicas.all) == 1:
+            return
+        for key in differing(self._facts, facts)[:1]:
+            raise UserError(
+                f"{replica.url} serves another model than the other servers of {self._keys[0]}.url: {key} is "
+                f"{facts[key]} there and {self._facts[key]} elsewhere; start the same model at each, or take "
+                "that address out"
+            )
 
     @property
     def _model_keys(self) -> list[str]:
@@ -212,10 +231,10 @@ class HttpChatModel:
         roles = {key.rpartition(".")[2] for key in self._keys}
         return [knob] if knob and roles <= {"agent", "reader"} else [f"{key}.model" for key in self._keys]
 
-    async def _listed(self) -> Any:
-        """The server's list of models, None where it has none."""
+    async def _listed(self, replica: Replica) -> Any:
+        """A server's list of models, None where it has none."""
         try:
-            return await self._http.request("GET", "/models", expect=object, attempts=1)
+            return await self._http.request("GET", "/models", expect=object, attempts=1, at=replica)
         except ModelError as error:
             has_no_list = error.status == 200 or (400 <= error.status < 500 and not error.retryable)
             # With a name the list is only advice, also where it fails: `transformers serve` answers 500.
@@ -224,7 +243,7 @@ class HttpChatModel:
                 raise
             self.lists_page = isinstance(error.__cause__, NoJsonError) and error.__cause__.is_page
             if not self._model and self.lists_page:
-                raise UserError(page_advice(error, self._http.url)) from error
+                raise UserError(page_advice(error, replica.url)) from error
             if not self._model:
                 names = " and ".join(self._model_keys)
                 raise UserError(
@@ -258,33 +277,3 @@ def _asked_to_go_on(messages: list[Message]) -> list[Message]:
     if before and before[-1]["role"] == "user":
         asked = f"{before.pop()['content']}\n\n{asked}"
     return [*before, {"role": "user", "content": asked}]
-
-
-def _completed(reply: Reply, *, begun: str, stop: Sequence[str]) -> Completion:
-    """The completion in a reply: without the text that it continues (llama.cpp's reply begins with it, vLLM's
-    does not), without its think block, and cut at the first stop string, for servers that do not know or do
-    not get them.
-    """
-    whole = reply.text.removeprefix(begun)
-    thinking = split_think(whole)
-    ends = [at for mark in stop if mark and (at := thinking.text.find(mark)) >= 0]
-    text = thinking.text[: min(ends)] if ends else thinking.text
-    length = len(whole) - len(thinking.text) + len(text)
-    return Completion(
-        text,
-        "stop" if ends else reply.finish_reason,
-        reply.usage,
-        think=reply.think or thinking.think,
-        tokens=_tokens(reply, length if ends else None),
-    )
-
-
-def _tokens(reply: Reply, length: int | None) -> tuple[Token, ...]:
-    """The reply's tokens, of its first `length` characters where it was cut."""
-    kept, at = [], 0
-    for token in reply.tokens:
-        if length is not None and at >= length:
-            break
-        kept.append(token)
-        at += len(token.text)
-    return tuple(kept)

@@ -1,21 +1,19 @@
-"""JSON over HTTP for all clients: one session with a bounded connection pool, retries by status, one error
-type per client.
+"""JSON over HTTP for all clients: retries by status, one error type per client, one server or several.
 
 Transport errors, time-outs, 408, 429, 5xx and replies that cannot be used are retried with exponential
 back-off and jitter; other 4xx are final. A failure with `Retry-After` is waited for, which spends no attempt.
-A server that answered before and then refuses all connections ends the run (`ServerGoneError`), and so does
-one whose calls fail in a row for a minute. A failed try is said at once (`ServerNews.retrying`). No other
-module retries, except `elastic_server.py`, which calls Elastic's own client. `aiohttp` costs 79 us of CPU
-per request where the `openai` package costs 1.3 ms (reference/performance.md, section 2).
+Where a setting names several servers (`replicas`), a request whose server does not answer, fails or asks to
+wait goes to another one at once, which spends no attempt either; after a time-out it goes there with the next
+attempt. A server that answered before and then refuses all connections ends the run (`ServerGoneError`), and
+so does one whose calls fail in a row for a minute; of several, all have to. A failed try is said at once
+(`ServerNews.retrying`). No other module retries, except `elastic_server.py`, which calls Elastic's own
+client.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from tenacity import (
@@ -29,15 +27,12 @@ from tenacity import (
 
 from src_core.config import NotNegative, Positive, config_class
 from src_core.errors import BoundaryError, UserError
+from src_core.http_exchange import RETRY_STATUSES, AskedToWaitError, Call, Exchange, RefusedError
+from src_core.replicas import Replica, Replicas
 from src_core.server_news import Failures, ServerNews, gone
-from src_core.server_url import server_url
 from src_core.types import to_json
-from src_core.wire_json import ReplyError, error_inside, parse_json, seconds_asked, server_words
 
-RETRY_STATUSES = (408, 429)
-CONNECT_SECONDS = 30
-MAX_REPLY = 64 << 20
-_TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+T = TypeVar("T")
 
 
 @config_class
@@ -53,41 +48,14 @@ class RetryPolicy:
     longest_server_wait: NotNegative = 120.0
 
 
-class _AskedToWaitError(Exception):
-    """A failure whose `Retry-After` is `seconds`; `error` is what the server said."""
-
-    def __init__(self, seconds: float, error: BoundaryError) -> None:
-        super().__init__(str(error))
-        self.seconds = seconds
-        self.error = error
-
-
-class _RefusedError(Exception):
-    """No connection could be made."""
-
-
-@dataclass(slots=True)
-class _Call:
-    """A request in all its attempts. `patience` is how many seconds it may still wait because the server asks
-    to.
-    """
-
-    method: str
-    url: str
-    data: bytes | None
-    expect: type
-    read: Callable[[Any], Any] | None
-    patience: float
-
-
 class JsonHttp:
-    """Requests to one server. A request that fails after all retries raises `error`, the caller's boundary
-    error.
+    """Requests to the server of a setting, or to its servers. A request that fails after all retries raises
+    `error`, the caller's boundary error.
     """
 
     def __init__(
         self,
-        base_url: str,
+        urls: str,
         *,
         error: type[BoundaryError],
         token: str | None,
@@ -95,28 +63,36 @@ class JsonHttp:
         timeout: float,
         retry: RetryPolicy,
         news: ServerNews | None = None,
+        on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
-        self.url = server_url(base_url)
-        self._error = error
-        self._headers = {"Content-Type": "application/json"}
+        """`on_headers` is called with the headers of each reply with status 200. `secrets` are headers with
+        keys of others' services, in place of a bearer token.
+        """
+        self.replicas = Replicas(urls)
+        self.url = ", ".join(replica.url for replica in self.replicas.all)
+        keys = dict(secrets or {})
         if token:
             if not token.isprintable():
                 raise UserError(
                     "the token holds a control character, such as a line end; correct REARAG_TOKEN"
                 )
-            self._headers["Authorization"] = f"Bearer {token}"
-        self._connections = connections
-        self._timeout = timeout
+            keys["Authorization"] = f"Bearer {token}"
+        self._exchange = Exchange(
+            error=error,
+            secrets=keys,
+            redirects=not secrets,
+            connections=connections,
+            servers=len(self.replicas.all),
+            timeout=timeout,
+            on_headers=on_headers,
+        )
+        self._error = error
         self._retry = retry
         self._news = news or ServerNews()
-        self._session: aiohttp.ClientSession | None = None
-        self._answered = False
-        self._refused = 0  # connections in a row, over all callers
         self._failures = Failures()
-        self.on_headers: Callable[[Mapping[str, str]], None] | None = None
-        """Called with the headers of each reply with status 200."""
-        self.on_recovery: Callable[[], Awaitable[None]] | None = None
-        """Awaited when a call succeeds after it had failed: another server may have taken the place."""
+        self.on_recovery: Callable[[Replica], Awaitable[None]] | None = None
+        """Awaited when a server replies after it had failed: another one may have taken its place."""
 
     async def request(
         self,
@@ -127,51 +103,79 @@ class JsonHttp:
         expect: type,
         read: Callable[[Any], Any] | None = None,
         attempts: int | None = None,
+        beside_v1: bool = False,
+        at: Replica | None = None,
     ) -> Any:
-        """The parsed reply to `body` (None sends none) at a path below the base URL, or at a whole URL of the
-        same server, after at most `attempts` tries (default: the policy's). A reply that is not JSON of the
-        type `expect` (dict, list, object) is retried: a truncated reply looks like that. `read` makes the
-        result of the reply; its `ReplyError` is retried as a 502 is. Raises `ServerGoneError` where the
-        server answered before and refused the last connections.
+        """The parsed reply to `body` (None sends none) at a path below the server's address, or beside its
+        `/v1`, after at most `attempts` tries (default: the policy's). A reply that is not JSON of the type
+        `expect` (dict, list, object) is retried: a truncated reply looks like that. `read` makes the result
+        of the reply; its `ReplyError` is retried as a 502 is. Only the server `at` is asked where it is
+        given. Raises `ServerGoneError` where servers answered before and refused the last connections.
         """
-        call = _Call(
+        call = Call(
             method,
-            path if "://" in path else self.url + path,
+            path,
             None if body is None else to_json(body),
             expect,
             read,
             self._retry.longest_server_wait,
+            beside_v1,
         )
         try:
-            reply: Any = await self._patiently(call)
+            reply: Any = await self._attempt(call, at)
         except BoundaryError as error:
             failed = error
         else:
             self._failures.succeeded()
             return reply
-        return await self._try_again(call, failed, attempts)
+        return await self._try_again(call, failed, attempts, at)
 
-    async def _try_again(self, call: _Call, failed: BoundaryError, attempts: int | None) -> Any:
+    async def at_each(self, ask: Callable[[Replica], Awaitable[T]]) -> list[tuple[Replica, T]]:
+        """What each server answers. One that fails while others answer is left out; raises the first error
+        where none answers.
+        """
+        found: list[tuple[Replica, T]] = []
+        failed: list[tuple[Replica, BoundaryError]] = []
+        for replica in self.replicas.all:
+            try:
+                found.append((replica, await ask(replica)))
+            except BoundaryError as error:
+                if not error.retryable:
+                    raise
+                failed.append((replica, error))
+        if not found:
+            raise failed[0][1]
+        for replica, reason in failed:
+            self._leave_out(replica, reason)
+        return found
+
+    async def close(self) -> None:
+        """Close the session."""
+        await self._exchange.close()
+
+    async def _try_again(
+        self, call: Call, failed: BoundaryError, attempts: int | None, at: Replica | None
+    ) -> Any:
         """What `request` returns after its first attempt has `failed`."""
         first = [failed]
 
         async def attempt() -> Any:
             if first:
                 raise first.pop()
-            return await self._patiently(call)
+            return await self._attempt(call, at)
 
         try:
             reply: Any = await self._retrying(attempts or self._retry.attempts)(attempt)
         except BoundaryError as error:
-            refused = error.__cause__ if isinstance(error.__cause__, _RefusedError) else None
-            if refused and self._answered:
-                raise gone(self.url, refused=self._refused, reason=str(refused)) from error
+            servers = self.replicas.all
+            refused = error.__cause__ if isinstance(error.__cause__, RefusedError) else None
+            if refused and all(each.refused for each in servers) and any(each.answered for each in servers):
+                tries = sum(each.refused for each in servers)
+                raise gone(self.url, refused=tries, reason=str(refused)) from error
             if error.retryable and attempts is None:
                 self._failures.failed(self.url, error)
             raise
         self._failures.succeeded()
-        if self.on_recovery is not None:
-            await self.on_recovery()
         return reply
 
     def _retrying(self, attempts: int) -> AsyncRetrying:
@@ -192,18 +196,53 @@ class JsonHttp:
             reraise=True,
         )
 
-    async def close(self) -> None:
-        """Close the session."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+    async def _attempt(self, call: Call, at: Replica | None) -> Any:
+        """One attempt: at one server, and at each other one that is well, as long as they fail."""
+        tried: list[Replica] = []
+        while True:
+            with self.replicas.place(avoid=tried, at=at) as replica:
+                others = self.replicas.well(avoid=[*tried, replica]) if at is None else []
+                try:
+                    reply = (
+                        await self._exchange.once(call, replica)
+                        if others
+                        else (await self._patiently(call, replica))
+                    )
+                except AskedToWaitError as asked:
+                    self._leave_out(replica, asked.error, seconds=asked.seconds)
+                except BoundaryError as error:
+                    if error.retryable:
+                        self._note_failure(replica, error)
+                    if not others or not _means_down(error) or _timed_out(error):
+                        raise
+                else:
+                    if self.replicas.works(replica):
+                        await self._recovered(replica)
+                    return reply
+            tried.append(replica)
 
-    async def _patiently(self, call: _Call) -> Any:
-        """One attempt, which waits as long as the server asks to, up to the call's patience."""
+    def _note_failure(self, replica: Replica, error: BoundaryError) -> None:
+        if _means_down(error) and len(self.replicas.all) > 1:
+            self._leave_out(replica, error)
+        replica.suspect = True
+
+    def _leave_out(self, replica: Replica, error: BoundaryError, *, seconds: float = 0.0) -> None:
+        others = len(self.replicas.well(avoid=[replica]))
+        if self.replicas.leave_out(replica, seconds=seconds) and others:
+            self._news.left_out(replica.url, reason=str(error), others=others)
+
+    async def _recovered(self, replica: Replica) -> None:
+        if len(self.replicas.all) > 1:
+            self._news.is_back(replica.url)
+        if self.on_recovery is not None:
+            await self.on_recovery(replica)
+
+    async def _patiently(self, call: Call, replica: Replica) -> Any:
+        """One attempt at one server, which waits as long as that asks to, up to the call's patience."""
         while True:
             try:
-                return await self._once(call)
-            except _AskedToWaitError as asked:
+                return await self._exchange.once(call, replica)
+            except AskedToWaitError as asked:
                 bound = self._retry.longest_server_wait
                 if asked.seconds > bound:
                     raise self._error(
@@ -215,73 +254,15 @@ class JsonHttp:
                 if asked.seconds > call.patience:
                     raise asked.error from None
                 call.patience -= asked.seconds
-                await self._news.wait(asked.seconds, self.url)
+                await self._news.wait(asked.seconds, replica.url)
 
-    async def _once(self, call: _Call) -> Any:
-        status, headers, payload = await self._exchange(call)
-        if status != 200:
-            raise self._failure(f"{call.url}: HTTP {status}: {server_words(payload)}", status, headers)
-        try:
-            parsed = parse_json(payload)
-            if inside := error_inside(parsed):
-                text = f"{call.url}: HTTP {inside.code} inside HTTP 200: {inside.words}"
-                raise self._failure(text, inside.code, headers)
-            if not isinstance(parsed, call.expect):
-                raise ReplyError(f"the reply is not a JSON {call.expect.__name__}: {server_words(payload)}")
-            return call.read(parsed) if call.read else parsed
-        except ReplyError as error:
-            text = f"{call.url}: {error}"
-            raise self._error(text, retryable=error.retryable, status=status) from error
-        except RecursionError as error:
-            raise self._error(f"{call.url}: the reply is nested too deeply", status=status) from error
 
-    def _failure(self, text: str, status: int, headers: Mapping[str, str]) -> Exception:
-        """The error for a failure that the server states."""
-        again = status in RETRY_STATUSES or status >= 500
-        error = self._error(text, retryable=again, status=status)
-        seconds = seconds_asked(headers) if again else 0.0
-        return _AskedToWaitError(seconds, error) if seconds else error
+def _means_down(error: BoundaryError) -> bool:
+    """Whether another server would do better: this one did not answer, or said that it failed or is busy."""
+    return error.retryable and (error.status in (0, *RETRY_STATUSES) or error.status >= 500)
 
-    async def _exchange(self, call: _Call) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body of the reply."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
-                timeout=aiohttp.ClientTimeout(total=self._timeout, connect=CONNECT_SECONDS),
-                headers=self._headers,
-            )
-        try:
-            async with self._session.request(call.method, call.url, data=call.data) as response:
-                payload = await self._body(response, call.url)
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            text = f"{call.url}: {type(error).__name__} {error}".strip()
-            raise self._error(text, retryable=True) from self._counted(error)
-        self._answered, self._refused = True, 0
-        if response.status == 200 and self.on_headers is not None:
-            self.on_headers(response.headers)
-        return response.status, response.headers, payload
 
-    async def _body(self, response: aiohttp.ClientResponse, url: str) -> bytes:
-        """The body, unpacked and in bounded memory: a small packed reply may be one of gigabytes."""
-        parts: list[bytes] = []
-        size = 0
-        async for part in response.content.iter_any():
-            size += len(part)
-            if size > MAX_REPLY:
-                raise self._error(
-                    f"{url}: the reply is longer than {MAX_REPLY >> 20} MiB", status=response.status
-                )
-            parts.append(part)
-        return b"".join(parts)
-
-    def _counted(self, error: Exception) -> Exception:
-        """`error`; where it means that no connection was made, it is counted. Raises `UserError` where the
-        reason is our own limit of open files.
-        """
-        if not isinstance(error, aiohttp.ClientConnectorError):
-            return error
-        if error.errno in _TOO_MANY_FILES:
-            raise UserError("too many open files; set in_flight to a smaller number, or raise 'ulimit -n'")
-        self._refused += 1
-        number = error.errno or 0
-        return _RefusedError(os.strerror(number) if number > 0 else error.strerror or str(error))
+def _timed_out(error: BoundaryError) -> bool:
+    """Whether the reply took too long: the same request may take as long elsewhere."""
+    cause = error.__cause__
+    return isinstance(cause, TimeoutError) and not isinstance(cause, aiohttp.ConnectionTimeoutError)

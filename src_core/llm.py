@@ -14,6 +14,7 @@ from src_core.http_json import RetryPolicy
 from src_core.protocols.records import Constraint, Message
 from src_core.request_fields import OptionalField, Renames
 from src_core.served import Facts
+from src_core.server_url import Addresses
 from src_core.types import Usage
 
 Engine = Literal["vllm", "llama.cpp", "openai"]
@@ -44,10 +45,10 @@ class Endpoint:
     is not ours; an `openai` server is tried first, and fields that it refuses are added to the next two.
     `omit` are request fields that are not sent because the server refuses them (without `stop`
     the client cuts the reply), `rename` gives fields the name that the server knows (`max_tokens:
-    max_completion_tokens`).
+    max_completion_tokens`). A list of addresses, or a text with commas, is several servers of one model.
     """
 
-    url: str = "http://127.0.0.1:9891/v1"
+    url: Addresses = "http://127.0.0.1:9891/v1"
     model: str = ""
     engine: Engine = "vllm"
     api: Literal["chat", "completions"] = "chat"

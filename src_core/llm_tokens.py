@@ -110,7 +110,6 @@ class LlamaCppTokens:
 
     def __init__(self, http: JsonHttp) -> None:
         self._http = http
-        self._route = http.url.removesuffix("/v1") + "/completion"
 
     async def generate(self, model: str, prompt: Sequence[int], sampling: TokenSampling) -> TokenCompletion:
         """See `TokenModel.generate_tokens`."""
@@ -133,7 +132,7 @@ class LlamaCppTokens:
             logprobs = [*logprobs[:known], *rest]
             usage += Usage(1, 0, len(rest))
         reason = "length" if reply.get("stop_type") == "limit" else "stop"
-        return _checked(ids, tuple(logprobs), reason, usage, url=self._route)
+        return _checked(ids, tuple(logprobs), reason, usage, url=self._http.url)
 
     async def score(self, model: str, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:  # noqa: ARG002
         """See `TokenModel.score_tokens`."""
@@ -145,14 +144,14 @@ class LlamaCppTokens:
         found = _aligned(ids, rows)[: len(continuation)]
         known = [value for value in found if value is not None]
         if ids[: len(continuation)] != tuple(continuation) or len(known) < len(continuation):
-            raise ModelError(f"{self._route} did not generate the continuation that was to be scored")
+            raise ModelError(f"{self._http.url} did not generate the continuation that was to be scored")
         return known
 
     async def _ask(self, prompt: Sequence[int], **settings: Any) -> Body:
         # The server's default samplers truncate the distribution (top_k 40, min_p 0.05).
         whole = {"top_k": 0, "min_p": 0.0, "n_probs": 1, "return_tokens": True, "cache_prompt": True}
         body = {"prompt": list(prompt), **whole, **settings}
-        reply: Body = await self._http.request("POST", self._route, body, expect=dict)
+        reply: Body = await self._http.request("POST", "/completion", body, expect=dict, beside_v1=True)
         return reply
 
     def _tokens(self, reply: Body) -> tuple[tuple[int, ...], list[tuple[int, float]]]:
@@ -162,7 +161,7 @@ class LlamaCppTokens:
             rows = reply.get("completion_probabilities") or ()
             return ids, [(int(row["id"]), float(row["logprob"])) for row in rows]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ModelError(f"{self._route} returned no token ids") from error
+            raise ModelError(f"{self._http.url} returned no token ids") from error
 
 
 def _aligned(ids: Sequence[int], rows: Sequence[tuple[int, float]]) -> list[float | None]:

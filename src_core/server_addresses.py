@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from src_core.served import Record, identity_of
+from src_core.server_url import addresses
 
 _ROLES = {"agent.url": "agent", "reader.url": "reader", "retriever": "retriever"}
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -21,7 +22,7 @@ def moved(before: Mapping[str, Any], now: Mapping[str, Any], records: Sequence[R
     one that answers now is compared when the run directory is opened (`Servers.bind`). A server without a
     record was not asked, or is the one of another role; therefore roles that shared a server still have to.
     """
-    old, new = dict(_addresses(before, "")), dict(_addresses(now, ""))
+    old, new = dict(_address_settings(before, "")), dict(_address_settings(now, ""))
     if not records or old.keys() != new.keys() or _shared(old) != _shared(new):
         return set()
     return {
@@ -33,11 +34,11 @@ def moved(before: Mapping[str, Any], now: Mapping[str, Any], records: Sequence[R
     }
 
 
-def _addresses(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+def _address_settings(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
     for key in sorted(section):
         value, name = section[key], f"{prefix}{key}"
         if isinstance(value, dict):
-            yield from _addresses(value, f"{name}.")
+            yield from _address_settings(value, f"{name}.")
         elif isinstance(value, str) and _role(name):
             yield name, value
 
@@ -54,9 +55,9 @@ def _shared(addresses: Mapping[str, str]) -> list[int]:
 
 
 def _here(address: str) -> bool:
-    """Whether this is the address of a server on this machine."""
+    """Whether this is the address of a server on this machine, or of several."""
     try:
-        parts = urlsplit(address)
-        return parts.scheme in ("http", "https") and parts.hostname in _LOOPBACK
+        parts = [urlsplit(each) for each in addresses(address)]
     except ValueError:  # brackets that are not closed
         return False
+    return all(part.scheme in ("http", "https") and part.hostname in _LOOPBACK for part in parts)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from src_core.caller import named_run, seen
 from src_core.errors import BoundaryError, ServerGoneError, UserError
+from src_core.server_url import addresses
 from src_core.terminal import one_line, say
 
 SAID = "REARAG_NOTES_SAID"
@@ -80,6 +81,15 @@ class ServerNews:
         else:
             say(f"note: {one_line(text)}")
 
+    def left_out(self, url: str, *, reason: str, others: int) -> None:
+        """A server failed whose work `others` take over, until it answers again."""
+        which = "the other server" if others == 1 else f"the {others} other servers"
+        self.note_once(f"{reason}; its requests go to {which}, and {_address(url)} is tried again later")
+
+    def is_back(self, url: str) -> None:
+        """A server that was left out answers again; of many times the first one is said."""
+        self.note_once(f"{_address(url)} answers again")
+
     async def wait(self, seconds: float, url: str) -> None:
         """Wait as long as the server at `url` asked to."""
         server = _address(url)
@@ -114,7 +124,9 @@ def _shown_before(text: str) -> bool:
 
 
 def gone(url: str, *, refused: int, reason: str) -> ServerGoneError:
-    """The error for a server at `url` that answered before and refused its last connections."""
+    """The error for a server at `url`, or several (`JsonHttp.url`), that answered before and refused the last
+    connections.
+    """
     record = _record_of(url)
     logs = os.environ.get("LOG_DIR", "logs")
     if record:
@@ -161,10 +173,10 @@ class Failures:
 
 def _record_of(url: str) -> Path | None:
     """The record of the server that a script in `deploy/` started on this port, None where none did."""
-    port = str(urlsplit(url).port or "")
+    ports = {str(urlsplit(each).port or "") for each in addresses(url)}
     for record in sorted(Path(os.environ.get("STATE_DIR", "deploy/state")).glob("*.pid")):
         lines = record.read_text(encoding="utf-8", errors="replace").splitlines()
-        if len(lines) > 3 and lines[3] == port:  # PID, birth, host, port, settings (deploy/lib.sh)
+        if len(lines) > 3 and lines[3] in ports:  # PID, birth, host, port, settings (deploy/lib.sh)
             return record
     return None
 

@@ -1,11 +1,37 @@
-"""The address of a server: checked before the first request."""
+"""The address of a server, or of several that serve the same: checked before the first request."""
 
 from __future__ import annotations
 
+from typing import Annotated, Any
 from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator
 
 from src_core.access_token import TOKEN_VARIABLE
 from src_core.errors import UserError
+
+
+def addresses(text: str) -> tuple[str, ...]:
+    """The addresses in the text of a setting: with commas between them, brackets around them or not. A text
+    that names no server of HTTP (`scripted:FILE`) is one.
+    """
+    inner = (
+        text.strip().removeprefix("[").removesuffix("]") if text.strip().startswith("[http") else text.strip()
+    )
+    if not inner.startswith(("http://", "https://")):
+        return (text,) if text else ()
+    return tuple(part.strip(" \t\n'\"") for part in inner.split(",") if part.strip())
+
+
+def _as_text(value: Any) -> Any:
+    """The text of a setting that may be a list."""
+    if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+        return ",".join(each.strip() for each in value)
+    return ",".join(addresses(value)) if isinstance(value, str) else value
+
+
+Addresses = Annotated[str, BeforeValidator(_as_text)]
+"""The address of a server in a setting; a list, or a text with commas, names several that serve the same."""
 
 
 def server_url(url: str, *, secret: str = TOKEN_VARIABLE) -> str:

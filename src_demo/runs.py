@@ -16,6 +16,7 @@ from typing import Any
 
 from src_core.errors import BoundaryError, UserError
 from src_core.http_server import RequestError
+from src_core.replicas import one_piece_of_work
 from src_core.types import Question, Step, Trajectory, question_id
 from src_demo.config import DemoConfig
 from src_demo.servers import ServerWatch, without_secrets
@@ -173,6 +174,7 @@ class Runs:
                 needs_search=method.needs_search,
             ) as runtime:
                 emit(Event("models", {"models": runtime.model_names()}))
-                return await method.answer(question, runtime)
+                with one_piece_of_work():
+                    return await method.answer(question, runtime)
         except BoundaryError as error:
             return Trajectory(question, tuple(steps), "", failure_status(error), error=str(error))

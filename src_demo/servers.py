@@ -12,6 +12,7 @@ from src_core.endpoints import make_model
 from src_core.errors import BoundaryError, UserError
 from src_core.http_json import RetryPolicy
 from src_core.llm import Endpoint
+from src_core.server_url import addresses
 from src_core.text import without_login
 from src_demo.config import DemoConfig
 from src_infer.connect import make_retriever, retriever_identity
@@ -136,10 +137,10 @@ def _problem(who: str, error: str, *, start: str) -> str:
 
 
 def address_of(url: str) -> str:
-    """Host and port of a URL, without a login in it; the name of a fake as it stands."""
+    """Host and port of a URL (or of several), without a login in it; the name of a fake as it stands."""
     if "://" not in url:
         return url
-    return urlsplit(url).netloc.rpartition("@")[2]
+    return ", ".join(urlsplit(each).netloc.rpartition("@")[2] for each in addresses(url))
 
 
 def without_secrets(text: str, token: str | None) -> str:

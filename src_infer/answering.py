@@ -19,7 +19,7 @@ from src_core.server_news import resumable
 from src_core.types import RETRIED, Question, Trajectory, to_json, trajectory_from_json
 from src_infer.config import InferConfig
 from src_infer.episode import failure_status
-from src_infer.metering import metered, with_all_searches
+from src_infer.metering import metered, with_all_searches, with_web_searches
 from src_infer.methods import Method
 from src_infer.runner import run_all
 from src_infer.runtime import Runtime
@@ -78,4 +78,4 @@ async def _answer(question: Question, *, method: Method, runtime: Runtime) -> Tr
             row = Trajectory(question, (), "", failure_status(error), error=str(error))
     seconds = time.monotonic() - begun
     row = replace(row, question=question, usage=meter.usage, seconds=seconds)
-    return with_all_searches(row, meter.searches)
+    return with_web_searches(with_all_searches(row, meter.searches), meter)

@@ -13,9 +13,12 @@ from src_core.llm import Endpoint, Sampling
 from src_core.passage_view import PassagePart, PassageView
 from src_core.protocols.records import Constrain, PromptStyle
 from src_core.rundir import OnExisting
+from src_core.server_url import Addresses
 from src_infer.episode import Limits
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import ObservationMode
+from src_retrieval.web import web_engine
+from src_retrieval.web.retriever import WebSettings
 
 ROLES = ("agent", "observe", "final")
 """The kinds of calls with a sampling of their own."""
@@ -50,19 +53,21 @@ class RuntimeConfig:
     the original ReaRAG, except where they are defects (reference rearag.md sections 3, 8 and 14.7).
 
     `agent` writes the steps in the text format `protocol` (a name of `src_core/protocols` or the path of a
-    file), `reader` answers sub-queries and the question from passages. `retriever` is a URL, `toy:CORPUS`
-    (in memory, for tests) or `ranked:FILE` (rankings on disk). `thinks`: the agent's replies begin with a
-    think block. `deterministic` sets every temperature to 0. `in_flight` is how many questions run at once.
-    `trained` is the folder of the model or adapter that the agent serves: the prompt that its `training.json`
-    records must be the run's ("": not compared). Of a passage longer than `max_passage_chars` a model is
-    shown `passage_part`. What an observation leaves out is set by `only_named` and
-    `repeat_passages` (`RagEngine`).
+    file), `reader` answers sub-queries and the question from passages. `retriever` is a URL (a list: several
+    servers of one index), `toy:CORPUS` (in memory, for tests), `ranked:FILE` (rankings on disk) or an engine
+    of the web (`src_retrieval.web`) with the settings `web`. `thinks`:
+    the agent's replies begin with a think block. `deterministic` sets every temperature to 0. `in_flight` is
+    how many questions run at once. `trained` is the folder of the model or adapter that the agent serves: the
+    prompt that its `training.json` records must be the run's ("": not compared). Of a passage longer than
+    `max_passage_chars` a model is shown `passage_part`. What an observation leaves out is set by `only_named`
+    and `repeat_passages` (`RagEngine`).
     """
 
     agent: Endpoint = Endpoint()
     reader: Endpoint = Endpoint(url="http://127.0.0.1:9893/v1")
-    retriever: str = "http://127.0.0.1:9892"
+    retriever: Addresses = "http://127.0.0.1:9892"
     retriever_retry: RetryPolicy = RetryPolicy()
+    web: WebSettings = WebSettings()
     protocol: str = "rearag"
     thinks: bool = False
     prompt: PromptSettings = PromptSettings()
@@ -92,6 +97,8 @@ class RuntimeConfig:
         """Why a second run may give other answers, "" where nothing known does: a model server computes the
         requests of one batch together, which changes the last bits of each.
         """
+        if web_engine(self.retriever):
+            return "the web is searched, and changes"
         urls = {self.agent.url, self.reader.url}
         if all(url.startswith("scripted:") for url in urls):
             return ""

@@ -15,11 +15,15 @@ from src_core.http_json import RetryPolicy
 from src_core.llm import ChatModel, Endpoint
 from src_core.served import Servers, index_facts
 from src_core.server_news import ServerNews
+from src_core.server_url import addresses
 from src_infer.config import RuntimeConfig
+from src_infer.metering import note_web_search
 from src_infer.own_servers import reach
 from src_retrieval.client import Retriever, RetrieverClient
 from src_retrieval.ranked import RankedRetriever
 from src_retrieval.toy import ToyRetriever
+from src_retrieval.web import web_engine
+from src_retrieval.web.retriever import WebRetriever, WebSettings
 
 
 def retriever_of(
@@ -32,7 +36,10 @@ def retriever_of(
         token=token,
         retry=config.retriever_retry,
         news=news,
+        web=config.web,
     )
+    if isinstance(retriever, WebRetriever):
+        retriever.on_search = note_web_search
     opened.push_async_callback(retriever.close)
     return retriever
 
@@ -86,12 +93,17 @@ def make_retriever(
     token: str | None,
     retry: RetryPolicy | None = None,
     news: ServerNews | None = None,
+    web: WebSettings | None = None,
 ) -> Retriever:
-    """The retriever behind a URL, `toy:CORPUS` or `ranked:RANKINGS`."""
+    """The retriever behind a URL, `toy:CORPUS`, `ranked:RANKINGS` or `ENGINE:ADDRESS` of the web."""
     if where.startswith("toy:"):
         return ToyRetriever.from_file(Path(where.removeprefix("toy:")))
     if where.startswith("ranked:"):
         return RankedRetriever.from_file(Path(where.removeprefix("ranked:")))
+    engine = web_engine(where)
+    if engine is not None:
+        settings = web or WebSettings()
+        return WebRetriever(engine, where, settings, connections=connections, retry=retry, news=news)
     return RetrieverClient(where, token=token, connections=connections, retry=retry, news=news)
 
 
@@ -109,6 +121,8 @@ async def retriever_identity(retriever: Retriever, where: str) -> dict[str, Any]
     if isinstance(retriever, RankedRetriever):
         rankings = Path(where.removeprefix("ranked:")).name
         return {"retriever": where, "corpus": rankings, "type": "ranked", "sha256": retriever.digests[-1]}
+    if isinstance(retriever, WebRetriever):
+        return retriever.identity
     if not isinstance(retriever, RetrieverClient):
         return {"retriever": where}
     found: dict[str, Any] = (await retriever.health()).get("index", {})
@@ -118,7 +132,7 @@ async def retriever_identity(retriever: Retriever, where: str) -> dict[str, Any]
 def connections_of(config: RuntimeConfig) -> int:
     """The connections that `in_flight` pieces of work may hold open: one per server, none to fakes."""
     servers = {config.agent.url, config.reader.url, config.retriever}
-    return config.in_flight * sum("://" in url for url in servers)
+    return config.in_flight * sum("://" in url for where in servers for url in addresses(where))
 
 
 def _keys(config: RuntimeConfig, endpoint: Endpoint, *, section: str) -> list[str]:

@@ -7,20 +7,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 from src_core.llm import ChatModel, Completion
 from src_core.llm_tokens import TokenCompletion, TokenModel, TokenSampling
 from src_core.types import NO_USAGE, SEARCHES_WITHOUT_STEP, Search, Trajectory, Usage
+from src_retrieval.web.retriever import WebSearch
+
+WEB_SEARCHES = "web_searches"
 
 
 @dataclass(slots=True)
 class Meter:
-    """The usage and the executed searches of one question so far."""
+    """The usage and the executed searches of one question so far, and what was searched on the web."""
 
     usage: Usage = NO_USAGE
     searches: int = 0
+    web: list[WebSearch] = field(default_factory=list)
 
 
 Reply = TypeVar("Reply", Completion, TokenCompletion)
@@ -43,6 +47,23 @@ def count_search() -> None:
     meter = _METER.get()
     if meter is not None:
         meter.searches += 1
+
+
+def note_web_search(search: WebSearch) -> None:
+    """One search of the web was made, or answered from the cache."""
+    meter = _METER.get()
+    if meter is not None:
+        meter.web.append(search)
+
+
+def with_web_searches(row: Trajectory, meter: Meter) -> Trajectory:
+    """The row, with what was searched on the web as `provenance["web_searches"]`: each search with its
+    engine, query and time.
+    """
+    if not meter.web:
+        return row
+    searched = [asdict(search) for search in meter.web]
+    return replace(row, provenance={**row.provenance, WEB_SEARCHES: searched})
 
 
 def with_all_searches(row: Trajectory, executed: int) -> Trajectory:

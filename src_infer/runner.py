@@ -1,6 +1,7 @@
 """The asynchronous runner: many pieces of work in flight, one appended row each, resumable after `kill -9`.
 
-`in_flight` workers take questions (or trajectories to construct) from one iterator; a single writer thread
+`in_flight` workers take questions (or trajectories to construct) from one iterator, and the requests of each
+stay with one server of each setting (`replicas`); a single writer thread
 appends rows and syncs them in groups, so that the event loop never waits for the disk.
 """
 
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from src_core.jsonl import JsonlWriter
+from src_core.replicas import one_piece_of_work
 from src_core.types import to_json
 
 Work = TypeVar("Work")
@@ -37,7 +39,9 @@ async def run_all(
 
     async def draw() -> None:
         for work in pending:
-            await queue.put(await answer(work))
+            with one_piece_of_work():
+                row = await answer(work)
+            await queue.put(row)
 
     try:
         async with asyncio.TaskGroup() as group:

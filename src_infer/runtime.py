@@ -40,6 +40,7 @@ from src_infer.policy import Policy
 from src_infer.prompts import load_prompt
 from src_infer.rag_engine import RagEngine, ask, retrieve
 from src_retrieval.client import Retriever, RetrieverClient
+from src_retrieval.web.retriever import WebRetriever
 
 StepHook = Callable[[Question, Step], None]
 _PROMPT_START = 4000
@@ -107,7 +108,9 @@ class Runtime:
 
     def cut_queries(self) -> int:
         """How many searches had a query that the retriever does not read to its end."""
-        return self.retriever.cut_queries if isinstance(self.retriever, RetrieverClient) else 0
+        if isinstance(self.retriever, RetrieverClient | WebRetriever):
+            return self.retriever.cut_queries
+        return 0
 
     def model_names(self) -> list[str]:
         """The name of the model on each distinct model server (for a script, its file name)."""

@@ -10,9 +10,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from src_core.errors import RetrieverError
+from src_core.errors import RetrieverError, UserError
 from src_core.http_json import JsonHttp, RetryPolicy
-from src_core.served import INDEX_HEADER
+from src_core.replicas import Replica
+from src_core.served import INDEX_HEADER, differing, index_facts
 from src_core.server_news import ServerNews
 from src_core.types import Passage, title_of
 
@@ -44,7 +45,7 @@ class RetrieverClient:
 
     def __init__(
         self,
-        base_url: str,
+        urls: str,
         *,
         token: str | None = None,
         connections: int = 64,
@@ -53,15 +54,15 @@ class RetrieverClient:
         news: ServerNews | None = None,
     ) -> None:
         self._http = JsonHttp(
-            base_url,
+            urls,
             error=RetrieverError,
             token=token,
             connections=connections,
             timeout=timeout,
             retry=retry or RetryPolicy(),
             news=news,
+            on_headers=self._notice,
         )
-        self._http.on_headers = self._notice
         self._on_reply: Callable[[str | None], None] = lambda _: None
         self._url = self._http.url
         self.cut_queries = 0
@@ -100,8 +101,21 @@ class RetrieverClient:
         return passages
 
     async def health(self) -> dict[str, Any]:
-        """The server's health object, with the description of its index under `index`."""
-        found: dict[str, Any] = await self._http.request("GET", "/health", expect=dict)
+        """The server's health object, with the description of its index under `index`. Raises `UserError`
+        where one of several servers has another index than the others.
+        """
+        (_, found), *others = await self._http.at_each(self._health)
+        known = index_facts(found.get("index"))
+        for replica, its in others:
+            for key in differing(known, facts := index_facts(its.get("index")))[:1]:
+                raise UserError(
+                    f"{replica.url} has another index than the other retrievers: {key} is {facts[key]} there "
+                    f"and {known[key]} elsewhere; start the same index at each, or take that address out"
+                )
+        return found
+
+    async def _health(self, replica: Replica) -> dict[str, Any]:
+        found: dict[str, Any] = await self._http.request("GET", "/health", expect=dict, at=replica)
         return found
 
     def watch(self, on_reply: Callable[[str | None], None]) -> None:

@@ -26,9 +26,19 @@ from src_core.server_news import ServerNews
 Ask = Callable[[JsonHttp, FakeLLM], Awaitable[Any]]
 
 
-def client(url: str, *, news: ServerNews | None = None, timeout: float = 5, **policy: Any) -> JsonHttp:
+def client(
+    url: str, *, news: ServerNews | None = None, timeout: float = 5, connections: int = 8, **policy: Any
+) -> JsonHttp:
     retry = RetryPolicy(**{"attempts": 3, "first_wait": 0, **policy})
-    return JsonHttp(url, error=ModelError, token=None, connections=8, timeout=timeout, retry=retry, news=news)
+    return JsonHttp(
+        url,
+        error=ModelError,
+        token=None,
+        connections=connections,
+        timeout=timeout,
+        retry=retry,
+        news=news,
+    )
 
 
 def against(answers: list[object], work: Ask, *, news: ServerNews | None = None, **policy: Any) -> Any:
@@ -230,8 +240,7 @@ def test_a_pool_beyond_the_soft_limit_works() -> None:
                 return "fine"
 
             async with FakeLLM(handler) as server:
-                http = client(server.url)
-                http._connections = 300
+                http = client(server.url, connections=300)
                 work = (http.request("POST", "/chat/completions", {}, expect=dict) for _ in range(150))
                 await asyncio.gather(*work)
                 await http.close()

@@ -39,7 +39,10 @@ CLASSES = {
     "systems/rearag/rl": "src_train.rl.config:RlConfig",
 }
 # Read by a loader of its own.
-LOADERS = {"models.yaml": "src_models.catalog:load_catalog"}
+LOADERS = {
+    "models.yaml": "src_models.catalog:load_catalog",
+    "corpora.yaml": "src_retrieval.get_corpus:read_catalogue",
+}
 FILES = sorted((ROOT / "configs").rglob("*.yaml"))
 
 

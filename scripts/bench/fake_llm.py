@@ -1,8 +1,10 @@
-"""A fake OpenAI-compatible server as slow as a real one: python scripts/bench/fake_llm.py PORT
+"""A fake OpenAI-compatible server as slow as a real one: python scripts/bench/fake_llm.py PORT [SLOTS]
 
-Used by `runner.py` and `construct.py`. A question is `What is item K?`; the reasoning takes `searches(K)`
-searches and a `finish`. The time of each reply is drawn from a lognormal distribution, seeded by item, kind
-and number of the reply, so that the sum of the latencies of a run is known exactly.
+With SLOTS it works on so many requests at once, and the others wait. `/items` lists the items that it was
+asked about. Used by `runner.py`, `construct.py` and `replicas.py`. A question is `What is item K?`; the
+reasoning takes `searches(K)` searches and a `finish`. The time of each reply is drawn from a lognormal
+distribution, seeded by item, kind and number of the reply, so that the sum of the latencies of a run is known
+exactly.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from src_core.types import Finish, Search
 MEDIAN_SECONDS = {"step": 0.8, "read": 0.35, "final": 0.25}
 SIGMA = 0.6
 THOUGHT = "The last observation gives one part of the answer, and the next part is still missing. " * 2
+SLOTS, ITEMS = web.AppKey("slots", asyncio.Semaphore), web.AppKey("items", set[int])
 _ITEM = re.compile(r"item (\d+)")
 _FACT = re.compile(r"fact (\d+) of item")
 
@@ -71,13 +74,20 @@ async def chat(request: web.Request) -> web.Response:
     """Sleep as long as a model would write, then reply."""
     body = orjson.loads(await request.read())
     text, seconds = reply(body["messages"])
-    await asyncio.sleep(seconds)
+    request.app[ITEMS].add(int(_ITEM.findall(body["messages"][-1]["content"])[-1]))
+    async with request.app[SLOTS]:
+        await asyncio.sleep(seconds)
     prompt = sum(len(message["content"]) for message in body["messages"]) // 4
     payload = {
         "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": prompt, "completion_tokens": len(text) // 4},
     }
     return web.Response(body=orjson.dumps(payload), content_type="application/json")
+
+
+async def items(request: web.Request) -> web.Response:
+    """The items of all requests so far."""
+    return web.json_response(sorted(request.app[ITEMS]))
 
 
 async def models(_: web.Request) -> web.Response:
@@ -88,6 +98,9 @@ async def models(_: web.Request) -> web.Response:
 def main() -> None:
     """Serve on a port that several of these processes share."""
     app = web.Application(client_max_size=64 * 1024 * 1024)
+    app[SLOTS] = asyncio.Semaphore(int(sys.argv[2]) if len(sys.argv) > 2 else 1 << 20)
+    app[ITEMS] = set()
+    app.router.add_get("/items", items)
     app.router.add_get("/v1/models", models)
     app.router.add_post("/v1/chat/completions", chat)
     listener = socket.socket()

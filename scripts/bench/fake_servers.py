@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,13 +26,23 @@ from src_infer.runtime import Runtime, make_rag
 
 
 @contextmanager
-def fake_servers(count: int) -> Iterator[int]:
-    """`count` server processes behind one port, which is yielded once all of them listen."""
+def fake_replicas(count: int, *, slots: int) -> Iterator[list[int]]:
+    """The ports of `count` servers that each work on `slots` requests at once, once all of them listen."""
+    with ExitStack() as started:
+        yield [started.enter_context(fake_servers(1, slots=slots)) for _ in range(count)]
+
+
+@contextmanager
+def fake_servers(count: int, *, slots: int = 0) -> Iterator[int]:
+    """`count` server processes behind one port, which is yielded once all of them listen. Each works on
+    `slots` requests at once (0: on all).
+    """
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder.bind(("127.0.0.1", 0))
         port = int(holder.getsockname()[1])
         command = [sys.executable, str(Path(__file__).with_name("fake_llm.py")), str(port)]
+        command += [str(slots)] if slots else []
         servers = [subprocess.Popen(command) for _ in range(count)]
         try:
             _wait(port, servers=count)

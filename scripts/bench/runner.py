@@ -55,29 +55,31 @@ def main() -> None:
     settings = load_config(Settings, None, sys.argv[1:])
     os.chdir(REPO)
     with fake_servers(settings.servers) as port, tempfile.TemporaryDirectory() as folder:
-        config = _config(port, Path(folder), in_flight=settings.in_flight)
-        questions = [_question(item) for item in range(settings.questions)]
-        ours = asyncio.run(_run_ours(config, questions, rows=Path(folder) / "rows.jsonl"))
+        config = settings_for([port], Path(folder), in_flight=settings.in_flight)
+        questions = [item_question(item) for item in range(settings.questions)]
+        ours = asyncio.run(ask_all(config, questions, rows=Path(folder) / "rows.jsonl"))
         theirs = measure_blocking(
             questions[: settings.blocking],
             lambda mine: _answer_blocking(config, mine, port=port),
             threads=settings.threads,
         )
-    _check(ours.rows, questions)
-    _check(theirs.rows, questions[: settings.blocking])
+    all_right(ours.rows, questions)
+    all_right(theirs.rows, questions[: settings.blocking])
     _report(settings, ours, theirs)
 
 
-def _question(item: int) -> Question:
+def item_question(item: int) -> Question:
+    """The question about an item."""
     text = f"What is item {item}?"
     return Question(question_id(text, ()), text, (f"item-{item}",))
 
 
-def _config(port: int, folder: Path, *, in_flight: int) -> InferConfig:
+def settings_for(ports: Sequence[int], folder: Path, *, in_flight: int) -> InferConfig:
+    """The settings of a run against the servers at these ports, of which each plays both roles."""
     corpus = folder / "corpus.jsonl"
     passages = [{"id": str(n), "contents": f"Fact {n}\n" + "A fact about an item. " * 20} for n in range(4)]
     corpus.write_text("".join(json.dumps(row) + "\n" for row in passages), encoding="utf-8")
-    url = f"http://127.0.0.1:{port}/v1"
+    url = ",".join(f"http://127.0.0.1:{port}/v1" for port in ports)
     return load_config(
         InferConfig,
         REPO / "configs/infer/gpu.yaml",
@@ -85,7 +87,8 @@ def _config(port: int, folder: Path, *, in_flight: int) -> InferConfig:
     )
 
 
-async def _run_ours(config: InferConfig, questions: Sequence[Question], *, rows: Path) -> Measured:
+async def ask_all(config: InferConfig, questions: Sequence[Question], *, rows: Path) -> Measured:
+    """The run of these questions."""
     async with open_runtime(config, settings=METHOD.settings) as runtime:
         with stopwatch() as spent:
             await run_all(
@@ -110,7 +113,7 @@ async def _answer_blocking(
         await model.close()
 
 
-def _check(done: Sequence[Trajectory], questions: Sequence[Question]) -> None:
+def all_right(done: Sequence[Trajectory], questions: Sequence[Question]) -> None:
     """Every question was answered rightly in as many calls as planned; else the figures mean nothing."""
     planned = {question.id: len(latencies(_item(question))) for question in questions}
     for row in done:

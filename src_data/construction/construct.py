@@ -24,6 +24,7 @@ from src_core.types import RETRIED, Finish, Question, Status, Trajectory, trajec
 from src_data.teachers import Teacher
 from src_infer.documents import search_of
 from src_infer.episode import run_episode
+from src_infer.metering import metered, with_web_searches
 from src_infer.runner import run_all
 from src_infer.runtime import Runtime
 from src_tasks.choices import asked_text
@@ -140,16 +141,17 @@ async def make_chain(chain: Chain, teacher: Teacher, runtime: Runtime) -> Trajec
         await asyncio.sleep(0)  # many refusals in a row must not block the event loop
         return Trajectory(chain.question, (), "", Status.REFUSED, error=reason, provenance=provenance)
     begun = time.perf_counter()
-    episode = await run_episode(
-        asked_text(chain.question),
-        writer=teacher.writer(chain.question, chain.number),
-        search=search_of(runtime, runtime.policy.protocol),
-        limits=runtime.limits,
-        on_draft=partial(runtime.on_draft, chain.question) if runtime.on_draft else None,
-        on_step=partial(runtime.on_step, chain.question) if runtime.on_step else None,
-    )
+    with metered() as meter:
+        episode = await run_episode(
+            asked_text(chain.question),
+            writer=teacher.writer(chain.question, chain.number),
+            search=search_of(runtime, runtime.policy.protocol),
+            limits=runtime.limits,
+            on_draft=partial(runtime.on_draft, chain.question) if runtime.on_draft else None,
+            on_step=partial(runtime.on_step, chain.question) if runtime.on_step else None,
+        )
     last = episode.steps[-1].action if episode.steps else None
-    return Trajectory(
+    row = Trajectory(
         question=chain.question,
         steps=episode.steps,
         answer=last.answer if isinstance(last, Finish) else "",
@@ -159,3 +161,4 @@ async def make_chain(chain: Chain, teacher: Teacher, runtime: Runtime) -> Trajec
         error=episode.error,
         provenance={**provenance, **malformed_notes(episode.malformed)},
     )
+    return with_web_searches(row, meter)

@@ -14,7 +14,7 @@ from src_data.deeprag.config import ExploreConfig
 from src_infer.deeprag.players import student_roles, teacher_roles
 from src_infer.deeprag.roles import Roles
 from src_infer.episode import failure_status
-from src_infer.metering import metered
+from src_infer.metering import metered, with_web_searches
 from src_infer.runtime import Runtime
 from src_infer.search_record import Tree, answer_of
 from src_infer.search_tree import search_tree
@@ -40,7 +40,8 @@ async def explore(question: Question, config: ExploreConfig, runtime: Runtime) -
                 question, (), "", failure_status(error), meter.usage, time.perf_counter() - begun, str(error)
             )
     row = tree_row(question, tree, teacher=_teacher(config, runtime), gold_documents=gold)
-    return replace(row, usage=meter.usage, seconds=time.perf_counter() - begun)
+    row = replace(row, usage=meter.usage, seconds=time.perf_counter() - begun)
+    return with_web_searches(row, meter)
 
 
 def tree_row(question: Question, tree: Tree, *, teacher: str, gold_documents: bool) -> Trajectory:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from src_core.errors import IndexServerError
-from src_core.http_json import RETRY_STATUSES
+from src_core.http_exchange import RETRY_STATUSES
 from src_core.wire_json import words_in
 
 API_KEY, PASSWORD = "ELASTICSEARCH_API_KEY", "ELASTICSEARCH_PASSWORD"

@@ -15,12 +15,14 @@ from src_core.llm import derive_seed
 from src_core.llm_tokens import TokenModel
 from src_core.protocols.base import Protocol
 from src_core.protocols.search_r1 import DIALECTS
+from src_core.replicas import one_piece_of_work
 from src_core.types import Question, to_json
 from src_infer.config import RuntimeConfig
 from src_infer.documents import search_of
 from src_infer.prompts import load_prompt
 from src_infer.rollout import RolloutLimits, rollout
 from src_infer.runtime import Runtime, make_protocol
+from src_infer.search_tree import together
 from src_tasks.readers.sources import read_questions
 from src_train.rl.attempts import Attempt, Key, attempt_of, failed_attempt
 from src_train.rl.config import RlConfig
@@ -122,7 +124,7 @@ async def play_groups(
     on_done: Callable[[Attempt], None],
 ) -> list[list[Attempt]]:
     """A group of `size` rollouts for each question; those of `have` are not played again. The rollouts of a
-    group start one after the other, so that a server finds their common prompt in its cache.
+    group start one after the other and stay with one server, which finds their common prompt in its cache.
     """
     slots = asyncio.Semaphore(in_flight)
 
@@ -135,11 +137,8 @@ async def play_groups(
         on_done(attempt)
         return attempt
 
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            groups = [
-                [tasks.create_task(one(question, number)) for number in range(size)] for question in questions
-            ]
-    except ExceptionGroup as failed:  # one sentence for the person, not a tree of tasks
-        raise failed.exceptions[0] from failed
-    return [[task.result() for task in group] for group in groups]
+    async def group(question: Question) -> list[Attempt]:
+        with one_piece_of_work():
+            return await together(*(one(question, number) for number in range(size)))
+
+    return await together(*map(group, questions))

@@ -26,6 +26,7 @@ from src_core.http_server import bind
 from src_core.lifetime import owned_environment
 from src_core.llm import ChatModel, Endpoint
 from src_core.llm_tokens import TokenModel
+from src_core.server_url import addresses
 from src_models.convert.gguf_adapter import write_adapter
 from src_models.convert.gguf_merge import merge_gguf
 from src_models.model_file import find_model
@@ -133,10 +134,10 @@ class VllmServing(_Connected):
         name = f"{self._config.run_name}-{version}"
         path = export(self._learner, self._folder / f"version-{version}")
         with contextlib.suppress(ModelError):  # of an interrupted run
-            await _post(f"{agent.url}/unload_lora_adapter", {"lora_name": name})
+            await _post(agent.url, "/unload_lora_adapter", {"lora_name": name})
         try:
             await _post(
-                f"{agent.url}/load_lora_adapter", {"lora_name": name, "lora_path": str(path.absolute())}
+                agent.url, "/load_lora_adapter", {"lora_name": name, "lora_path": str(path.absolute())}
             )
         except ModelError as error:
             raise UserError(
@@ -146,7 +147,7 @@ class VllmServing(_Connected):
         await self._connect(replace(agent, model=name), self._config.runtime.in_flight)
         if before and before != name:
             with contextlib.suppress(ModelError):  # it only takes memory there
-                await _post(f"{agent.url}/unload_lora_adapter", {"lora_name": before})
+                await _post(agent.url, "/unload_lora_adapter", {"lora_name": before})
         self._served = name
         _keep_only(self._folder, path.name)
 
@@ -276,16 +277,18 @@ def make_serving(config: RlConfig, learner: Learner, tokenizer: ChatTokenizer, *
     return FixedServing(config)
 
 
-async def _post(url: str, body: dict[str, str]) -> None:
-    """One request whose reply is plain text. Raises `ModelError`."""
+async def _post(urls: str, path: str, body: dict[str, str]) -> None:
+    """One request to each server, whose reply is plain text. Raises `ModelError`."""
     headers = {"Authorization": f"Bearer {read_token()}"} if read_token() else {}
-    try:
-        async with aiohttp.ClientSession() as session, session.post(url, json=body, headers=headers) as reply:
-            text = (await reply.text())[:200]
-            if reply.status >= 400:
-                raise ModelError(f"{url}: HTTP {reply.status}: {text}", status=reply.status)
-    except aiohttp.ClientError as error:
-        raise ModelError(f"{url} did not answer ({error})") from error
+    async with aiohttp.ClientSession(headers=headers) as session:
+        for url in [each + path for each in addresses(urls)]:
+            try:
+                async with session.post(url, json=body) as reply:
+                    text = (await reply.text())[:200]
+                    if reply.status >= 400:
+                        raise ModelError(f"{url}: HTTP {reply.status}: {text}", status=reply.status)
+            except aiohttp.ClientError as error:
+                raise ModelError(f"{url} did not answer ({error})") from error
 
 
 def _keep_only(folder: Path, name: str) -> None:
