@@ -35,13 +35,14 @@ from src_core.terminal import answer
 from src_models.machine import physical_cores
 from src_retrieval.rerankers.base import Pair, RerankOptions
 from src_retrieval.rerankers.pair_tokens import PairTokenizer
+from src_train.checkpoints import last_whole_checkpoint
 from src_train.processes import console_of, processes
 from src_train.rerank_config import RerankConfig
 from src_train.rerank_model import base_folder, load_cross_encoder
 from src_train.rerank_result import probe_pairs, report, write_reranker
 from src_train.rerank_rows import Group, GroupDraws, digest, group_collator, read_groups
 from src_train.rerank_trainer import RerankTrainer
-from src_train.resumable import last_whole_checkpoint, run_steps
+from src_train.resumable import run_steps
 from src_train.speed import Cost, faster_precision, matrix_rate
 from src_train.train_metrics import TrainingLog, plot_losses
 from src_train.trainer_arguments import training_arguments

@@ -15,11 +15,9 @@ from safetensors import SafetensorError
 from transformers import EarlyStoppingCallback, Trainer
 
 from src_core.errors import UserError
+from src_train.checkpoints import WHOLE, last_whole_checkpoint
 from src_train.progress import TrainingProgress
 from src_train.train_metrics import TrainingLog
-
-WHOLE = "whole"
-"""An empty file in each checkpoint that was written to its end."""
 
 
 class ResumableTrainer(Trainer):
@@ -93,16 +91,6 @@ def run_steps(trainer: ResumableTrainer, log: TrainingLog, path: Path, *, consol
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         progress.stop()
-
-
-def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint under `folder` that was written to its end; None when there is none."""
-    numbered = [
-        (int(path.name.rpartition("-")[2]), path)
-        for path in folder.glob("checkpoint-*")
-        if (path / WHOLE).is_file() and path.name.rpartition("-")[2].isdigit()
-    ]
-    return max(numbered)[1] if numbered else None
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -510,8 +510,9 @@ def test_the_rounds_of_an_exploration_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", ["imitation", "calibration"])
 def test_a_run_starts_over(stage: str, tmp_path: Path) -> None:
-    asyncio.run(explore_once(tmp_path, stage, n_sample=3))
-    asyncio.run(explore_once(tmp_path, stage, n_sample=2, on_existing="clean"))
+    once = {"max_rounds": 1}  # asks no further questions
+    asyncio.run(explore_once(tmp_path, stage, n_sample=3, **once))
+    asyncio.run(explore_once(tmp_path, stage, n_sample=2, on_existing="clean", **once))
     assert len(read_rows(tmp_path)) == 2
 
 

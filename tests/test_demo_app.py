@@ -125,7 +125,7 @@ def test_a_method_that_needs_settings_of_its_own_is_not_offered(tmp_path: Path) 
     [
         ("method_settings.x=1", "has no settings"),
         ("protocol=nope", "no format 'nope'"),
-        ("trained=/nowhere", "no such folder"),
+        ("trained=/nowhere", "there is no folder /nowhere"),
         ("method=dragin", r"set method_settings\.model"),
         ("method=uar method_settings.probes=/p", r"set method_settings\.model"),
     ],

@@ -44,6 +44,7 @@ BEHIND_A_PACKAGE = frozenset(
             "rl.local_model",
             "rl.loop",
             "rl.serving",
+            "rl.verl_estimator",
             "run",
             "speed",
             "train_metrics",

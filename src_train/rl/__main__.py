@@ -29,8 +29,8 @@ from src_core.types import Question
 from src_models.llm_folder import llm_folder
 from src_models.machine import physical_cores
 from src_tasks.reward_rules import rates_searches
+from src_train.checkpoints import last_whole_checkpoint
 from src_train.result import write_export
-from src_train.resumable import last_whole_checkpoint
 from src_train.rl.checkpoint import export, step_of
 from src_train.rl.config import RlConfig
 from src_train.rl.learner import Learner

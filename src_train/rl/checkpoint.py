@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from src_core.errors import UserError
+from src_train.checkpoints import WHOLE
 from src_train.model import halve_adapter
-from src_train.resumable import WHOLE
 from src_train.rl.learner import Learner
 
 _WEIGHTS, _OPTIMIZER = "weights.safetensors", "optimizer.pt"

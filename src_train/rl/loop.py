@@ -10,17 +10,15 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import orjson
 from rich.console import Console
 
-from src_core.access_token import read_token
 from src_core.chat_tokenizer import ChatTokenizer
-from src_core.endpoints import make_model
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl
 from src_core.progress import StepProgress
@@ -29,13 +27,14 @@ from src_core.types import Question
 from src_infer.documents import has_documents
 from src_infer.rag_engine import ObservationMode
 from src_infer.runtime import Runtime, open_runtime
-from src_tasks.reward_judge import RewardJudge, RewardJudgeConfig
+from src_tasks.reward_judge import RewardJudge
 from src_tasks.reward_rules import Verdicts, score
-from src_train.resumable import last_whole_checkpoint
+from src_train.checkpoints import last_whole_checkpoint
 from src_train.rl.attempts import Attempt, Key, attempt_json, read_attempts, train_rows
 from src_train.rl.checkpoint import restore, save, step_of
 from src_train.rl.config import Guards, RlConfig
 from src_train.rl.credit import Group, Played, kept_groups, trained_part, with_advantages
+from src_train.rl.judging import opened_judge
 from src_train.rl.learner import Learner
 from src_train.rl.play import Player, play_groups, questions_of, rollout_protocol
 from src_train.rl.serving import Serving, make_serving
@@ -221,20 +220,6 @@ class Run:
             number = int(path.stem.rpartition("-")[2])
             if number <= self.done and number % self.config.keep_every and number != 1:
                 path.unlink()
-
-
-@asynccontextmanager
-async def opened_judge(config: RewardJudgeConfig) -> AsyncIterator[RewardJudge]:
-    """Connect to the judge, and close at the end."""
-    model = make_model(
-        config.endpoint, connections=config.in_flight, token=read_token(), keys=("judge.endpoint",)
-    )
-    try:
-        await model.ready()
-        with RewardJudge(model, config) as judge:
-            yield judge
-    finally:
-        await model.close()
 
 
 def check_rollouts(facts: dict[str, Any], guards: Guards) -> None:

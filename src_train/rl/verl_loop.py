@@ -30,7 +30,7 @@ from src_tasks.reward_judge import RewardJudge
 from src_tasks.reward_rules import Scored, score
 from src_train.rl.attempts import Attempt
 from src_train.rl.config import RlConfig
-from src_train.rl.loop import opened_judge
+from src_train.rl.judging import opened_judge
 from src_train.rl.play import Player, rollout_protocol
 
 LOG = logging.getLogger("src_train")
