@@ -121,7 +121,8 @@ def _fetch(url: str, part: Path, *, size: int, timeout: float, report: Callable[
                 held += len(block)
                 if size and held > size:
                     raise UserError(
-                        f"{url} sends more than the {size:,} bytes that are published; it is another file"
+                        f"{url} sends more than the {size:,} bytes that are published; it is another file, "
+                        "take the one that was published"
                     )
                 report(held, total or size)
     return held == (total or size or held)

@@ -232,7 +232,9 @@ def _copy(source: IO[bytes], target: IO[bytes], suffix: str) -> int:
         else:
             parse_jsonl(first, 0)
     except RowError as error:
-        raise UserError(f"the first row of the corpus cannot be read: {error}; it is another file") from error
+        raise UserError(
+            f"the first row of the corpus cannot be read: {error}; check the file at its source"
+        ) from error
     target.write(first)
     ends, last, since = first.count(b"\n"), first, 0
     while block := source.read(_BLOCK):

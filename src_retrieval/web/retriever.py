@@ -158,9 +158,12 @@ class WebRetriever:
             )
         except RetrieverError as error:
             if engine.refuses_key(error.status, str(error)):
-                raise UserError(f"{self.name} refuses the request ({error}); {engine.advice}") from None
+                advice = engine.advice
+                raise UserError(f"{self.name} refuses the request ({error}); {advice}") from None
             if error.status in engine.spent:
-                raise UserError(f"{error}; the plan behind {engine.key} is used up") from None
+                raise UserError(
+                    f"{error}; the plan behind {engine.key} is used up; renew it or use another engine"
+                ) from None
             raise
         return found[: settings.results]
 
