@@ -50,12 +50,12 @@ class MatrixBackend(VectorBackend):
     def need(self, kind, *, rows, dim, options):
         return Need(rows * dim * 4, 1 << 20)
 
-    def build(self, kind, layout, vectors, options, steps):
+    def build(self, kind, built, vectors, options, steps):
         with steps("copying"):
-            np.save(layout.root / "matrix.npy", vectors * options.scale)
+            np.save(built.layout.root / "matrix.npy", vectors * options.scale)
 
-    def open(self, kind, layout, *, rows, dim, options):
-        return Matrix(np.load(layout.root / "matrix.npy"), options.most)
+    def open(self, kind, built, options):
+        return Matrix(np.load(built.layout.root / "matrix.npy"), options.most)
 
     def keeps_vectors(self, kind):
         return False

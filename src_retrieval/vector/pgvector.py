@@ -1,0 +1,330 @@
+"""PostgreSQL with the extension pgvector (0.8 or newer) as a store of vectors.
+
+Vectors are float32 (`vector`) or fp16 (`halfvec`), searched by an HNSW graph or by comparing all of them. The
+record beside them is a row of a table of its own. Who asks is libpq's business: PGHOST, PGPORT, PGDATABASE,
+PGUSER, PGPASSWORD, PGSSLMODE and ~/.pgpass mean what they mean to psql.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field
+from typing_extensions import override
+
+from src_core.config import config_class
+from src_core.errors import IndexServerError, UserError
+from src_core.server_url import server_url
+from src_retrieval.results import FloatArray
+from src_retrieval.vector.store import (
+    GraphOptions,
+    GraphSearchOptions,
+    Search,
+    StoreErrors,
+    VectorStore,
+    address_of,
+    not_installed,
+)
+from src_retrieval.vector.store_index import StoreBackend
+
+HOST, PASSWORD = "PGHOST", "PGPASSWORD"
+OLDEST = (0, 8)
+MOST_EF = 1_000
+"""pgvector's own bound of `hnsw.ef_search`."""
+_COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+_COPY_END = struct.pack(">h", -1)
+_LOGIN_STATES = ("28000", "28P01")
+
+
+class Kept(StrEnum):
+    """The type of the column: float32, or fp16 in half the space."""
+
+    VECTOR = "vector"
+    HALFVEC = "halfvec"
+
+
+@config_class
+class PgOptions(GraphOptions):
+    """`GraphOptions` of a PostgreSQL server. `address` is postgresql://HOST:PORT or the folder of a socket;
+    `database` and `user` empty: as libpq chooses. The graph is built with `build_memory` (PostgreSQL's
+    maintenance_work_mem).
+    """
+
+    database: str = ""
+    user: str = ""
+    storage: Kept = Kept.VECTOR
+    hnsw_m: Annotated[int, Field(ge=2, le=100)] = 16
+    hnsw_ef_construction: Annotated[int, Field(ge=4, le=1000)] = 128
+    build_memory: Annotated[str, Field(pattern=r"^[0-9]{1,9}(kB|MB|GB)$")] = "512MB"
+
+    @override
+    def facts(self) -> dict[str, str | int | float | bool]:
+        """See `LoadOptions.facts`."""
+        left_out = ("database", "user", "build_memory")
+        return {name: value for name, value in GraphOptions.facts(self).items() if name not in left_out}
+
+
+@config_class
+class PgSearch(GraphSearchOptions):
+    """The section `searching`, with the server as in `PgOptions`. `exact` compares all vectors."""
+
+    database: str = ""
+    user: str = ""
+    exact: bool = False
+
+
+class PgStore(VectorStore):
+    """A table of vectors, and the table of the records of all of them."""
+
+    title = "PostgreSQL"
+
+    def __init__(self, options: Any, collection: str) -> None:
+        try:
+            import psycopg
+            from psycopg import sql
+        except ImportError as error:
+            raise not_installed(self.title) from error
+        self._psycopg, self._sql = psycopg, sql
+        address = address_of(options, HOST, "")
+        self._arguments = {**_place(address), "dbname": options.database, "user": options.user}
+        self._arguments["connect_timeout"] = str(max(2, round(options.request_timeout)))
+        self._timeout = round(1000 * options.request_timeout)
+        self.errors = StoreErrors(self.title, address or "this machine", collection, HOST, PASSWORD)
+        self.raised = (psycopg.Error,)
+        self._name = collection
+        self._table, self._graph = sql.Identifier(collection), sql.Identifier(f"{collection}_hnsw")
+        self._open: Any = None
+
+    @override
+    def explain(self, error: Exception) -> IndexServerError:
+        """See `VectorStore.explain`."""
+        state, said = getattr(error, "sqlstate", None), str(error)
+        if state in _LOGIN_STATES or "password" in said:
+            return self.errors.not_let_in(said)
+        away = state is None or state[:2] in ("08", "57")  # no connection, or the server is being stopped
+        if away and isinstance(error, self._psycopg.OperationalError):
+            return self.errors.unreachable(said)
+        if state is not None and (state[:2] == "58" or state in ("0A000", "42501")) and "vector" in said:
+            return self.errors.says(f"{said}; install pgvector there and run CREATE EXTENSION vector")
+        return self.errors.says(said, again=state is not None and state[:2] in ("40", "53", "55"))
+
+    @override
+    def version(self) -> str:
+        """See `VectorStore.version`."""
+        number = self._run("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()
+        server = self._connection().info.server_version
+        return f"PostgreSQL {server // 10_000}.{server % 10_000}, pgvector {number[0]}"
+
+    @override
+    def count(self) -> int | None:
+        """See `VectorStore.count`."""
+        if not self._has(self._name):
+            return None
+        return int(self._run("SELECT count(*) FROM {table}", patient=True).fetchone()[0])
+
+    @override
+    def manifest(self) -> str | None:
+        """See `VectorStore.manifest`."""
+        if not self._has("rearag_records"):
+            return None
+        found = self._run("SELECT record FROM rearag_records WHERE name = %s", self._name).fetchone()
+        return None if found is None else str(found[0])
+
+    @override
+    def create(self, dim: int, manifest: str, shape: PgOptions) -> None:
+        """See `VectorStore.create`."""
+        with self._connection().transaction():
+            self._run("CREATE EXTENSION IF NOT EXISTS vector")
+            self._require_version()
+            self._run("CREATE TABLE IF NOT EXISTS rearag_records (name text PRIMARY KEY, record text)")
+            column = self._sql.SQL(f"{shape.storage.value}({int(dim)})")
+            self._run(
+                "CREATE TABLE {table} (id bigint PRIMARY KEY, passage text NOT NULL, embedding {column})",
+                column=column,
+            )
+            self.write_manifest(manifest)
+
+    @override
+    def write_manifest(self, text: str) -> None:
+        """See `VectorStore.write_manifest`."""
+        self._run(
+            "INSERT INTO rearag_records VALUES (%s, %s) "
+            "ON CONFLICT (name) DO UPDATE SET record = excluded.record",
+            self._name,
+            text,
+        )
+
+    @override
+    def drop(self) -> None:
+        """See `VectorStore.drop`."""
+        with self._connection().transaction():
+            self._run("DROP TABLE IF EXISTS {table}")
+            if self._has("rearag_records"):
+                self._run("DELETE FROM rearag_records WHERE name = %s", self._name)
+
+    @override
+    def add(self, start: int, ids: Sequence[str], vectors: FloatArray) -> None:
+        """See `VectorStore.add`: one transaction, in PostgreSQL's binary form."""
+        half = self._column() == Kept.HALFVEC
+        data = _copy_rows(start, ids, vectors.astype(">f2" if half else ">f4"))
+        with self._connection().transaction():
+            self._run("DELETE FROM {table} WHERE id >= %s", start)
+            command = self._sql.SQL("COPY {} (id, passage, embedding) FROM STDIN (FORMAT BINARY)")
+            with self._connection().cursor().copy(command.format(self._table)) as copy:
+                copy.write(data)
+
+    @override
+    def finish(self, shape: PgOptions) -> None:
+        """See `VectorStore.finish`."""
+        self._run("ANALYZE {table}", patient=True)
+        if shape.index is Search.FLAT:
+            return
+        with self._connection().transaction():
+            self._run("SELECT set_config('maintenance_work_mem', %s, true)", shape.build_memory)
+            self._run(
+                "CREATE INDEX IF NOT EXISTS {graph} ON {table} USING hnsw (embedding {measure}) "
+                "WITH (m = {m}, ef_construction = {ef})",
+                patient=True,
+                measure=self._sql.SQL(f"{self._column().value}_ip_ops"),
+                m=self._sql.Literal(shape.hnsw_m),
+                ef=self._sql.Literal(max(shape.hnsw_ef_construction, 2 * shape.hnsw_m)),
+            )
+
+    @override
+    def search(
+        self, vectors: FloatArray, k: int, searching: PgSearch, among: Sequence[int] | None = None
+    ) -> list[list[tuple[int, float]]]:
+        """See `VectorStore.search`: one statement for all queries."""
+        exact = searching.exact or among is not None
+        found: list[list[tuple[int, float]]] = [[] for _ in vectors]
+        with self._connection().transaction():
+            self._set(
+                enable_indexscan="off" if exact and among is None else "on",
+                jit="off",
+                **{
+                    "hnsw.ef_search": min(MOST_EF, max(k, searching.hnsw_ef)),
+                    "hnsw.iterative_scan": "strict_order",
+                },
+            )
+            rows = self._run(
+                "SELECT asked.n, hit.id, hit.distance FROM unnest(%s::text[]) WITH ORDINALITY "
+                "AS asked (text, n) CROSS JOIN LATERAL ("
+                "SELECT id, embedding <#> asked.text::{column} AS distance FROM {source} "
+                "ORDER BY embedding <#> asked.text::{column} LIMIT %s) AS hit",
+                ["[" + ",".join(map(repr, vector)) + "]" for vector in vectors.tolist()],
+                *([] if among is None else [list(among)]),
+                k,
+                column=self._sql.SQL(f"{self._column().value}({vectors.shape[1]})"),
+                source=self._source(among),
+            ).fetchall()
+        for number, row, distance in rows:
+            found[number - 1].append((row, -distance))
+        return [sorted(pairs, key=lambda pair: -pair[1]) for pairs in found]
+
+    @override
+    def close(self) -> None:
+        """See `VectorStore.close`."""
+        if self._open is not None:
+            self._open.close()
+
+    def _source(self, among: Sequence[int] | None) -> Any:
+        """The table; some rows of it are taken out first, so that they are compared one by one."""
+        if among is None:
+            return self._table
+        chosen = "(SELECT id, embedding FROM {} WHERE id = ANY(%s) OFFSET 0) AS chosen"
+        return self._sql.SQL(chosen).format(self._table)
+
+    def _connection(self) -> Any:
+        """The open connection; a new one where it was lost."""
+        if self._open is None or self._open.closed or self._open.broken:
+            self._open = self._psycopg.connect(
+                **{name: value for name, value in self._arguments.items() if value}, autocommit=True
+            )
+            self._set_timeout(self._timeout)
+        return self._open
+
+    def _run(self, statement: str, *values: Any, patient: bool = False, **parts: Any) -> Any:
+        """The cursor of a statement with our names and `parts` in it; a `patient` one may take hours."""
+        connection = self._connection()
+        text = self._sql.SQL(statement).format(table=self._table, graph=self._graph, **parts)
+        if patient:
+            self._set_timeout(0)
+        cursor = connection.execute(text, values or None)
+        if patient:
+            self._set_timeout(self._timeout)
+        return cursor
+
+    def _set_timeout(self, milliseconds: int) -> None:
+        self._open.execute("SELECT set_config('statement_timeout', %s, false)", [str(milliseconds)])
+
+    def _set(self, **settings: Any) -> None:
+        """Settings of the transaction."""
+        for name, value in settings.items():
+            self._open.execute("SELECT set_config(%s, %s, true)", [name, str(value)])
+
+    def _has(self, table: str) -> bool:
+        return self._run("SELECT to_regclass(%s)", table).fetchone()[0] is not None
+
+    def _column(self) -> Kept:
+        """The type that the table has."""
+        found = self._run(
+            "SELECT format_type(atttypid, NULL) FROM pg_attribute "
+            "WHERE attrelid = %s::regclass AND attname = 'embedding'",
+            self._name,
+        ).fetchone()
+        return Kept(found[0])
+
+    def _require_version(self) -> None:
+        number = self._run("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()[0]
+        if tuple(int(part) for part in number.split(".")[:2]) < OLDEST:
+            raise self.errors.says(
+                f"pgvector {number}; 0.8 or newer is needed: ALTER EXTENSION vector UPDATE"
+            )
+
+
+def _place(address: str) -> dict[str, str]:
+    """Host and port for libpq. Raises `UserError` for an address that cannot be one."""
+    if not address or "://" not in address:
+        return {"host": address}
+    parts = urlsplit(
+        server_url(address, secret=PASSWORD, schemes=("postgresql",), like="postgresql://127.0.0.1:5432")
+    )
+    if parts.path or parts.query:
+        raise UserError(
+            f"{address:.200} names more than a host and a port; give the database as database=NAME"
+        )
+    return {"host": str(parts.hostname), "port": str(parts.port or os.environ.get("PGPORT", ""))}
+
+
+def _copy_rows(start: int, ids: Sequence[str], vectors: Any) -> bytes:
+    """Rows as COPY reads them: three fields, each after its length; a vector is its dimension, two bytes of
+    zero, and its numbers, the highest byte first.
+    """
+    dim = vectors.shape[1]
+    head = struct.pack(">ihh", 4 + dim * vectors.dtype.itemsize, dim, 0)
+    parts = [_COPY_HEAD]
+    for at, name in enumerate(ids):
+        text = name.encode()
+        parts.append(struct.pack(">hiqi", 3, 8, start + at, len(text)) + text + head + vectors[at].tobytes())
+    return b"".join([*parts, _COPY_END])
+
+
+class PgBackend(StoreBackend):
+    """Tables of PostgreSQL."""
+
+    kinds = ("pgvector",)
+    build_options = PgOptions
+    search_options = PgSearch
+
+    @override
+    def connect(self, options: Any, collection: str) -> VectorStore:
+        """See `StoreBackend.connect`."""
+        return PgStore(options, collection)
+
+
+BACKEND = PgBackend()
