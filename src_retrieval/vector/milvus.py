@@ -42,6 +42,7 @@ _AWAY = (
     "timeout",
     "closed channel",
 )
+_RELEASED = 101
 _LOGIN = ("auth check failure", "UNAUTHENTICATED", "PermissionDenied", "permission deny")
 
 
@@ -76,6 +77,9 @@ class MilvusStore(VectorStore):
         if any(words in said for words in _LOGIN):
             return self.errors.not_let_in(said)
         code = getattr(error, "code", None)
+        if code == _RELEASED:  # after a restart of milvus-lite: loaded again with the next connection
+            self.close()
+            return self.errors.says(said, again=True)
         if any(words in said for words in _AWAY) or isinstance(error, ConnectionError | TimeoutError):
             self.close()
             return self.errors.unreachable(said)
@@ -182,6 +186,9 @@ class MilvusStore(VectorStore):
         """The open client, which connects when it is made."""
         if self._open is None:
             self._open = self._make(self._place, token=read_token(TOKEN) or "", timeout=self._seconds)
+            for name in (self._name, self._record):
+                if self._open.has_collection(name):
+                    self._open.load_collection(name)
         return self._open
 
     def _make_collection(self, name: str, text: str, dim: int, index: dict[str, Any]) -> None:

@@ -99,6 +99,7 @@ class PgStore(VectorStore):
         self._name = collection
         self._table, self._graph = sql.Identifier(collection), sql.Identifier(f"{collection}_hnsw")
         self._open: Any = None
+        self._kept: Kept | None = None
 
     @override
     def explain(self, error: Exception) -> IndexServerError:
@@ -162,6 +163,7 @@ class PgStore(VectorStore):
     @override
     def drop(self) -> None:
         """See `VectorStore.drop`."""
+        self._kept = None
         with self._connection().transaction():
             self._run("DROP TABLE IF EXISTS {table}")
             if self._has("rearag_records"):
@@ -212,10 +214,11 @@ class PgStore(VectorStore):
                 },
             )
             rows = self._run(
-                "SELECT asked.n, hit.id, hit.distance FROM unnest(%s::text[]) WITH ORDINALITY "
-                "AS asked (text, n) CROSS JOIN LATERAL ("
-                "SELECT id, embedding <#> asked.text::{column} AS distance FROM {source} "
-                "ORDER BY embedding <#> asked.text::{column} LIMIT %s) AS hit",
+                "WITH asked AS MATERIALIZED (SELECT n, text::{column} AS vector "
+                "FROM unnest(%s::text[]) WITH ORDINALITY AS given (text, n)) "
+                "SELECT asked.n, hit.id, hit.distance FROM asked CROSS JOIN LATERAL ("
+                "SELECT id, embedding <#> asked.vector AS distance FROM {source} "
+                "ORDER BY embedding <#> asked.vector LIMIT %s) AS hit",
                 ["[" + ",".join(map(repr, vector)) + "]" for vector in vectors.tolist()],
                 *([] if among is None else [list(among)]),
                 k,
@@ -264,14 +267,20 @@ class PgStore(VectorStore):
 
     def _set(self, **settings: Any) -> None:
         """Settings of the transaction."""
-        for name, value in settings.items():
-            self._open.execute("SELECT set_config(%s, %s, true)", [name, str(value)])
+        calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+        values = [text for name, value in settings.items() for text in (name, str(value))]
+        self._open.execute(f"SELECT {calls}", values)
 
     def _has(self, table: str) -> bool:
         return self._run("SELECT to_regclass(%s)", table).fetchone()[0] is not None
 
     def _column(self) -> Kept:
         """The type that the table has."""
+        if self._kept is None:
+            self._kept = self._read_column()
+        return self._kept
+
+    def _read_column(self) -> Kept:
         found = self._run(
             "SELECT format_type(atttypid, NULL) FROM pg_attribute "
             "WHERE attrelid = %s::regclass AND attname = 'embedding'",
