@@ -298,7 +298,7 @@ def test_a_server_that_comes_back_is_asked_again(kind: str, tmp_path: Path) -> N
     with store_place(kind) as place:
         world = World(tmp_path, place)
         world.build()
-        engine = world.serve(retry=1)
+        engine = world.serve(retry=1, request_timeout=2)
         assert engine.search([world.texts[7]], [1])[0][0].row == 7
         place.stop()
         with pytest.raises(IndexServerError) as raised:

@@ -284,8 +284,8 @@ def rates(
 
 
 def is_same(exact: Hits, hits: Hits, at: int) -> bool:
-    """Whether a query has the passages of exact search: one that it has not, or has beside them, is as near as
-    the last of them.
+    """Whether a query has the passages of exact search: one that it has not, or has beside them, is as near
+    as the last of them.
     """
     wanted = dict(zip(exact.rows[at].tolist(), exact.scores[at].tolist(), strict=True))
     found = dict(zip(hits.rows[at].tolist(), hits.scores[at].tolist(), strict=True))

@@ -39,7 +39,7 @@ class LanceStore(VectorStore):
             raise not_installed(self.title) from error
         folder = address_of(options, FOLDER, "")
         if not folder or "://" in folder:
-            raise UserError(f"LanceDB needs a folder; set {FOLDER} or the setting address to one")
+            raise UserError(f"no folder is named for LanceDB; set {FOLDER} or the setting address to one")
         self._folder = Path(folder)
         self._arrow, self._name, self._record = pyarrow, collection, f"{collection}_record"
         self._database = lancedb.connect(folder)
