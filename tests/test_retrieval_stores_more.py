@@ -123,10 +123,9 @@ def test_postgres_keeps_fp16_vectors_and_searches_by_its_graph(tmp_path: Path) -
 
 
 def plan_of(world: World, queries: Any, *, exact: bool) -> str:
-    """How PostgreSQL does our search, where it would use the graph for few rows too."""
+    """How PostgreSQL does our search."""
     dense, plans = world.dense(exact=exact), []
     store: Any = dense._call.store
-    store._connection().execute("SET enable_seqscan = off")
     own = store._run
 
     def explained(statement: str, *values: Any, **parts: Any) -> Any:

@@ -38,6 +38,9 @@ MOST_EF = 1_000
 """pgvector's own bound of `hnsw.ef_search`."""
 _COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _COPY_END = struct.pack(">h", -1)
+_EXACT = {"enable_indexscan": "off"}
+_BY_GRAPH = {"enable_seqscan": "off", "enable_sort": "off"}
+"""Of some thousands of vectors the planner would compare all of them: slower, and not what was asked for."""
 _LOGIN_STATES = ("28000", "28P01")
 
 
@@ -100,6 +103,7 @@ class PgStore(VectorStore):
         self._table, self._graph = sql.Identifier(collection), sql.Identifier(f"{collection}_hnsw")
         self._open: Any = None
         self._kept: Kept | None = None
+        self._graph_there: bool | None = None
 
     @override
     def explain(self, error: Exception) -> IndexServerError:
@@ -163,7 +167,7 @@ class PgStore(VectorStore):
     @override
     def drop(self) -> None:
         """See `VectorStore.drop`."""
-        self._kept = None
+        self._kept = self._graph_there = None
         with self._connection().transaction():
             self._run("DROP TABLE IF EXISTS {table}")
             if self._has("rearag_records"):
@@ -202,11 +206,12 @@ class PgStore(VectorStore):
         self, vectors: FloatArray, k: int, searching: PgSearch, among: Sequence[int] | None = None
     ) -> list[list[tuple[int, float]]]:
         """See `VectorStore.search`: one statement for all queries."""
-        exact = searching.exact or among is not None
+        exact = searching.exact or not self._has_graph()
         found: list[list[tuple[int, float]]] = [[] for _ in vectors]
         with self._connection().transaction():
+            if among is None:
+                self._set(**(_EXACT if exact else _BY_GRAPH))
             self._set(
-                enable_indexscan="off" if exact and among is None else "on",
                 jit="off",
                 **{
                     "hnsw.ef_search": min(MOST_EF, max(k, searching.hnsw_ef)),
@@ -273,6 +278,11 @@ class PgStore(VectorStore):
 
     def _has(self, table: str) -> bool:
         return self._run("SELECT to_regclass(%s)", table).fetchone()[0] is not None
+
+    def _has_graph(self) -> bool:
+        if self._graph_there is None:
+            self._graph_there = self._has(f"{self._name}_hnsw")
+        return self._graph_there
 
     def _column(self) -> Kept:
         """The type that the table has."""
