@@ -7,23 +7,16 @@ PGUSER, PGPASSWORD, PGSSLMODE and ~/.pgpass mean what they mean to psql.
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Any
 
-from pydantic import Field
 from typing_extensions import override
 
-from src_core.config import config_class
-from src_core.errors import IndexServerError, UserError
-from src_core.server_url import server_url
+from src_core.errors import IndexServerError
 from src_retrieval.results import FloatArray
+from src_retrieval.vector.pgvector_options import HOST, PASSWORD, Kept, PgOptions, PgSearch, place_of
 from src_retrieval.vector.store import (
-    GraphOptions,
-    GraphSearchOptions,
     Search,
     StoreErrors,
     VectorStore,
@@ -32,7 +25,6 @@ from src_retrieval.vector.store import (
 )
 from src_retrieval.vector.store_index import StoreBackend
 
-HOST, PASSWORD = "PGHOST", "PGPASSWORD"
 OLDEST = (0, 8)
 MOST_EF = 1_000
 """pgvector's own bound of `hnsw.ef_search`."""
@@ -42,43 +34,6 @@ _EXACT = {"enable_indexscan": "off"}
 _BY_GRAPH = {"enable_seqscan": "off", "enable_sort": "off"}
 """Of some thousands of vectors the planner would compare all of them: slower, and not what was asked for."""
 _LOGIN_STATES = ("28000", "28P01")
-
-
-class Kept(StrEnum):
-    """The type of the column: float32, or fp16 in half the space."""
-
-    VECTOR = "vector"
-    HALFVEC = "halfvec"
-
-
-@config_class
-class PgOptions(GraphOptions):
-    """`GraphOptions` of a PostgreSQL server. `address` is postgresql://HOST:PORT or the folder of a socket;
-    `database` and `user` empty: as libpq chooses. The graph is built with `build_memory` (PostgreSQL's
-    maintenance_work_mem).
-    """
-
-    database: str = ""
-    user: str = ""
-    storage: Kept = Kept.VECTOR
-    hnsw_m: Annotated[int, Field(ge=2, le=100)] = 16
-    hnsw_ef_construction: Annotated[int, Field(ge=4, le=1000)] = 128
-    build_memory: Annotated[str, Field(pattern=r"^[0-9]{1,9}(kB|MB|GB)$")] = "512MB"
-
-    @override
-    def facts(self) -> dict[str, str | int | float | bool]:
-        """See `LoadOptions.facts`."""
-        left_out = ("database", "user", "build_memory")
-        return {name: value for name, value in GraphOptions.facts(self).items() if name not in left_out}
-
-
-@config_class
-class PgSearch(GraphSearchOptions):
-    """The section `searching`, with the server as in `PgOptions`. `exact` compares all vectors."""
-
-    database: str = ""
-    user: str = ""
-    exact: bool = False
 
 
 class PgStore(VectorStore):
@@ -94,7 +49,7 @@ class PgStore(VectorStore):
             raise not_installed(self.title) from error
         self._psycopg, self._sql = psycopg, sql
         address = address_of(options, HOST, "")
-        self._arguments = {**_place(address), "dbname": options.database, "user": options.user}
+        self._arguments = {**place_of(address), "dbname": options.database, "user": options.user}
         self._arguments["connect_timeout"] = str(max(2, round(options.request_timeout)))
         self._timeout = round(1000 * options.request_timeout)
         self.errors = StoreErrors(self.title, address or "this machine", collection, HOST, PASSWORD)
@@ -304,20 +259,6 @@ class PgStore(VectorStore):
             raise self.errors.says(
                 f"pgvector {number}; 0.8 or newer is needed: ALTER EXTENSION vector UPDATE"
             )
-
-
-def _place(address: str) -> dict[str, str]:
-    """Host and port for libpq. Raises `UserError` for an address that cannot be one."""
-    if not address or "://" not in address:
-        return {"host": address}
-    parts = urlsplit(
-        server_url(address, secret=PASSWORD, schemes=("postgresql",), like="postgresql://127.0.0.1:5432")
-    )
-    if parts.path or parts.query:
-        raise UserError(
-            f"{address:.200} names more than a host and a port; give the database as database=NAME"
-        )
-    return {"host": str(parts.hostname), "port": str(parts.port or os.environ.get("PGPORT", ""))}
 
 
 def _copy_rows(start: int, ids: Sequence[str], vectors: Any) -> bytes:
