@@ -5,8 +5,9 @@
 size_of() {
   case $1 in
     requirements-local.txt) printf 'about 500 MB on disk' ;;
-    requirements-dev.txt) printf 'about 1 GB on disk' ;;
+    requirements-dev.txt) printf 'about 1.4 GB on disk' ;;
     requirements-train.txt) printf 'about 2.2 GB on disk with the CPU build of torch, several GB more with CUDA' ;;
+    requirements-backends.txt) printf 'about 400 MB on disk' ;;
     requirements.txt) printf 'many GB on disk, for torch with CUDA and vLLM' ;;
     *) printf 'of a size that was not measured' ;;
   esac

@@ -68,8 +68,8 @@ class RetrieverError(BoundaryError):
 
 
 class IndexServerError(BoundaryError):
-    """A server that keeps an index (Elasticsearch) refused a request, closed the connection or timed out,
-    after all retries.
+    """A server that keeps an index (Elasticsearch, a vector store) refused a request, closed the connection
+    or timed out, after all retries.
     """
 
 

@@ -6,8 +6,8 @@ Where a setting names several servers (`replicas`), a request whose server does 
 wait goes to another one at once, which spends no attempt either; after a time-out it goes there with the next
 attempt. A server that answered before and then refuses all connections ends the run (`ServerGoneError`), and
 so does one whose calls fail in a row for a minute; of several, all have to. A failed try is said at once
-(`ServerNews.retrying`). No other module retries, except `elastic_server.py`, which calls Elastic's own
-client.
+(`ServerNews.retrying`). No other module retries, except `index_server.py`, for the clients of search
+servers.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -9,6 +10,9 @@ from pydantic import BeforeValidator
 
 from src_core.access_token import TOKEN_VARIABLE
 from src_core.errors import UserError
+from src_core.text import without_login
+
+HTTP = ("http", "https")
 
 
 def addresses(text: str) -> tuple[str, ...]:
@@ -34,15 +38,22 @@ Addresses = Annotated[str, BeforeValidator(_as_text)]
 """The address of a server in a setting; a list, or a text with commas, names several that serve the same."""
 
 
-def server_url(url: str, *, secret: str = TOKEN_VARIABLE) -> str:
+def server_url(
+    url: str,
+    *,
+    secret: str = TOKEN_VARIABLE,
+    schemes: Sequence[str] = HTTP,
+    like: str = "http://127.0.0.1:9892",
+) -> str:
     """`url` without white space and slashes at its end. Raises `UserError` for one that cannot be an address,
     and for one with a user name or a password: a run writes its addresses into its files. `secret` is the
-    variable of the environment that holds the password of this server.
+    variable of the environment that holds the password of this server; an address begins with one of
+    `schemes`, as `like` does.
     """
     given = url.strip().rstrip("/")
     try:
         parts = urlsplit(given)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:  # brackets that are not closed, a port that is no port
         usable = False
     if usable and "@" in parts.netloc:
@@ -51,5 +62,5 @@ def server_url(url: str, *, secret: str = TOKEN_VARIABLE) -> str:
             f"would write into its files; remove them and set {secret}"
         )
     if not usable or any(char.isspace() for char in given):
-        raise UserError(f"{url!r:.200} is no address of a server; write it like http://127.0.0.1:9892")
+        raise UserError(f"{without_login(repr(url)):.200} is no address of a server; write it like {like}")
     return given

@@ -40,7 +40,7 @@ from src_retrieval.layout import IndexLayout, Manifest, read_manifest
 from src_retrieval.reuse import HASH_BYTES, content_hashes, known_vectors
 from src_retrieval.sparse import sparse_backend
 from src_retrieval.vector import vector_backend
-from src_retrieval.vector.base import map_vectors
+from src_retrieval.vector.base import BuiltFrom, map_vectors
 
 
 def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
@@ -104,8 +104,8 @@ def _present(plan: Plan, steps: Steps) -> Manifest | None:
 
 
 def _is_whole(plan: Plan, there: Manifest) -> bool:
-    words = plan.words
-    return words is None or words.backend.is_whole(words.kind, there, words.options)
+    halves = [half for half in (plan.vectors, plan.words) if half is not None]
+    return all(half.backend.is_whole(half.kind, there, half.options) for half in halves)
 
 
 def _corpus_info(plan: Plan, steps: Steps) -> CorpusInfo:
@@ -239,7 +239,8 @@ def _build_indexes(plan: Plan, corpus: Corpus, steps: Steps) -> None:
     if plan.vectors is not None:
         own = plan.vectors
         vectors = map_vectors(layout.vectors, rows=len(corpus), dim=own.encoder.identity.dim)
-        own.backend.build(own.kind, layout, vectors, own.options, steps)
+        built = BuiltFrom(layout, corpus, own.encoder.identity, own.settings)
+        own.backend.build(own.kind, built, vectors, own.options, steps)
     if plan.words is not None:
         words = plan.words
         words.backend.build(words.kind, layout, corpus, words.options, steps)

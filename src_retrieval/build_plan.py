@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from src_core.config import NotNegative, Positive, config_class, dump
+from src_core.config import NotNegative, Positive, config_class
 from src_core.errors import UserError
 from src_retrieval.backends import options_of
 from src_retrieval.corpus import Corpus
@@ -63,6 +63,11 @@ class Vectors:
     options: Any
     encoder: Encoder
 
+    @property
+    def settings(self) -> Facts:
+        """The options that the index is built by."""
+        return self.backend.settings(self.options)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Words:
@@ -100,7 +105,7 @@ class Plan:
             corpus_sha256=corpus.sha256,
             library_version=self.vectors.backend.version() if self.vectors else "",
             build_seconds=round(seconds, 3),
-            settings=dump(self.vectors.options) if self.vectors else {},
+            settings=self.vectors.settings if self.vectors else {},
             tokenizer=self.words.backend.version(self.words.settings) if self.words else "",
             sparse_settings=self.words.settings if self.words else {},
         )

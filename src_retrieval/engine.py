@@ -27,7 +27,7 @@ from src_retrieval.results import FloatArray, Ranked, ranked
 from src_retrieval.sparse import sparse_backend
 from src_retrieval.sparse.base import Built, SparseIndex
 from src_retrieval.vector import vector_backend
-from src_retrieval.vector.base import VectorIndex
+from src_retrieval.vector.base import BuiltFrom, VectorIndex
 from src_retrieval.vector.faiss_file import open_faiss_file
 from src_retrieval.vector.faiss_index import FaissIndex, SearchOptions, on_gpus
 from src_retrieval.watch_files import FileWatch, OpenFile
@@ -216,11 +216,11 @@ def _from_folder(
     sparse: SparseIndex | None = None
     if dense_kind is not None:
         encoder = load_encoder(config.retrieval_method, config.encoding)
-        require_encoder(encoder, manifest, layout)
+        built_by = require_encoder(encoder, manifest, layout)
         backend = vector_backend(dense_kind)
         options = options_of(backend.search_options, config.searching, where="searching")
-        dim = encoder.identity.dim
-        opened = backend.open(dense_kind, layout, rows=manifest.rows, dim=dim, options=options)
+        built = BuiltFrom(layout, corpus, built_by, manifest.settings)
+        opened = backend.open(dense_kind, built, options)
         dense = _on_gpus(opened, options) if config.faiss_gpu else opened
     if sparse_kind is not None:
         own = sparse_backend(sparse_kind)

@@ -9,6 +9,7 @@ from pathlib import Path
 from src_core.errors import UserError
 from src_retrieval.corpus import Corpus, cached_info, open_corpus
 from src_retrieval.encoders.base import Encoder
+from src_retrieval.encoders.spec import EncoderIdentity
 from src_retrieval.layout import HYBRID, IndexLayout, Manifest, rebuild_hint
 from src_retrieval.sparse.base import SparseBackend
 
@@ -43,9 +44,9 @@ def corpus_of(corpus_path: str, layout: IndexLayout, manifest: Manifest) -> Corp
     )
 
 
-def require_encoder(encoder: Encoder, manifest: Manifest, layout: IndexLayout) -> None:
-    """Raises `UserError` for another encoder than the index's: vectors of two encoders are not comparable,
-    and a search would return noise without any error.
+def require_encoder(encoder: Encoder, manifest: Manifest, layout: IndexLayout) -> EncoderIdentity:
+    """The encoder that the index was built by. Raises `UserError` where the one given is another: vectors of
+    two encoders are not comparable, and a search would return noise without any error.
     """
     built, given = manifest.encoder, encoder.identity
     if built is None:
@@ -53,7 +54,7 @@ def require_encoder(encoder: Encoder, manifest: Manifest, layout: IndexLayout) -
             f"the manifest of {layout.root} has no encoder; rebuild it with {rebuild_hint(layout)}"
         )
     if (built.sha256, built.family, built.dim) == (given.sha256, given.family, given.dim):
-        return
+        return built
     theirs = f"{built.name} ({built.family}, {built.precision}, {built.dim}d, {built.sha256[:8]})"
     ours = f"{given.name} ({given.family}, {given.precision}, {given.dim}d, {given.sha256[:8]})"
     raise UserError(

@@ -18,6 +18,7 @@ from src_retrieval.layout import IndexLayout, read_manifest
 from src_retrieval.sparse import sparse_kinds
 from src_retrieval.vector import vector_kinds
 
+STORES = ["lancedb", "milvus", "pgvector", "qdrant"]
 MATRIX = """
 import numpy as np
 from src_core.config import config_class
@@ -50,12 +51,12 @@ class MatrixBackend(VectorBackend):
     def need(self, kind, *, rows, dim, options):
         return Need(rows * dim * 4, 1 << 20)
 
-    def build(self, kind, layout, vectors, options, steps):
+    def build(self, kind, built, vectors, options, steps):
         with steps("copying"):
-            np.save(layout.root / "matrix.npy", vectors * options.scale)
+            np.save(built.layout.root / "matrix.npy", vectors * options.scale)
 
-    def open(self, kind, layout, *, rows, dim, options):
-        return Matrix(np.load(layout.root / "matrix.npy"), options.most)
+    def open(self, kind, built, options):
+        return Matrix(np.load(built.layout.root / "matrix.npy"), options.most)
 
     def keeps_vectors(self, kind):
         return False
@@ -129,7 +130,7 @@ def _two_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_two_more")
 def test_a_backend_of_ones_own_is_built_and_searched_by_its_kind(tmp_path: Path) -> None:
-    assert vector_kinds() == ["flat", "hnsw", "ivf", "pq", "matrix"]
+    assert vector_kinds() == ["flat", "hnsw", "ivf", "pq", *sorted([*STORES, "matrix"])]
     assert sparse_kinds() == ["bm25", "elasticsearch", "words"]
     texts = make_corpus(tmp_path / "corpus.jsonl", 60)
     settings = {"dense": "matrix", "sparse": "words", "shape.scale": 2.0}
@@ -153,7 +154,7 @@ def test_an_unknown_kind_or_setting_is_named_before_anything_is_made(tmp_path: P
     make_corpus(tmp_path / "corpus.jsonl", 5)
     for settings, said in (
         ({"type": "matrix"}, r"no index type is called 'matrix'; there are: hybrid, flat, .*bm25"),
-        ({"dense": "bm25"}, "no vector index is called 'bm25'; there are: flat, hnsw, ivf, pq"),
+        ({"dense": "bm25"}, "no vector index is called 'bm25'; there are: flat, hnsw, ivf, pq, lancedb"),
         ({"sparse": "flat"}, "no word index is called 'flat'; there are: bm25, elasticsearch"),
         ({"shape.hnsw": 3}, "unknown setting hnsw in the section 'shape'; did you mean hnsw_m"),
     ):

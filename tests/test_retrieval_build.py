@@ -117,10 +117,12 @@ def test_a_finished_index_is_left_alone_and_replaced_only_on_demand(tmp_path: Pa
     assert not (tmp_path / "index" / "bm25").exists()
 
 
-HERE = [kind for kind in sparse_kinds() if kind != "elasticsearch"]  # which needs a server
+OUTSIDE = {"elasticsearch", "pgvector", "qdrant", "milvus", "lancedb"}
+"""Kinds that have a place of their own, with tests of their own."""
+HERE = [kind for kind in [*vector_kinds(), *sparse_kinds()] if kind not in OUTSIDE]
 
 
-@pytest.mark.parametrize("kind", [HYBRID, *vector_kinds(), *HERE])
+@pytest.mark.parametrize("kind", [HYBRID, *HERE])
 def test_each_type_is_built_served_and_finds_the_right_passage(tmp_path: Path, kind: str) -> None:
     texts = make_corpus(tmp_path / "corpus.jsonl", 1_200)
     build_index(config(tmp_path, type=kind), steps=QUIET)

@@ -9,8 +9,7 @@ left out instead of filled with empty documents. A document's id is that of its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from typing_extensions import override
 from src_core.errors import IndexServerError, UserError
 from src_core.progress import Steps
 from src_retrieval.corpus import Corpus
+from src_retrieval.index_server import for_a_person
 from src_retrieval.layout import IndexLayout, Manifest
 from src_retrieval.results import NOTHING, Facts, Hits
 from src_retrieval.sparse import bm25_english
@@ -88,7 +88,7 @@ class ElasticBackend(SparseBackend):
     @override
     def build(self, kind: str, layout: IndexLayout, corpus: Corpus, options: Any, steps: Steps) -> None:
         """See `SparseBackend.build`."""
-        with _for_a_person():
+        with for_a_person():
             server = ElasticServer(options)
             server.version()
             build_elastic(server, corpus, options, steps)
@@ -101,7 +101,7 @@ class ElasticBackend(SparseBackend):
                 f"{built.layout.root} was built with the settings {built.settings}, the config says "
                 f"{self.settings(options)}; correct sparse_options.index"
             )
-        with _for_a_person():
+        with for_a_person():
             return ElasticIndex(ElasticServer(options), built.corpus, built.settings)
 
     @override
@@ -112,7 +112,7 @@ class ElasticBackend(SparseBackend):
     @override
     def is_whole(self, kind: str, manifest: Manifest, options: Any) -> bool:
         """See `SparseBackend.is_whole`."""
-        with _for_a_person():
+        with for_a_person():
             state = ElasticServer(options).state()
         return (
             state is not None
@@ -124,15 +124,6 @@ class ElasticBackend(SparseBackend):
     @override
     def remove(self, layout: IndexLayout) -> None:
         """See `SparseBackend.remove`. The index on the server stays: `sparse_options.replace` deletes it."""
-
-
-@contextmanager
-def _for_a_person() -> Iterator[None]:
-    """While nothing is served yet, what a server says goes to the person who started the command."""
-    try:
-        yield
-    except IndexServerError as error:
-        raise UserError(str(error)) from error
 
 
 BACKEND = ElasticBackend()

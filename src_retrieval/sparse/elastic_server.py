@@ -8,21 +8,11 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from tenacity import (
-    Retrying,
-    retry_if_exception,
-    sleep_using_event,
-    stop_after_attempt,
-    stop_when_event_set,
-    wait_exponential,
-    wait_random,
-)
-
 from src_core.errors import IndexServerError, UserError
+from src_retrieval.index_server import Repeated
 from src_retrieval.sparse.elastic_errors import ElasticErrors
 from src_retrieval.sparse.elastic_options import INSTALL, ElasticOptions
 
@@ -68,7 +58,7 @@ class ElasticServer:
         except ImportError as error:
             raise UserError(f"the client of Elasticsearch is not installed; install it: {INSTALL}") from error
         self.index, self.host = options.checked_index(), options.address()
-        self._retry, self._ended = options.retry, threading.Event()
+        self._repeated = Repeated(options.retry)
         self._raised = (elasticsearch.ApiError, elasticsearch.TransportError)
         self._errors = ElasticErrors(self.host, self.index, elasticsearch.__version__[0])
         logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # our sentences say the same
@@ -76,7 +66,7 @@ class ElasticServer:
 
     def give_up(self) -> None:
         """Calls of other threads are not repeated any more: they end with the error that they have."""
-        self._ended.set()
+        self._repeated.give_up()
 
     def version(self) -> str:
         """The version of the server, which has to be 8 or newer."""
@@ -217,16 +207,7 @@ class ElasticServer:
         return hits
 
     def _retried(self, call: Callable[[], T]) -> T:
-        policy = self._retry
-        retrying = Retrying(
-            stop=stop_after_attempt(policy.attempts) | stop_when_event_set(self._ended),
-            sleep=sleep_using_event(self._ended),
-            wait=wait_exponential(policy.first_wait, policy.longest_wait) + wait_random(0, policy.first_wait),
-            retry=retry_if_exception(lambda error: isinstance(error, IndexServerError) and error.retryable),
-            reraise=True,
-        )
-        found: T = retrying(self._once, call)
-        return found
+        return self._repeated(lambda: self._once(call))
 
     def _once(self, call: Callable[[], T]) -> T:
         try:

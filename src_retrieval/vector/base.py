@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from src_core.config import dump
 from src_core.errors import UserError
 from src_core.progress import Steps
-from src_retrieval.layout import IndexLayout
+from src_retrieval.corpus import Corpus
+from src_retrieval.encoders.spec import EncoderIdentity
+from src_retrieval.layout import IndexLayout, Manifest
 from src_retrieval.results import Facts, FloatArray, Hits
 
 
@@ -20,6 +23,17 @@ class Need(NamedTuple):
 
     disk: int
     memory: int
+
+
+class BuiltFrom(NamedTuple):
+    """What an index is built from: its folder, its corpus, the encoder of its vectors, and
+    `VectorBackend.settings` of its build.
+    """
+
+    layout: IndexLayout
+    corpus: Corpus
+    encoder: EncoderIdentity
+    settings: Facts
 
 
 class VectorIndex(ABC):
@@ -54,14 +68,14 @@ class VectorBackend(ABC):
 
     @abstractmethod
     def build(
-        self, kind: str, layout: IndexLayout, vectors: NDArray[np.float32], options: Any, steps: Steps
+        self, kind: str, built: BuiltFrom, vectors: NDArray[np.float32], options: Any, steps: Steps
     ) -> None:
         """Build the index of float32 [rows, dim]; each long step reports through `steps`. Raises `UserError`
         when it cannot be built.
         """
 
     @abstractmethod
-    def open(self, kind: str, layout: IndexLayout, *, rows: int, dim: int, options: Any) -> VectorIndex:
+    def open(self, kind: str, built: BuiltFrom, options: Any) -> VectorIndex:
         """Open a built index. Raises `UserError` when a part is missing or of the wrong size."""
 
     @abstractmethod
@@ -71,6 +85,18 @@ class VectorBackend(ABC):
     @abstractmethod
     def remove(self, layout: IndexLayout) -> None:
         """Remove the files of an interrupted or replaced build (not the vector file)."""
+
+    def settings(self, options: Any) -> Facts:
+        """The options that an index is built by, for the manifest: `open` gets them back, and a build with
+        others is another index.
+        """
+        return dump(options)
+
+    def is_whole(self, kind: str, manifest: Manifest, options: Any) -> bool:  # noqa: ARG002 - what one outside needs
+        """Whether a finished index still holds all vectors: one that is kept outside the folder may have
+        lost some, and is then completed by the next build.
+        """
+        return True
 
     def version(self) -> str:
         """The version of the backend's library, for the manifest."""

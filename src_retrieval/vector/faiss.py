@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from src_core.progress import Steps
 from src_retrieval.layout import IndexLayout
-from src_retrieval.vector.base import Need, VectorBackend, VectorIndex
+from src_retrieval.vector.base import BuiltFrom, Need, VectorBackend, VectorIndex
 from src_retrieval.vector.faiss_build import DenseOptions, build_dense, need_of
 from src_retrieval.vector.faiss_index import DenseType, SearchOptions, load_faiss, open_dense
 
@@ -26,14 +26,15 @@ class FaissBackend(VectorBackend):
         return need_of(DenseType(kind), rows=rows, dim=dim, options=options)
 
     def build(
-        self, kind: str, layout: IndexLayout, vectors: NDArray[np.float32], options: Any, steps: Steps
+        self, kind: str, built: BuiltFrom, vectors: NDArray[np.float32], options: Any, steps: Steps
     ) -> None:
         """See `VectorBackend.build`."""
-        build_dense(DenseType(kind), layout, vectors, options, steps)
+        build_dense(DenseType(kind), built.layout, vectors, options, steps)
 
-    def open(self, kind: str, layout: IndexLayout, *, rows: int, dim: int, options: Any) -> VectorIndex:
+    def open(self, kind: str, built: BuiltFrom, options: Any) -> VectorIndex:
         """See `VectorBackend.open`."""
-        return open_dense(layout, DenseType(kind), rows=rows, dim=dim, options=options)
+        rows, dim = len(built.corpus), built.encoder.dim
+        return open_dense(built.layout, DenseType(kind), rows=rows, dim=dim, options=options)
 
     def keeps_vectors(self, kind: str) -> bool:
         """A flat index is the vector file."""
