@@ -1,0 +1,111 @@
+"""How questions name a subject, and how a question and its sub-questions are worded."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from src_data.passage_questions.entities import Entity
+from src_data.passage_questions.facts import Fact
+from src_data.passage_questions.made import MadeHop, aliases, pick, shuffled
+from src_data.passage_questions.world import World
+
+_YEAR_ONLY = re.compile(r"^In (?:which|what) year\b|\byear (?:of|in)\b")
+_WHOLE_DATE = re.compile(r"^(?:On (?:what|which) da|What is the (?:release )?date)")
+_YEAR = re.compile(r"\b(?:1[0-9]|20)\d\d\b")
+_PLACES = ("village", "town", "city")
+_NAMED_ALONE = ("person", "settlement", "region", "species", "band", "company", "team", "organisation", "asteroid")
+_MOST_PHRASE_WORDS = 22
+
+
+class Ask(NamedTuple):
+    """A question with `{s}` for its subject, a noun phrase for what it asks for, other wordings of the
+    question, and the answers to it.
+    """
+
+    question: str
+    phrase: str
+    others: tuple[str, ...]
+    answers: tuple[str, ...]
+
+
+def subject_of(entity: Entity, world: World, *key: object) -> str:
+    """How a question names an entity: "the 1959 film Stars", "the chemist Ann Lee", "Aspermont, Texas"."""
+    bare = f"the {entity.name}" if entity.article else entity.name
+    if entity.kind == "person":
+        return pick([bare, bare, bare, bare, f"the {entity.noun} {entity.name}"], "subject", *key)
+    if entity.kind in _NAMED_ALONE or entity.noun in entity.name.lower() or entity.kind in ("nature", "building", "school"):
+        return bare
+    named = f"the {entity.noun} {entity.name}"
+    options = [named, named, bare if len(entity.name.split()) > 2 else named]
+    year = _YEAR.search(entity.definition)
+    if year and entity.kind in ("film", "album", "book"):
+        options.append(f"the {year[0]} {entity.noun} {entity.name}")
+    return pick(options, "subject", *key)
+
+
+def ask_of(fact: Fact, world: World, *key: object, phrase: bool = False) -> Ask | None:
+    """One wording of the question for a fact; with `phrase` one that has a noun phrase. None where no wording
+    fits the value.
+    """
+    linked = world.entity_of(fact)
+    forms = [
+        (ask, noun)
+        for ask, noun in fact.relation.forms
+        if (noun or not phrase) and _fits(ask, fact) and ("{t}" not in ask or _place_noun(linked))
+    ]
+    if not forms:
+        return None
+    ask, noun = pick(forms, "form", *key)
+    slots = {"{t}": _place_noun(linked), "{who}": f"the {linked.gender or 'person'}" if linked else "the person"}
+    for slot, value in slots.items():
+        ask, noun = ask.replace(slot, value), noun.replace(slot, value)
+    others = [other for other, _ in forms if other != ask and "{t}" not in other and _is_year(other) == _is_year(ask)]
+    year = _YEAR.search(fact.value)
+    answers = (year[0],) if year and _is_year(ask) else aliases(fact, linked)
+    return Ask(ask, noun, tuple(shuffled(others, "others", *key)[:2]), answers)
+
+
+def hop_of(fact: Fact, ask: Ask, subject: str) -> MadeHop:
+    """The hop that asks for a fact of `subject`, which is a name or `#k`."""
+    return MadeHop(
+        with_subject(ask.question, subject),
+        ask.answers,
+        fact.entity,
+        fact.sentence,
+        tuple(with_subject(other, subject) for other in ask.others),
+        ask.phrase.replace("{s}", subject),
+    )
+
+
+def with_subject(question: str, subject: str, *, extraposed: bool = False) -> str:
+    """`question` about `subject`. A subject with a clause may be parted: "In which town was the chemist born
+    who discovered gallium?"
+    """
+    head, who, clause = subject.partition(" who ")
+    before, _, after = question.partition("{s}")
+    if extraposed and who and before and 1 <= len(after.rstrip("?").split()) <= 2 and " who " not in clause:
+        return f"{before}{head}{after.rstrip('?')} who {clause}?"
+    plain = question.replace("{s}", subject)
+    return plain[:1].upper() + plain[1:]
+
+
+def speakable(question: str) -> bool:
+    """Whether a question is short enough and has no phrase twice in a row."""
+    words = question.split()
+    return len(words) <= _MOST_PHRASE_WORDS + 8 and not re.search(r"\b(\w+ \w+ \w+) \1\b", question)
+
+
+def _fits(ask: str, fact: Fact) -> bool:
+    if fact.relation.value != "date":
+        return True
+    whole = not re.fullmatch(r"\d{4}", fact.value)
+    return whole or not _WHOLE_DATE.search(ask)
+
+
+def _is_year(ask: str) -> bool:
+    return bool(_YEAR_ONLY.search(ask))
+
+
+def _place_noun(linked: Entity | None) -> str:
+    return linked.noun if linked and linked.noun in _PLACES else ""
