@@ -8,10 +8,11 @@ from src_data.passage_questions.descriptions import description_of
 from src_data.passage_questions.entities import Entity
 from src_data.passage_questions.facts import Fact
 from src_data.passage_questions.made import Made, MadeHop, pick
-from src_data.passage_questions.wording import ask_of, hop_of, subject_of, with_subject
+from src_data.passage_questions.wording import ask_of, hop_of, nested, subject_of, with_subject
 from src_data.passage_questions.world import World
 
-_TOO_EASY = frozenset({"nationality"})
+_TOO_EASY = frozenset({"nationality", "profession"})
+"""What the first words of a definition tell, and mostly those of a question too."""
 _SAME_FACT = frozenset(
     frozenset(pair)
     for pair in (
@@ -29,7 +30,7 @@ def singles(world: World, seed: int) -> Iterator[Made]:
         ask = ask_of(fact, world, *key)
         if ask is None or fact.relation.name in _TOO_EASY:
             continue
-        hop = hop_of(fact, ask, subject_of(fact.entity, world, *key))
+        hop = hop_of(fact, ask, subject_of(fact.entity, *key, dated=fact.relation.value != "date"))
         yield Made("single", hop.question, hop.answers, (hop,), (fact.relation.name,))
 
 
@@ -49,20 +50,21 @@ def bridges(world: World, seed: int) -> Iterator[Made]:
 
 def _made(world: World, seed: int, facts: tuple[Fact, ...]) -> Iterator[Made]:
     names = tuple(fact.relation.name for fact in facts)
-    if any(frozenset(pair) in _SAME_FACT for pair in zip(names, names[1:], strict=False)) or len(set(names)) < len(names):
+    if names[-1] == "profession" or any(frozenset(pair) in _SAME_FACT for pair in zip(names, names[1:], strict=False)) or len(set(names)) < len(names):
         return
     key = (seed, "bridge", facts[0].entity.id, *names)
-    subject = subject_of(facts[0].entity, world, *key)
+    subject = subject_of(facts[0].entity, *key)
     hops: list[MadeHop] = []
-    phrase = subject
+    phrase, template = subject, "{s}"
     for at, fact in enumerate(facts[:-1]):
         ask = ask_of(fact, world, *key, at, phrase=True)
-        if ask is None:
+        if ask is None or (at and not nested(ask.phrase + "?", template)):
             return
+        template = ask.phrase
         hops.append(hop_of(fact, ask, f"#{at}" if at else subject))
         phrase = ask.phrase.replace("{s}", phrase)
     last = ask_of(facts[-1], world, *key, "last")
-    if last is None:
+    if last is None or not nested(last.question, template):
         return
     hops.append(hop_of(facts[-1], last, f"#{len(hops)}"))
     question = with_subject(last.question, phrase, extraposed=pick([True, False], "extraposed", *key))
@@ -86,9 +88,9 @@ def described(world: World, seed: int) -> Iterator[Made]:
         if found is None:
             continue
         key = (seed, "described", entity.id)
-        first = MadeHop(
-            pick(found.questions, *key), (entity.name,), entity, found.sentence, found.questions[:2], found.phrase
-        )
+        question = pick(found.questions, *key)
+        others = tuple(other for other in found.questions if other != question)
+        first = MadeHop(question, (entity.name,), entity, found.sentence, others, found.phrase)
         yield Made("described 1", first.question, first.answers, (first,), ("description",))
         yield from _facts_of_described(world, entity, first, found.phrase, key)
 
@@ -103,3 +105,21 @@ def _facts_of_described(
         question = with_subject(ask.question, phrase, extraposed=pick([True, True, False], *key, fact.relation.name))
         hops = (first, hop_of(fact, ask, "#1"))
         yield Made("described 2", question, ask.answers, hops, ("description", fact.relation.name))
+        yield from _behind_described(world, first, fact, phrase, key)
+
+
+def _behind_described(
+    world: World, first: MadeHop, fact: Fact, phrase: str, key: tuple[object, ...]
+) -> Iterator[Made]:
+    linked = world.entity_of(fact)
+    ask = ask_of(fact, world, *key, fact.relation.name, "on", phrase=True)
+    if linked is None or ask is None or not ask.phrase.endswith("{s}"):
+        return
+    for last in world.facts[linked.id]:
+        final = ask_of(last, world, *key, fact.relation.name, last.relation.name)
+        if final is None or last.value.lower() in f"{phrase} {fact.entity.text}".lower():
+            continue
+        question = with_subject(final.question, ask.phrase.replace("{s}", phrase))
+        hops = (first, hop_of(fact, ask, "#1"), hop_of(last, final, "#2"))
+        names = ("description", fact.relation.name, last.relation.name)
+        yield Made("described 3", question, final.answers, hops, names)

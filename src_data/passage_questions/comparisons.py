@@ -66,7 +66,7 @@ def _which(world: World, seed: int, one: Fact, other: Fact) -> Iterator[Made]:
     asked = _both(world, one, other, key)
     if asked is None:
         return
-    question, hops = _filled(wording, one, other, asked, key, world)
+    question, hops = _filled(wording, one, other, asked, key)
     right = one if (order < 0) == least else other
     kind = "comparison"
     yield Made(kind, question, (right.entity.name,), hops, (one.relation.name, "earlier" if least else "later"))
@@ -80,7 +80,7 @@ def _whether(world: World, seed: int, one: Fact, other: Fact, *, answer: str) ->
     wording = _worded(pick(one.relation.compared.same, *key), one)
     if one.relation.value == "date" and "year" not in wording:
         return
-    question, hops = _filled(wording, one, other, asked, key, world)
+    question, hops = _filled(wording, one, other, asked, key)
     yield Made("yes_no", question, (answer,), hops, (one.relation.name, answer))
 
 
@@ -98,9 +98,9 @@ def _both(world: World, one: Fact, other: Fact, key: tuple[object, ...]) -> tupl
 
 
 def _filled(
-    wording: str, one: Fact, other: Fact, asked: tuple[Ask, Ask], key: tuple[object, ...], world: World
+    wording: str, one: Fact, other: Fact, asked: tuple[Ask, Ask], key: tuple[object, ...]
 ) -> tuple[str, tuple[MadeHop, ...]]:
-    names = [subject_of(fact.entity, world, *key) for fact in (one, other)]
+    names = [subject_of(fact.entity, *key, dated=False) for fact in (one, other)]
     if "{n}" in wording:  # the noun is in the question already
         names = [f"the {fact.entity.name}" if fact.entity.article else fact.entity.name for fact in (one, other)]
     plural = f"{one.entity.noun}s"

@@ -15,6 +15,7 @@ class Counts:
     bridge_3: Count = 600
     described_1: Count = 200
     described_2: Count = 600
+    described_3: Count = 200
     comparison: Count = 700
     yes_no: Count = 400
     unanswerable_1: Count = 250

@@ -5,22 +5,27 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from src_data.annotated_teacher.mentions import find_mention
 from src_data.passage_questions.entities import Entity
+from src_data.passage_questions.nouns import kind_of
 
 _CLAUSE = re.compile(
     r"^(?P<be>is|was) (?P<article>an?) (?P<noun>[^,;.\"]{3,60}?),? "
     r"(?:(?:and is |and was )?(?P<known>(?:best |most |well |perhaps best |primarily |mostly |chiefly )?(?:known|remembered|noted|famous) for [^;]{8,130})"
     r"|who (?P<did>[^;]{12,130}))$"
 )
-_UNIQUE = re.compile(
-    r"\"|\b(?:discover|invent|found|co-found|wrote|direct|design|led\b|command|creat|compos|paint|built|establish"
-    r"|first\b|last\b|develop|introduc|propos|edited|translat|served as (?:the )?(?:\d+\w+|[A-Z])|won the|pioneer|portray"
-    r"|playing|role|novel|book|song|film|album|series|theory|work)"
+_DID = re.compile(
+    r"^(?:\w+ )?(?:discovered|invented|founded|co-founded|wrote|directed|designed|led|commanded|created|composed|painted|built"
+    r"|established|developed|introduced|proposed|translated|pioneered|won the|became the first|was the (?:first|last|\d+\w+)"
+    r"|is the (?:first|\d+\w+)|(?:has )?served as (?:the )?\d+\w+|served as [^.]+ from \d{4})\b"
 )
-_OPEN = re.compile(r"\b(?:several|many|various|numerous|such as|including|among|etc|currently|also|these|this|most of)\b")
+_KNOWN = re.compile(
+    r"\b(?:roles? (?:as|of)|portrayal|portraying|playing|discover\w*|invent\w*|found(?:ing|er)|creat\w*|developing"
+    r"|novels?|books?|songs?|albums?|writing|directing|composing)\b"
+)
+_KNOWN_FOR = re.compile(r"(?:[a-z]+ ){0,2}(?:known|remembered|noted|famous) for\b")
+_OPEN = re.compile(r"\b(?:several|many|various|numerous|such as|including|among|etc|currently|also|these|this|most of|his own|her own|it|them|he|she)\b")
 _ENDS = re.compile(r",? (?:and (?:who|is|was|has|for)\b|as well as|but|including|such as|among others)")
-_SHORTEST = 5
+_SHORTEST = 4
 _LONGEST = 20
 
 
@@ -38,35 +43,59 @@ def description_of(entity: Entity) -> Description | None:
     """The description of a person, None where it names no particular thing."""
     if entity.kind != "person":
         return None
-    lead = entity.predicates[0]
-    found = _CLAUSE.match(lead.text)
-    if found is None:
-        return None
-    clause = _ENDS.split(found["known"] or found["did"], maxsplit=1)[0].rstrip(" ,")
-    clause = clause.partition(", ")[0] if clause.count(",") and '"' not in clause else clause
-    clause = clause.replace('"', "")
-    noun = re.sub(r"^(?:former|retired|professional|prolific) ", "", found["noun"])
+    said, noun, sentence = _said(entity)
+    clause = _cut(said)
+    which = re.sub(r"^(?:former|retired|professional|prolific) ", "", noun).partition(" and ")[0]
     own = set(entity.name.split())
-    if not _particular(clause, found["known"] or found["did"]) or own & set(clause.split()) or find_mention(clause, (entity.name,)):
+    if not clause or not _particular(clause, said) or own & set(clause.split()):
         return None
-    be = found["be"]
-    said = f"{be} {clause}" if found["known"] else clause
-    which = noun if " and " not in noun else noun.partition(" and ")[0]
-    if not re.search(r"[a-z]{4}$", which):
+    if kind_of(which.split()[-1] if which else "") != "person":
         return None
+    be = "was" if entity.predicates[0].text.startswith("was ") else "is"
+    said = f"{be} {clause}" if _KNOWN_FOR.match(clause) else clause
     questions = (
         f"Which {which} {said}?",
         f"Who {be} the {which} who {said}?",
         f"What is the name of the {which} who {said}?",
     )
-    return Description(f"the {which} who {said}", questions, lead.sentence)
+    return Description(f"the {which} who {said}", questions, sentence)
+
+
+def _said(entity: Entity) -> tuple[str, str, str]:
+    """What is said of a person, the noun phrase for him or her, and the sentence: in the definition, or in
+    one that follows.
+    """
+    lead = entity.predicates[0]
+    found = _CLAUSE.match(lead.text)
+    if found is not None:
+        return found["known"] or found["did"], found["noun"], lead.sentence
+    noun = re.sub(r"^(?:an?|the) ", "", entity.definition)
+    for predicate in entity.predicates[1:]:
+        if _DID.match(predicate.text) and "(" not in predicate.sentence:
+            return predicate.text, noun, predicate.sentence
+    return "", "", ""
+
+
+def _cut(said: str) -> str:
+    """The beginning of what is said, to where something else begins; "" where a name is cut."""
+    clause = _ENDS.split(said, maxsplit=1)[0].rstrip(" ,")
+    clause, _, cut = clause.partition(", ")
+    if cut[:1].isupper() or cut[:1] == '"':
+        return ""
+    return re.sub(r"^(?:perhaps|primarily|mostly|chiefly) ", "", clause.replace('"', ""))
 
 
 def _particular(clause: str, whole: str) -> bool:
     words = clause.split()
-    named = any(word[:1].isupper() for word in words[1:])
+    named = any(word[:1].isupper() or word.isdigit() for word in words[1:])
     balanced = whole.count('"') % 2 == 0 and "(" not in clause
     return (
         _SHORTEST <= len(words) <= _LONGEST and named and balanced
-        and bool(_UNIQUE.search(whole)) and not _OPEN.search(clause)
+        and _is_one(whole) and not _OPEN.search(clause)
     )  # fmt: skip
+
+
+def _is_one(said: str) -> bool:
+    """Whether what is said is true of one person, as far as words show it."""
+    named = '"' in said or re.search(r"[A-Z]\w+ [A-Z]", said)
+    return bool(_KNOWN.search(said) and named) if _KNOWN_FOR.match(said) else bool(_DID.match(said))

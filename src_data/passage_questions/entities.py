@@ -98,15 +98,21 @@ def _in_order(words: list[str], text: list[str]) -> bool:
 
 
 def _further(sentences: list[str], name: str, kind: str, noun: str) -> list[Predicate]:
-    """The predicates of the sentences that follow, up to the first one about something else."""
-    subject = re.compile(rf"^(?:{'|'.join(_references(name, kind, noun))})\b,? (?:also |later |then )?")
+    """The predicates of the sentences that follow. After one about something else a pronoun may mean that;
+    the name cannot.
+    """
+    subject, named = (
+        re.compile(rf"^(?:{'|'.join(words)})\b,? (?:also |later |then )?")
+        for words in (_references(name, kind, noun), [re.escape(name)])
+    )
     found: list[Predicate] = []
     for sentence in sentences:
         plain = without_brackets(_FRONT.sub("", sentence, count=1))
         plain = plain[:1].upper() + plain[1:]
         match = subject.match(plain)
         if match is None:
-            break
+            subject = named
+            continue
         found.append(Predicate(plain[match.end() :].rstrip(" ."), sentence))
     return found
 

@@ -73,6 +73,7 @@ def _select(selection: Selection, world: World, config: QuestionsConfig) -> None
     chains = ordered(bridges(world, seed), seed)
     clauses = ordered(described(world, seed), seed)
     selection.take(of_hops(chains, 3), counts.bridge_3)
+    selection.take(of_hops(clauses, 3), counts.described_3)
     selection.take(of_hops(clauses, 2), counts.described_2)
     selection.take(of_hops(chains, 2), counts.bridge_2)
     selection.take(ordered(same_or_not(world, seed), seed), counts.yes_no)

@@ -51,7 +51,7 @@ PEOPLE = (
             ("What is the birthplace of {s}?", "the birthplace of {s}"),
             ("In which {t} was {s} born?", "the {t} in which {s} was born"),
         ),
-        brackets=(r"\bborn\b[^;]{0,60}\d{4},? (?:in|at) <v:PLACE>$", r"\bborn (?:in|at) <v:PLACE>,? ?<YEAR>?$"),
+        brackets=(r"\bborn\b[^;]{0,60}\d{4},? (?:(?:in|at) )?<v:PLACE>$", r"^(?:born )?<DATE>,? (?:in )?<v:PLACE> ?[–—-]", r"\bborn (?:in|at) <v:PLACE>,? ?<YEAR>?$"),
         body=(r"^was born (?:on <DATE>,? |in <YEAR>,? )?(?:in|at) (?:the (?:city|town|village) of )?<v:PLACE>"
               r"(?=[.;]|,? (?:on|in|to|and|where|as|into|but|the|son|daughter|was|is|during)\b|$)",
               r"^was born (?:and (?:raised|brought up|grew up)) in <v:PLACE>(?=[.;]|,? (?:and|to|in|but)\b|$)"),
@@ -70,6 +70,7 @@ PEOPLE = (
             ("In which {t} did {s} die?", "the {t} in which {s} died"),
             ("What was the place of death of {s}?", "the place of death of {s}"),
         ),
+        brackets=(r"[–—-] ?<DATE>,? (?:in )?<v:PLACE>$",),
         body=(r"^died (?:of [a-z ]{3,40} |suddenly |peacefully )?(?:on <DATE>,? |in <YEAR>,? )?(?:at [a-z ]{4,30} )?"
               r"(?:in|at) <v:PLACE>(?=[.;]|,? (?:on|in|at|and|after|from|of|aged|where|but)\b|$)",),
         hints=r"\bdie[ds]?\b|\bdeath|\bkilled|\bburied|\bdrown|\bmurder|\bexecuted|\bshot\b",
@@ -281,5 +282,30 @@ PEOPLE = (
               r"(?:the )?<v:PERSON> (?=in (?:the |\"|[A-Z]))",),
         body=(r"^is (?:best |well )?known for (?:his|her) (?:role (?:as|of) |portrayal of )(?:the )?<v:PERSON> (?=in )",),
         hints=r"\brole|\bplay|\bportray|\bcharacter|\bknown for",
+    ),
+    Relation(
+        "award", "person", "name",
+        (("Which award or prize did {s} receive?", ""), ("Which prize or award was given to {s}?", "")),
+        body=(r"^(?:has )?(?:won|received|was awarded) the (?P<v>(?:[A-Z\d][\w'’.-]* (?:of |for |the )?){1,5}(?:Prize|Award|Medal|Trophy))(?= (?:in|for|from|at)\b|[.;,]|$)",),
+        hints=r"award|prize|medal|trophy|honou?r|won\b|nominat",
+    ),
+    Relation(
+        "debut", "person", "name",
+        (("With which work did {s} make a debut?", "the work with which {s} made a debut"),
+         ("In which work did {s} first appear?", "the work in which {s} first appeared")),
+        body=(r"^made (?:his|her) (?:[a-z-]+ ){0,2}debut (?:in|with|on) (?:the )?(?:<YEAR> )?(?:[\w-]+ ){0,4}\"(?P<v>[^\"]{2,50})\"",),
+        hints=r"debut|first|\bbegan|\bstarted",
+    ),
+    Relation(
+        "profession", "person", "text",
+        (("What is the profession of {s}?", ""), ("What does {s} do for a living?", "")),
+        lead=(r"^is an? (?:(?:former|retired|professional) )?(?:<NATION>(?:-<NATION>)? )?(?P<v>[a-z]+(?: [a-z]+)?)(?= (?:from|who|born|known|based)\b|[.;]|$)",),
+        hints=r"",
+    ),
+    Relation(
+        "move", "person", "place",
+        (("To which place did {s} move?", "the place to which {s} moved"), ("Where did {s} move?", "")),
+        body=(r"^(?:moved|emigrated|relocated) (?:with [a-z ]{3,30} )?(?:from [A-Z]\w+ )?to <v:PLACE>(?=[.;]|,? (?:in|at|to|where|when|and|with|as|after)\b|$)",),
+        hints=r"\bmov|\bemigrat|\brelocat|\bsettl|\bwent to",
     ),
 )  # fmt: skip

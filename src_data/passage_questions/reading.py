@@ -20,7 +20,9 @@ _PLACE_WORD = rf"(?:(?:St|Mt|Ft)\. )?{_WORD}"
 _PLACE = rf"{_PLACE_WORD}(?:[ -](?:(?:of|upon|on|am|an|der|de|la|le|sur|the)(?=[ -])|{_PLACE_WORD})){{0,4}}"
 _NATION = "|".join(sorted((word.title() for word in NATIONALITIES), key=len, reverse=True))
 _SEVERAL = r"(?:collaboration|association|conjunction|partnership|cooperation|addition)"
-_JOINED = r"(?:his|her|their|the|several|others?|an?|former|fellow|then)"
+_GOES_ON = (
+    "[a-z]+(?:-[a-z]+)?(?:ed|ing)|is|was|has|had|written|co-written|set|sung|shot|built|stars|features|made|held|led|in"
+)
 _AFTER = (
     "in|for|on|at|from|starring|who|which|that|as|during|after|to|based|about|featuring|under|through|before"
     "|while|when|until|but|using|is|was|has|had|and (?:was|is|has)|since"
@@ -42,7 +44,7 @@ _PARTS = {
     # after one name: the sentence ends or goes on, and no second name is joined to it
     "ONE": (
         rf"(?<![ .][A-Z])(?=[.;:)(]|,(?! (?:and )?[{_UP}\"])|,? (?:{_AFTER})\b(?! {_SEVERAL})"
-        rf"| and (?=[a-z])(?!{_JOINED}\b)|$)"
+        rf"|,? and (?:{_GOES_ON})\b(?! {_SEVERAL})|$)"
     ),
     # what describes the person whose name follows: "the American architect"
     "OF": rf"(?:(?:the |an? )?(?:(?:{_NATION}) )?(?:[a-z][a-z-]+ (?:and |/ ?)?){{0,4}}(?:(?:Sir|Dr\.|Lord) )?)",

@@ -113,7 +113,7 @@ THINGS = (
             ("Which {n} has more inhabitants, {a} or {b}?", "Which {n} has the larger population, {a} or {b}?")),
     ),
     Relation(
-        "namesake", "settlement region nature building school ship asteroid any", "person",
+        "namesake", "settlement region nature building school ship asteroid", "person",
         (("After whom or what is {s} named?", "the person or thing after which {s} is named"),
          ("Who gave {s} its name?", "the namesake of {s}")),
         lead=(r"\bnamed (?:after|for|in honou?r of) <OF><v:PERSON><ONE>",),

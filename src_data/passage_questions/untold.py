@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from src_data.passage_questions.entities import Entity
 from src_data.passage_questions.facts import RELATIONS, Fact
 from src_data.passage_questions.made import Made, MadeHop, pick, shuffled
-from src_data.passage_questions.wording import ask_of, hop_of, subject_of, with_subject
+from src_data.passage_questions.wording import ask_of, hop_of, nested, subject_of, with_subject
 from src_data.passage_questions.world import World
 from src_tasks.answers import NO_ANSWER
 
@@ -57,6 +57,13 @@ _BANK = (
     ("paper", "How many copies of {s} are printed?", "What is the circulation of {s}?", r"cop(?:y|ies)|circulation|print|reader"),
     ("game", "How many copies of {s} were sold?", "What are the sales of {s}?", r"cop(?:y|ies)|sold|sales|sell"),
 )  # fmt: skip
+_ODD = frozenset(
+    """rural district|position|team|political party|band|uncle or aunt|mascot|featured artist|county|county seat
+    |translator|describer|former job|nickname|character|birth name|namesake|host|sibling|first ascent|channel
+    |commander|profession""".replace("\n    ", "").split("|")
+)
+"""Relations that most things of their kind do not have: a question for one would assume what is not so."""
+_OF_THE_DEAD = frozenset({"death date", "place of death", "grave"})
 _MIN_CHARS = 120
 _FEW = 40
 
@@ -69,7 +76,7 @@ def untold(world: World, seed: int) -> Iterator[Made]:
         options = _missing(world, entity)
         if options:
             name, question, again = pick(options, seed, "untold", entity.id)
-            subject = subject_of(entity, world, seed, "untold", entity.id)
+            subject = subject_of(entity, seed, "untold", entity.id)
             hop = _hop(entity, question, again, subject)
             yield Made("unanswerable 1", hop.question, (NO_ANSWER,), (hop,), ("untold", name))
 
@@ -89,7 +96,9 @@ def _behind(world: World, seed: int, fact: Fact, linked: Entity) -> Iterator[Mad
     if ask is None or not options:
         return
     name, question, again = pick(options, *key)
-    subject = subject_of(fact.entity, world, *key)
+    if not nested(question, ask.phrase):
+        return
+    subject = subject_of(fact.entity, *key)
     first = hop_of(fact, ask, subject)
     text = with_subject(question, ask.phrase.replace("{s}", subject))
     hops = (first, _hop(linked, question, again, "#1"))
@@ -112,7 +121,10 @@ def _missing(world: World, entity: Entity) -> list[tuple[str, str, str]]:
         if entity.kind in kinds.split() and not re.search(hints, text, re.IGNORECASE)
     ]
     known = {fact.relation.name for fact in world.facts[entity.id]}
+    dead = entity.predicates[0].text.startswith("was ")
     for relation in RELATIONS:
+        if relation.name in _ODD or (relation.name in _OF_THE_DEAD and not dead):
+            continue
         plain = [ask for ask, _ in relation.forms if "{t}" not in ask]
         usual = relation.fits(entity.kind) and relation.kinds != "any" and len(plain) > 1
         if usual and relation.hints and relation.name not in known and not re.search(relation.hints, text, re.IGNORECASE):

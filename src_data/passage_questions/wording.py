@@ -15,7 +15,9 @@ _WHOLE_DATE = re.compile(r"^(?:On (?:what|which) da|What is the (?:release )?dat
 _YEAR = re.compile(r"\b(?:1[0-9]|20)\d\d\b")
 _PLACES = ("village", "town", "city")
 _NAMED_ALONE = ("person", "settlement", "region", "species", "band", "company", "team", "organisation", "asteroid")
-_MOST_PHRASE_WORDS = 22
+_VERB = re.compile(r"^ (?:born|die|buried|educated|live|teach)\?$")
+_LONG_CLAUSE = 5
+_MOST_WORDS = 32
 
 
 class Ask(NamedTuple):
@@ -29,8 +31,10 @@ class Ask(NamedTuple):
     answers: tuple[str, ...]
 
 
-def subject_of(entity: Entity, world: World, *key: object) -> str:
-    """How a question names an entity: "the 1959 film Stars", "the chemist Ann Lee", "Aspermont, Texas"."""
+def subject_of(entity: Entity, *key: object, dated: bool = True) -> str:
+    """How a question names an entity: "the 1959 film Stars" (where it may be `dated`), "the chemist Ann Lee",
+    "Aspermont, Texas".
+    """
     bare = f"the {entity.name}" if entity.article else entity.name
     if entity.kind == "person":
         return pick([bare, bare, bare, bare, f"the {entity.noun} {entity.name}"], "subject", *key)
@@ -39,7 +43,7 @@ def subject_of(entity: Entity, world: World, *key: object) -> str:
     named = f"the {entity.noun} {entity.name}"
     options = [named, named, bare if len(entity.name.split()) > 2 else named]
     year = _YEAR.search(entity.definition)
-    if year and entity.kind in ("film", "album", "book"):
+    if dated and year and entity.kind in ("film", "album", "book"):
         options.append(f"the {year[0]} {entity.noun} {entity.name}")
     return pick(options, "subject", *key)
 
@@ -60,7 +64,12 @@ def ask_of(fact: Fact, world: World, *key: object, phrase: bool = False) -> Ask 
     slots = {"{t}": _place_noun(linked), "{who}": f"the {linked.gender or 'person'}" if linked else "the person"}
     for slot, value in slots.items():
         ask, noun = ask.replace(slot, value), noun.replace(slot, value)
-    others = [other for other, _ in forms if other != ask and "{t}" not in other and _is_year(other) == _is_year(ask)]
+    others = [
+        other
+        for other, _ in forms
+        if other != ask and "{t}" not in other and not _WHOLE_DATE.search(other if _is_year(ask) else "")
+        and (_is_year(ask) or not _is_year(other))
+    ]
     year = _YEAR.search(fact.value)
     answers = (year[0],) if year and _is_year(ask) else aliases(fact, linked)
     return Ask(ask, noun, tuple(shuffled(others, "others", *key)[:2]), answers)
@@ -82,18 +91,26 @@ def with_subject(question: str, subject: str, *, extraposed: bool = False) -> st
     """`question` about `subject`. A subject with a clause may be parted: "In which town was the chemist born
     who discovered gallium?"
     """
-    head, who, clause = subject.partition(" who ")
+    head, _, clause = subject.partition(" who ")
     before, _, after = question.partition("{s}")
-    if extraposed and who and before and 1 <= len(after.rstrip("?").split()) <= 2 and " who " not in clause:
+    wanted = extraposed or len(clause.split()) > _LONG_CLAUSE
+    if clause and wanted and _VERB.search(after) and " who " not in clause:
         return f"{before}{head}{after.rstrip('?')} who {clause}?"
     plain = question.replace("{s}", subject)
     return plain[:1].upper() + plain[1:]
 
 
+def nested(question: str, phrase: str) -> bool:
+    """Whether a question can be asked about a noun phrase: two verbs in a row are hard to read ("the person by
+    whom it was made died"), so a phrase that ends in one is asked about at the end of a question only.
+    """
+    return phrase.endswith("{s}") or question.endswith("{s}?")
+
+
 def speakable(question: str) -> bool:
     """Whether a question is short enough and has no phrase twice in a row."""
     words = question.split()
-    return len(words) <= _MOST_PHRASE_WORDS + 8 and not re.search(r"\b(\w+ \w+ \w+) \1\b", question)
+    return len(words) <= _MOST_WORDS and not re.search(r"\b(\w+ \w+ \w+) \1\b", question)
 
 
 def _fits(ask: str, fact: Fact) -> bool:

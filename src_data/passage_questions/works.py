@@ -11,7 +11,7 @@ def _by(verb: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Patterns of "VERB by NAME" in a definition, and in a later sentence of which it is the predicate."""
     with_others = rf"(?:(?:{_MADE}|performed|recorded|sung|illustrated|published|developed|starring), )*(?:(?:{_MADE}|recorded|performed|starring) and )?"
     after = rf"(?:,? and (?:{_MADE}|published|illustrated|recorded|performed))?"
-    lead = rf"(?:{with_others})\b{verb}{after} by <OF><v:PERSON><ONE>"
+    lead = rf"(?:{with_others})(?<![\w-]){verb}{after} by <OF><v:PERSON><ONE>"
     body = rf"^(?:is|was|were|has been) (?:{with_others}){verb}{after} by <OF><v:PERSON><ONE>"
     also = rf"^(?:is|was) (?:(?:{_MADE}|released|published) [^,;.]{{3,60}},? and )(?:was )?{verb} by <OF><v:PERSON><ONE>"
     return (lead,), (body, also)
@@ -80,7 +80,7 @@ WORKS = (
         ),
         lead=(*_COMPOSED[0], r"^(?:is|was) an? (?:[a-z-]+ )?(?:opera|operetta|ballet|symphony|concerto|oratorio|sonata)"
               r" (?:in \w+ (?:acts|parts|movements) )?by (?:the )?<OF><v:PERSON><ONE>"),
-        body=_COMPOSED[1], hints=r"\bcompos|\bmusic|\bscor|\bsoundtrack",
+        body=_COMPOSED[1], hints=r"\bwr[io]t|\bby\b|\bcompos|\bmusic|\bscor|\bsoundtrack",
     ),
     Relation(
         "film composer", "film series game", "person",
@@ -302,8 +302,8 @@ WORKS = (
         (("Which record label released {s}?", "the record label that released {s}"),
          ("On which label was {s} released?", "the label on which {s} was released"),
          ("Through which label did {s} come out?", "the label through which {s} came out")),
-        lead=(r"\breleased (?:[^.;]{0,50} )?(?:by|through|on|via) (?:the )?(?P<v>(?:[A-Z0-9][\w&'-]* ){1,4}(?:Records|Recordings|Music|Entertainment|Label))\b(?!,? (?:and|/))",),
-        body=(r"^was released (?:[^.;]{0,60} )?(?:by|through|on|via) (?:the )?(?:[a-z]+ ){0,3}(?P<v>(?:[A-Z0-9][\w&'-]* ){1,4}(?:Records|Recordings|Music|Entertainment))\b(?!,? (?:and|/))",),
+        lead=(r"\breleased (?:[^.;]{0,50} )?(?:by|through|on|via) (?:the )?(?P<v>(?:[A-Z0-9][\w&'-]* ){1,4}(?:Records|Recordings|Music|Entertainment|Label))\b(?!,? (?:and|/|[A-Z]))",),
+        body=(r"^was released (?:[^.;]{0,60} )?(?:by|through|on|via) (?:the )?(?:[a-z]+ ){0,3}(?P<v>(?:[A-Z0-9][\w&'-]* ){1,4}(?:Records|Recordings|Music|Entertainment))\b(?!,? (?:and|/|[A-Z]))",),
         hints=r"\blabel|\bRecords|\bRecordings|\bMusic\b|\bEntertainment",
         compared=Compared(same=("Were {a} and {b} released by the same record label?", "Did {a} and {b} come out on the same label?")),
     ),

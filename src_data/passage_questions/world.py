@@ -15,6 +15,7 @@ from src_tasks.answers import normalize_answer
 
 _WORD = re.compile(r"\w+")
 _BAD_TITLE = re.compile(r"&|;|\||^List of|^\W")
+_MARKUP = re.compile(r"<\w|\{\{|\[\[|&\w+;|https?:")
 _MAKERS = frozenset(
     """director actor actress producer writer screenwriter filmmaker novelist author poet playwright composer
     musician singer songwriter rapper pianist guitarist conductor cinematographer editor comedian animator
@@ -45,7 +46,8 @@ class World:
         self.facts: dict[str, list[Fact]] = {}
         for row in rows:
             key = name_key(row.title)
-            if titles[key] > 1 or key in self.blocked or row.id in blocked_rows or _BAD_TITLE.search(row.title):
+            left_out = titles[key] > 1 or key in self.blocked or row.id in blocked_rows
+            if left_out or _BAD_TITLE.search(row.title) or _MARKUP.search(row.text):
                 continue
             entity = None if find_leak(row.text) else read_entity(row.id, row.title, row.text)
             if entity is not None:
