@@ -48,7 +48,7 @@ CORPUS = {
     "Per Holm": "Per Holm (born 12 June 1930 in Narvik) is a Norwegian actor.",
     "Old Mill Bridge": "The Old Mill Bridge is a bridge located in Narvik, Norway. It was opened on 3 May 1890.",
     "High Arch Bridge": "The High Arch Bridge is a bridge located in Bodø, Norway. It was opened in 1932.",
-    "Quiet Song": "\"Quiet Song\" is a song by Mira Dahl from her 1999 album \"Loud Air\". Its words are about a long winter.",
+    "Quiet Song": '"Quiet Song" is a song by Mira Dahl from her 1999 album "Loud Air". Its words are about a long winter.',
     "Tarn": "It begins with no definition at all.",
 }
 LIMITS = Limits(t_max=8, step_tries=1)
@@ -56,14 +56,18 @@ LIMITS = Limits(t_max=8, step_tries=1)
 
 def corpus(folder: Path, passages: dict[str, str] = CORPUS) -> Path:
     path = folder / "corpus.jsonl"
-    rows = [{"id": f"p{at}", "title": title, "text": text} for at, (title, text) in enumerate(passages.items())]
+    rows = [
+        {"id": f"p{at}", "title": title, "text": text} for at, (title, text) in enumerate(passages.items())
+    ]
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     return path
 
 
 def make(folder: Path, **settings: Any) -> tuple[Report, list[Question]]:
     chosen = {"excluded_corpora": (), "per_entity": 50, "per_path": 50, **settings}
-    config = QuestionsConfig(corpus=str(corpus(folder)), out=str(folder / "made.jsonl"), overwrite=True, **chosen)
+    config = QuestionsConfig(
+        corpus=str(corpus(folder)), out=str(folder / "made.jsonl"), overwrite=True, **chosen
+    )
     report = make_questions(config)
     return report, read_questions(config.out, note=lambda _: None)
 
@@ -140,7 +144,12 @@ def test_the_same_seed_makes_the_same_file(tmp_path: Path) -> None:
 
 def test_passages_of_scored_questions_and_excluded_titles_are_not_used(tmp_path: Path) -> None:
     scored = tmp_path / "dev.jsonl"
-    row = {"question": "Who was Ada Brook?", "answers": ["a director"], "supporting_titles": ["Ada Brook"], "gold_ids": []}
+    row = {
+        "question": "Who was Ada Brook?",
+        "answers": ["a director"],
+        "supporting_titles": ["Ada Brook"],
+        "gold_ids": [],
+    }
     scored.write_bytes(orjson.dumps(row))
     other = tmp_path / "other"
     other.mkdir()
@@ -175,7 +184,9 @@ def test_an_existing_file_is_kept_and_a_corpus_without_facts_is_refused(tmp_path
 
 def episode(question: Question, passages: dict[str, str] = CORPUS) -> Trajectory:
     """The teacher's trajectory, whose observations list the passages of the toy retriever."""
-    toy = ToyRetriever([Passage(f"p{at}", title, f"{title}\n{text}") for at, (title, text) in enumerate(passages.items())])
+    toy = ToyRetriever(
+        [Passage(f"p{at}", title, f"{title}\n{text}") for at, (title, text) in enumerate(passages.items())]
+    )
 
     async def search(query: str, steps: Any) -> Observation:
         found = tuple(await toy.search(query, 3))
@@ -223,7 +234,9 @@ def test_without_its_passage_a_question_ends_unanswered_and_is_rejected(made: li
 
 def test_an_abstention_passes_only_where_nothing_tells_it(made: list[Question]) -> None:
     steps = (
-        Step(1, "I look this up.", Search("Who was the cook of Red Rain?"), observation="[1] Red Rain: a film"),
+        Step(
+            1, "I look this up.", Search("Who was the cook of Red Rain?"), observation="[1] Red Rain: a film"
+        ),
         Step(2, "No passage tells it.", Finish(UNKNOWN)),
     )
     untold = Question("u", "Who was the cook of Red Rain?", ("noanswer",))
@@ -264,7 +277,10 @@ def test_reasons_of_comparisons(first: str, second: str, reason: str) -> None:
     ("text", "value"),
     [
         ("X Y is a 1950 film directed by Ada Brook.", "Ada Brook"),
-        ("X Y is a film written and directed by American director Ada B. Brook, starring Per Holm.", "Ada B. Brook"),
+        (
+            "X Y is a film written and directed by American director Ada B. Brook, starring Per Holm.",
+            "Ada B. Brook",
+        ),
         ("X Y is a film directed by Ada Brook and Bo Ray.", ""),
         ("X Y is a film directed by Ada Brook, Bo Ray and Per Holm.", ""),
         ("X Y is a film directed by Ada Brook in collaboration with Bo Ray.", ""),

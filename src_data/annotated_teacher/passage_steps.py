@@ -58,7 +58,9 @@ def _readings(decomposition: Decomposition, steps: Sequence[Step], found: Sequen
     searches = [step for step in steps if isinstance(step.action, Search)]
     for number, value in enumerate(found):
         hop = decomposition.hops[number]
-        quote = next((text for step in searches if (text := _quote(hop.title, step, hop.answers, hop.sentence))), "")
+        quote = next(
+            (text for step in searches if (text := _quote(hop.title, step, hop.answers, hop.sentence))), ""
+        )
         question = resolve(hop.queries[0], found[:number])
         goal = resolve(hop.goal, found[:number])
         readings.append(Reading(bare_title(hop.title), quote, goal, question, value))

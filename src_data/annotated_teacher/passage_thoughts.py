@@ -115,7 +115,9 @@ def retry_thought(title: str, query: str, *, shown: bool, key: str) -> str:
 
 def unknown_thought(title: str, query: str, *, shown: bool, key: str) -> str:
     """The thought before an abstention."""
-    return fill_thought(choose(_UNKNOWN_SHOWN if shown else _UNKNOWN, key), title=bare_title(title), query=query)
+    return fill_thought(
+        choose(_UNKNOWN_SHOWN if shown else _UNKNOWN, key), title=bare_title(title), query=query
+    )
 
 
 def last_thought(decomposition: Decomposition, readings: Sequence[Reading], *, key: str) -> str:
@@ -144,13 +146,17 @@ def reason_of(first: str, second: str) -> str:
         return f"{one} is earlier than {other}" if one != other else "both are the same"
     amounts = [_AMOUNT.findall(value.replace(",", "")) for value in (first, second)]
     if all(len(found) == 1 for found in amounts):
-        one, other = sorted((first, second), key=lambda value: float(_AMOUNT.findall(value.replace(",", ""))[0]))
+        one, other = sorted(
+            (first, second), key=lambda value: float(_AMOUNT.findall(value.replace(",", ""))[0])
+        )
         return f"{one} is less than {other}"
     return f"{first} and {second} are not the same"
 
 
 def _read(read: Reading, key: str) -> str:
-    known = f"{read.goal} is {read.value}" if read.goal else f"the answer to “{read.question}” is {read.value}"
+    known = (
+        f"{read.goal} is {read.value}" if read.goal else f"the answer to “{read.question}” is {read.value}"
+    )
     if not read.quote:  # the observation is a reader's reply
         return f"{capital(known)}."
     return fill_thought(

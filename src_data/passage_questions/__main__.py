@@ -29,7 +29,9 @@ def main() -> None:
         table.add_row(f"{count:,}", f"left out: {reason}")
     console = report_console()
     console.print(table)
-    console.print(f"{report.passages:,} passages, {report.entities:,} with a definition, {report.facts:,} facts")
+    console.print(
+        f"{report.passages:,} passages, {report.entities:,} with a definition, {report.facts:,} facts"
+    )
 
 
 if __name__ == "__main__":

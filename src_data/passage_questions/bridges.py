@@ -50,7 +50,11 @@ def bridges(world: World, seed: int) -> Iterator[Made]:
 
 def _made(world: World, seed: int, facts: tuple[Fact, ...]) -> Iterator[Made]:
     names = tuple(fact.relation.name for fact in facts)
-    if names[-1] == "profession" or any(frozenset(pair) in _SAME_FACT for pair in zip(names, names[1:], strict=False)) or len(set(names)) < len(names):
+    if (
+        names[-1] == "profession"
+        or any(frozenset(pair) in _SAME_FACT for pair in zip(names, names[1:], strict=False))
+        or len(set(names)) < len(names)
+    ):
         return
     key = (seed, "bridge", facts[0].entity.id, *names)
     subject = subject_of(facts[0].entity, *key)
@@ -102,7 +106,9 @@ def _facts_of_described(
         ask = ask_of(fact, world, *key, fact.relation.name)
         if ask is None or fact.value.lower() in phrase.lower() or fact.relation.name in _TOO_EASY:
             continue
-        question = with_subject(ask.question, phrase, extraposed=pick([True, True, False], *key, fact.relation.name))
+        question = with_subject(
+            ask.question, phrase, extraposed=pick([True, True, False], *key, fact.relation.name)
+        )
         hops = (first, hop_of(fact, ask, "#1"))
         yield Made("described 2", question, ask.answers, hops, ("description", fact.relation.name))
         yield from _behind_described(world, first, fact, phrase, key)

@@ -38,7 +38,9 @@ def same_or_not(world: World, seed: int) -> Iterator[Made]:
         by_value: defaultdict[tuple[str, ...], list[Fact]] = defaultdict(list)
         for fact in ordered:
             by_value[tokens(_year(fact))].append(fact)
-        pairs = [(alike[at], alike[at + 1]) for alike in by_value.values() for at in range(0, len(alike) - 1, 2)]
+        pairs = [
+            (alike[at], alike[at + 1]) for alike in by_value.values() for at in range(0, len(alike) - 1, 2)
+        ]
         pairs = pairs[:_PER_GROUP]
         for pair in pairs:
             yield from _whether(world, seed, *pair, answer="yes")
@@ -69,7 +71,9 @@ def _which(world: World, seed: int, one: Fact, other: Fact) -> Iterator[Made]:
     question, hops = _filled(wording, one, other, asked, key)
     right = one if (order < 0) == least else other
     kind = "comparison"
-    yield Made(kind, question, (right.entity.name,), hops, (one.relation.name, "earlier" if least else "later"))
+    yield Made(
+        kind, question, (right.entity.name,), hops, (one.relation.name, "earlier" if least else "later")
+    )
 
 
 def _whether(world: World, seed: int, one: Fact, other: Fact, *, answer: str) -> Iterator[Made]:
@@ -102,13 +106,13 @@ def _filled(
 ) -> tuple[str, tuple[MadeHop, ...]]:
     names = [subject_of(fact.entity, *key, dated=False) for fact in (one, other)]
     if "{n}" in wording:  # the noun is in the question already
-        names = [f"the {fact.entity.name}" if fact.entity.article else fact.entity.name for fact in (one, other)]
+        names = [
+            f"the {fact.entity.name}" if fact.entity.article else fact.entity.name for fact in (one, other)
+        ]
     plural = f"{one.entity.noun}s"
     question = wording.replace("{n}s", plural).replace("{n}", one.entity.noun)
     question = question.replace("{a}", names[0]).replace("{b}", names[1])
-    hops = tuple(
-        hop_of(fact, ask, name) for fact, ask, name in zip((one, other), asked, names, strict=True)
-    )
+    hops = tuple(hop_of(fact, ask, name) for fact, ask, name in zip((one, other), asked, names, strict=True))
     return first_upper(question), hops
 
 
@@ -118,13 +122,11 @@ def _worded(wording: str, fact: Fact) -> str:
 
 def _unlike(one: Fact, other: Fact) -> bool:
     """Whether two values are certainly different: no word is in both."""
-    return not {*tokens(_year(one))} & {*tokens(_year(other))} and normalize_answer(one.value) != normalize_answer(
-        other.value
-    )
+    return not {*tokens(_year(one))} & {*tokens(_year(other))} and normalize_answer(
+        one.value
+    ) != normalize_answer(other.value)
 
 
 def _year(fact: Fact) -> str:
     found = comparable(fact.value) if fact.relation.value == "date" else None
     return str(int(found[0])) if found else fact.value
-
-

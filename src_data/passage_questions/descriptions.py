@@ -23,7 +23,9 @@ _KNOWN = re.compile(
     r"|novels?|books?|songs?|albums?|writing|directing|composing)\b"
 )
 _KNOWN_FOR = re.compile(r"(?:[a-z]+ ){0,2}(?:known|remembered|noted|famous) for\b")
-_OPEN = re.compile(r"\b(?:several|many|various|numerous|such as|including|among|etc|currently|also|these|this|most of|his own|her own|it|them|he|she)\b")
+_OPEN = re.compile(
+    r"\b(?:several|many|various|numerous|such as|including|among|etc|currently|also|these|this|most of|his own|her own|it|them|he|she)\b"
+)
 _ENDS = re.compile(r",? (?:and (?:who|is|was|has|for)\b|as well as|but|including|such as|among others)")
 _SHORTEST = 4
 _LONGEST = 20

@@ -8,13 +8,9 @@ from dataclasses import dataclass
 
 from src_data.filters.answer_tokens import contains, tokens
 from src_data.passage_questions.entities import Entity
-from src_data.passage_questions.people import PEOPLE
 from src_data.passage_questions.reading import pattern
-from src_data.passage_questions.relation import Relation
-from src_data.passage_questions.things import THINGS
-from src_data.passage_questions.works import WORKS
+from src_data.passage_questions.relation import Relation, all_relations
 
-RELATIONS = (*PEOPLE, *WORKS, *THINGS)
 _OTHERS = re.compile(
     r"\b(?:who|which|whose|whom|where|that|when|remake|sequel|prequel|adaptation|version|son|daughter|wife|husband"
     r"|brother|sister|father|mother|student|pupil|named|nephew|niece|novel|book|play|album|song)\b|\""
@@ -43,7 +39,7 @@ class Fact:
 def facts_of(entity: Entity) -> list[Fact]:
     """The facts of one entity. A relation with two different values is left out."""
     found: list[Fact] = []
-    for relation in RELATIONS:
+    for relation in all_relations():
         if not relation.fits(entity.kind):
             continue
         values = {tokens(value): (value, sentence) for value, sentence in _matches(relation, entity)}

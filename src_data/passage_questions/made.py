@@ -100,4 +100,3 @@ def aliases(fact: Fact, linked: Entity | None = None) -> tuple[str, ...]:
 def first_upper(text: str) -> str:
     """`text` with a capital in front."""
     return text[:1].upper() + text[1:]
-

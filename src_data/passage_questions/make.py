@@ -59,7 +59,9 @@ def make_questions(config: QuestionsConfig) -> Report:
     )
     _select(selection, world, config)
     if not selection.kept:
-        raise UserError(f"no question could be made from {config.corpus}; its passages need titles and definitions")
+        raise UserError(
+            f"no question could be made from {config.corpus}; its passages need titles and definitions"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     rewrite_jsonl(out, (to_json(made.row()) for made in ordered(selection.kept, config.seed)))
     kinds = Counter(made.kind for made in selection.kept)

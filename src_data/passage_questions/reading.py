@@ -20,9 +20,7 @@ _PLACE_WORD = rf"(?:(?:St|Mt|Ft)\. )?{_WORD}"
 _PLACE = rf"{_PLACE_WORD}(?:[ -](?:(?:of|upon|on|am|an|der|de|la|le|sur|the)(?=[ -])|{_PLACE_WORD})){{0,4}}"
 _NATION = "|".join(sorted((word.title() for word in NATIONALITIES), key=len, reverse=True))
 _SEVERAL = r"(?:collaboration|association|conjunction|partnership|cooperation|addition)"
-_GOES_ON = (
-    "[a-z]+(?:-[a-z]+)?(?:ed|ing)|is|was|has|had|written|co-written|set|sung|shot|built|stars|features|made|held|led|in"
-)
+_GOES_ON = "[a-z]+(?:-[a-z]+)?(?:ed|ing)|is|was|has|had|written|co-written|set|sung|shot|built|stars|features|made|held|led|in"
 _AFTER = (
     "in|for|on|at|from|starring|who|which|that|as|during|after|to|based|about|featuring|under|through|before"
     "|while|when|until|but|using|is|was|has|had|and (?:was|is|has)|since"

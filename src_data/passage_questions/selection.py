@@ -92,5 +92,3 @@ def ordered(made: Iterable[Made], seed: int) -> list[Made]:
 def of_hops(made: Sequence[Made], hops: int) -> Iterator[Made]:
     """Those with so many hops."""
     return (each for each in made if len(each.hops) == hops)
-
-

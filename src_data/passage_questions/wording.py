@@ -14,7 +14,17 @@ _YEAR_ONLY = re.compile(r"^In (?:which|what) year\b|\byear (?:of|in)\b")
 _WHOLE_DATE = re.compile(r"^(?:On (?:what|which) da|What is the (?:release )?date)")
 _YEAR = re.compile(r"\b(?:1[0-9]|20)\d\d\b")
 _PLACES = ("village", "town", "city")
-_NAMED_ALONE = ("person", "settlement", "region", "species", "band", "company", "team", "organisation", "asteroid")
+_NAMED_ALONE = (
+    "person",
+    "settlement",
+    "region",
+    "species",
+    "band",
+    "company",
+    "team",
+    "organisation",
+    "asteroid",
+)
 _VERB = re.compile(r"^ (?:born|die|buried|educated|live|teach)\?$")
 _LONG_CLAUSE = 5
 _MOST_WORDS = 32
@@ -38,7 +48,11 @@ def subject_of(entity: Entity, *key: object, dated: bool = True) -> str:
     bare = f"the {entity.name}" if entity.article else entity.name
     if entity.kind == "person":
         return pick([bare, bare, bare, bare, f"the {entity.noun} {entity.name}"], "subject", *key)
-    if entity.kind in _NAMED_ALONE or entity.noun in entity.name.lower() or entity.kind in ("nature", "building", "school"):
+    if (
+        entity.kind in _NAMED_ALONE
+        or entity.noun in entity.name.lower()
+        or entity.kind in ("nature", "building", "school")
+    ):
         return bare
     named = f"the {entity.noun} {entity.name}"
     options = [named, named, bare if len(entity.name.split()) > 2 else named]
@@ -61,13 +75,18 @@ def ask_of(fact: Fact, world: World, *key: object, phrase: bool = False) -> Ask 
     if not forms:
         return None
     ask, noun = pick(forms, "form", *key)
-    slots = {"{t}": _place_noun(linked), "{who}": f"the {linked.gender or 'person'}" if linked else "the person"}
+    slots = {
+        "{t}": _place_noun(linked),
+        "{who}": f"the {linked.gender or 'person'}" if linked else "the person",
+    }
     for slot, value in slots.items():
         ask, noun = ask.replace(slot, value), noun.replace(slot, value)
     others = [
         other
         for other, _ in forms
-        if other != ask and "{t}" not in other and not _WHOLE_DATE.search(other if _is_year(ask) else "")
+        if other != ask
+        and "{t}" not in other
+        and not _WHOLE_DATE.search(other if _is_year(ask) else "")
         and (_is_year(ask) or not _is_year(other))
     ]
     year = _YEAR.search(fact.value)

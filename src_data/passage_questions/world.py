@@ -17,10 +17,47 @@ _WORD = re.compile(r"\w+")
 _BAD_TITLE = re.compile(r"&|;|\||^List of|^\W")
 _MARKUP = re.compile(r"<\w|\{\{|\[\[|&\w+;|https?:")
 _MAKERS = frozenset(
-    """director actor actress producer writer screenwriter filmmaker novelist author poet playwright composer
-    musician singer songwriter rapper pianist guitarist conductor cinematographer editor comedian animator
-    choreographer dancer illustrator painter sculptor cartoonist journalist architect librettist lyricist host
-    presenter photographer entertainer vocalist designer""".split()
+    [
+        "director",
+        "actor",
+        "actress",
+        "producer",
+        "writer",
+        "screenwriter",
+        "filmmaker",
+        "novelist",
+        "author",
+        "poet",
+        "playwright",
+        "composer",
+        "musician",
+        "singer",
+        "songwriter",
+        "rapper",
+        "pianist",
+        "guitarist",
+        "conductor",
+        "cinematographer",
+        "editor",
+        "comedian",
+        "animator",
+        "choreographer",
+        "dancer",
+        "illustrator",
+        "painter",
+        "sculptor",
+        "cartoonist",
+        "journalist",
+        "architect",
+        "librettist",
+        "lyricist",
+        "host",
+        "presenter",
+        "photographer",
+        "entertainer",
+        "vocalist",
+        "designer",
+    ]
 )
 _YEAR = re.compile(r"\b(?:1[0-9]|20)\d\d\b")
 _YOUNGEST = 12
@@ -70,7 +107,9 @@ class World:
         rarest = min(words, key=lambda word: len(self._holding.get(word, ())))
         wanted = f" {' '.join(words)} "
         rows = (self.rows[at] for at in self._holding.get(rarest, ()))
-        return [row for row in rows if wanted in f" {' '.join(_WORD.findall(f'{row.title} {row.text}'))} ".lower()]
+        return [
+            row for row in rows if wanted in f" {' '.join(_WORD.findall(f'{row.title} {row.text}'))} ".lower()
+        ]
 
     def entity_of(self, fact: Fact) -> Entity | None:
         """The entity that a fact's value is, None where that is not certain: a person of the same name with
