@@ -43,12 +43,15 @@ CORPUS = {
         "She was a pupil of Ivar Lund."
     ),
     "Bo Ray": "Bo Ray (3 June 1920 – 9 July 1988) was a Danish film director and screenwriter.",
-    "Carl Stone": "Carl Stone (2 March 1905 – 8 April 1970) was a Norwegian chemist who discovered brookium in 1931. He married Ada Brook.",
+    "Carl Stone": (
+        "Carl Stone (2 March 1905 – 8 April 1970) was a Norwegian chemist who discovered brookium in 1931. "
+        "He married Ada Brook."
+    ),
     "Ivar Lund": "Ivar Lund (1 January 1870 – 2 February 1950) was a Norwegian painter. He died in Oslo.",
     "Per Holm": "Per Holm (born 12 June 1930 in Narvik) is a Norwegian actor.",
-    "Old Mill Bridge": "The Old Mill Bridge is a bridge located in Narvik, Norway. It was opened on 3 May 1890.",
+    "Old Mill Bridge": "The Old Mill Bridge is a bridge located in Narvik. It was opened on 3 May 1890.",
     "High Arch Bridge": "The High Arch Bridge is a bridge located in Bodø, Norway. It was opened in 1932.",
-    "Quiet Song": '"Quiet Song" is a song by Mira Dahl from her 1999 album "Loud Air". Its words are about a long winter.',
+    "Quiet Song": '"Quiet Song" is a song by Mira Dahl from her 1999 album "Loud Air". It is about a winter.',
     "Tarn": "It begins with no definition at all.",
 }
 LIMITS = Limits(t_max=8, step_tries=1)
@@ -250,8 +253,9 @@ def test_an_abstention_passes_only_where_nothing_tells_it(made: list[Question]) 
 
 def test_the_kinds_of_decompositions(made: list[Question]) -> None:
     wanted = {
-        "single": Kind.SINGLE, "bridge 2": Kind.CHAIN, "described 2": Kind.CHAIN, "comparison": Kind.COMPARISON,
-        "yes_no": Kind.COMPARISON, "unanswerable 1": Kind.ABSTAIN, "unanswerable 2": Kind.ABSTAIN,
+        "single": Kind.SINGLE, "bridge 2": Kind.CHAIN, "described 2": Kind.CHAIN,
+        "comparison": Kind.COMPARISON, "yes_no": Kind.COMPARISON,
+        "unanswerable 1": Kind.ABSTAIN, "unanswerable 2": Kind.ABSTAIN,
     }  # fmt: skip
     for kind, expected in wanted.items():
         for question in of(made, kind):

@@ -31,7 +31,7 @@ from src_tasks.readers.sources import read_questions  # noqa: E402
 
 @config_class
 class BenchConfig:
-    """The question file, the retriever, how many passages of a query count, and how many questions (-1: all)."""
+    """The question file, the retriever, how many passages of a query count, how many questions (-1: all)."""
 
     questions: str
     retriever: str = "http://127.0.0.1:9892"

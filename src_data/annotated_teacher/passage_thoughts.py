@@ -1,5 +1,5 @@
-"""The thoughts of `passage_steps`: several wordings each; a hash of question, trajectory number and step selects
-one, as in `thought_templates`.
+"""The thoughts of `passage_steps`: several wordings each; a hash of question, trajectory number and step
+selects one, as in `thought_templates`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _RETRY = (
 )
 _RETRY_SHOWN = (
     "The passage “{title}” is here, but it does not say this. I ask once more in other words.",
-    "I see the passage “{title}”, but the answer to “{query}” is not in it. Another wording may find it elsewhere.",
+    "I see the passage “{title}”, but the answer to “{query}” is not in it. I try another wording.",
     "“{title}” tells other things, not what I asked. I try other words.",
 )
 _UNKNOWN = (
@@ -78,7 +78,7 @@ _UNKNOWN = (
 _UNKNOWN_SHOWN = (
     "The passage “{title}” does not tell this, and no other passage does. So the answer is unknown.",
     "I have read “{title}”, and it does not answer “{query}”. The passages do not tell it.",
-    "Neither wording brought it: the passages tell of {title}, but not this. I cannot answer the question from them.",
+    "No wording found it: the passages tell of {title}, but not this. I cannot answer it from them.",
 )
 _YEAR = re.compile(r"\b(?:1[0-9]|20)\d\d\b")
 _AMOUNT = re.compile(r"\d+(?:\.\d+)?")
@@ -137,7 +137,7 @@ def last_thought(decomposition: Decomposition, readings: Sequence[Reading], *, k
 
 
 def reason_of(first: str, second: str) -> str:
-    """How two values compare: which year is earlier, which number is smaller, or whether they are the same."""
+    """How two values compare: which year is earlier, which number is less, or whether they are the same."""
     if tokens(first) == tokens(second):
         return "both are the same"
     years = [_YEAR.findall(value) for value in (first, second)]

@@ -30,8 +30,8 @@ def nearest_quote(passage: Passage, asked: str, observed: str) -> str:
 
 
 def value_quote(passage: Passage, answers: Sequence[str], observed: str, *, near: str) -> str:
-    """The shown sentence of a passage that is most like `near`, of those that mention one of `answers` (of all
-    where the passage itself is the answer), cut to the words around the value; "" where none is shown.
+    """The shown sentence of a passage that is most like `near`, of those that mention one of `answers` (of
+    all where the passage itself is the answer), cut to the words around the value; "" where none is shown.
     """
     shown = [text.rstrip(" .…") for text in split_sentences(shown_part(passage, observed))]
     mentioning = [text for text in shown if find_mention(text, answers)] or (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from src_data.passage_questions.descriptions import description_of
 from src_data.passage_questions.entities import Entity
@@ -52,7 +53,7 @@ def _made(world: World, seed: int, facts: tuple[Fact, ...]) -> Iterator[Made]:
     names = tuple(fact.relation.name for fact in facts)
     if (
         names[-1] == "profession"
-        or any(frozenset(pair) in _SAME_FACT for pair in zip(names, names[1:], strict=False))
+        or any(frozenset(pair) in _SAME_FACT for pair in pairwise(names))
         or len(set(names)) < len(names)
     ):
         return

@@ -1,4 +1,4 @@
-"""Questions that compare one relation of two subjects: which is earlier or larger, whether both are the same."""
+"""Questions that compare two subjects: which is earlier or larger, or whether a value is the same."""
 
 from __future__ import annotations
 

@@ -9,22 +9,24 @@ from src_data.passage_questions.entities import Entity
 from src_data.passage_questions.nouns import kind_of
 
 _CLAUSE = re.compile(
-    r"^(?P<be>is|was) (?P<article>an?) (?P<noun>[^,;.\"]{3,60}?),? "
-    r"(?:(?:and is |and was )?(?P<known>(?:best |most |well |perhaps best |primarily |mostly |chiefly )?(?:known|remembered|noted|famous) for [^;]{8,130})"
-    r"|who (?P<did>[^;]{12,130}))$"
+    r"^(?:is|was) an? (?P<noun>[^,;.\"]{3,60}?),? (?:(?:and is |and was )?"
+    r"(?P<known>(?:best |most |well |perhaps best |primarily |mostly |chiefly )?"
+    r"(?:known|remembered|noted|famous) for [^;]{8,130})|who (?P<did>[^;]{12,130}))$"
 )
 _DID = re.compile(
-    r"^(?:\w+ )?(?:discovered|invented|founded|co-founded|wrote|directed|designed|led|commanded|created|composed|painted|built"
-    r"|established|developed|introduced|proposed|translated|pioneered|won the|became the first|was the (?:first|last|\d+\w+)"
-    r"|is the (?:first|\d+\w+)|(?:has )?served as (?:the )?\d+\w+|served as [^.]+ from \d{4})\b"
+    r"^(?:\w+ )?(?:discovered|invented|founded|co-founded|wrote|directed|designed|led|commanded|created"
+    r"|composed|painted|built|established|developed|introduced|proposed|translated|pioneered|won the|became the first"
+    r"|was the (?:first|last|\d+\w+)|is the (?:first|\d+\w+)|(?:has )?served as (?:the )?\d+\w+"
+    r"|served as [^.]+ from \d{4})\b"
 )
 _KNOWN = re.compile(
-    r"\b(?:roles? (?:as|of)|portrayal|portraying|playing|discover\w*|invent\w*|found(?:ing|er)|creat\w*|developing"
-    r"|novels?|books?|songs?|albums?|writing|directing|composing)\b"
+    r"\b(?:roles? (?:as|of)|portrayal|portraying|playing|discover\w*|invent\w*|found(?:ing|er)|creat\w*"
+    r"|developing|novels?|books?|songs?|albums?|writing|directing|composing)\b"
 )
 _KNOWN_FOR = re.compile(r"(?:[a-z]+ ){0,2}(?:known|remembered|noted|famous) for\b")
 _OPEN = re.compile(
-    r"\b(?:several|many|various|numerous|such as|including|among|etc|currently|also|these|this|most of|his own|her own|it|them|he|she)\b"
+    r"\b(?:several|many|various|numerous|such as|including|among|etc|currently|also|these|this|most of"
+    r"|his own|her own|it|them|he|she)\b"
 )
 _ENDS = re.compile(r",? (?:and (?:who|is|was|has|for)\b|as well as|but|including|such as|among others)")
 _SHORTEST = 4

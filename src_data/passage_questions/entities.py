@@ -42,8 +42,8 @@ class Predicate:
 class Entity:
     """A passage's subject. `name` is its title without brackets, `noun` the word for what it is ("film",
     "village", "chemist"), `kind` the class of that word, `definition` the noun phrase of the first sentence
-    and `brackets` what stands behind the name there. `gender` is man, woman or "", `article` whether "the" stands
-    before the name.
+    and `brackets` what stands behind the name there. `gender` is man, woman or "", `article` whether "the"
+    stands before the name.
     """
 
     id: str

@@ -46,7 +46,7 @@ class Made:
         return [resolve(hop.question, found[:at]) for at, hop in enumerate(self.hops)]
 
     def row(self) -> dict[str, Any]:
-        """The row in the layout of the project's question files (`src_tasks.readers.general.parse_project`)."""
+        """The row in the layout of the project (`src_tasks.readers.general.parse_project`)."""
         entities = list(dict.fromkeys((hop.entity.title, hop.entity.id) for hop in self.hops))
         return {
             "id": f"pq-{key_hash(self.question):016x}",

@@ -17,16 +17,16 @@ _KINDS = {
     "paper": "magazine newspaper journal periodical newsletter weekly",
     "art": "painting sculpture fresco statue mural portrait triptych drawing",
     "building": (
-        "bridge church cathedral castle house museum station stadium theatre theater library tower hotel palace "
-        "mansion abbey monastery lighthouse arena mosque temple skyscraper courthouse chapel prison hospital "
-        "fort viaduct dam airport mill farm villa building synagogue observatory restaurant"
+        "bridge church cathedral castle house museum station stadium theatre theater library tower hotel "
+        "palace mansion abbey monastery lighthouse arena mosque temple skyscraper courthouse chapel prison "
+        "hospital fort viaduct dam airport mill farm villa building synagogue observatory restaurant"
     ),
     "settlement": (
         "village town city municipality commune hamlet suburb neighborhood neighbourhood borough settlement "
         "community township parish locality"
     ),
     "region": "county district province region state island country republic peninsula",
-    "nature": "river lake mountain peak volcano glacier hill bay park creek stream valley desert cave reservoir",
+    "nature": "river lake mountain peak volcano glacier hill bay park creek stream valley desert cave",
     "school": "university college school academy institute conservatory seminary",
     "band": "band duo trio group quartet orchestra choir ensemble",
     "company": (
@@ -37,8 +37,8 @@ _KINDS = {
     "species": "species genus",
     "event": "battle war treaty festival tournament championship race award prize election pageant",
     "organisation": "organization organisation charity foundation party society association union agency",
-    "ship": "ship destroyer submarine battleship cruiser frigate steamship schooner brig yacht ferry corvette",
-    "machine": "aircraft fighter helicopter car locomotive airliner bomber motorcycle smartphone engine rifle",
+    "ship": "ship destroyer submarine battleship cruiser frigate steamship schooner brig yacht ferry",
+    "machine": "aircraft fighter helicopter car locomotive airliner bomber motorcycle smartphone rifle",
     "asteroid": "asteroid comet moon planet planetoid",
     "network": "channel network",
 }

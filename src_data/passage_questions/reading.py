@@ -20,7 +20,10 @@ _PLACE_WORD = rf"(?:(?:St|Mt|Ft)\. )?{_WORD}"
 _PLACE = rf"{_PLACE_WORD}(?:[ -](?:(?:of|upon|on|am|an|der|de|la|le|sur|the)(?=[ -])|{_PLACE_WORD})){{0,4}}"
 _NATION = "|".join(sorted((word.title() for word in NATIONALITIES), key=len, reverse=True))
 _SEVERAL = r"(?:collaboration|association|conjunction|partnership|cooperation|addition)"
-_GOES_ON = "[a-z]+(?:-[a-z]+)?(?:ed|ing)|is|was|has|had|written|co-written|set|sung|shot|built|stars|features|made|held|led|in"
+_GOES_ON = (
+    "[a-z]+(?:-[a-z]+)?(?:ed|ing)|is|was|has|had|written|co-written|set|sung|shot|built|stars|features|made|held"
+    "|led|in"
+)
 _AFTER = (
     "in|for|on|at|from|starring|who|which|that|as|during|after|to|based|about|featuring|under|through|before"
     "|while|when|until|but|using|is|was|has|had|and (?:was|is|has)|since"
@@ -45,7 +48,10 @@ _PARTS = {
         rf"|,? and (?:{_GOES_ON})\b(?! {_SEVERAL})|$)"
     ),
     # what describes the person whose name follows: "the American architect"
-    "OF": rf"(?:(?:the |an? )?(?:(?:{_NATION}) )?(?:[a-z][a-z-]+ (?:and |/ ?)?){{0,4}}(?:(?:Sir|Dr\.|Lord) )?)",
+    "OF": (
+        rf"(?:(?:the |an? )?(?:(?:{_NATION}) )?(?:[a-z][a-z-]+ (?:and |/ ?)?){{0,4}}"
+        r"(?:(?:Sir|Dr\.|Lord) )?)"
+    ),
     "NATION": rf"(?:{_NATION})",
 }
 

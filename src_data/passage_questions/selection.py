@@ -1,4 +1,4 @@
-"""Which made questions are kept: readable again, about nothing that is scored on, of many kinds and things."""
+"""Which made questions are kept: readable again, about nothing that is scored on, of many kinds."""
 
 from __future__ import annotations
 

@@ -244,8 +244,8 @@ def unique(values: Iterator[str] | Sequence[str]) -> list[str]:
 
 def own_hops(row: JsonRow) -> list[SubQuestion]:
     """The row's own `decomposition`, a list of `{"question", "answer" or "answers", "title"}` (with
-    `wordings`, `goal` and `sentence` where questions were made from passages) or of questions. An answer may be missing (StrategyQA) or a sentence (2WikiMultihopQA's paraphrases) and is not
-    changed.
+    `wordings`, `goal` and `sentence` where questions were made from passages) or of questions. An answer may
+    be missing (StrategyQA) or a sentence (2WikiMultihopQA's paraphrases) and is not changed.
     """
     value = row.get("decomposition")
     if isinstance(value, list):
