@@ -15,9 +15,9 @@ _CLAUSE = re.compile(
 )
 _DID = re.compile(
     r"^(?:\w+ )?(?:discovered|invented|founded|co-founded|wrote|directed|designed|led|commanded|created"
-    r"|composed|painted|built|established|developed|introduced|proposed|translated|pioneered|won the|became the first"
-    r"|was the (?:first|last|\d+\w+)|is the (?:first|\d+\w+)|(?:has )?served as (?:the )?\d+\w+"
-    r"|served as [^.]+ from \d{4})\b"
+    r"|composed|painted|built|established|developed|introduced|proposed|translated|pioneered|won the"
+    r"|became the first|was the (?:first|last|\d+\w+)|is the (?:first|\d+\w+)"
+    r"|(?:has )?served as (?:the )?\d+\w+|served as [^.]+ from \d{4})\b"
 )
 _KNOWN = re.compile(
     r"\b(?:roles? (?:as|of)|portrayal|portraying|playing|discover\w*|invent\w*|found(?:ing|er)|creat\w*"
@@ -26,7 +26,7 @@ _KNOWN = re.compile(
 _KNOWN_FOR = re.compile(r"(?:[a-z]+ ){0,2}(?:known|remembered|noted|famous) for\b")
 _OPEN = re.compile(
     r"\b(?:several|many|various|numerous|such as|including|among|etc|currently|also|these|this|most of"
-    r"|his own|her own|it|them|he|she)\b"
+    r"|his own|her own|it|them|he|she)\b|[–—]|\d films|\bmore than"
 )
 _ENDS = re.compile(r",? (?:and (?:who|is|was|has|for)\b|as well as|but|including|such as|among others)")
 _SHORTEST = 4

@@ -31,7 +31,7 @@ class Report(NamedTuple):
 
 
 class _Scored(NamedTuple):
-    index: EvaluationIndex
+    questions: EvaluationIndex
     ids: frozenset[str]
     titles: frozenset[str]
 
@@ -50,7 +50,7 @@ def make_questions(config: QuestionsConfig) -> Report:
     ]
     world = World(rows, blocked_ids=scored.ids, blocked=(*scored.titles, *excluded))
     selection = Selection(
-        index=scored.index,
+        index=scored.questions,
         blocked=frozenset(name for name in excluded if name),
         per_path=config.per_path,
         per_entity=config.per_entity,
