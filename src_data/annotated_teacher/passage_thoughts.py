@@ -14,7 +14,7 @@ from src_data.filters.answer_tokens import tokens
 
 _FIRST = (
     "I do not know {goal} yet, so I look for that first.",
-    "First I have to find out {clause}.",
+    "First I have to find {goal}.",
     "More than one fact is needed here. I start with {goal}.",
     "The question leads through {goal}. That comes first.",
     "Before the rest I need to know one thing: {query}",
@@ -165,5 +165,4 @@ def _read(read: Reading, key: str) -> str:
 
 
 def _fill(template: str, goal: str, query: str) -> str:
-    clause = as_clause(query)
-    return fill_thought(template, goal=goal or clause, query=query, clause=goal or clause)
+    return fill_thought(template, goal=goal or as_clause(query), query=query)

@@ -73,11 +73,8 @@ def noun_of(definition: str) -> str:
     phrase = _END.split(definition, maxsplit=1)[0]
     if not re.match(r"(?:an?|the|one)\b", phrase):
         return ""
-    words = phrase.split()
-    last = words[-1] if words else ""
-    if last in _OF_KIND:
-        return last
-    return last if last.removeprefix("co-") in _OF_KIND else ""
+    parts = (phrase.partition(" and ")[0], phrase)  # "football player and technical director": a player
+    return next((words[-1] for part in parts if (words := part.split()) and words[-1] in _OF_KIND), "")
 
 
 def kind_of(noun: str) -> str:
