@@ -87,7 +87,8 @@ def of(made: list[Question], kind: str) -> list[Question]:
 
 
 def test_every_kind_is_made_and_each_answer_is_in_its_passage(made: list[Question]) -> None:
-    kinds = "single bridge.2 bridge.3 described.1 described.2 comparison yes_no unanswerable.1 unanswerable.2"
+    kinds = "single comparison yes_no bridge.2 bridge.3 unanswerable.1 unanswerable.2"
+    kinds += " described.1 described.2 described.3"
     assert {question.meta["type"] for question in made} == {kind.replace(".", " ") for kind in kinds.split()}
     for question in made:
         hops = question.meta["decomposition"]

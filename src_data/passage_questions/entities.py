@@ -22,6 +22,7 @@ _LEAD = re.compile(
     r"(?:known|called|abbreviated|styled|stylized)(?: professionally| simply)? (?:as|by) [^,]{2,60}, )?"
     r"(?P<verb>is|was|are|were) (?P<rest>.+)$"
 )
+_MAX_CHARS = 4_000
 _FRONT = re.compile(
     r"^(?:In|On|After|From|At|During|Before|By|Since|Until|Between|Following)\b[^,;]{2,70}, (?=\w)"
 )
@@ -61,7 +62,7 @@ class Entity:
 
 def read_entity(row_id: str, title: str, text: str) -> Entity | None:
     """The entity of one passage, None where its first sentence does not define the title."""
-    sentences = split_sentences(even(text))
+    sentences = split_sentences(even(text[:_MAX_CHARS]))
     name = bare_title(title)
     found = _LEAD.match(sentences[0]) if sentences else None
     if found is None or not _names(name, found["subject"]):
