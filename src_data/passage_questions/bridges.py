@@ -63,7 +63,7 @@ def _made(world: World, seed: int, facts: tuple[Fact, ...]) -> Iterator[Made]:
     phrase, template = subject, "{s}"
     for at, fact in enumerate(facts[:-1]):
         ask = ask_of(fact, world, *key, at, phrase=True)
-        if ask is None or (at and not nested(ask.phrase + "?", template)):
+        if ask is None or (at and not ask.phrase.endswith("{s}")):
             return
         template = ask.phrase
         hops.append(hop_of(fact, ask, f"#{at}" if at else subject))

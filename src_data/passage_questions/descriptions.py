@@ -26,7 +26,8 @@ _KNOWN = re.compile(
 _KNOWN_FOR = re.compile(r"(?:[a-z]+ ){0,2}(?:known|remembered|noted|famous) for\b")
 _OPEN = re.compile(
     r"\b(?:several|many|various|numerous|such as|including|among|etc|currently|also|these|this|most of"
-    r"|his own|her own|it|them|he|she)\b|[–—]|\d films|\bmore than"
+    r"|his own|her own|it|them|he|she)\b|[–—]|\d (?:\w+ )?films|\bmore than|[()]|\bi\.e"
+    r"|served as an? member|\d times"
 )
 _ENDS = re.compile(r",? (?:and (?:who|is|was|has|for)\b|as well as|but|including|such as|among others)")
 _SHORTEST = 4

@@ -17,6 +17,10 @@ _MADE = (
     "|recorded|performed|illustrated|published"
 )
 _BEFORE = rf"(?:(?:{_MADE}|sung|developed|starring), )*(?:(?:{_MADE}|starring) and )?"
+_NOT_A_PART = "".join(
+    rf"(?<!{part} )" for part in ("music", "lyrics", "words", "score", "story", "screenplay", "script")
+)
+"""What is written may be a part only: "a song with lyrics written by …"."""
 _AFTER = rf"(?:,? and (?:{_MADE}))?"
 _BY = " by <OF><v:PERSON><ONE>"
 
@@ -95,7 +99,7 @@ def all_untold() -> tuple[Untold, ...]:
 
 def _with_verbs(relation: Relation) -> Relation:
     """The patterns of "VERB by NAME" added: in a definition, and in a later sentence as its predicate."""
-    lead = tuple(rf"{_BEFORE}(?<![\w-]){verb}{_AFTER}{_BY}" for verb in relation.made_by)
+    lead = tuple(rf"{_BEFORE}{_NOT_A_PART}(?<![\w-]){verb}{_AFTER}{_BY}" for verb in relation.made_by)
     body = tuple(
         pattern
         for verb in relation.made_by

@@ -1,6 +1,6 @@
 """Questions that no passage of the corpus answers: a passage tells much of a thing, but not this.
 
-Whether it is told is decided by words: no passage that names the thing may hold any word with which the
+Words decide whether a passage tells it: none that names the thing may hold any word with which the
 answer might be told. So a question is left out rather than asked in vain.
 """
 

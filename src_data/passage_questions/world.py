@@ -14,7 +14,7 @@ from src_data.passage_questions.facts import Fact, facts_of
 from src_tasks.answers import normalize_answer
 
 _WORD = re.compile(r"\w+")
-_BAD_TITLE = re.compile(r"[&;|#{}<>]|^List of|^\W")
+_BAD_TITLE = re.compile(r"[&;|#{}<>?]|^List of|^\W")
 _MARKUP = re.compile(r"<\w|\{\{|\[\[|&\w+;|https?:")
 _MAKERS = frozenset(
     [
