@@ -22,12 +22,14 @@ from src_data.annotated_teacher.passage_steps import UNKNOWN
 from src_data.annotated_teacher.passage_thoughts import reason_of
 from src_data.annotated_teacher.teacher import DecompositionTeacher
 from src_data.filters.filter_trajectory import FilterConfig, filter_trajectory
+from src_data.filters.support import query_key
 from src_data.passage_questions.config import Counts, QuestionsConfig
 from src_data.passage_questions.descriptions import description_of
 from src_data.passage_questions.entities import read_entity
 from src_data.passage_questions.facts import facts_of
 from src_data.passage_questions.make import Report, make_questions
-from src_data.passage_questions.reading import even
+from src_data.passage_questions.reading import even, pattern
+from src_data.passage_questions.relation import all_relations, all_untold
 from src_data.passage_questions.values import differ
 from src_data.passage_questions.wording import with_subject
 from src_infer.episode import Limits, Observation, run_episode
@@ -301,6 +303,20 @@ def test_one_value_or_none(text: str, value: str) -> None:
     assert entity is not None
     found = [fact.value for fact in facts_of(entity) if fact.relation.name == "director"]
     assert found == ([value] if value else [])
+
+
+def test_every_relation_can_be_asked_in_two_wordings_and_its_patterns_compile() -> None:
+    names = [relation.name for relation in all_relations()]
+    assert len(names) == len(set(names))
+    for relation in all_relations():
+        asks = [ask for ask, _ in relation.forms if "{" not in ask.replace("{s}", "")]
+        assert len({query_key(ask) for ask in asks}) > 1, relation.name
+        assert all("{s}" in ask and ask.endswith("?") for ask, _ in relation.forms)
+        assert all("{s}" in noun for _, noun in relation.forms if noun)
+        for source in (*relation.lead, *relation.body, *relation.brackets):
+            assert "v" in pattern(source).groupindex, relation.name
+    for each in all_untold():
+        assert query_key(each.question) != query_key(each.again), each.question
 
 
 def test_a_clause_that_is_true_of_many_is_no_description() -> None:

@@ -26,7 +26,9 @@ _KNOWN = re.compile(
 _KNOWN_FOR = re.compile(r"(?:[a-z]+ ){0,2}(?:known|remembered|noted|famous) for\b")
 _OPEN = re.compile(
     r"\b(?:several|many|various|numerous|such as|including|among|etc|currently|also|these|this|most of"
-    r"|his own|her own|it|them|he|she)\b|[–—]|\d (?:\w+ )?films|\bmore than|[()]|\bi\.e"
+    r"|his own|her own|it|them|he|she)\b|[–—]"
+    r"|\d (?:\w+ )?films|\bfilms (?:between|from|since)|\bmore than|[()]"
+    r"|\bi\.e"
     r"|served as an? member|\d times"
 )
 _ENDS = re.compile(r",? (?:and (?:who|is|was|has|for)\b|as well as|but|including|such as|among others)")
@@ -103,4 +105,7 @@ def _particular(clause: str, whole: str) -> bool:
 def _is_one(said: str) -> bool:
     """Whether what is said is true of one person, as far as words show it."""
     named = '"' in said or re.search(r"[A-Z]\w+ [A-Z]", said)
-    return bool(_KNOWN.search(said) and named) if _KNOWN_FOR.match(said) else bool(_DID.match(said))
+    if _KNOWN_FOR.match(said):
+        return bool(_KNOWN.search(said) and named)
+    won = re.match(r"(?:\w+ )?won the", said)  # one title has many holders, in one year it has one
+    return bool(_DID.match(said)) and not (won and not re.search(r"\d{4}", said))

@@ -42,7 +42,8 @@ class Relation:
     (`reading.pattern`) those of `lead` are searched in the definition, those of `body` in what a later
     sentence says, those of `brackets` in the brackets behind the name; `made_by` are participles before "by".
     `forms` are questions for the value, each with a noun phrase for it ("" for none): `{s}` is the subject,
-    `{who}` the man, the woman or the person, `{t}` the village, town or city. `hints` matches the words with
+    `{who}` the man, the woman or the person (`{parent}`, `{sibling}`, `{spouse}` and `{uncle}` also depend on
+    the gender of who is asked for), `{t}` the village, town or city. `hints` matches the words with
     which a passage might tell the value in any wording. Where most things of the kind have no such value
     (`common: false`) a question that nothing answers is not asked for it: it would assume what is not so.
     """

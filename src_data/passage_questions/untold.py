@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from src_data.filters.support import query_key
 from src_data.passage_questions.entities import Entity
 from src_data.passage_questions.facts import Fact
 from src_data.passage_questions.made import Made, MadeHop, pick, shuffled
@@ -75,7 +76,9 @@ def _missing(world: World, entity: Entity) -> list[tuple[str, str, str]]:
         if entity.kind in each.kinds
     ]
     for relation in _unstated(world, entity):
-        first, again, *_ = [ask for ask, _ in relation.forms if "{t}" not in ask]
+        plain = [ask for ask, _ in relation.forms if "{" not in ask.replace("{s}", "")]
+        asks = {query_key(ask): ask for ask in reversed(plain)}
+        again, first, *_ = [*asks.values()][-2:]
         found.append((relation.name, first, again, relation.hints))
     return [
         (name, question, again)

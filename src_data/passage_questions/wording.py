@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from src_data.filters.support import query_key
 from src_data.passage_questions.entities import Entity
 from src_data.passage_questions.facts import Fact
 from src_data.passage_questions.made import MadeHop, aliases, pick, shuffled
@@ -75,16 +76,12 @@ def ask_of(fact: Fact, world: World, *key: object, phrase: bool = False) -> Ask 
     if not forms:
         return None
     ask, noun = pick(forms, "form", *key)
-    slots = {
-        "{t}": _place_noun(linked),
-        "{who}": f"the {linked.gender or 'person'}" if linked else "the person",
-    }
-    for slot, value in slots.items():
-        ask, noun = ask.replace(slot, value), noun.replace(slot, value)
+    slots = {"{t}": _place_noun(linked), **_by_gender(linked.gender if linked else "")}
+    ask, noun = _filled(ask, slots), _filled(noun, slots)
     others = [
         other
-        for other, _ in forms
-        if other != ask
+        for other in (_filled(form, slots) for form, _ in forms)
+        if query_key(other) != query_key(ask)  # the same words in another order are the same query
         and "{t}" not in other
         and not _WHOLE_DATE.search(other if _is_year(ask) else "")
         and (_is_year(ask) or not _is_year(other))
@@ -141,6 +138,25 @@ def _fits(ask: str, fact: Fact) -> bool:
 
 def _is_year(ask: str) -> bool:
     return bool(_YEAR_ONLY.search(ask))
+
+
+def _filled(text: str, slots: dict[str, str]) -> str:
+    for slot, value in slots.items():
+        text = text.replace(slot, value)
+    return text
+
+
+def _by_gender(gender: str) -> dict[str, str]:
+    """The words for a person of that gender ("" where it is not known) in place of their slots."""
+    words = {
+        "{who}": ("the man", "the woman", "the person"),
+        "{parent}": ("father", "mother", "parent"),
+        "{sibling}": ("brother", "sister", "sibling"),
+        "{spouse}": ("husband", "wife", "spouse"),
+        "{uncle}": ("uncle", "aunt", "uncle or aunt"),
+    }
+    column = {"man": 0, "woman": 1}.get(gender, 2)
+    return {slot: forms[column] for slot, forms in words.items()}
 
 
 def _place_noun(linked: Entity | None) -> str:
