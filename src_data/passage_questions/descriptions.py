@@ -28,7 +28,7 @@ _OPEN = re.compile(
     r"\b(?:several|many|various|numerous|such as|including|among|etc|currently|also|these|this|most of"
     r"|his own|her own|it|them|he|she)\b|[–—]"
     r"|\d (?:\w+ )?films|\bfilms (?:between|from|since)|\bmore than|[()]"
-    r"|\bi\.e"
+    r"|\bi\.e|founded of|\bmuch\b|in particular|\bsince\b"
     r"|served as an? member|\d times"
 )
 _ENDS = re.compile(r",? (?:and (?:who|is|was|has|for)\b|as well as|but|including|such as|among others)")
