@@ -29,7 +29,7 @@ _OPEN = re.compile(
     r"|his own|her own|it|them|he|she)\b|[–—]"
     r"|\d (?:\w+ )?films|\bfilms (?:between|from|since)|\bmore than|[()]"
     r"|\bi\.e|founded of|\bmuch\b|in particular|\bsince\b"
-    r"|served as an? member|\d times"
+    r"|[Mm]ember of|(?:films|novels|series) [^.]*(?:between|from|about)|\d times"
 )
 _ENDS = re.compile(r",? (?:and (?:who|is|was|has|for)\b|as well as|but|including|such as|among others)")
 _SHORTEST = 4

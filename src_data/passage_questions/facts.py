@@ -16,7 +16,7 @@ _OTHERS = re.compile(
     r"|brother|sister|father|mother|student|pupil|named|nephew|niece|novel|book|play|album|song)\b|\""
 )
 """Before a match in a definition these words show that it says something of somebody else."""
-_VAGUE = re.compile(r"^(?:The|He|She|It|\W*)$|\b(?:[A-Z]|St|and|the|of)$|'s ")
+_VAGUE = re.compile(r"^(?:The|He|She|It|\W*)$|\b(?:[A-Z]|St|and|the|of)$|'s |-member\b")
 _FIRM = re.compile(
     r"\b(?:Pictures|Movies?|Films?|Studios?|Productions?|Compan(?:y|ies)|Entertainment|Records|Association|Architects"
     r"|Inc|Ltd|Corporation|Group|Brothers|Bros|Television|Media|University|Network|Press|Party|Church|Mortals"

@@ -35,7 +35,7 @@ _KINDS = {
     ),
     "team": "team club franchise",
     "species": "species genus",
-    "event": "battle war treaty festival tournament championship race award prize election pageant",
+    "event": "battle war treaty festival tournament championship award prize election pageant",
     "organisation": "organization organisation charity foundation party society association union agency",
     "ship": "ship destroyer submarine battleship cruiser frigate steamship schooner brig yacht ferry",
     "machine": "aircraft fighter helicopter car locomotive airliner bomber motorcycle smartphone rifle",

@@ -20,7 +20,6 @@ _NAMED_ALONE = (
     "settlement",
     "region",
     "species",
-    "band",
     "company",
     "team",
     "organisation",
