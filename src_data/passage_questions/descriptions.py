@@ -29,7 +29,7 @@ _OPEN = re.compile(
     r"|his own|her own|it|them|he|she)\b|[–—]"
     r"|\d (?:\w+ )?films|\bfilms (?:between|from|since)|\bmore than|[()]"
     r"|\bi\.e|founded of|\bmuch\b|in particular|\bsince\b"
-    r"|[Mm]ember of|(?:films|novels|series) [^.]*(?:between|from|about)|\d times"
+    r"|[Mm]ember of|(?:films|novels|series) [^.]*(?:between|from|about)|\d times|\bonly\b|\bfew\b|;"
 )
 _ENDS = re.compile(r",? (?:and (?:who|is|was|has|for)\b|as well as|but|including|such as|among others)")
 _SHORTEST = 4
@@ -89,6 +89,7 @@ def _cut(said: str) -> str:
     clause, _, cut = clause.partition(", ")
     if cut[:1].isupper() or cut[:1] == '"':
         return ""
+    clause = re.sub(r"^(?:is|was) (?=(?:[a-z]+ )?(?:known|remembered|noted|famous) for)", "", clause)
     return re.sub(r"^(?:perhaps|primarily|mostly|chiefly) ", "", clause.replace('"', ""))
 
 
@@ -98,14 +99,14 @@ def _particular(clause: str, whole: str) -> bool:
     balanced = whole.count('"') % 2 == 0 and "(" not in clause
     return (
         _SHORTEST <= len(words) <= _LONGEST and named and balanced
-        and _is_one(whole) and not _OPEN.search(clause)
+        and _is_one(whole, clause) and not _OPEN.search(clause)
     )  # fmt: skip
 
 
-def _is_one(said: str) -> bool:
+def _is_one(said: str, clause: str) -> bool:
     """Whether what is said is true of one person, as far as words show it."""
     named = '"' in said or re.search(r"[A-Z]\w+ [A-Z]", said)
     if _KNOWN_FOR.match(said):
         return bool(_KNOWN.search(said) and named)
     won = re.match(r"(?:\w+ )?won the", said)  # one title has many holders, in one year it has one
-    return bool(_DID.match(said)) and not (won and not re.search(r"\d{4}", said))
+    return bool(_DID.match(said)) and not (won and not re.search(r"\d{4}", clause))

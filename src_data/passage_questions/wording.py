@@ -70,7 +70,10 @@ def ask_of(fact: Fact, world: World, *key: object, phrase: bool = False) -> Ask 
     forms = [
         (ask, noun)
         for ask, noun in fact.relation.forms
-        if (noun or not phrase) and _fits(ask, fact) and ("{t}" not in ask or _place_noun(linked))
+        if (noun or not phrase)
+        and _fits(ask, fact)
+        and ("{t}" not in ask or _place_noun(linked))
+        and ("{parent}" not in ask + noun or (linked and linked.gender))  # "the parent" may be either
     ]
     if not forms:
         return None
