@@ -20,7 +20,7 @@ _LEAD = re.compile(
     r"^\"?(?P<subject>(?:The |An? )?[^.]{1,90}?)\"? ?(?P<brackets>\((?:[^()]|\([^()]*\)){0,200}\))?,? ?"
     r"(?:(?:also|better|commonly|usually|simply|professionally|best|popularly|often|formerly)? ?"
     r"(?:known|called|abbreviated|styled|stylized)(?: professionally| simply)? (?:as|by) [^,]{2,60}, )?"
-    r"(?P<verb>is|was|are|were) (?P<rest>.+)$"
+    r"(?<!\w)(?P<verb>is|was|are|were) (?P<rest>.+)$"
 )
 _MAX_CHARS = 4_000
 _FRONT = re.compile(
