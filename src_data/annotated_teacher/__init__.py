@@ -10,6 +10,7 @@ from src_core.types import Question
 from src_data.annotated_teacher.decomposition import Decomposition, NoDecomposition
 from src_data.annotated_teacher.hotpotqa import decompose_supporting_facts
 from src_data.annotated_teacher.musique import decompose_sub_questions
+from src_data.annotated_teacher.passage_hops import decompose_passage_hops, names_its_passages
 from src_data.annotated_teacher.single import decompose_single
 from src_data.annotated_teacher.twowiki import decompose_evidences
 
@@ -31,6 +32,8 @@ def _decompose(question: Question) -> Decomposition | NoDecomposition:
     """
     if question.meta.get("evidences"):
         return decompose_evidences(question)
+    if names_its_passages(question):
+        return decompose_passage_hops(question)
     if question.meta.get("decomposition"):
         return decompose_sub_questions(question)
     if question.meta.get("dataset") in _SINGLE_HOP:

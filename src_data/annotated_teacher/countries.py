@@ -52,6 +52,11 @@ def _halves(entry: str) -> tuple[str, str]:
 
 _FORMS = _read(_PAIRS)
 
+NATIONALITIES = frozenset(
+    _halves(entry.strip().split("|")[0])[1] for entry in _PAIRS.replace("\n", " ").split(";")
+)
+"""The adjective of every country, in lower case."""
+
 
 def demonym_forms(name: str) -> frozenset[str]:
     """Other forms of a country or nationality in normalised spelling; empty for anything else."""

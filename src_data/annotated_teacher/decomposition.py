@@ -20,8 +20,8 @@ class Hop:
     """One fact to look up. `queries` are wordings of the same question, in the order in which they are
     searched; `#k` in them and in `goal` is the answer of hop k (from 1). `answers` are aliases of what should
     be found; `goal` names the fact as a noun phrase ("the director of Jaws") or, with `indirect`, as an
-    indirect question ("who directed Jaws"). `title` names the passage that states the fact, for a hop without
-    annotated answers.
+    indirect question ("who directed Jaws"). `title` names the passage that states the fact, where the set
+    names one for each hop, and `sentence` the sentence that does.
     """
 
     queries: tuple[str, ...]
@@ -29,25 +29,28 @@ class Hop:
     goal: str
     indirect: bool = False
     title: str = ""
+    sentence: str = ""
 
 
 class Kind(StrEnum):
     """How the hops give the answer: the last hop has it, their values are compared, or the question is the
     only query. With `GATHER` the question is also the only hop, but the passages that answer it are searched
-    one by one (`src_data.annotated_teacher.gather`).
+    one by one (`src_data.annotated_teacher.gather`). With `ABSTAIN` no passage answers the last hop.
     """
 
     CHAIN = "chain"
     COMPARISON = "comparison"
     SINGLE = "single"
     GATHER = "gather"
+    ABSTAIN = "abstain"
 
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
     """The hops of one question, in the order of their searches, and the gold answer. `compared` are the hops
     (from 1) whose values are compared. `titles` are those of the supporting passages where the set names
-    them: a fact counts as found only if one of these passages states it.
+    them: a fact counts as found only if one of these passages states it. With `quoted` every hop names its
+    passage, and the thoughts quote what they take from it (`src_data.annotated_teacher.passage_steps`).
     """
 
     hops: tuple[Hop, ...]
@@ -55,6 +58,7 @@ class Decomposition:
     kind: Kind = Kind.CHAIN
     compared: tuple[int, ...] = ()
     titles: tuple[str, ...] = ()
+    quoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

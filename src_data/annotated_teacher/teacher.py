@@ -20,9 +20,17 @@ from src_core.sentences import split_sentences
 from src_core.text import shorten
 from src_core.types import NO_USAGE, Action, Finish, Passage, Question, Search, Step
 from src_data.annotated_teacher import decompose, thought_templates
-from src_data.annotated_teacher.decomposition import Decomposition, Hop, Kind, NoDecomposition, resolve
+from src_data.annotated_teacher.decomposition import (
+    Decomposition,
+    Hop,
+    Kind,
+    NoDecomposition,
+    bare_title,
+    resolve,
+)
 from src_data.annotated_teacher.gather import NOT_FOUND, next_gather_step
 from src_data.annotated_teacher.mentions import find_mention, shown_part
+from src_data.annotated_teacher.passage_steps import next_passage_step
 from src_data.annotated_teacher.quotes import answer_quote
 from src_infer.episode import StepWriter
 from src_tasks.answers import NO_ANSWER, normalize_answer
@@ -102,6 +110,8 @@ def next_step(
     if decomposition.kind is Kind.GATHER:
         return next_gather_step(decomposition, steps, key=key)
     found, tries = replay(decomposition, steps)
+    if decomposition.quoted:
+        return next_passage_step(decomposition, steps, found=found, tries=tries, key=key, chain=chain)
     if len(found) == len(decomposition.hops):
         if decomposition.kind is Kind.SINGLE:  # several right answers: the one that was observed
             answer, sentence = found[-1], _answer_sentence(decomposition, steps)
@@ -163,7 +173,11 @@ def _observed(hop: Hop, step: Step, titles: Sequence[str]) -> str | None:
     if not hop.answers:
         return _sentence(observation, supporting, must=bool(wanted and step.passages))
     if wanted and step.passages:
-        seen = (shown_part(passage, observation) for passage in supporting)
+        seen = (
+            f"{bare_title(passage.title)}: {part}"
+            for passage in supporting
+            if (part := shown_part(passage, observation))
+        )
         if not any(find_mention(text, hop.answers) for text in seen):
             return None
     return find_mention(observation, hop.answers)

@@ -90,18 +90,18 @@ _FIRST = {Kind.CHAIN: _FIRST_CHAIN, Kind.COMPARISON: _FIRST_COMPARISON, Kind.SIN
 def first_thought(decomposition: Decomposition, *, key: str) -> str:
     """The thought before the first search."""
     choices = _FIRST[decomposition.kind]
-    return _fill(_choose(choices, key), need=decomposition.hops[0].goal)
+    return fill_thought(choose(choices, key), need=decomposition.hops[0].goal)
 
 
 def next_hop_thought(decomposition: Decomposition, found: Sequence[str], *, key: str) -> str:
     """The thought after hop `len(found)` was answered, when another hop follows."""
     need = resolve(decomposition.hops[len(found)].goal, found)
-    return _fill(_choose(_NEXT, key), need=need, known=known(decomposition, len(found), found))
+    return fill_thought(choose(_NEXT, key), need=need, known=known(decomposition, len(found), found))
 
 
 def retry_thought(decomposition: Decomposition, found: Sequence[str], *, key: str) -> str:
     """The thought after an observation without the fact of the current hop."""
-    return _fill(_choose(_RETRY, key), need=resolve(decomposition.hops[len(found)].goal, found))
+    return fill_thought(choose(_RETRY, key), need=resolve(decomposition.hops[len(found)].goal, found))
 
 
 def final_thought(decomposition: Decomposition, found: Sequence[str], *, key: str) -> str:
@@ -110,15 +110,15 @@ def final_thought(decomposition: Decomposition, found: Sequence[str], *, key: st
         numbers, answer = (decomposition.compared[0], decomposition.compared[-1]), decomposition.answer
         first, second = (known(decomposition, number, found) for number in numbers)
         reason = _reason(found[numbers[0] - 1], found[numbers[1] - 1], answer)
-        return _fill(_choose(_COMPARE, key), first=first, second=second, reason=reason, answer=answer)
+        return fill_thought(choose(_COMPARE, key), first=first, second=second, reason=reason, answer=answer)
     if decomposition.kind is Kind.SINGLE:
-        return _fill(_choose(_FINAL_SINGLE, key), answer=found[-1].rstrip("."))
-    return _fill(_choose(_FINAL, key), known=known(decomposition, len(found), found))
+        return fill_thought(choose(_FINAL_SINGLE, key), answer=found[-1].rstrip("."))
+    return fill_thought(choose(_FINAL, key), known=known(decomposition, len(found), found))
 
 
 def first_gather_thought(*, key: str) -> str:
     """The thought before the question itself is searched."""
-    return _choose(_FIRST_GATHER, key)
+    return choose(_FIRST_GATHER, key)
 
 
 def next_gather_thought(seen: Sequence[str], title: str, *, key: str) -> str:
@@ -127,12 +127,12 @@ def next_gather_thought(seen: Sequence[str], title: str, *, key: str) -> str:
     """
     names = " and ".join(bare_title(name) for name in seen)
     found = f"The passage about {names} helps" if names else "None of the passages tells the answer"
-    return _fill(_choose(_NEXT_GATHER, key), seen=found, title=title)
+    return fill_thought(choose(_NEXT_GATHER, key), seen=found, title=title)
 
 
 def final_thought_with_quotes(quotes: Sequence[str], answer: str, *, key: str) -> str:
     """The thought before `finish`, with the sentences that state the answer."""
-    return _fill(_choose(_FINAL_GATHER, key), quotes="; ".join(quotes), answer=answer.rstrip("."))
+    return fill_thought(choose(_FINAL_GATHER, key), quotes="; ".join(quotes), answer=answer.rstrip("."))
 
 
 def known(decomposition: Decomposition, number: int, found: Sequence[str]) -> str:
@@ -143,7 +143,7 @@ def known(decomposition: Decomposition, number: int, found: Sequence[str]) -> st
         return value
     goal = resolve(hop.goal, found)
     asked = hop.indirect and not goal.startswith(NO_CLAUSE)
-    return f"The answer to “{_question(goal)}” is {value}" if asked else f"{_capital(goal)} is {value}"
+    return f"The answer to “{_question(goal)}” is {value}" if asked else f"{capital(goal)} is {value}"
 
 
 def _reason(first: str, second: str, answer: str) -> str:
@@ -161,20 +161,22 @@ def _reason(first: str, second: str, answer: str) -> str:
 
 
 def _question(clause: str) -> str:
-    return f"{_capital(clause)}?"
+    return f"{capital(clause)}?"
 
 
-def _choose(choices: Sequence[str], key: str) -> str:
+def choose(choices: Sequence[str], key: str) -> str:
+    """One of several wordings, by a hash of `key`."""
     return choices[int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % len(choices)]
 
 
-def _fill(template: str, **slots: str) -> str:
+def fill_thought(template: str, **slots: str) -> str:
     """Fill `{name}`, and `{name_lower}` with the sentence in the form that it has inside another one."""
     inside = {f"{name}_lower": _small(value) for name, value in slots.items()}
     return fill_some(template, **slots, **inside)
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """`text` with a capital in front."""
     return text[:1].upper() + text[1:]
 
 

@@ -25,6 +25,7 @@ from src_core.types import DirectAnswer, Finish, Search, Status, Step, Trajector
 from src_data.filters.answer_rules import AnswerRule, AnswerRules, accept
 from src_data.filters.leaks import find_leak
 from src_data.filters.support import query_key, supported
+from src_tasks.answers import NO_ANSWER, normalize_answer
 
 _LIST = re.compile(r"\d{1,2}\. ")
 WORDS_TO_TOKENS = 1.35  # English text under the tokenizers in use
@@ -213,6 +214,9 @@ def _support(trajectory: Trajectory, config: FilterConfig) -> FilterResult | Non
     if not config.need_support or not trajectory.searches:
         return None
     answer = finish_answer(trajectory.steps)
+    golds = trajectory.question.answers
+    if golds and {NO_ANSWER} == {*map(normalize_answer, (answer, *golds))}:
+        return None  # that nothing tells it needs no sentence that does
     if supported(answer, trajectory.question.question, trajectory.steps):
         return None
     return _reject("unsupported", f"{answer!r:.120} is in no observation")

@@ -243,9 +243,9 @@ def unique(values: Iterator[str] | Sequence[str]) -> list[str]:
 
 
 def own_hops(row: JsonRow) -> list[SubQuestion]:
-    """The row's own `decomposition`, a list of `{"question", "answer" or "answers", "title"}` or of
-    questions. An answer may be missing (StrategyQA) or a sentence (2WikiMultihopQA's paraphrases) and is not
-    changed.
+    """The row's own `decomposition`, a list of `{"question", "answer" or "answers", "title"}` (with
+    `wordings`, `goal` and `sentence` where questions were made from passages) or of questions. An answer may
+    be missing (StrategyQA) or a sentence (2WikiMultihopQA's paraphrases) and is not changed.
     """
     value = row.get("decomposition")
     if isinstance(value, list):
@@ -255,6 +255,9 @@ def own_hops(row: JsonRow) -> list[SubQuestion]:
             text_at(hop, "question"),
             alias_texts(hop["answers"] if hop.get("answers") is not None else hop.get("answer")),
             clean_title(optional_text(hop, "title")),
+            alias_texts(hop.get("wordings")),
+            optional_text(hop, "goal"),
+            optional_text(hop, "sentence"),
         )
         for hop in records(value, "decomposition")
     ]

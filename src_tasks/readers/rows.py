@@ -12,13 +12,17 @@ from src_core.types import Passage, Question
 @dataclass(frozen=True, slots=True)
 class SubQuestion:
     """One annotated hop. `question` may refer to the answer of an earlier hop as `#1`, `#2`, …; `answers` are
-    the aliases of its answer; `title` is that of the passage that holds it ("" where the set does not name
-    it).
+    the aliases of its answer; `title` is that of the passage that holds it, `sentence` the sentence there
+    that tells it. `wordings` ask the same in other words; `goal` names what is asked for as a noun phrase.
+    What the set does not have is empty.
     """
 
     question: str
     answers: tuple[str, ...]
     title: str = ""
+    wordings: tuple[str, ...] = ()
+    goal: str = ""
+    sentence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +40,33 @@ class SourceRow:
 def decomposition(question: Question) -> tuple[SubQuestion, ...]:
     """The annotated hops of a question, in order; empty where its set has none."""
     return tuple(
-        SubQuestion(hop["question"], tuple(hop["answers"]), hop.get("title", ""))
+        SubQuestion(
+            hop["question"],
+            tuple(hop["answers"]),
+            hop.get("title", ""),
+            tuple(hop.get("wordings", ())),
+            hop.get("goal", ""),
+            hop.get("sentence", ""),
+        )
         for hop in question.meta.get("decomposition", ())
     )
 
 
 def decomposition_meta(hops: Sequence[SubQuestion]) -> list[dict[str, Any]]:
-    """`hops` as plain data for `Question.meta["decomposition"]` (which is JSON on disk)."""
-    return [{"question": hop.question, "answers": list(hop.answers), "title": hop.title} for hop in hops]
+    """`hops` as plain data for `Question.meta["decomposition"]` (which is JSON on disk). What only made
+    questions have is left out where it is empty.
+    """
+    return [
+        {
+            "question": hop.question,
+            "answers": list(hop.answers),
+            "title": hop.title,
+            **({"wordings": list(hop.wordings)} if hop.wordings else {}),
+            **({"goal": hop.goal} if hop.goal else {}),
+            **({"sentence": hop.sentence} if hop.sentence else {}),
+        }
+        for hop in hops
+    ]
 
 
 def group_of_meta(meta: Mapping[str, Any]) -> str:

@@ -1,0 +1,168 @@
+"""The thoughts of `passage_steps`: several wordings each; a hash of question, trajectory number and step
+selects one, as in `thought_templates`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from src_data.annotated_teacher.decomposition import Decomposition, Kind, as_clause, bare_title
+from src_data.annotated_teacher.thought_templates import capital, choose, fill_thought
+from src_data.filters.answer_tokens import tokens
+
+_FIRST = (
+    "I do not know {goal} yet, so I look for that first.",
+    "First I have to find {goal}.",
+    "More than one fact is needed here. I start with {goal}.",
+    "The question leads through {goal}. That comes first.",
+    "Before the rest I need to know one thing: {query}",
+    "The first thing to find is {goal}.",
+    "I begin with the inner part of the question: {query}",
+)
+_FIRST_COMPARED = (
+    "Two facts have to be compared, so I look both up. First: {query}",
+    "I need the same fact for both. I start with the first one: {query}",
+    "To compare them I search for each in turn. First: {query}",
+    "Both have to be known before I can say anything. The first search is: {query}",
+)
+_FIRST_SINGLE = (
+    "One fact is asked for, and I search for it directly.",
+    "This is a single fact. I search with the words of the question.",
+    "One search should tell this: {query}",
+    "I look this up as it is asked.",
+    "The question asks for one thing only, so I search for that.",
+)
+_READ = (
+    "The passage “{title}” says: “{quote}”. So {known}.",
+    "I read in “{title}”: “{quote}”. That means {known}.",
+    "“{title}” tells it: “{quote}”. {Known}.",
+    "{Known}: the passage “{title}” says “{quote}”.",
+    "In the passage “{title}” it says “{quote}”, so {known}.",
+)
+_NEXT = (
+    "Now I ask: {query}",
+    "The next question is: {query}",
+    "With that I can ask: {query}",
+    "What is still missing: {query}",
+    "Next I search for {goal}.",
+    "I still need {goal}.",
+)
+_LAST = (
+    "That is what the question asks for.",
+    "This answers the question: {answer}.",
+    "Nothing else is needed. The answer is {answer}.",
+    "So the answer is {answer}.",
+    "With this the question is answered.",
+)
+_COMPARE = (
+    "For {one} I found {first}, for {other} {second}. {Reason}, so the answer is {answer}.",
+    "{One}: {first}. {Other}: {second}. {Reason}. The answer is {answer}.",
+    "Now both are known, {first} for {one} and {second} for {other}. As {reason}, the answer is {answer}.",
+)
+_RETRY = (
+    "None of these passages tells me the answer to “{query}”. I ask in other words.",
+    "That search did not show it. I word the question differently.",
+    "The answer to “{query}” is not in these passages, so I try another wording.",
+)
+_RETRY_SHOWN = (
+    "The passage “{title}” is here, but it does not say this. I ask once more in other words.",
+    "I see the passage “{title}”, but the answer to “{query}” is not in it. I try another wording.",
+    "“{title}” tells other things, not what I asked. I try other words.",
+)
+_UNKNOWN = (
+    "No passage about this was found in any wording, so I cannot answer it.",
+    "The searches did not show the answer to “{query}”. I do not know it.",
+)
+_UNKNOWN_SHOWN = (
+    "The passage “{title}” does not tell this, and no other passage does. So the answer is unknown.",
+    "I have read “{title}”, and it does not answer “{query}”. The passages do not tell it.",
+    "No wording found it: the passages tell of {title}, but not this. I cannot answer it from them.",
+)
+_YEAR = re.compile(r"\b(?:1[0-9]|20)\d\d\b")
+_AMOUNT = re.compile(r"\d+(?:\.\d+)?")
+
+
+class Reading(NamedTuple):
+    """A fact that was read: the passage, the sentence, and the value for `goal` (or else for `question`)."""
+
+    title: str
+    quote: str
+    goal: str
+    question: str
+    value: str
+
+
+def first_thought(decomposition: Decomposition, goal: str, query: str, *, key: str) -> str:
+    """The thought before the first search."""
+    if decomposition.kind is Kind.COMPARISON:
+        return _fill(choose(_FIRST_COMPARED, key), goal, query)
+    if len(decomposition.hops) == 1:
+        return _fill(choose(_FIRST_SINGLE, key), goal, query)
+    return _fill(choose(_FIRST, key), goal, query)
+
+
+def next_thought(read: Reading, goal: str, query: str, *, key: str) -> str:
+    """The thought after a fact was read, before the next search."""
+    return f"{_read(read, key)} {_fill(choose(_NEXT, f'{key}/next'), goal, query)}"
+
+
+def retry_thought(title: str, query: str, *, shown: bool, key: str) -> str:
+    """The thought after a search that did not show the fact; `shown`: its passage was there."""
+    return fill_thought(choose(_RETRY_SHOWN if shown else _RETRY, key), title=bare_title(title), query=query)
+
+
+def unknown_thought(title: str, query: str, *, shown: bool, key: str) -> str:
+    """The thought before an abstention."""
+    return fill_thought(
+        choose(_UNKNOWN_SHOWN if shown else _UNKNOWN, key), title=bare_title(title), query=query
+    )
+
+
+def last_thought(decomposition: Decomposition, readings: Sequence[Reading], *, key: str) -> str:
+    """The thought before `finish`: the last fact, and what follows from all of them."""
+    answer = decomposition.answer.rstrip(".")
+    read = _read(readings[-1], key)
+    if decomposition.kind is not Kind.COMPARISON:
+        return f"{read} {fill_thought(choose(_LAST, f'{key}/last'), answer=answer)}"
+    one, other = readings[0], readings[-1]
+    reason = reason_of(one.value, other.value)
+    conclusion = fill_thought(
+        choose(_COMPARE, f"{key}/last"),
+        one=one.title, One=capital(one.title), other=other.title, Other=capital(other.title),
+        first=one.value, second=other.value, reason=reason, Reason=capital(reason), answer=answer,
+    )  # fmt: skip
+    return f"{read} {conclusion}"
+
+
+def reason_of(first: str, second: str) -> str:
+    """How two values compare: which year is earlier, which number is less, or whether they are the same."""
+    if tokens(first) == tokens(second):
+        return "both are the same"
+    years = [_YEAR.findall(value) for value in (first, second)]
+    if all(len(found) == 1 for found in years):
+        one, other = sorted((found[0] for found in years), key=int)
+        return f"{one} is earlier than {other}" if one != other else "both are the same"
+    amounts = [_AMOUNT.findall(value.replace(",", "")) for value in (first, second)]
+    if all(len(found) == 1 for found in amounts):
+        one, other = sorted(
+            (first, second), key=lambda value: float(_AMOUNT.findall(value.replace(",", ""))[0])
+        )
+        return f"{one} is less than {other}"
+    return f"{first} and {second} are not the same"
+
+
+def _read(read: Reading, key: str) -> str:
+    known = (
+        f"{read.goal} is {read.value}" if read.goal else f"the answer to “{read.question}” is {read.value}"
+    )
+    if not read.quote:  # the observation is a reader's reply
+        return f"{capital(known)}."
+    return fill_thought(
+        choose(_READ, key), title=read.title, quote=read.quote, known=known, Known=capital(known)
+    )
+
+
+def _fill(template: str, goal: str, query: str) -> str:
+    return fill_thought(template, goal=goal or as_clause(query), query=query)
