@@ -120,7 +120,8 @@ def _plot(
             axes.plot(list(points), list(points.values()), label=label, marker=marker)
     axes.set_xlabel("optimiser step")
     axes.set_ylabel(unit)
-    axes.legend()
+    if any(lines.values()):
+        axes.legend()
     figure.tight_layout()
     figure.savefig(picture, dpi=120)
     pyplot.close(figure)

@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-from helpers_stages import installed
 from helpers_wait import until
 
 from src_retrieval.vector import vector_backend
@@ -128,17 +126,9 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def missing(kind: str) -> str:
-    """Why the tests of a store cannot run here; "" where they can."""
-    absent = [name for name in CLIENTS[kind] if not installed(name)]
-    return f"not installed: {', '.join(absent)} (requirements-dev.txt has them)" if absent else ""
-
-
 @contextmanager
 def store_place(kind: str) -> Iterator[Place]:
     """The place of a store, for several tests: each uses a collection of its own."""
-    if why := missing(kind):
-        pytest.skip(why)
     # A short path: the name of a socket has at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix=f"{kind}-"))
     try:

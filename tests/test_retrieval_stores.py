@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_stores import CLIENTS, NOBODY, SERVERS, Place, missing, store_place
+from helpers_stores import CLIENTS, NOBODY, SERVERS, Place, store_place
 from helpers_wait import until
 from test_retrieval_build import QUIET, config, engine_config, make_corpus
 
@@ -273,8 +273,6 @@ def open_and_keep(world: World) -> Any:
 def test_a_store_that_is_away_is_asked_again_and_then_one_sentence(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if why := missing(kind):
-        pytest.skip(why)
     place = Place(kind, tmp_path)
     place.address = NOBODY[kind]
     world = World(tmp_path, place)
@@ -332,8 +330,6 @@ def test_without_its_client_one_sentence_says_what_to_install(
 
 @pytest.mark.parametrize("kind", ["qdrant", "milvus"])
 def test_an_address_with_a_password_is_refused(tmp_path: Path, kind: str) -> None:
-    if why := missing(kind):
-        pytest.skip(why)
     for address in ("http://me:s3cret@127.0.0.1:1", "ftp://me:s3cret@127.0.0.1"):
         with pytest.raises(UserError, match=r"remove them and set|no address of a server") as raised:
             World(tmp_path, Place(kind, tmp_path)).build(**{"shape.address": address})

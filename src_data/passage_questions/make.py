@@ -60,7 +60,7 @@ def make_questions(config: QuestionsConfig) -> Report:
     _select(selection, world, config)
     if not selection.kept:
         raise UserError(
-            f"no question could be made from {config.corpus}; its passages need titles and definitions"
+            f"no question could be made from {config.corpus}; give passages with titles and definitions"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     rewrite_jsonl(out, (to_json(made.row()) for made in ordered(selection.kept, config.seed)))
