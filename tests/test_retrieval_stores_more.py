@@ -172,7 +172,7 @@ def test_the_vectors_of_an_index_beside_it_are_used(tmp_path: Path, monkeypatch:
         pytest.skip(why)
     world = World(tmp_path, Place("qdrant", tmp_path))
     build_index(config(tmp_path, type="flat", index_dir=tmp_path / "mine-flat"), steps=QUIET)
-    monkeypatch.setattr(ToyEncoder, "encode_passages", None)
+    monkeypatch.setattr(ToyEncoder, "encode_passages", lambda *_, **__: pytest.fail("encoded again"))
     world.build(index_dir=tmp_path / "mine-qdrant")
     assert world.store().count() == ROWS
     world.close()
