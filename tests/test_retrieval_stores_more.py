@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers_qdrant import FakeQdrant, fake_qdrant
-from helpers_stores import Place, missing, store_place
+from helpers_stores import Place, store_place
 from test_retrieval_build import QUIET, config
 from test_retrieval_stores import ROWS, World
 
@@ -21,8 +21,6 @@ from src_retrieval.vector import qdrant
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeQdrant]:
-    if why := missing("qdrant"):
-        pytest.skip(why)
     monkeypatch.setattr(qdrant, "LOOK_SECONDS", 0.0)
     monkeypatch.delenv("QDRANT_API_KEY", raising=False)
     with fake_qdrant() as server:
@@ -139,8 +137,6 @@ def plan_of(world: World, queries: Any, *, exact: bool) -> str:
 
 
 def test_a_password_in_the_address_of_postgres_is_refused(tmp_path: Path) -> None:
-    if why := missing("pgvector"):
-        pytest.skip(why)
     place = Place("pgvector", tmp_path)
     for address, said in (
         ("postgresql://me:s3cret@127.0.0.1", "remove them and set PGPASSWORD"),
@@ -154,8 +150,6 @@ def test_a_password_in_the_address_of_postgres_is_refused(tmp_path: Path) -> Non
 
 
 def test_milvus_keeps_a_collection_in_a_file(tmp_path: Path) -> None:
-    if why := missing("milvus"):
-        pytest.skip(why)
     place = Place("milvus", tmp_path)
     place.address = str(tmp_path / "mine")
     with pytest.raises(UserError, match=r"name a server or a file that ends in \.db"):
@@ -168,8 +162,6 @@ def test_milvus_keeps_a_collection_in_a_file(tmp_path: Path) -> None:
 
 
 def test_the_vectors_of_an_index_beside_it_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if why := missing("qdrant"):
-        pytest.skip(why)
     world = World(tmp_path, Place("qdrant", tmp_path))
     build_index(config(tmp_path, type="flat", index_dir=tmp_path / "mine-flat"), steps=QUIET)
     monkeypatch.setattr(ToyEncoder, "encode_passages", lambda *_, **__: pytest.fail("encoded again"))
@@ -179,8 +171,6 @@ def test_the_vectors_of_an_index_beside_it_are_used(tmp_path: Path, monkeypatch:
 
 
 def test_a_folder_of_qdrant_belongs_to_one_process(tmp_path: Path) -> None:
-    if why := missing("qdrant"):
-        pytest.skip(why)
     place = Place("qdrant", tmp_path)
     world = World(tmp_path, place)
     world.build()
