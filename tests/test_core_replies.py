@@ -384,14 +384,14 @@ def test_the_loop_takes_hostile_bodies(tmp_path: Any) -> None:
     """Client and parser together: any body gives a completion or a `ModelError`."""
 
     async def run() -> None:
-        client = HttpChatModel(Endpoint(url="http://127.0.0.1:1/v1", retry=AT_ONCE))
+        client = HttpChatModel(Endpoint(url="http://127.0.0.1:1/v1", model="m", retry=AT_ONCE))
         draw = random.Random(7)
 
-        async def exchange(_: object) -> tuple[int, dict[str, str], bytes]:
+        async def exchange(*_: object) -> tuple[int, dict[str, str], bytes]:
             body = json.dumps(near_miss(draw)).encode()
             return 200, {}, body[: draw.randint(0, len(body))] if draw.random() < 0.1 else body
 
-        client._http._exchange = exchange  # type: ignore[method-assign,assignment]
+        client._http._exchange._exchange = exchange  # type: ignore[method-assign,assignment]
         for _ in range(500):
             try:
                 reply = await client.chat(
