@@ -32,7 +32,6 @@ def serve_front(path: Path, *, host: str, port: int, options: HttpOptions) -> No
     the port was taken meanwhile.
     """
     listener = bind(host, port)
-    start_listening(listener, port)
 
     async def serve() -> None:
         async with connected(path) as session:
@@ -40,6 +39,7 @@ def serve_front(path: Path, *, host: str, port: int, options: HttpOptions) -> No
             server = serve_app(app, listener, options, grace_seconds=GRACE_SECONDS)
             for number in (signal.SIGTERM, signal.SIGINT):  # before and after uvicorn has its own handlers
                 signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+            start_listening(listener, port)  # last: who is answered may send a signal
             await server.serve()
 
     asyncio.run(serve())

@@ -61,7 +61,7 @@ class Hostile(HttpChatModel):
         self.sent = 0
         draw = random.Random(seed)
 
-        async def exchange(_: object) -> tuple[int, dict[str, str], bytes]:
+        async def exchange(*_: object) -> tuple[int, dict[str, str], bytes]:
             self.sent += 1
             choice = {
                 "message": {"content": any_reply(draw)},
@@ -69,7 +69,7 @@ class Hostile(HttpChatModel):
             }
             return 200, {}, json.dumps({"choices": [choice]}).encode()
 
-        self._http._exchange = exchange  # type: ignore[method-assign,assignment]
+        self._http._exchange._exchange = exchange  # type: ignore[method-assign,assignment]
 
     async def chat(self, messages: Sequence[Message], **more: object) -> Completion:  # type: ignore[override]
         return await super().chat(messages, **{"sampling": Sampling(), **more})  # type: ignore[arg-type]

@@ -26,7 +26,10 @@ KNOWN_KNOBS = frozenset(
     for path in [*ROOT.glob("*.sh"), *ROOT.glob("scripts/**/*.sh"), *ROOT.glob("deploy/*.sh")]
     for knob in re.findall(r"\$\{([A-Z_]+):[-=]", path.read_text(encoding="utf-8"))
 )
-FOREIGN_KNOBS = {"ES_JAVA_OPTS"}
+FOREIGN_KNOBS = {
+    *("ES_JAVA_OPTS", "POSTGRES_PASSWORD", "PGHOST", "PGUSER", "PGPASSWORD"),
+    *("BRAVE_API_KEY", "SERPER_API_KEY", "TAVILY_API_KEY"),
+}
 """Environment variables of programs that are not ours."""
 _SCRIPT = re.compile(r"[\w./-]+\.sh\b|\b(?:configs|data|src_\w+)/[\w./-]+\.(?:yaml|jsonl|py)\b")
 _KNOB = re.compile(r"^([A-Z][A-Z_]+)=")

@@ -193,8 +193,8 @@ def test_where_no_digest_is_published_the_one_seen_is_said_and_recorded(
         (SCIFACT.replace(b"Passage 7", b"Passage 8", 1), "is damaged"),
         (zipped({"a.jsonl": BODY, "b.jsonl": BODY}), "holds 2 corpora"),
         (zipped({"readme": b"x"}), "holds 0 corpora"),
-        (zipped({"corpus.jsonl": b"<html>not here</html>\n"}), "it is another file"),
-        (zipped({"corpus.jsonl": b""}), "it is another file"),
+        (zipped({"corpus.jsonl": b"<html>not here</html>\n"}), "check the file at its source"),
+        (zipped({"corpus.jsonl": b""}), "check the file at its source"),
     ],
 )
 def test_damaged_and_other_archives_are_one_sentence(
