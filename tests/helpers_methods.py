@@ -34,7 +34,7 @@ QUESTION = Question("id", ASKED, ("Steventon",), ("p1", "p2"), meta={"context_id
 
 OBSERVE = "Answer the question at the end in one short sentence"
 FROM_SEARCHES = "Using the search results, answer"
-FROM_PASSAGES = "Using the passages, answer the question at the end"
+FROM_PASSAGES = "Answer the question with a short phrase from the passages"
 # What is only in the prompt of one method.
 SENTENCE = "Write only the next sentence"
 SELF_ASK = "asking follow-up questions"

@@ -66,7 +66,7 @@ THIRD = (
     "Red Rain\n"
     "Red Rain is a 1999 film by Ann Lee."
 )
-READER = "Using the passages"
+READER = "Answer the question with a short phrase from the passages"
 """The prompt of the final answer where no step holds one."""
 
 
