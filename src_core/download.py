@@ -22,7 +22,7 @@ from src_core.errors import UserError
 from src_core.jsonl import write_atomic
 
 _BLOCK = 1 << 20
-_SPARE = 1 << 28
+SPARE = 1 << 28
 """Bytes that the disk must have left beside the file."""
 _OWN_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 _FINAL = (400, 401, 403, 404, 405, 410, 451)
@@ -111,7 +111,7 @@ def _fetch(url: str, part: Path, *, size: int, timeout: float, report: Callable[
                 f"{url} has {total:,} bytes, and {size:,} are published; it is another file: name another "
                 "place with MIRROR"
             )
-        _require_room(part, (total or size) - held)
+        require_room(part.name.removesuffix(".part"), part.parent, (total or size) - held)
         mark = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
         strong = "" if mark.startswith("W/") else mark  # a weak one does not promise the same bytes
         write_atomic(note, json.dumps({"url": url, "mark": strong}).encode())
@@ -128,11 +128,12 @@ def _fetch(url: str, part: Path, *, size: int, timeout: float, report: Callable[
     return held == (total or size or held)
 
 
-def _require_room(part: Path, need: int) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if need + _SPARE > free:
+def require_room(what: str, folder: Path, need: int) -> None:
+    """Raises `UserError` where the disk of `folder` has not `need` bytes left, and some to spare."""
+    free = shutil.disk_usage(folder).free
+    if need + SPARE > free:
         raise UserError(
-            f"{part.name.removesuffix('.part')} needs {need / 1e9:.1f} GB, and the disk of {part.parent} has "
+            f"{what} needs {max(need, SPARE) / 1e9:.1f} GB, and the disk of {folder} has "
             f"{free / 1e9:.1f} GB left; free some space or name another folder"
         )
 

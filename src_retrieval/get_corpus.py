@@ -11,7 +11,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import shutil
 import sys
 import zipfile
 import zlib
@@ -24,7 +23,7 @@ from typing import IO, Any, NamedTuple
 from src_core.caller import seen
 from src_core.config import Count, Positive, Seconds, build_config, config_class, load_config, read_yaml
 from src_core.console import Terminal
-from src_core.download import download
+from src_core.download import SPARE, download, require_room
 from src_core.errors import UserError, run_main
 from src_core.jsonl import write_atomic
 from src_core.progress import Steps, mebibytes
@@ -37,7 +36,7 @@ CATALOGUE = Path(__file__).resolve().parent.parent / "configs" / "corpora.yaml"
 SOURCE = "source.json"
 BEIR = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets/"
 _BLOCK = 1 << 20
-_SPARE = 1 << 28
+_UNPACKED = "the unpacked corpus"
 _DAMAGED = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
 
 
@@ -194,7 +193,7 @@ def _unpack(archive: Path, corpus: Path) -> int:
     partial = corpus.with_name(corpus.name + ".tmp")
     try:
         with _opened(archive) as (source, size), partial.open("wb") as target:
-            _require_room(partial, size)
+            require_room(_UNPACKED, partial.parent, size)
             lines = _copy(source, target, corpus.suffix)
     except _DAMAGED as error:
         raise UserError(f"{seen(archive)} is damaged ({error}); remove it and run this again") from error
@@ -241,21 +240,11 @@ def _copy(source: IO[bytes], target: IO[bytes], suffix: str) -> int:
         target.write(block)
         ends += block.count(b"\n")
         last, since = block, since + len(block)
-        if since > _SPARE // 4:
-            _require_room(Path(target.name), 0)
+        if since > SPARE // 4:
+            require_room(_UNPACKED, Path(target.name).parent, 0)
             since = 0
     rows = ends + (not last.endswith(b"\n"))
     return rows - (suffix == ".tsv")
-
-
-def _require_room(path: Path, need: int) -> None:
-    """Raises `UserError` where the disk has not so many bytes left."""
-    free = shutil.disk_usage(path.parent).free
-    if need + _SPARE > free:
-        raise UserError(
-            f"the unpacked corpus needs {max(need, _SPARE) / 1e9:.1f} GB, and the disk of {path.parent} has "
-            f"{free / 1e9:.1f} GB left; free some space or name another folder"
-        )
 
 
 def _recorded(record: Path) -> dict[str, Any]:

@@ -23,9 +23,8 @@ def training_arguments(
     min_steps: int = 0,
     **own: Any,
 ) -> TrainingArguments:
-    """The arguments for an epoch of `rows` packs or groups, `batch_size` of them per process and step; with
-    fewer than `min_steps` steps in all epochs there are more epochs. Validation runs after every
-    `evaluate_every` steps; `own` are the arguments of one trainer alone.
+    """The arguments for epochs of `rows` packs or groups, `batch_size` per process and step, and at least
+    `min_steps` steps. Validation runs every `evaluate_every` steps; `own` are those of one trainer alone.
     """
     per_epoch = math.ceil(rows / (config.batch_size * processes().num_processes))
     all_epochs = math.ceil(config.epochs * math.ceil(per_epoch / config.accumulation))
