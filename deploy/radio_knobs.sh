@@ -4,10 +4,12 @@
 per_profile() { if [[ $PROFILE == gpu ]]; then printf '%s' "$1"; else printf '%s' "$2"; fi; }
 
 N_SAMPLES=${N_SAMPLES:-$(per_profile 20000 60)}                                        # questions of TRAIN, -1: all
+N_RATIONALES=${N_RATIONALES:-$N_SAMPLES}                                               # of these, questions with a rationale
 N_DEV=${N_DEV:-$(per_profile -1 $((N_SAMPLES < 0 ? -1 : (N_SAMPLES + 1) / 2)))}        # of each file of DEV, and of MMLU
 N_READ=${N_READ:--1}                                                # of each file of DEV those that a reader answers
 MMLU=$(from_caller "${MMLU:-$([[ -d ../shared/data/mmlu/val ]] && echo ../shared/data/mmlu/val || echo data/mmlu_sample)}")
 BEST=${BEST:-w0.5}                                                  # the blend whose reranker is served
+START=${START:-}                                                    # the blend whose reranker the others start from
 OTHER_BASE=${OTHER_BASE-$(per_profile "" e5-small)}                 # another base for it, "": none
 OTHER_READER=${OTHER_READER-$(per_profile "" smollm2-135m)}         # another model that answers, "": none
 export ANSWER_MODEL_DIR=${OTHER_READER:-$MODEL} ANSWER_LLM_HOST=$REARAG_HOST ANSWER_LLM_PORT=$REARAG_PORT

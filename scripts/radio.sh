@@ -10,8 +10,8 @@
 # eval        all rerankers on DEV: ranking, reader, OTHER_READER;  mmlu  multiple choice without a search, and reranked
 # multihop    naive RAG and ReaRAG with and without the reranker in the loop (takes long, so only where it is named)
 # The same command resumes what was stopped. Stages read configs/systems/radio/*.yaml (with -cpu on a laptop).
-# Knobs: N_SAMPLES N_DEV N_READ TRAIN DEV MMLU NAME PROFILE MODEL OTHER_READER OTHER_BASE BEST QUERY CORPUS INDEX_DIR RUNS_DIR, and
-# those of deploy/deploy_config.sh.
+# Knobs: N_SAMPLES N_RATIONALES N_DEV N_READ TRAIN DEV MMLU NAME PROFILE MODEL OTHER_READER OTHER_BASE START BEST QUERY CORPUS
+# INDEX_DIR RUNS_DIR, and those of deploy/deploy_config.sh.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD
@@ -25,7 +25,7 @@ source deploy/radio.sh
 
 stage_rationales() {
   [[ $PROFILE == gpu || -n ${RATIONALE_URL:-} ]] || serve_model
-  data rationales "${RATIONALE[@]/#/rationales.endpoint.}"
+  data rationales n_samples="$N_RATIONALES" "${RATIONALE[@]/#/rationales.endpoint.}"
 }
 
 stage_candidates() { serve_retriever; data candidates; }
@@ -35,12 +35,17 @@ stage_scores() { embedded_encoders; data scores scores.index="$VECTORS"; }
 stage_blend() { data blend; }
 
 stage_finetune() {
-  local groups label
+  local groups label start=()
   release
+  if [[ -n $START ]]; then
+    [[ -s $RUN/groups/$START.train.jsonl ]] || die "START=$START has no groups in $RUN/groups; its label must be one of the blends"
+    tune "$START" "$START"
+    start=(model="$RUNS_DIR/$NAME-$START/model")
+  fi
   for groups in "$RUN"/groups/*.train.jsonl; do
     [[ -e $groups ]] || die "there are no groups in $RUN/groups; run the stage blend first"
     label=$(basename "$groups" .train.jsonl)
-    tune "$label" "$label"
+    [[ $label == "$START" ]] || tune "$label" "$label" "${start[@]}"
   done
   [[ -z $OTHER_BASE ]] || tune other_base "$BEST" model="$OTHER_BASE"
 }

@@ -9,7 +9,7 @@ import pytest
 from helpers_radio import TOWNS, Radio, corpus, questions, read_rows, write_rows
 
 from src_core.types import Question
-from src_data.radio.config import Layout
+from src_data.radio.config import Blend, Layout
 from src_data.radio.rationales import Outcome, chat_of, judged, only_repeats
 
 
@@ -77,9 +77,14 @@ def test_all_weights_have_the_same_questions_and_need_no_model(radio: Radio) -> 
     radio.stages("blend", blends=blends)
     assert len(radio.rows("groups/w0.train.jsonl")) == len(radio.rows("groups/w1.train.jsonl")) == 5
     assert radio.record("blend")["blends"]["w1"]["left_out"] == {"no rationale": 1}
-    radio.stages("blend", blends=blends, without_rationale="true")
+    radio.stages("blend", blends="[{label: w0, weight: 0, without_rationale: true}, {label: w1, weight: 1}]")
     assert len(radio.rows("groups/w0.train.jsonl")) == 6
     assert len(radio.rows("groups/w1.train.jsonl")) == 5
+
+
+def test_questions_without_a_rationale_have_no_weight_of_its_score() -> None:
+    with pytest.raises(ValueError, match=r"'w0\.5' has without_rationale .* the weight 0"):
+        Blend(without_rationale=True)
 
 
 def test_held_out_questions_are_in_a_file_of_their_own(tmp_path: Path) -> None:
@@ -222,7 +227,7 @@ def test_equal_scores_keep_the_retrievers_order(tmp_path: Path) -> None:
     radio = Radio(tmp_path, passages=rows, asked=[{"question": "river Aare founded", "answers": ["1"]}])
     radio.script([("", ["   ...   "])])
     radio.stages("rationales", "candidates", "scores")
-    radio.stages("blend", blends="[{weight: 0}]", without_rationale="true")
+    radio.stages("blend", blends="[{weight: 0, without_rationale: true}]")
     (row,) = radio.rows("groups/w0.5.train.jsonl")
     assert row["pos_ids"] == ["p1"]
     assert row["neg_ids"] == ["p4", "p5", "p7", "p8"]

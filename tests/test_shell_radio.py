@@ -68,6 +68,17 @@ def test_all_stages_in_order_and_nothing_runs_afterwards(radio: RadioScript) -> 
     assert not list(radio.state.glob("*.pid"))
 
 
+def test_the_other_blends_start_from_the_reranker_of_one(radio: RadioScript) -> None:
+    done = radio.run("scripts/radio.sh", "blend", "finetune", N_RATIONALES="4", START="gold", OTHER_BASE="")
+    assert done.returncode == 0, done.stderr
+    trained = [call for call in radio.calls() if call[0] == "src_train.rerank"]
+    start = f"model={radio.runs}/radio-gold/model"
+    assert ["run_name=radio-gold" in call for call in trained] == [True, False, False, False]
+    assert [start in call for call in trained] == [False, True, True, True]
+    done = radio.run("scripts/radio.sh", "finetune", START="golden", OTHER_BASE="")
+    assert (done.returncode, "START=golden has no groups" in done.stderr) == (2, True)
+
+
 def test_a_stage_starts_only_the_servers_that_it_asks(radio: RadioScript) -> None:
     retriever, model = radio.line("retriever", "RETRIEVER_PORT"), f"127.0.0.1:{radio.port}"
     done = radio.run("scripts/radio.sh", "candidates")

@@ -103,13 +103,23 @@ class ScoreSettings(ScorerSettings):
 @config_class
 class Blend:
     """One set of training groups, and the reranker that is made of it; `label` names both. `weight` is that
-    of the rationale score (1: the rationale alone, 0: the retriever alone).
+    of the rationale score (1: the rationale alone, 0: the retriever alone). Only questions with a rationale
+    become groups, whatever the weight, so that weights are compared on the same questions;
+    `without_rationale` adds the others, which asks for the weight 0.
     """
 
     label: Label = "w0.5"
     weight: Weight = 0.5
     sampler: Sampler = Sampler.SHIFT
     gold: Gold = Gold.IGNORE
+    without_rationale: bool = False
+
+    def __post_init__(self) -> None:
+        if self.without_rationale and self.weight > 0:
+            raise ValueError(
+                f"the blend {self.label!r} has without_rationale and the weight {self.weight:g} of the "
+                "rationale's score, which such questions lack; give it the weight 0"
+            )
 
 
 @config_class
@@ -185,8 +195,7 @@ class MmluSettings:
 class RadioConfig:
     """All settings of the data stages. `n_samples` of the mixed questions are taken (-1: all); a larger
     number contains the smaller sample, so that what was made stays usable. `held_out` of them are for
-    validation. Only questions with a rationale become groups, whatever the weight, so that weights are
-    compared on the same questions; `without_rationale` adds the others where the weight is 0.
+    validation.
     """
 
     run_name: str = "radio"
@@ -196,7 +205,6 @@ class RadioConfig:
     seed: Seed = 1
     on_bad_row: OnBadRow = OnBadRow.FAIL
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    without_rationale: bool = False
     rationales: RationaleSettings = RationaleSettings()
     candidates: CandidateSettings = CandidateSettings()
     scores: ScoreSettings = ScoreSettings()

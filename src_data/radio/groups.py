@@ -98,7 +98,6 @@ def write_groups(
     *,
     passages_of: Path,
     held_out: float,
-    without_rationale: bool,
 ) -> Grouped:
     """Write `LABEL.train.jsonl` and `LABEL.validation.jsonl` atomically. `passages_of` is the table's
     file.
@@ -108,7 +107,7 @@ def write_groups(
     parts: dict[str, list[bytes]] = {TRAIN: [], VALIDATION: []}
     for question in questions:
         ranking = table.get(question.id)
-        reason = _refusal(ranking, without_rationale=without_rationale)
+        reason = _refusal(ranking, without_rationale=blend.without_rationale)
         found = None if reason or ranking is None else blended_list(question, ranking, weight=blend.weight)
         if found is None:
             done.left_out[reason or "no rationale"] += 1

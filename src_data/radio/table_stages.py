@@ -73,7 +73,6 @@ def blend(stage: Stage) -> int:
             table,
             passages_of=path,
             held_out=config.held_out,
-            without_rationale=config.without_rationale,
         )
         record[each.label] = {"settings": dump(each), "groups": done.groups, "left_out": done.left_out}
         left = ", ".join(f"{count:,} {reason}" for reason, count in done.left_out.items()) or "none"
