@@ -53,8 +53,9 @@ class TrainingProgress(TrainerCallback):
 
     def on_validation(self, done: int, total: int) -> None:
         """`done` of `total` batches of the validation set were evaluated."""
-        validating = f"validating {done}/{total}, " if done < total else ""
-        self._update(self._step, note=f"{validating}{self._figures}", quiet=True)
+        validating = f"validating {done}/{total}" if done < total else ""
+        note = ", ".join(part for part in (validating, self._figures) if part)
+        self._update(self._step, note=note, quiet=True)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """The end of the last step."""

@@ -60,6 +60,10 @@ def test_a_long_step_and_a_long_evaluation_are_shown(tmp_path: Path) -> None:
     before = lines(out)
     assert len(before) >= 2
     assert all(line.startswith("2/8 steps") for line in before)
+    progress.on_validation(1, 4)  # before the first step, when there are no figures
+    until(lambda: "validating 1/4" in out.getvalue())
+    assert ", ," not in out.getvalue()
+    before = lines(out)
     state.global_step = 3
     progress.on_step_end(args, state)
     progress.on_log(args, state, logs={"loss": 1.25, "accuracy": 0.5})
