@@ -169,6 +169,7 @@ class Runs:
             async with open_runtime(
                 settings,
                 settings=method.settings,
+                abstain=settings.abstain,
                 on_step=on_step,
                 on_draft=lambda _, step: emit(draft_event(step)),
                 needs_search=method.needs_search,

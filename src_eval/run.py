@@ -36,6 +36,7 @@ from src_core.server_news import SAID
 from src_core.terminal import answer
 from src_core.text import shorten
 from src_core.types import RETRIED, Question, to_json
+from src_eval.abstention import abstention_cells
 from src_eval.boundary import NOTHING, boundary_cells, boundary_of
 from src_eval.compare import Entry, build_table
 from src_eval.config import DatasetSpec, EvalConfig
@@ -56,7 +57,9 @@ from src_tasks.readers.sources import read_questions
 CHECK = "--check"
 SERVERS = "--servers"
 """The flag of `src_infer.run` that only compares the servers with those that made the run."""
-EXTRA_FILES = frozenset(f"{name}.{ending}" for name in ("pareto", "boundary") for ending in ("md", "csv"))
+EXTRA_FILES = frozenset(
+    f"{name}.{ending}" for name in ("abstention", "pareto", "boundary") for ending in ("md", "csv")
+)
 """The files of the tables beside the main one (`extras_of`)."""
 NOTES = "server-notes.txt"
 """The file, beside the logs, of the notes on servers that the runs of this evaluation have shown."""
@@ -257,10 +260,11 @@ def extras_of(
     expected: Expected,
     decided: Mapping[tuple[str, str], Decided | None] = NOTHING,
 ) -> Extras:
-    """What stands beside the main table: `pareto` where a run searches, `boundary` where a line of `never`
-    has the model of another.
+    """What stands beside the main table: `abstention` where a question is unanswerable or an answer abstains,
+    `pareto` where a run searches, `boundary` where a line of `never` has the model of another.
     """
-    tables = {}
+    abstained = abstention_cells(entries)
+    tables = {} if abstained is None else {"abstention": abstained}
     points = points_of(entries)
     if any(point.cost.mean for point in points):
         tables["pareto"] = pareto_cells(points)

@@ -30,7 +30,7 @@ from src_eval.records import SCORE_ROWS, SCORE_TOTALS, Estimate, QuestionScore, 
 from src_eval.stats import bootstrap
 from src_tasks.metrics import chinese_scores
 from src_tasks.readers.rows import group_of_meta
-from src_tasks.scores import Answered, Figures, drop_retrieval, figures, replies_of
+from src_tasks.scores import Answered, Figures, Given, add_abstention, drop_retrieval, figures, replies_of
 
 VERDICTS = "verdicts.jsonl"
 DIRECT_ANSWERS = "direct_answers"
@@ -201,6 +201,9 @@ def _hops(meta: Row) -> int | None:
 
 def _run_score(name: str, rows: list[QuestionScore], manifest: Row) -> RunScore:
     drop_retrieval(row.metrics for row in rows)
+    add_abstention(
+        [row.metrics for row in rows], [Given(row.prediction, row.status, row.golds) for row in rows]
+    )
     if not any(row.metrics[DIRECT_ANSWERS] for row in rows):  # a method without such steps
         for row in rows:
             del row.metrics[DIRECT_ANSWERS]

@@ -19,6 +19,7 @@ from src_infer.prompts import load_prompt
 from src_infer.rag_engine import ObservationMode
 from src_retrieval.web import web_engine
 from src_retrieval.web.retriever import WebSettings
+from src_tasks.abstention import Abstain
 
 ROLES = ("agent", "observe", "final")
 """The kinds of calls with a sampling of their own."""
@@ -119,7 +120,8 @@ class RuntimeConfig:
 
 @config_class
 class InferConfig(RuntimeConfig):
-    """All settings of a run. `method_settings` are the settings of the method (its `Settings` class). With
+    """All settings of a run. `method_settings` are the settings of the method (its `Settings` class);
+    `abstain` says when its answer is withheld (`src_infer.abstaining`). With
     `question` the run answers that one question instead of the file. `prompts_digest` is filled in at the
     start, so that a run is not resumed with other prompts; a given digest must match. `on_existing` says what
     happens to a run directory that was used before (`src_core.rundir`).
@@ -127,6 +129,7 @@ class InferConfig(RuntimeConfig):
 
     method: str = "rearag"
     method_settings: dict[str, Any] = Field(default_factory=dict)
+    abstain: Abstain = Abstain()
     questions: str = "data/sample_world/questions.jsonl"
     n_questions: AllOrCount = -1
     question: str = ""

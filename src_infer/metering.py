@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from src_core.llm import ChatModel, Completion
 from src_core.llm_tokens import TokenCompletion, TokenModel, TokenSampling
 from src_core.types import NO_USAGE, SEARCHES_WITHOUT_STEP, Search, Trajectory, Usage
+from src_infer.abstaining import note_reply
 from src_retrieval.web.retriever import WebSearch
 
 WEB_SEARCHES = "web_searches"
@@ -77,14 +78,19 @@ def with_all_searches(row: Trajectory, executed: int) -> Trajectory:
 
 
 class MeteredModel:
-    """A model whose replies are counted; everything else is the model's own."""
+    """A model whose replies are counted, and asked for at least `logprobs` log-probabilities at each
+    position; everything else is the model's own.
+    """
 
-    def __init__(self, model: ChatModel) -> None:
-        self._model = model
+    def __init__(self, model: ChatModel, *, logprobs: int = 0) -> None:
+        self._model, self._logprobs = model, logprobs
 
-    async def chat(self, *arguments: Any, **more: Any) -> Completion:
+    async def chat(self, *arguments: Any, logprobs: int = 0, **more: Any) -> Completion:
         """See `ChatModel.chat`."""
-        return _counted(await self._model.chat(*arguments, **more))
+        wanted = max(logprobs, self._logprobs)
+        reply = _counted(await self._model.chat(*arguments, logprobs=wanted, **more))
+        note_reply(reply.tokens)
+        return reply
 
     async def generate_tokens(self, prompt: Sequence[int], *, sampling: TokenSampling) -> TokenCompletion:
         """See `llm_tokens.TokenModel`."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from src_core.llm import ChatModel, Sampling
+from src_core.named_passages import naming
 from src_core.passage_view import PassageView, passage_block
 from src_core.protocols.records import Message
 from src_core.text import fill
@@ -19,7 +20,6 @@ from src_core.types import NO_USAGE, Passage, Step, Usage
 from src_infer.episode import Observation
 from src_infer.forgotten_await import awaited
 from src_infer.metering import count_search
-from src_infer.named_passages import naming
 from src_retrieval.client import Retriever
 
 READER_STOPS = ("<|user|>", "<|endoftext|>", "<|assistant|>")
@@ -44,7 +44,7 @@ class ReaderReply:
 class RagEngine:
     """Returns observations of sub-queries. `view` is what a model sees of a passage. `reader` may be None
     where observations are the passages themselves. `only_named` leaves out passages that do not name what
-    the query names (`src_infer.named_passages`); `repeat_passages` shows a passage again that an earlier
+    the query names (`src_core.named_passages`); `repeat_passages` shows a passage again that an earlier
     observation showed.
     """
 

@@ -209,7 +209,12 @@ async def _connected(
     """The servers of the run, and its runtime until `stack` is closed."""
     servers = Servers(strict=config.on_existing != "resume_anyway")
     opened = open_runtime(
-        config, settings=method.settings, on_step=on_step, needs_search=method.needs_search, servers=servers
+        config,
+        settings=method.settings,
+        abstain=config.abstain,
+        on_step=on_step,
+        needs_search=method.needs_search,
+        servers=servers,
     )
     try:
         return servers, await stack.enter_async_context(opened)

@@ -41,6 +41,7 @@ from src_infer.prompts import load_prompt
 from src_infer.rag_engine import RagEngine, ask, retrieve
 from src_retrieval.client import Retriever, RetrieverClient
 from src_retrieval.web.retriever import WebRetriever
+from src_tasks.abstention import KEEP, Abstain
 
 StepHook = Callable[[Question, Step], None]
 _PROMPT_START = 4000
@@ -53,8 +54,8 @@ and fit; the passages behind them are text of others, whose braces are no slots.
 class Runtime:
     """Shared by all questions of a run. `identity` describes the retriever's index, `news` collects what
     servers say, `trained_format` is the text format that the agent was trained in, "" where no record says
-    so. `on_draft` is called after the model wrote a step, before its search runs; `on_step` once the
-    step is complete.
+    so, `abstain` says when an answer is withheld. `on_draft` is called after the model wrote a step, before
+    its search runs; `on_step` once the step is complete.
     """
 
     policy: Policy
@@ -71,6 +72,7 @@ class Runtime:
     identity: dict[str, Any] = field(default_factory=dict)
     news: ServerNews = field(default_factory=ServerNews)
     trained_format: str = ""
+    abstain: Abstain = KEEP
     on_step: StepHook | None = None
     on_draft: StepHook | None = None
     _prompts: dict[str, str] = field(default_factory=dict)
@@ -122,6 +124,7 @@ async def open_runtime(
     config: RuntimeConfig,
     *,
     settings: Any = None,
+    abstain: Abstain = KEEP,
     on_step: StepHook | None = None,
     on_draft: StepHook | None = None,
     needs_agent: bool = True,
@@ -148,7 +151,9 @@ async def open_runtime(
         opened.push_async_callback(idle.close)
         if config.constrain is Constrain.AUTO:
             config = replace(config, constrain=await _obeyed(config, models.get(config.agent), news))
-        counted: dict[Endpoint, ChatModel] = {at: MeteredModel(model) for at, model in models.items()}
+        counted: dict[Endpoint, ChatModel] = {
+            at: MeteredModel(model, logprobs=int(abstain.min_confidence > 0)) for at, model in models.items()
+        }
         agent, reader = counted.get(config.agent, idle), counted.get(config.reader, idle)
         yield Runtime(
             policy=make_policy(config, agent),
@@ -165,6 +170,7 @@ async def open_runtime(
             identity=identity,
             news=news,
             trained_format=trained_format(Path(config.trained)) if config.trained else "",
+            abstain=abstain,
             on_step=on_step,
             on_draft=on_draft,
         )

@@ -68,6 +68,43 @@ METRICS: dict[str, Metric] = {
         "answers that do not name exactly one of the choices; they count as wrong",
         share=True,
     ),
+    "answered_right": Metric(
+        "right", "Answered rightly", "questions that were answered with a gold answer", share=True
+    ),
+    "answered_wrong": Metric(
+        "wrong",
+        "Answered wrongly",
+        "questions that were answered with another answer, also unanswerable ones that were answered at all",
+        share=True,
+    ),
+    "abstained_right": Metric(
+        "abstained, right",
+        "Abstained rightly",
+        "unanswerable questions that were not answered: the answer says so, in any words",
+        share=True,
+    ),
+    "abstained_wrong": Metric(
+        "abstained, wrong",
+        "Abstained wrongly",
+        "questions with a gold answer that were not answered",
+        share=True,
+    ),
+    "coverage": Metric("coverage", "Coverage", "share of questions that were answered", share=True),
+    "em_answered": Metric(
+        "EM, answered",
+        "Exact match of what was answered",
+        "EM over the answered questions; the risk is what is missing to 100",
+        share=True,
+    ),
+    "right_lost": Metric(
+        "right lost",
+        "Right answers withheld",
+        "right answers to answerable questions that are given up by a rule of abstention",
+        of_question=False,
+    ),
+    "rule": Metric(
+        "rule", "Rule", "the settings of `abstain` under which the line counts", of_question=False
+    ),
     "recall": Metric(
         "gold recall",
         "Gold passages found",

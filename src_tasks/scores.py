@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from src_core.types import Question, Search, Status, Trajectory
+from src_tasks.abstention import OUTCOMES, abstains, abstention_figures, is_unanswerable
 from src_tasks.choices import choice_accuracy, gold_choices, read_choice
 from src_tasks.metrics import answer_scores
 from src_tasks.readers.rows import group_of_meta
@@ -91,6 +92,7 @@ def totals(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
     """Means over all questions and per group, outcome counts, tokens, malformed replies."""
     scores = [score(trajectory) for trajectory in trajectories]
     drop_retrieval(scores)
+    add_abstention(scores, [Given(t.answer, t.status.value, t.question.answers) for t in trajectories])
     groups: dict[str, list[Figures]] = {}
     for trajectory, one in zip(trajectories, scores, strict=True):
         groups.setdefault(group_of(trajectory.question) or "all", []).append(one)
@@ -136,6 +138,32 @@ def drop_retrieval(scores: Iterable[Figures]) -> None:
             one.pop(name, None)
 
 
+class Given(NamedTuple):
+    """An answer, how its question ended, and the question's golds."""
+
+    answer: str
+    status: str
+    golds: Sequence[str]
+
+
+def add_abstention(scores: Sequence[Figures], given: Sequence[Given]) -> None:
+    """Add the figures of abstention (`abstention_figures`) to the scores of a run where one of its questions
+    is unanswerable or one of its answers abstains. Multiple-choice questions have none, and a failed question
+    or a blank answer counts as answered wrong.
+    """
+    scored = [
+        (one, "" if each.status in FAILED else each.answer, each.golds)
+        for one, each in zip(scores, given, strict=True)
+        if each.golds and "em" in one and "choice_accuracy" not in one
+    ]
+    if any(
+        is_unanswerable(golds) or abstains(answer, golds, exact=one["em"] == 1.0)
+        for one, answer, golds in scored
+    ):
+        for one, answer, golds in scored:
+            one |= abstention_figures(answer, golds, exact=one["em"] == 1.0)
+
+
 def _choice_figures(answered: Answered) -> Figures:
     answer = answered.scored_answer
     picked = read_choice(answer, answered.choices) if answer else None
@@ -161,6 +189,9 @@ def _means(scores: Sequence[Figures]) -> dict[str, float | int | None]:
     if any("choice_accuracy" in one for one in scores):
         found["choice_accuracy"] = _mean(one.get("choice_accuracy") for one in scores)
         found["choice_unread"] = int(sum(one.get("choice_unread", 0.0) for one in scores))
+    if any("coverage" in one for one in scores):
+        found |= {name: int(sum(one.get(name, 0.0) for one in scores)) for name in OUTCOMES}
+        found |= {name: _mean(one.get(name) for one in scores) for name in ("coverage", "em_answered")}
     return found
 
 

@@ -12,7 +12,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from src_data.filters.answer_rules import DEFAULT_RULES, AnswerRules, accept, original_accepts
-from src_data.filters.answer_tokens import covers, tokens
+from src_tasks.answer_tokens import covers, tokens
 from src_tasks.answers import NO_ANSWER, normalize_answer
 
 PAIRS = [

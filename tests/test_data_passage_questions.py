@@ -22,7 +22,6 @@ from src_data.annotated_teacher.passage_steps import UNKNOWN
 from src_data.annotated_teacher.passage_thoughts import reason_of
 from src_data.annotated_teacher.teacher import DecompositionTeacher
 from src_data.filters.filter_trajectory import FilterConfig, filter_trajectory
-from src_data.filters.support import query_key
 from src_data.passage_questions.config import Counts, QuestionsConfig
 from src_data.passage_questions.descriptions import description_of
 from src_data.passage_questions.entities import read_entity
@@ -35,6 +34,7 @@ from src_data.passage_questions.wording import with_subject
 from src_infer.episode import Limits, Observation, run_episode
 from src_retrieval.toy import ToyRetriever
 from src_tasks.readers.sources import read_questions
+from src_tasks.support import query_key
 
 CORPUS = {
     "Red Rain (film)": "Red Rain is a 1951 Norwegian drama film directed by Ada Brook and starring Per Holm.",

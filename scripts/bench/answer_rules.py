@@ -27,8 +27,8 @@ from src_core.jsonl import read_jsonl
 from src_core.rundir import ROWS
 from src_core.types import Status, trajectory_from_json
 from src_data.filters.answer_rules import CLOSED, accept, original_accepts
-from src_data.filters.answer_tokens import is_quantity, tokens
 from src_data.filters.filter_trajectory import finish_answer
+from src_tasks.answer_tokens import is_quantity, tokens
 from src_tasks.answers import normalize_answer
 from src_tasks.metrics import exact_match, token_f1
 from src_tasks.readers.sources import read_questions

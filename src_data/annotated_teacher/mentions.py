@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from src_core.excerpts import GAP
 from src_core.types import Passage
 from src_data.annotated_teacher.countries import demonym_forms
-from src_data.filters.answer_tokens import contains, tokens
+from src_tasks.answer_tokens import contains, tokens
 from src_tasks.answers import normalize_answer
 
 _TOO_SHORT = 3

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from src_data.annotated_teacher.decomposition import Decomposition, Kind, as_clause, bare_title
 from src_data.annotated_teacher.thought_templates import capital, choose, fill_thought
-from src_data.filters.answer_tokens import tokens
+from src_tasks.answer_tokens import tokens
 
 _FIRST = (
     "I do not know {goal} yet, so I look for that first.",

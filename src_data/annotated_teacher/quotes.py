@@ -8,7 +8,7 @@ from src_core.sentences import split_sentences
 from src_core.text import shorten
 from src_core.types import Passage
 from src_data.annotated_teacher.mentions import find_mention, shown_part
-from src_data.filters.answer_tokens import tokens
+from src_tasks.answer_tokens import tokens
 from src_tasks.answers import normalize_answer
 
 _QUOTE_CHARS = 200

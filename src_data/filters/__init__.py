@@ -1,5 +1,5 @@
 """Decides which trajectories become training data. `filter_trajectory` checks one (structure, answer, support
 by an observation, control tokens), `filter_run` a whole run, `filter_report` counts the outcomes.
-`answer_rules`, `answer_tokens` and `support` decide whether an answer agrees with its golds and with the
-observations.
+`answer_rules` decides whether an answer agrees with its golds, `src_tasks.support` whether the observations
+support it.
 """

@@ -18,7 +18,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from src_core.config import config_class
-from src_data.filters.answer_tokens import covers, is_quantity, tokens
+from src_tasks.answer_tokens import covers, is_quantity, tokens
 from src_tasks.answers import CLOSED, NO_ANSWER, normalize_answer, squad_normalize
 from src_tasks.metrics import em, is_right, token_f1
 

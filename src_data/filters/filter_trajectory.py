@@ -24,8 +24,8 @@ from src_core.protocols.records import ParseError
 from src_core.types import DirectAnswer, Finish, Search, Status, Step, Trajectory
 from src_data.filters.answer_rules import AnswerRule, AnswerRules, accept
 from src_data.filters.leaks import find_leak
-from src_data.filters.support import query_key, supported
 from src_tasks.answers import NO_ANSWER, normalize_answer
+from src_tasks.support import query_key, supported
 
 _LIST = re.compile(r"\d{1,2}\. ")
 WORDS_TO_TOKENS = 1.35  # English text under the tokenizers in use

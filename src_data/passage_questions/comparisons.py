@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from src_data.filters.answer_tokens import tokens
 from src_data.passage_questions.facts import Fact
 from src_data.passage_questions.made import Made, MadeHop, first_upper, pick, shuffled
 from src_data.passage_questions.values import comparable, differ
 from src_data.passage_questions.wording import Ask, ask_of, hop_of, subject_of
 from src_data.passage_questions.world import World
+from src_tasks.answer_tokens import tokens
 from src_tasks.answers import normalize_answer
 
 _PER_GROUP = 400

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from src_data.filters.answer_tokens import contains, tokens
 from src_data.passage_questions.entities import Entity
 from src_data.passage_questions.reading import pattern
 from src_data.passage_questions.relation import Relation, all_relations
+from src_tasks.answer_tokens import contains, tokens
 
 _OTHERS = re.compile(
     r"\b(?:who|which|whose|whom|where|that|when|remake|sequel|prequel|adaptation|version|son|daughter|wife|husband"

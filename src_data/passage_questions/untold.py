@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from src_data.filters.support import query_key
 from src_data.passage_questions.entities import Entity
 from src_data.passage_questions.facts import Fact
 from src_data.passage_questions.made import Made, MadeHop, pick, shuffled
@@ -17,6 +16,7 @@ from src_data.passage_questions.relation import Relation, all_relations, all_unt
 from src_data.passage_questions.wording import ask_of, hop_of, nested, subject_of, with_subject
 from src_data.passage_questions.world import World
 from src_tasks.answers import NO_ANSWER
+from src_tasks.support import query_key
 
 _OF_THE_DEAD = frozenset({"death date", "place of death", "grave"})
 _MIN_CHARS = 120

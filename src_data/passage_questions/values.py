@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from src_data.filters.answer_tokens import tokens
+from src_tasks.answer_tokens import tokens
 
 _YEAR = re.compile(r"@?((?:1[0-9]|20)\d\d)(-\d\d-\d\d)?$")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from src_data.filters.support import query_key
 from src_data.passage_questions.entities import Entity
 from src_data.passage_questions.facts import Fact
 from src_data.passage_questions.made import MadeHop, aliases, pick, shuffled
 from src_data.passage_questions.world import World
+from src_tasks.support import query_key
 
 _YEAR_ONLY = re.compile(r"^In (?:which|what) year\b|\byear (?:of|in)\b")
 _WHOLE_DATE = re.compile(r"^(?:On (?:what|which) da|What is the (?:release )?date)")

@@ -26,7 +26,11 @@ from src_tasks.metric_names import TOO_FEW, Metric, is_share, metric, rank
 _BAR = 22
 _THINNEST = 2.0
 """The width of the bar of a share of 0, which is a result."""
-_TITLES = {"pareto": "Right answers against searches", "boundary": "Knowledge boundary"}
+_TITLES = {
+    "abstention": "Answered and abstained",
+    "pareto": "Right answers against searches",
+    "boundary": "Knowledge boundary",
+}
 
 
 class Link(NamedTuple):

@@ -19,6 +19,7 @@ from src_eval.records import Estimate, QuestionScore
 from src_eval.report.run_facts import run_facts
 from src_eval.report.run_files import ScoredRun
 from src_eval.stats import compare
+from src_tasks.abstention import withheld_text
 from src_tasks.answers import shown_gold
 from src_tasks.metric_names import ENDINGS, FEWEST, metric, rank
 from src_tasks.scores import FAILED
@@ -156,6 +157,7 @@ def _row(score: QuestionScore, trajectory: Trajectory, passages: _Passages) -> J
         **({"tree": tree} if tree else {}),
         **malformed_page(trajectory.provenance),
         "answer": score.prediction,
+        "withheld": withheld_text(trajectory.provenance),
         "status": score.status,
         "error": trajectory.error or "",
         "metrics": {

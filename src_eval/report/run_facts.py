@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from src_core.text import shorten
+from src_eval.abstention import outcome_counts
 from src_eval.report.run_files import ScoredRun
+from src_tasks.abstention import OUTCOMES
+from src_tasks.metric_names import metric
 
 _DIGESTS = ("identity", "digest", "corpus_sha256", "sha256")
 _DIGEST_CHARS = 8
@@ -31,6 +34,7 @@ def run_facts(run: ScoredRun) -> list[Fact]:
         Fact("Left out", _left_out(totals.left_out)),
         Fact("Index", _index(manifest)),
         Fact("Outcomes", _outcomes(totals.outcomes)),
+        Fact("Answers", _answers(run)),
         Fact("Share of malformed replies", f"{100 * totals.invalid_rate:.1f} %"),
         Fact("Tokens", f"{prompt:,} read, {completion:,} written, {sum(u.calls for u in usage):,} calls"),
         Fact("Wall time", _duration(manifest.get("wall_seconds"))),
@@ -97,6 +101,14 @@ def _named(part: Any) -> str:
 def _outcomes(outcomes: Mapping[str, int]) -> str:
     ordered: Sequence[tuple[str, int]] = sorted(outcomes.items(), key=lambda item: -item[1])
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in ordered)
+
+
+def _answers(run: ScoredRun) -> str:
+    """The counts of a run with unanswerable questions or abstentions."""
+    if "coverage" not in run.totals.metrics:
+        return ""
+    named = zip(OUTCOMES, outcome_counts(run.scores), strict=True)
+    return ", ".join(f"{count:,} {metric(name).title.lower()}" for name, count in named)
 
 
 def _duration(seconds: Any) -> str:

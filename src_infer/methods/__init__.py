@@ -18,6 +18,7 @@ from src_core.plugins import is_file, load_plugin, place_in, plugin_names
 from src_core.setting_kinds import kind_in_words
 from src_core.text import PromptError
 from src_core.types import Question, Trajectory, to_json, trajectory_from_json
+from src_infer.abstaining import kept_or_withheld, noting_replies
 from src_infer.forgotten_await import Calls, noting_calls
 from src_infer.runtime import Runtime
 
@@ -57,11 +58,16 @@ class Method:
             raise _failed(self.file, error, "its require") from error
 
     async def answer(self, question: Question, runtime: Runtime) -> Trajectory:
-        """Run the method, after `require_settings`. What a user's file raises, or returns instead of a row of
-        plain data, is a `UserError` with its place, and no row is written; an error in this package keeps its
-        traceback.
+        """Run the method, after `require_settings`, and withhold its answer where the run's settings say so.
+        What a user's file raises, or returns instead of a row of plain data, is a `UserError` with its place,
+        and no row is written; an error in this package keeps its traceback.
         """
         self.require_settings()
+        with noting_replies() as replies:
+            row = await self._trajectory(question, runtime)
+        return kept_or_withheld(row, runtime.abstain, replies, runtime.news)
+
+    async def _trajectory(self, question: Question, runtime: Runtime) -> Trajectory:
         if self.file is None:
             return await self.run(question, runtime)
         row = await self._row(self.file, question, runtime)

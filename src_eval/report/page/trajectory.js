@@ -23,6 +23,7 @@ function drawRow(report, question, row, { marks, plain }) {
   const steps = row.steps.map((step) => ({ ...step, passages: step.passages && step.passages.map(passage) }));
   return el("div", {},
     el("div", { class: `answer ${judged}` }, drawAnswer(`Answer, ${judged}`, row.answer, plain)),
+    row.withheld ? part("withheld", "Withheld answer", prose(row.withheld, plain)) : null,
     tags([ending, ...metricTags(row)]),
     row.error ? part("error", "Error", prose(row.error, plain)) : null,
     support(report, question, row),
@@ -33,7 +34,9 @@ function drawRow(report, question, row, { marks, plain }) {
 }
 
 function metricTags(row) {
-  return Object.keys(row.metrics).filter(isShare).map((name) => `${metricName(name)} ${metricText(name, row.metrics[name])}`);
+  // What became of an answer is one of four outcomes: the tags of the other three would say nothing.
+  const named = (name) => isShare(name) && !(/^(answered|abstained)_/.test(name) && !row.metrics[name]) && !["coverage", "em_answered"].includes(name);
+  return Object.keys(row.metrics).filter(named).map((name) => `${metricName(name)} ${metricText(name, row.metrics[name])}`);
 }
 
 function support(report, question, row) {

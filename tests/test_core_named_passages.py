@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src_core.named_passages import naming, query_names
 from src_core.types import Passage
-from src_infer.named_passages import naming, query_names
 
 
 def passage(title: str, text: str) -> Passage:

@@ -22,9 +22,13 @@ def naming(query: str, passages: Sequence[Passage]) -> tuple[Passage, ...]:
     """The passages in order that hold all words of one of the query's names in title or text; all of
     them where the query has no name or no passage holds one.
     """
+    return _holding(query_names(query), passages) or tuple(passages)
+
+
+def names_missing(query: str, passages: Sequence[Passage]) -> bool:
+    """Whether the query has a name and no passage holds one of its names."""
     names = query_names(query)
-    kept = tuple(passage for passage in passages if _holds_one(names, passage))
-    return kept or tuple(passages)
+    return bool(names) and not _holding(names, passages)
 
 
 def query_names(query: str) -> list[frozenset[str]]:
@@ -42,9 +46,14 @@ def query_names(query: str) -> list[frozenset[str]]:
     return [name for name in names if name]
 
 
-def _holds_one(names: Sequence[frozenset[str]], passage: Passage) -> bool:
-    words = {_fold(word) for word in _WORD.findall(f"{passage.title} {passage.text}")}
-    return any(name <= words for name in names)
+def _holding(names: Sequence[frozenset[str]], passages: Sequence[Passage]) -> tuple[Passage, ...]:
+    """The passages that hold all words of one of the names."""
+    words = ((passage, _words(passage)) for passage in passages)
+    return tuple(passage for passage, own in words if any(name <= own for name in names))
+
+
+def _words(passage: Passage) -> frozenset[str]:
+    return frozenset(map(_fold, _WORD.findall(f"{passage.title} {passage.text}")))
 
 
 def _fold(word: str) -> str:

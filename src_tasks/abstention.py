@@ -1,0 +1,187 @@
+"""Abstention: a drafted answer is kept, or given up for `noanswer` because the evidence is against it.
+
+Four reasons, each a pure function of what a trajectory found. `no_answer`: the model gave none, or says that
+it does not know. `unsupported`: what was found does not support the answer (`src_tasks.support`). `unnamed`:
+no passage of the last search holds a name of its query, so it found nothing about the one asked for.
+`unlikely`: the confidence in the answer is too low. Confidence is the geometric mean of the probabilities of
+its tokens; selective prediction by a threshold on it, and reports by risk and coverage, are those of
+El-Yaniv and Wiener 2010 and of Kamath et al. 2020 (arXiv 2006.09462), who train a calibrator instead.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field
+
+from src_core.config import config_class
+from src_core.llm import Token
+from src_core.named_passages import names_missing
+from src_core.types import Passage, Search, Step, Trajectory
+from src_tasks.answers import NO_ANSWER, normal_form, normalize_answer
+from src_tasks.support import supported
+
+ABSTAINED, CONFIDENCE = "abstained", "confidence"
+"""The keys of provenance: the reasons with the withheld answer, and the confidence in the drafted one."""
+OUTCOMES = ("answered_right", "answered_wrong", "abstained_right", "abstained_wrong")
+
+
+class Reason(StrEnum):
+    """Why an answer is withheld (see above)."""
+
+    NO_ANSWER = "no_answer"
+    UNSUPPORTED = "unsupported"
+    UNNAMED = "unnamed"
+    UNLIKELY = "unlikely"
+
+
+@config_class
+class Abstain:
+    """When an answer is withheld: where nothing that was found supports it (`unsupported`), where the last
+    search found nothing about what its query names (`unnamed`), where the confidence in it is below
+    `min_confidence`. All off: every answer is kept.
+    """
+
+    unsupported: bool = False
+    unnamed: bool = False
+    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+KEEP = Abstain()
+
+
+class Signals(NamedTuple):
+    """What speaks against an answer. `confidence` is None where the server gave no log-probabilities, or no
+    reply holds the answer as it stands.
+    """
+
+    blank: bool
+    unsupported: bool
+    unnamed: bool
+    confidence: float | None = None
+
+
+def signals_of(trajectory: Trajectory) -> Signals:
+    """The signals of a row about its drafted answer."""
+    answer, steps = drafted(trajectory), trajectory.steps
+    known = trajectory.provenance.get(CONFIDENCE)
+    return Signals(
+        blank=normalize_answer(answer) in ("", NO_ANSWER),
+        unsupported=is_unsupported(answer, trajectory.question.question, steps),
+        unnamed=is_unnamed(steps),
+        confidence=float(known) if isinstance(known, int | float) else None,
+    )
+
+
+def reasons(signals: Signals, rules: Abstain) -> tuple[Reason, ...]:
+    """Why the answer is withheld under these rules; () where it is kept."""
+    if rules == KEEP:
+        return ()
+    if signals.blank:
+        return (Reason.NO_ANSWER,)
+    confidence = signals.confidence
+    found = {
+        Reason.UNSUPPORTED: rules.unsupported and signals.unsupported,
+        Reason.UNNAMED: rules.unnamed and signals.unnamed,
+        Reason.UNLIKELY: confidence is not None and confidence < rules.min_confidence,
+    }
+    return tuple(reason for reason, holds in found.items() if holds)
+
+
+def is_unsupported(answer: str, question: str, steps: Sequence[Step]) -> bool:
+    """Whether nothing that was found supports the answer. False where nothing was looked for: an answer from
+    the model's own knowledge says so by its steps.
+    """
+    looked = any(isinstance(step.action, Search) or step.passages for step in steps)
+    return looked and not supported(answer, question, steps, passages=True)
+
+
+def is_unnamed(steps: Sequence[Step]) -> bool:
+    """Whether the last query has a name, and no passage that its search found holds one. A search that
+    recorded no passages is judged by its observation.
+    """
+    for step in reversed(steps):
+        if isinstance(step.action, Search):
+            passages = step.passages or (Passage("", "", step.observation or ""),)
+            return names_missing(step.action.query, passages)
+    return False
+
+
+def answer_confidence(answer: str, replies: Sequence[Sequence[Token]]) -> float | None:
+    """The geometric mean of the probabilities of the answer's tokens, in [0, 1], where it stands last in the
+    newest of the replies that hold it, as whole words if it does anywhere; None where no reply holds it.
+    """
+    wanted = answer.strip()
+    for tokens in reversed(replies) if wanted else ():
+        start = _last_place(wanted, "".join(token.text for token in tokens))
+        if start >= 0:
+            own = _overlapping(tokens, start, start + len(wanted))
+            mean = sum(own) / len(own)  # -inf for an impossible token
+            return None if math.isnan(mean) else math.exp(min(mean, 0.0))
+    return None
+
+
+def drafted(trajectory: Trajectory) -> str:
+    """The answer before abstention."""
+    noted = _note_in(trajectory.provenance)
+    return str(noted["withheld"]) if noted else trajectory.answer
+
+
+def withheld_text(provenance: Mapping[str, Any]) -> str:
+    """`Paris (unsupported, unnamed)`: the withheld answer and why, for people; "" where none was withheld."""
+    noted = _note_in(provenance)
+    why = ", ".join(map(str, noted.get("reasons", ())))
+    return f"{noted['withheld'] or '(nothing)'} ({why.replace('_', ' ')})" if noted else ""
+
+
+def note_of(why: Sequence[Reason], answer: str) -> dict[str, Any]:
+    """What provenance records of an abstention."""
+    return {"reasons": [reason.value for reason in why], "withheld": answer}
+
+
+def is_unanswerable(golds: Sequence[str]) -> bool:
+    """Whether the golds say that the question cannot be answered."""
+    return bool(golds) and all(normal_form(gold) == NO_ANSWER for gold in golds)
+
+
+def abstains(answer: str, golds: Sequence[str], *, exact: bool) -> bool:
+    """Whether an answer is an abstention in any words; one that is an `exact` match of a gold answer is none
+    ("Unknown" may be the name of a film).
+    """
+    return normalize_answer(answer) == NO_ANSWER and (is_unanswerable(golds) or not exact)
+
+
+def abstention_figures(answer: str, golds: Sequence[str], *, exact: bool) -> dict[str, float]:
+    """The outcome as four figures of which one is 1.0 (`OUTCOMES`), `coverage` (1.0: answered), and
+    `em_answered`, the exact match of what was answered (absent for an abstention).
+    """
+    abstained = abstains(answer, golds, exact=exact)
+    right = is_unanswerable(golds) if abstained else exact
+    outcome = f"{'abstained' if abstained else 'answered'}_{'right' if right else 'wrong'}"
+    found = {name: float(name == outcome) for name in OUTCOMES} | {"coverage": float(not abstained)}
+    return found if abstained else found | {"em_answered": float(exact)}
+
+
+def _note_in(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
+    noted = provenance.get(ABSTAINED)
+    return noted if isinstance(noted, dict) and "withheld" in noted else {}
+
+
+def _last_place(wanted: str, text: str) -> int:
+    """Where `wanted` begins last, as whole words before parts of words ("no" in "know"); -1 for nowhere."""
+    whole = [found.start() for found in re.finditer(rf"(?<!\w){re.escape(wanted)}(?!\w)", text)]
+    return whole[-1] if whole else text.rfind(wanted)
+
+
+def _overlapping(tokens: Sequence[Token], start: int, end: int) -> list[float]:
+    """The log-probabilities of the tokens with a character in [start, end)."""
+    found, at = [], 0
+    for token in tokens:
+        if at < end and at + len(token.text) > start:
+            found.append(token.logprob)
+        at += len(token.text)
+    return found
