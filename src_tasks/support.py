@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from src_core.types import DirectAnswer, Search, Step
@@ -126,7 +127,7 @@ def _about(question: str, seen: Sequence[_Seen]) -> bool:
     names = compared_names(question)
     asked = tokens(question)
     words = {word for name in names for word in name} or {word for word in asked if len(word) > 4}
-    if not any(words.intersection(query, *texts) for query, texts in seen):
+    if all(words.isdisjoint(chain(query, *texts)) for query, texts in seen):
         return False
     if len(seen) > 1 or not {"both", "same"} & {*asked}:
         return True
