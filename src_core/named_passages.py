@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from src_core.excerpts import COMMON_WORDS
 from src_core.types import Passage
 
 _WORD = re.compile(r"\w+")
+_SHORTEST, _STEM = 4, 5
 
 
 def naming(query: str, passages: Sequence[Passage]) -> tuple[Passage, ...]:
@@ -29,6 +30,22 @@ def names_missing(query: str, passages: Sequence[Passage]) -> bool:
     """Whether the query has a name and no passage holds one of its names."""
     names = query_names(query)
     return bool(names) and not _holding(names, passages)
+
+
+def relation_words(query: str) -> frozenset[str]:
+    """What a query asks about its names, as folded words: those of four letters or more that are in no name
+    and not frequent ("composer" of "Who was the composer of Don Giovanni?").
+    """
+    named = frozenset[str]().union(*query_names(query))
+    words = {_fold(word) for word in _WORD.findall(query)}
+    return frozenset(word for word in words - named - COMMON_WORDS if len(word) >= _SHORTEST)
+
+
+def shares_word(words: Iterable[str], passage: Passage) -> bool:
+    """Whether a passage holds one of these folded words, or one with the same first five letters ("libretto"
+    for "librettist").
+    """
+    return not {word[:_STEM] for word in words}.isdisjoint(word[:_STEM] for word in _words(passage))
 
 
 def query_names(query: str) -> list[frozenset[str]]:

@@ -10,6 +10,7 @@ of training: one that was chosen on the questions that it is reported on looks b
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,14 +92,15 @@ def read_drafts(folder: Path) -> list[Draft]:
 
 
 def rules_for(drafts: Sequence[Draft]) -> list[Abstain]:
-    """No rule, each signal, both, and the thresholds of confidence where it is on record, alone and with both
-    signals.
+    """No rule, each signal of the evidence, two and all of them, and the thresholds of confidence where it is
+    on record, alone and with all of them.
     """
-    both = Abstain(unsupported=True, unnamed=True)
-    found = [KEEP, Abstain(unsupported=True), Abstain(unnamed=True), both]
+    each = [Abstain(unsupported=True), Abstain(unnamed=True), Abstain(untold=True)]
+    every = Abstain(unsupported=True, unnamed=True, untold=True)
+    found = [KEEP, *each, Abstain(unsupported=True, unnamed=True), every]
     if any(draft.signals and draft.signals.confidence is not None for draft in drafts):
         found += [Abstain(min_confidence=step) for step in STEPS]
-        found += [Abstain(unsupported=True, unnamed=True, min_confidence=step) for step in STEPS]
+        found += [replace(every, min_confidence=step) for step in STEPS]
     return found
 
 

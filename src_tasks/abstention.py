@@ -1,11 +1,14 @@
 """Abstention: a drafted answer is kept, or given up for `noanswer` because the evidence is against it.
 
-Four reasons, each a pure function of what a trajectory found. `no_answer`: the model gave none, or says that
+Five reasons, each a pure function of what a trajectory found. `no_answer`: the model gave none, or says that
 it does not know. `unsupported`: what was found does not support the answer (`src_tasks.support`). `unnamed`:
 no passage of the last search holds a name of its query, so it found nothing about the one asked for.
-`unlikely`: the confidence in the answer is too low. Confidence is the geometric mean of the probabilities of
-its tokens; selective prediction by a threshold on it, and reports by risk and coverage, are those of
-El-Yaniv and Wiener 2010 and of Kamath et al. 2020 (arXiv 2006.09462), who train a calibrator instead.
+`untold`: the answer stands in its passages, but none of these holds a word of what the query asks, as the
+height of a thing whose weight is asked for; by this the unanswerable training questions are made
+(`src_data.passage_questions.untold`). `unlikely`: the confidence in the answer, the geometric mean of the
+probabilities of its tokens, is too low. Selective prediction by a threshold, and reports by risk and
+coverage, are those of El-Yaniv and Wiener 2010 and of Kamath et al. 2020 (arXiv 2006.09462), who train a
+calibrator instead.
 """
 
 from __future__ import annotations
@@ -20,10 +23,10 @@ from pydantic import Field
 
 from src_core.config import config_class
 from src_core.llm import Token
-from src_core.named_passages import names_missing
+from src_core.named_passages import names_missing, relation_words, shares_word
 from src_core.types import Passage, Search, Step, Trajectory
 from src_tasks.answers import NO_ANSWER, normal_form, normalize_answer
-from src_tasks.support import supported
+from src_tasks.support import holds, needs_no_text, supported
 
 ABSTAINED, CONFIDENCE = "abstained", "confidence"
 """The keys of provenance: the reasons with the withheld answer, and the confidence in the drafted one."""
@@ -36,18 +39,21 @@ class Reason(StrEnum):
     NO_ANSWER = "no_answer"
     UNSUPPORTED = "unsupported"
     UNNAMED = "unnamed"
+    UNTOLD = "untold"
     UNLIKELY = "unlikely"
 
 
 @config_class
 class Abstain:
     """When an answer is withheld: where nothing that was found supports it (`unsupported`), where the last
-    search found nothing about what its query names (`unnamed`), where the confidence in it is below
-    `min_confidence`. All off: every answer is kept.
+    search found nothing about what its query names (`unnamed`), where the passages that hold the answer tell
+    something else (`untold`), where the confidence in it is below `min_confidence`. All off: every answer is
+    kept.
     """
 
     unsupported: bool = False
     unnamed: bool = False
+    untold: bool = False
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
@@ -62,6 +68,7 @@ class Signals(NamedTuple):
     blank: bool
     unsupported: bool
     unnamed: bool
+    untold: bool
     confidence: float | None = None
 
 
@@ -73,6 +80,7 @@ def signals_of(trajectory: Trajectory) -> Signals:
         blank=normalize_answer(answer) in ("", NO_ANSWER),
         unsupported=is_unsupported(answer, trajectory.question.question, steps),
         unnamed=is_unnamed(steps),
+        untold=is_untold(answer, trajectory.question.question, steps),
         confidence=float(known) if isinstance(known, int | float) else None,
     )
 
@@ -87,6 +95,7 @@ def reasons(signals: Signals, rules: Abstain) -> tuple[Reason, ...]:
     found = {
         Reason.UNSUPPORTED: rules.unsupported and signals.unsupported,
         Reason.UNNAMED: rules.unnamed and signals.unnamed,
+        Reason.UNTOLD: rules.untold and signals.untold,
         Reason.UNLIKELY: confidence is not None and confidence < rules.min_confidence,
     }
     return tuple(reason for reason, holds in found.items() if holds)
@@ -101,14 +110,22 @@ def is_unsupported(answer: str, question: str, steps: Sequence[Step]) -> bool:
 
 
 def is_unnamed(steps: Sequence[Step]) -> bool:
-    """Whether the last query has a name, and no passage that its search found holds one. A search that
-    recorded no passages is judged by its observation.
+    """Whether the last query has a name, and no passage that its search found holds one."""
+    last = _last_search(steps)
+    return last is not None and names_missing(last.query, last.passages)
+
+
+def is_untold(answer: str, question: str, steps: Sequence[Step]) -> bool:
+    """Whether passages of the last search hold the answer, and none of these a word of what its query asks.
+    False where that cannot be judged: a yes or no, an option that the question names, an answer of another
+    search, a query that is no more than a name.
     """
-    for step in reversed(steps):
-        if isinstance(step.action, Search):
-            passages = step.passages or (Passage("", "", step.observation or ""),)
-            return names_missing(step.action.query, passages)
-    return False
+    last = _last_search(steps)
+    if last is None or needs_no_text(answer, question):
+        return False
+    asked = relation_words(last.query)
+    holding = [each for each in last.passages if holds(each.contents, answer)]
+    return bool(asked and holding) and not any(shares_word(asked, each) for each in holding)
 
 
 def answer_confidence(answer: str, replies: Sequence[Sequence[Token]]) -> float | None:
@@ -164,6 +181,20 @@ def abstention_figures(answer: str, golds: Sequence[str], *, exact: bool) -> dic
     outcome = f"{'abstained' if abstained else 'answered'}_{'right' if right else 'wrong'}"
     found = {name: float(name == outcome) for name in OUTCOMES} | {"coverage": float(not abstained)}
     return found if abstained else found | {"em_answered": float(exact)}
+
+
+class _Last(NamedTuple):
+    """The last search: its query, and its passages or, where it recorded none, its observation."""
+
+    query: str
+    passages: Sequence[Passage]
+
+
+def _last_search(steps: Sequence[Step]) -> _Last | None:
+    for step in reversed(steps):
+        if isinstance(step.action, Search):
+            return _Last(step.action.query, step.passages or (Passage("", "", step.observation or ""),))
+    return None
 
 
 def _note_in(provenance: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -62,6 +62,17 @@ def supported(answer: str, question: str, steps: Sequence[Step], *, passages: bo
     return len(items) > 1 and all(any(_hold(search, item) for search in seen) for item in items)
 
 
+def holds(text: str, answer: str) -> bool:
+    """Whether a text holds the words of an answer, in a row or near each other."""
+    wanted = tokens(answer)
+    return bool(wanted) and _holds(tokens(text), wanted)
+
+
+def needs_no_text(answer: str, question: str) -> bool:
+    """Whether an answer need not stand in a text: a yes or no, or an option that the question names."""
+    return normalize_answer(answer) in CLOSED or contains(tokens(question), tokens(answer) or ("",))
+
+
 def query_key(query: str) -> str:
     """The tokens of a query in order: equal for queries with the same words."""
     return " ".join(tokens(query))

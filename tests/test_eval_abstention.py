@@ -53,7 +53,8 @@ def test_a_finished_run_says_what_every_rule_would_have_given(tmp_path: Path) ->
     assert lines["unsupported, unnamed"][:6] == ["7", "2", "0", "3", "2", "1"]
     assert lines["min_confidence=0.4"][:6] == ["7", "2", "2", "2", "1", "1"]
     assert lines["unsupported, unnamed"][-1].startswith("100.0")
-    assert len(lines) == 4 + 2 * 9
+    assert lines["untold"][:6] == ["7", "3", "3", "1", "0", "0"]
+    assert len(lines) == 6 + 2 * 9
     assert not any("no confidence" in note for note in cells.notes)
 
 
@@ -74,7 +75,7 @@ def test_without_confidence_there_are_no_thresholds_and_the_notes_say_so(tmp_pat
     rows = [replace(row, provenance={}) for row in ROWS[:2]]
     drafts = read_drafts(write_run(tmp_path / "r", [*rows, ROWS[3]]))
     assert "r: 2 of 3 answers have no confidence on record." in rules_cells({"r": drafts}).notes
-    assert len(rules_for(drafts[:2])) == 4
+    assert len(rules_for(drafts[:2])) == 6
 
 
 def test_a_failed_question_counts_as_answered_wrongly_under_every_rule(tmp_path: Path) -> None:

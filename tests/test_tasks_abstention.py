@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -21,6 +23,7 @@ from src_tasks.abstention import (
     is_unanswerable,
     is_unnamed,
     is_unsupported,
+    is_untold,
     note_of,
     reasons,
     signals_of,
@@ -31,6 +34,7 @@ from src_tasks.support import supported
 
 SURE, UNSURE = math.log(0.9), math.log(0.1)
 FRAM = Passage("p", "Fram", "Fram\nFram is a ship that Colin Archer built in 1892 at Larvik.")
+BORN_OSLO = Passage("o", "Otto Sverdrup", "Otto Sverdrup\nHe moved to Steinkjer.")
 BORN = Passage("b", "Colin Archer", "Colin Archer\nColin Archer was born in Larvik on October 5, 1832.")
 
 
@@ -123,6 +127,50 @@ def test_the_last_search_is_unnamed_where_no_passage_of_it_holds_a_name() -> Non
     assert is_unnamed([searched("Where was Otto Sverdrup born?", FRAM), Step(2, "", Finish("Oslo"))])
 
 
+@pytest.mark.parametrize(
+    ("query", "answer", "untold"),
+    [
+        ("How much does Fram weigh?", "1892", True),
+        ("Who was the cook aboard Fram?", "Colin Archer", True),
+        ("Who built Fram?", "Colin Archer", False),
+        (
+            "Which builder made Fram?",
+            "Colin Archer",
+            False,
+        ),  # "built" and "builder" differ; "ship" is not asked
+        ("Which ship did Archer build?", "Fram", False),
+        ("Who was the shipbuilder of Fram?", "Oslo", False),  # no passage holds the answer: it is unsupported
+        ("Fram?", "1892", False),
+        ("How much does Fram weigh?", "yes", False),
+        ("How much does Fram weigh?", "", False),
+        ("", "1892", False),
+    ],
+)
+def test_an_answer_is_untold_where_its_passage_tells_nothing_of_what_was_asked(
+    query: str, answer: str, untold: bool
+) -> None:
+    passage = replace(FRAM, contents=f"{FRAM.contents} Its builder was proud.")
+    assert is_untold(answer, "What of the ship?", [searched(query, passage)]) is untold
+
+
+def test_an_option_of_the_question_and_an_answer_of_an_earlier_search_are_not_judged_as_untold() -> None:
+    weighed = searched("How much does Fram weigh?", FRAM)
+    assert is_untold("Larvik", "Where is it?", [weighed])
+    assert not is_untold("Larvik", "Is Larvik or Oslo heavier?", [weighed])
+    assert not is_untold("Larvik", "Where is it?", [weighed, searched("How much does it weigh?", BORN_OSLO)])
+    assert not is_untold("Larvik", "Where is it?", [])
+
+
+def test_huge_hostile_texts_are_judged_in_bounded_time() -> None:
+    text = "a1 " * 3000 + "b2 " * 3000
+    steps = [searched(f"Who? {n}", Passage(str(n), "T", f"T\n{text}")) for n in range(20)]
+    begun = time.process_time()
+    assert not supported("c3 d4", "Who?", steps, passages=True)
+    signals_of(row("b2 a1 " * 200, *steps))
+    signals_of(row(", ".join(f"x{n}" for n in range(2000)), *steps))
+    assert time.process_time() - begun < 20
+
+
 def replies(*texts: tuple[str, float]) -> list[Token]:
     return [Token(text, logprob) for text, logprob in texts]
 
@@ -151,19 +199,19 @@ def test_a_confidence_is_a_probability(answer: str, made: list[list[tuple[str, f
     assert found is None or 0.0 <= found <= 1.0
 
 
-ALL = Abstain(unsupported=True, unnamed=True, min_confidence=0.5)
+ALL = Abstain(unsupported=True, unnamed=True, untold=True, min_confidence=0.5)
 
 
 @pytest.mark.parametrize(
     ("signals", "rules", "why"),
     [
-        (Signals(True, True, True, 0.0), KEEP, ()),
-        (Signals(True, True, True, 0.0), ALL, (Reason.NO_ANSWER,)),
-        (Signals(False, True, True, 0.4), ALL, (Reason.UNSUPPORTED, Reason.UNNAMED, Reason.UNLIKELY)),
-        (Signals(False, False, False, 0.5), ALL, ()),
-        (Signals(False, False, False, None), ALL, ()),
-        (Signals(False, True, True, 0.4), Abstain(unnamed=True), (Reason.UNNAMED,)),
-        (Signals(False, True, True, 0.4), Abstain(min_confidence=0.3), ()),
+        (Signals(True, True, True, True, 0.0), KEEP, ()),
+        (Signals(True, True, True, True, 0.0), ALL, (Reason.NO_ANSWER,)),
+        (Signals(False, True, True, True, 0.4), ALL, (*list(Reason)[1:],)),
+        (Signals(False, False, False, False, 0.5), ALL, ()),
+        (Signals(False, False, False, False, None), ALL, ()),
+        (Signals(False, True, True, True, 0.4), Abstain(unnamed=True), (Reason.UNNAMED,)),
+        (Signals(False, True, True, True, 0.4), Abstain(min_confidence=0.3), ()),
     ],
 )
 def test_only_the_rules_that_are_on_withhold(
@@ -177,7 +225,7 @@ def test_the_signals_are_of_the_draft_and_not_of_the_abstention_that_replaced_it
     noted = {"confidence": 0.25, "abstained": note_of([Reason.UNSUPPORTED], "Oslo")}
     withheld = row("noanswer", *kept.steps, provenance=noted)
     assert drafted(withheld) == "Oslo"
-    assert signals_of(withheld) == signals_of(kept) == Signals(False, True, False, 0.25)
+    assert signals_of(withheld) == signals_of(kept) == Signals(False, True, False, False, 0.25)
     assert withheld_text(noted) == "Oslo (unsupported)"
     assert withheld_text({}) == withheld_text({"abstained": "hostile"}) == ""
     assert signals_of(row("not given")).blank
