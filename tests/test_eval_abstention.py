@@ -14,6 +14,8 @@ from src_eval import abstention
 from src_eval.abstention import abstention_cells, read_drafts, rule_text, rules_cells, rules_for
 from src_eval.compare import Entry
 from src_eval.expected import Expected
+from src_eval.report.page_data import page_data
+from src_eval.report.run_files import read_scored_run
 from src_eval.run import extras_of
 from src_eval.scoring import score_run
 from src_eval.text_tables import Cells
@@ -115,6 +117,20 @@ def test_an_evaluation_counts_the_outcomes_of_each_line_and_writes_them_as_json(
     written = (tmp_path / "b/scores.json").read_text(encoding="utf-8")
     assert '"coverage"' in written
     assert '"em_answered"' in written
+
+
+def test_the_report_of_a_run_shows_the_withheld_answer_and_the_counts(tmp_path: Path) -> None:
+    noted = {"abstained": {"reasons": ["unsupported"], "withheld": "<b>Lindstrøm"}}
+    score_run(write_run(tmp_path / "r", [*ROWS[:4], replace(ROWS[4], answer="noanswer", provenance=noted)]))
+    page = page_data([read_scored_run(tmp_path / "r")])
+    assert [each["rows"][0]["withheld"] for each in page["questions"]] == [
+        *[""] * 4,
+        "<b>Lindstrøm (unsupported)",
+    ]
+    facts = dict(page["runs"][0]["facts"])
+    assert facts["Answers"] == (
+        "3 answered rightly, 1 answered wrongly, 1 abstained rightly, 0 abstained wrongly"
+    )
 
 
 def test_without_an_unanswerable_question_or_an_abstention_there_is_no_column(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_the_last_search_is_unnamed_where_no_passage_of_it_holds_a_name() -> Non
             "Which builder made Fram?",
             "Colin Archer",
             False,
-        ),  # "built" and "builder" differ; "ship" is not asked
+        ),
         ("Which ship did Archer build?", "Fram", False),
         ("Who was the shipbuilder of Fram?", "Oslo", False),  # no passage holds the answer: it is unsupported
         ("Fram?", "1892", False),
