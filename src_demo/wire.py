@@ -14,6 +14,7 @@ from src_core.text import did_you_mean
 from src_core.types import Step, Trajectory, to_json
 from src_demo.config import DemoConfig
 from src_infer.methods import method_names
+from src_tasks.abstention import withheld_text
 
 _KEYS = ("question", "method", "top_k", "t_max")
 
@@ -78,8 +79,12 @@ def step_event(step: Step) -> Event:
 
 
 def answer_event(trajectory: Trajectory) -> Event:
-    """The end of a run that was answered; the whole trajectory goes along as the text of its JSON."""
-    return Event("answer", {"answer": trajectory.answer, **_outcome(trajectory)})
+    """The end of a run that was answered, with the answer that was withheld if one was; the whole trajectory
+    goes along as the text of its JSON.
+    """
+    withheld = withheld_text(trajectory.provenance)
+    more = {"withheld": withheld} if withheld else {}
+    return Event("answer", {"answer": trajectory.answer, **more, **_outcome(trajectory)})
 
 
 def error_event(sentence: str, trajectory: Trajectory | None = None) -> Event:

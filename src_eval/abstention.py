@@ -9,7 +9,7 @@ of training: one that was chosen on the questions that it is reported on looks b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -23,8 +23,8 @@ from src_core.rundir import ROWS, present_only
 from src_core.terminal import CommandLine
 from src_core.types import trajectory_from_json
 from src_eval.compare import Entry
-from src_eval.records import Estimate, QuestionScore
-from src_eval.score import estimate_text
+from src_eval.records import Estimate
+from src_eval.score import SELECTIVE, estimate_text, outcome_counts
 from src_eval.scoring import read_answers, read_manifest
 from src_eval.stats import bootstrap
 from src_eval.text_tables import INTERVAL_NOTE, Cells, Row, print_cells
@@ -42,7 +42,6 @@ from src_tasks.abstention import (
 from src_tasks.answers import NO_ANSWER
 from src_tasks.metrics import em
 
-MEANS = ("coverage", "em_answered")
 STEPS = tuple(tenth / 10 for tenth in range(1, 10))
 """The thresholds of confidence that the command shows."""
 _OUTCOMES_NOTE = (
@@ -117,7 +116,7 @@ def outcomes(drafts: Sequence[Draft], rules: Abstain) -> list[dict[str, float]]:
 
 def rules_cells(runs: dict[str, list[Draft]]) -> Cells:
     """A line per run and rule."""
-    keys = ["run", "rule", "n", *OUTCOMES, "right_lost", *MEANS]
+    keys = ["run", "rule", "n", *OUTCOMES, "right_lost", *SELECTIVE]
     rows, notes = [], [_OUTCOMES_NOTE, _CHOICE_NOTE, INTERVAL_NOTE]
     for name, drafts in runs.items():
         unscored = sum(draft.signals is not None and draft.signals.confidence is None for draft in drafts)
@@ -133,7 +132,7 @@ def rules_cells(runs: dict[str, list[Draft]]) -> Cells:
             )
             counts = [str(int(sum(one[outcome] for one in now))) for outcome in OUTCOMES]
             means = _means(now)
-            figures = [estimate_text(figure, means.get(figure)) for figure in MEANS]
+            figures = [estimate_text(figure, means.get(figure)) for figure in SELECTIVE]
             rows.append(Row([name, rule_text(rules), str(len(drafts)), *counts, str(lost), *figures], True))
     return Cells(keys, rows, notes)
 
@@ -153,22 +152,17 @@ def abstention_cells(entries: Sequence[Entry]) -> Cells | None:
     """
     rows = []
     for entry in entries:
-        metrics, counts = entry.scored.run.metrics, outcome_counts(entry.scored.rows)
-        if "coverage" in metrics:
-            figures = [estimate_text(name, metrics.get(name)) for name in MEANS]
+        metrics, counts = entry.scored.run.metrics, outcome_counts(entry.scored.run)
+        if counts:
+            figures = [estimate_text(name, metrics.get(name)) for name in SELECTIVE]
             asked = str(metrics["coverage"].n)
-            rows.append(Row([entry.dataset, entry.line, asked, *map(str, counts), *figures], True))
-    keys = ["data set", "method", "n", *OUTCOMES, *MEANS]
+            rows.append(Row([entry.dataset, entry.line, asked, *map(str, counts.values()), *figures], True))
+    keys = ["data set", "method", "n", *OUTCOMES, *SELECTIVE]
     return Cells(keys, rows, [_OUTCOMES_NOTE, INTERVAL_NOTE]) if rows else None
 
 
-def outcome_counts(rows: Sequence[QuestionScore]) -> Iterator[int]:
-    """The number of questions with each of `OUTCOMES`, in their order."""
-    return (int(sum(row.metrics.get(name, 0.0) for row in rows)) for name in OUTCOMES)
-
-
 def _means(figures: Sequence[dict[str, float]]) -> dict[str, Estimate]:
-    columns = {name: [one[name] for one in figures if name in one] for name in MEANS}
+    columns = {name: [one[name] for one in figures if name in one] for name in SELECTIVE}
     return bootstrap({name: column for name, column in columns.items() if column})
 
 

@@ -14,10 +14,13 @@ from src_core.console import Terminal, as_cell
 from src_core.errors import UserError, run_main
 from src_eval.records import Estimate, RunScore
 from src_eval.scoring import score_run
-from src_tasks.metric_names import EXPLAINED, columns, is_share
+from src_tasks.abstention import OUTCOMES, counts_text
+from src_tasks.metric_names import EXPLAINED, columns, is_share, metric
 
 COLUMNS: tuple[str, ...] = ("choice_accuracy", "em", "f1", "cover_em", "acc_l", "recall")
 COLUMNS += ("searches", "searches_right", "searches_wrong", "chain_length", "tokens", "seconds")
+SELECTIVE = ("coverage", "em_answered")
+"""Risk and coverage of a run that does not answer everything."""
 
 
 def main() -> None:
@@ -32,6 +35,11 @@ def main() -> None:
             wide.print(Text(f"{run.run}: {run.failures}", style="bold red"), soft_wrap=True)
         if len(run.by["group"]) > 1:
             wide.print(groups_table(run))
+        if counts := outcome_counts(run):
+            means = [
+                f"{metric(name).column} {estimate_text(name, run.metrics.get(name))}" for name in SELECTIVE
+            ]
+            wide.print(Text(f"{run.run}: {counts_text(counts)}; {'; '.join(means)}"), soft_wrap=True)
         if run.without_gold:
             note = f"{run.without_gold} of {run.questions} questions of {run.run} have no gold answer"
             wide.print(Text(f"{note} and are in no answer metric"))
@@ -56,6 +64,14 @@ def runs_table(runs: list[RunScore]) -> Table:
         wall = f"{run.manifest.get('wall_seconds', 0.0) / run.questions:.2f}"
         table.add_row(as_cell(run.run), str(run.questions), *cells, wall, f"{100 * run.invalid_rate:.1f}")
     return table
+
+
+def outcome_counts(run: RunScore) -> dict[str, int]:
+    """The number of questions with each outcome (`src_tasks.abstention`); {} for a run without an
+    unanswerable question and without an abstention.
+    """
+    found = {name: run.metrics[name] for name in OUTCOMES if name in run.metrics}
+    return {name: round(estimate.mean * estimate.n) for name, estimate in found.items()}
 
 
 def groups_table(run: RunScore) -> Table:

@@ -51,6 +51,7 @@ from src_infer.show import (
     tokens_text,
     totals_table,
 )
+from src_tasks.abstention import counts_text
 from src_tasks.metric_names import EXPLAINED
 from src_tasks.readers.sources import read_questions
 from src_tasks.scores import totals
@@ -264,6 +265,8 @@ def _report(
     out.print(results_table(trajectories))
     out.print(totals_table(summary))
     out.print(Text(EXPLAINED))
+    if "coverage" in summary["all"]:
+        out.print(Text(f"answers: {counts_text(summary['all'])}"))
     outcomes = outcomes_text(summary["outcomes"])
     share = f"{100 * summary['parse_failure_share']:.1f} % of replies malformed"
     out.print(Text(f"outcomes: {outcomes}; {share}; {tokens_text(summary['tokens'])}"))

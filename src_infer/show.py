@@ -22,7 +22,7 @@ from src_core.protocols.action_text import render_action
 from src_core.terminal import one_line, plain
 from src_core.text import counted, shorten
 from src_core.types import DirectAnswer, Question, Status, Step, Trajectory
-from src_tasks.abstention import OUTCOMES, withheld_text
+from src_tasks.abstention import withheld_text
 from src_tasks.answers import shown_gold
 from src_tasks.metric_names import FEWEST, TOO_FEW, columns
 from src_tasks.recorded import read_recording, recorded_line
@@ -181,7 +181,6 @@ def totals_table(totals: dict[str, Any]) -> Table:
         "searches_wrong": lambda row: number(row["searches_wrong"], 2),
         "tokens": lambda row: number(row["tokens"], 0),
         "seconds": lambda row: number(row["seconds"], 1),
-        **{name: _count(name) for name in OUTCOMES if name in whole},
     }
     if not whole["without_gold"]:
         del shown["without_gold"]
@@ -194,10 +193,6 @@ def totals_table(totals: dict[str, Any]) -> Table:
     for name, row in {**totals["by_group"], "all": whole}.items():
         table.add_row(as_cell(name), *(show(row) for show in shown.values()))
     return table
-
-
-def _count(name: str) -> Callable[[dict[str, Any]], str]:
-    return lambda row: str(row.get(name, "-"))
 
 
 def _share(row: dict[str, Any], name: str) -> str:

@@ -26,6 +26,7 @@ from src_core.llm import Token
 from src_core.named_passages import names_missing, relation_words, shares_word
 from src_core.types import Passage, Search, Step, Trajectory
 from src_tasks.answers import NO_ANSWER, normal_form, normalize_answer
+from src_tasks.metric_names import metric
 from src_tasks.support import holds, needs_no_text, supported
 
 ABSTAINED, CONFIDENCE = "abstained", "confidence"
@@ -198,14 +199,22 @@ def _last_search(steps: Sequence[Step]) -> _Last | None:
 
 
 def _note_in(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `note_of` wrote; {} for anything else."""
     noted = provenance.get(ABSTAINED)
-    return noted if isinstance(noted, dict) and "withheld" in noted else {}
+    if isinstance(noted, dict) and "withheld" in noted and isinstance(noted.get("reasons"), list):
+        return noted
+    return {}
 
 
 def _last_place(wanted: str, text: str) -> int:
     """Where `wanted` begins last, as whole words before parts of words ("no" in "know"); -1 for nowhere."""
     whole = [found.start() for found in re.finditer(rf"(?<!\w){re.escape(wanted)}(?!\w)", text)]
     return whole[-1] if whole else text.rfind(wanted)
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """`3 answered rightly, 1 answered wrongly, …`: the questions with each of `OUTCOMES`, in words."""
+    return ", ".join(f"{counts[name]:,} {metric(name).title.lower()}" for name in OUTCOMES)
 
 
 def _overlapping(tokens: Sequence[Token], start: int, end: int) -> list[float]:

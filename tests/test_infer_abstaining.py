@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from src_core.errors import UserError
 from src_core.llm import ChatModel
 from src_core.scripted import ScriptedModel
 from src_core.types import Status, Trajectory, to_json, trajectory_from_json
+from src_demo.wire import answer_event
 from src_infer.config import InferConfig
 from src_infer.metering import MeteredModel
 from src_infer.run import prepare, run
@@ -140,16 +142,21 @@ def test_choices_and_failed_questions_stay_as_they_are(tmp_path: Path) -> None:
     assert "abstained" not in refused.provenance
 
 
-def run_in(folder: Path, *, count: int, **more: object) -> list[dict[str, Any]]:
+def run_in(folder: Path, *, count: int, script: Path | None = None, **more: object) -> list[dict[str, Any]]:
     """The rows after a run over the first `count` of two items, of which the reader knows item 0 only."""
-    script = write_script(folder / "script.jsonl", [(FROM_PASSAGES, ["item-0"])])
+    script = script or write_script(folder / "script.jsonl", [(FROM_PASSAGES, ["item-0"])])
     given = {"method": "naive_rag", "n_questions": count, "abstain.unsupported": "true", **more}
     settings = settings_for(folder, f"scripted:{script}", count=2, **given)
     prepared = prepare(load_config(InferConfig, GPU, settings))
-    quiet = Console(quiet=True)
-    asyncio.run(run(prepared, quiet, quiet))
+    out = Console(file=io.StringIO(), width=200)
+    asyncio.run(run(prepared, Console(quiet=True), out))
+    assert "answers: " in out.file.getvalue() or not _abstained(folder)  # type: ignore[attr-defined]
     lines = (folder / "runs/r/trajectories.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
+
+
+def _abstained(folder: Path) -> bool:
+    return '"noanswer"' in (folder / "runs/r/trajectories.jsonl").read_text(encoding="utf-8")
 
 
 def test_a_resumed_run_keeps_what_was_withheld_and_refuses_another_rule(tmp_path: Path) -> None:
@@ -164,6 +171,20 @@ def test_a_resumed_run_keeps_what_was_withheld_and_refuses_another_rule(tmp_path
         run_in(tmp_path, count=2, **{"abstain.unsupported": "false"})
 
 
+def test_a_run_asks_its_servers_for_log_probabilities_where_a_rule_needs_them(tmp_path: Path) -> None:
+    rules = {"abstain.unsupported": "false", "abstain.min_confidence": 0.5}
+    (row,) = run_in(tmp_path, count=1, script=_unsure(tmp_path), **rules)
+    assert row["answer"] == "noanswer"
+    assert row["provenance"]["confidence"] == pytest.approx(0.05)
+    assert row["provenance"]["abstained"] == {"reasons": ["unlikely"], "withheld": "Bath"}
+
+
+def test_the_live_page_gets_the_withheld_answer(tmp_path: Path) -> None:
+    kept, withheld = (naive(tmp_path, reply, BY_SUPPORT) for reply in ("Emma", "Lyme"))
+    assert "withheld" not in answer_event(kept).data
+    assert answer_event(withheld).data["withheld"] == "Lyme (unsupported)"
+
+
 def test_a_misspelt_rule_and_a_threshold_out_of_range_are_named() -> None:
     with pytest.raises(UserError, match="unsuported"):
         load_config(InferConfig, GPU, ["abstain.unsuported=true"])
@@ -171,7 +192,7 @@ def test_a_misspelt_rule_and_a_threshold_out_of_range_are_named() -> None:
         load_config(InferConfig, GPU, ["abstain.min_confidence=1.5"])
 
 
-def test_the_runtime_asks_for_log_probabilities_only_where_a_rule_needs_them(tmp_path: Path) -> None:
+def test_without_such_a_rule_nothing_is_asked_for_or_recorded(tmp_path: Path) -> None:
     plain = MeteredModel(ScriptedModel(_unsure(tmp_path)))
     runtime: Runtime = replace(runtime_for(plain), abstain=EVIDENCE)  # type: ignore[arg-type]
     assert "confidence" not in answered("naive_rag", runtime).provenance

@@ -228,6 +228,8 @@ def test_the_signals_are_of_the_draft_and_not_of_the_abstention_that_replaced_it
     assert signals_of(withheld) == signals_of(kept) == Signals(False, True, False, False, 0.25)
     assert withheld_text(noted) == "Oslo (unsupported)"
     assert withheld_text({}) == withheld_text({"abstained": "hostile"}) == ""
+    assert withheld_text({"abstained": {"withheld": "x", "reasons": 5}}) == ""
+    assert signals_of(row("Oslo", provenance={"confidence": "high", "abstained": []})).confidence is None
     assert signals_of(row("not given")).blank
     assert signals_of(row(" ")).blank
 

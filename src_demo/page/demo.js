@@ -166,7 +166,7 @@ function end(run, kind, data) {
   const copy = data.trajectory ? JSON.stringify(JSON.parse(data.trajectory), null, 2) : "";
   const above = byId("steps").childElementCount ? "The run was stopped; what was found until then is above." : "The run was stopped before its first step.";
   const forms = {
-    answer: { title: "Answer", text: data.answer || "(no answer)", kind: "", copy },
+    answer: { title: "Answer", text: data.withheld ? `no answer; withheld: ${data.withheld}` : data.answer || "(no answer)", kind: "", copy },
     error: { title: "It could not be answered", text: data.sentence, kind: "wrong", copy },
     stopped: { title: "Stopped", text: above, kind: "quiet", copy },
   };

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from src_core.text import shorten
-from src_eval.abstention import outcome_counts
 from src_eval.report.run_files import ScoredRun
-from src_tasks.abstention import OUTCOMES
-from src_tasks.metric_names import metric
+from src_eval.score import outcome_counts
+from src_tasks.abstention import counts_text
 
 _DIGESTS = ("identity", "digest", "corpus_sha256", "sha256")
 _DIGEST_CHARS = 8
@@ -105,10 +104,8 @@ def _outcomes(outcomes: Mapping[str, int]) -> str:
 
 def _answers(run: ScoredRun) -> str:
     """The counts of a run with unanswerable questions or abstentions."""
-    if "coverage" not in run.totals.metrics:
-        return ""
-    named = zip(OUTCOMES, outcome_counts(run.scores), strict=True)
-    return ", ".join(f"{count:,} {metric(name).title.lower()}" for name, count in named)
+    counts = outcome_counts(run.totals)
+    return counts_text(counts) if counts else ""
 
 
 def _duration(seconds: Any) -> str:
