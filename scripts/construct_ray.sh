@@ -6,7 +6,7 @@
 # that nobody else is in (Ray runs what it is sent), ray start --address=10.0.0.5:6379 on the others. All nodes share
 # the file system that holds this checkout, its environment and runs/, and reach the servers: TEACHER_HOST=10.0.0.5 ….
 # Knobs and settings are those of data_construct.sh, and ray.address, ray.actors (0: one per node), ray.in_flight (chains
-# at once per actor), ray.chains_per_shard. A node may die: its shard is made elsewhere. After any other interruption
+# at once per actor), ray.per_shard. A node may die: its shard is made elsewhere. After any other interruption
 # the same RUN_NAME resumes the run, here or with data_construct.sh.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail

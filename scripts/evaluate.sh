@@ -5,6 +5,7 @@
 #   bash scripts/evaluate.sh configs/eval/smoke.yaml judge.endpoint.url=http://127.0.0.1:9894/v1    with a judge (ACC_L)
 #   BASE_URL=http://127.0.0.1:11434/v1 MODEL_NAME=qwen3:8b bash scripts/evaluate.sh configs/eval/smoke.yaml    your server
 #   PROFILE=gpu bash scripts/evaluate.sh configs/eval/real.yaml                                with deployed servers
+#   PROFILE=gpu bash scripts/evaluate.sh configs/eval/real.yaml ray.address=10.0.0.5:6379      on the nodes of a Ray cluster
 # Finished runs are not repeated; interrupted runs are resumed. The table is in runs/eval-NAME/ as Markdown, CSV and LaTeX,
 # and index.html there is a page with plots and a link to the report of each run.
 # Knobs: PROFILE MODEL ADAPTER CORPUS INDEX_DIR VENV, and those of deploy/deploy_config.sh. PROFILE=cpu and small start
@@ -30,6 +31,10 @@ run=("$VENV/bin/python" -m src_eval.run "$CONFIG" infer="configs/infer/$PROFILE.
   servers="[$servers${lora:+, agent.model=$lora}${trained:+, trained=$trained}]" "${settings[@]}")
 (( EMBEDDED == 0 )) || bash scripts/setup.sh requirements-local.txt
 need_python
+if [[ " ${settings[*]}" == *" ray."* ]]; then # settings as in scripts/construct_ray.sh
+  bash scripts/setup.sh requirements-ray.txt
+  export RAY_USAGE_STATS_ENABLED=0 # nothing is reported to anybody
+fi
 served=$("${run[@]}" --check) # a mistake is reported before any download or server start
 mapfile -t served <<< "$served"
 if (( EMBEDDED )); then

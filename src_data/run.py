@@ -32,8 +32,7 @@ from src_core.terminal import answer
 from src_core.types import Trajectory
 from src_data.config import BuildConfig, DataConfig, load_data_config
 from src_data.construction.build import open_construction
-from src_data.construction.construct import construct
-from src_data.construction.shards import merge_shards
+from src_data.construction.construct import chain_key, construct
 from src_data.construction.step_counter import StepCounter
 from src_data.filters.filter_report import FilterReport
 from src_data.postprocess import finish_run, print_finished
@@ -42,6 +41,7 @@ from src_data.teachers import Teacher
 from src_infer.own_servers import check_own_servers
 from src_infer.prompts import pinned_digest
 from src_infer.runtime import Runtime, make_protocol
+from src_infer.shards import merge_shards
 from src_infer.show import failure_lines, report_console
 
 CHECK = "--check"
@@ -176,7 +176,7 @@ async def run(prepared: Prepared, err: Console, out: Console, *, maker: Maker = 
             write_atomic(rundir.path / "mixture.json", mixture.report.json())
             ids = [question.id for question in mixture]
             write_atomic(rundir.path / QUESTIONS, orjson.dumps(ids))
-            merge_shards(rundir)  # from an interrupted Ray job (`ray_job`)
+            merge_shards(rundir, key=chain_key)  # from an interrupted Ray job (`ray_job`)
             construction = await maker(config, mixture, rundir, teacher=teacher, runtime=runtime, err=err)
             done = finish_run(
                 rundir.path,

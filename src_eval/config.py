@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import PurePath
 from typing import Annotated, Any
 
@@ -79,7 +80,8 @@ class EvalConfig:
     but are in the table if they were run before. `metrics` are the columns (names of `src_tasks.metric_names`
     that a question has) before EM, F1 and the costs, which are in every table; `flashrag` takes the first
     1,000 items, and puts FlashRAG's choice of metric first. `expected` is a file of published numbers that
-    are printed with ours.
+    are printed with ours. `ray` holds the settings of Ray (`src_infer.on_ray:RayConfig`): with any of them
+    the questions of each run are answered on the nodes of a cluster.
     """
 
     name: str
@@ -99,6 +101,7 @@ class EvalConfig:
     judge: JudgeConfig | None = None
     expected: str = "configs/expected.yaml"
     runs_dir: str = "runs"
+    ray: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def lines(self) -> tuple[MethodSpec, ...]:

@@ -101,7 +101,9 @@ def plan(config: EvalConfig) -> list[Job]:
                 f"runs_dir={config.runs_dir}",
                 f"run_name={folder.name}",
             ]
-            command = [sys.executable, "-m", "src_infer.run", config.infer, *settings]
+            ray = [f"ray.{key}={value}" for key, value in config.ray.items()]
+            module = "src_infer.ray_job" if ray else "src_infer.run"
+            command = [sys.executable, "-m", module, config.infer, *settings, *ray]
             jobs.append(Job(line, dataset, folder, command))
     return jobs
 

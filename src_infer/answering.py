@@ -1,4 +1,6 @@
-"""Answers the questions of a run: those that its directory does not hold yet, each by the run's method."""
+"""Answers the questions of a run: those that its directory does not hold yet, each by the run's method, in
+this process or by an `Answerer` of another module.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 from rich.console import Console
@@ -23,8 +26,52 @@ from src_infer.metering import metered, with_all_searches, with_web_searches
 from src_infer.methods import Method
 from src_infer.runner import run_all
 from src_infer.runtime import Runtime
+from src_infer.shards import merge_shards
 from src_infer.show import gone_line
 from src_tasks.choices import asked_text
+
+
+class Answers(NamedTuple):
+    """All trajectories of a run in the order of its questions, and values for its manifest."""
+
+    rows: list[Trajectory]
+    how: dict[str, Any]
+
+
+class Answerer(Protocol):
+    """Answers questions that the run directory does not hold yet."""
+
+    async def __call__(
+        self,
+        todo: Sequence[Question],
+        rundir: RunDir,
+        config: InferConfig,
+        *,
+        method: Method,
+        runtime: Runtime,
+        progress: StepProgress,
+    ) -> dict[str, Any]:
+        """Append their rows to those of `rundir`. Returns values for the manifest."""
+
+
+async def answer_here(
+    todo: Sequence[Question],
+    rundir: RunDir,
+    config: InferConfig,
+    *,
+    method: Method,
+    runtime: Runtime,
+    progress: StepProgress,
+) -> dict[str, Any]:
+    """All questions in this process (an `Answerer`)."""
+    await run_all(
+        todo,
+        answer=partial(answer_one, method=method, runtime=runtime),
+        in_flight=config.in_flight,
+        rows=rundir.rows,
+        on_row=lambda _: progress.advance(),
+    )
+    return {}
 
 
 async def answer_all(
@@ -35,10 +82,12 @@ async def answer_all(
     method: Method,
     runtime: Runtime,
     err: Console,
-) -> list[Trajectory]:
-    """Answer the questions that the run directory does not hold yet. Returns all trajectories, in the order
-    of the questions. Raises `UserError` where a server is gone for good.
+    answerer: Answerer = answer_here,
+) -> Answers:
+    """Answer the questions that the run directory does not hold yet. Raises `UserError` where a server is
+    gone for good.
     """
+    merge_shards(rundir)  # from an interrupted Ray job (`ray_job`)
     before = rundir.finished_ids(retry_statuses=RETRIED)
     gone = rundir.take_questions({question.id: orjson.loads(to_json(question)) for question in questions})
     if gone:
@@ -52,23 +101,17 @@ async def answer_all(
         on_note=lambda note: err.print(Text(f"note: {note}"), soft_wrap=True), on_wait=progress.note
     )
     try:
-        await run_all(
-            todo,
-            answer=partial(_answer, method=method, runtime=runtime),
-            in_flight=config.in_flight,
-            rows=rundir.rows,
-            on_row=lambda _: progress.advance(),
-        )
+        how = await answerer(todo, rundir, config, method=method, runtime=runtime, progress=progress)
     except ServerGoneError as error:
         raise resumable(error, config.run_name) from error
     finally:
         progress.stop()
     with rundir.rows.open("rb") as rows:
         by_id = {row.question.id: row for row in map(trajectory_from_json, rows)}
-    return [by_id[question.id] for question in questions if question.id in by_id]
+    return Answers([by_id[question.id] for question in questions if question.id in by_id], how)
 
 
-async def _answer(question: Question, *, method: Method, runtime: Runtime) -> Trajectory:
+async def answer_one(question: Question, *, method: Method, runtime: Runtime) -> Trajectory:
     """One question, with its cost; a failed call to a server is a row with its error."""
     begun = time.monotonic()
     with metered() as meter:

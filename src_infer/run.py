@@ -32,7 +32,7 @@ from src_core.served import Servers
 from src_core.terminal import say
 from src_core.trained_prompt import trained_format
 from src_core.types import Question, Trajectory, question_id
-from src_infer.answering import answer_all
+from src_infer.answering import Answerer, answer_all, answer_here
 from src_infer.as_trained import load_as_trained, method_of
 from src_infer.config import ROLES, InferConfig
 from src_infer.methods import Method
@@ -70,21 +70,26 @@ class Prepared(NamedTuple):
 
 
 def main() -> int:
+    """Answer the questions in this process."""
+    return run_from(sys.argv[1:], answerer=answer_here)
+
+
+def run_from(given: list[str], *, answerer: Answerer) -> int:
     """Read the command line, run, report. Exit status 1 when any question failed at a boundary."""
-    arguments = [argument for argument in sys.argv[1:] if argument not in (CHECK, SERVERS)]
+    arguments = [argument for argument in given if argument not in (CHECK, SERVERS)]
     if not arguments or "=" in arguments[0]:
         raise UserError(f"usage: .venv/bin/python -m src_infer.run CONFIG.yaml [{CHECK}] [key=value ...]")
     _require_one_source(arguments[1:])
-    checks = CHECK in sys.argv or SERVERS in sys.argv
+    checks = CHECK in given or SERVERS in given
     prepared = prepare(load_as_trained(InferConfig, Path(arguments[0]), arguments[1:]), quiet=checks)
-    if CHECK in sys.argv:
+    if CHECK in given:
         asyncio.run(check_own_servers(prepared.config))
         return 0
-    if SERVERS in sys.argv:
+    if SERVERS in given:
         asyncio.run(check_servers(prepared))
         return 0
     try:
-        return asyncio.run(run(prepared, Terminal(stderr=True), report_console()))
+        return asyncio.run(run(prepared, Terminal(stderr=True), report_console(), answerer=answerer))
     except KeyboardInterrupt as stopped:
         raise KeyboardInterrupt(f"RUN_NAME={prepared.config.run_name}") from stopped
 
@@ -126,7 +131,7 @@ def mismatch(config: InferConfig, method: Method) -> str:
     return ""
 
 
-async def run(prepared: Prepared, err: Console, out: Console) -> int:
+async def run(prepared: Prepared, err: Console, out: Console, *, answerer: Answerer = answer_here) -> int:
     """One run: connect, answer the questions that are not yet answered, write the manifest, print."""
     config, method, questions, folder = prepared
     if note := mismatch(config, method):
@@ -134,7 +139,7 @@ async def run(prepared: Prepared, err: Console, out: Console) -> int:
     live = bool(config.question) or config.show_steps
     printer = StepPrinter(out) if live else None
     rundir, trajectories, summary = await _answered(
-        config, method, questions, folder, printer=printer, err=err
+        config, method, questions, folder, printer=printer, err=err, answerer=answerer
     )
     _report(
         trajectories,
@@ -178,6 +183,7 @@ async def _answered(
     *,
     printer: StepPrinter | None,
     err: Console,
+    answerer: Answerer,
 ) -> Answered:
     """Connect, answer the questions that are not yet answered, write the manifest. A server that does not
     answer is a `UserError` that names the command to start it.
@@ -187,8 +193,10 @@ async def _answered(
         rundir = RunDir(folder, config=dump(config), on_existing=config.on_existing, servers=servers)
         try:
             begun = Begun.now()
-            rows = await answer_all(questions, rundir, config, method=method, runtime=runtime, err=err)
-            summary = _manifest(config, rows, runtime=runtime, servers=servers, begun=begun)
+            rows, how = await answer_all(
+                questions, rundir, config, method=method, runtime=runtime, err=err, answerer=answerer
+            )
+            summary = {**_manifest(config, rows, runtime=runtime, servers=servers, begun=begun), **how}
             rundir.write_manifest({**summary, QUESTION_IDS: [question.id for question in questions]})
         finally:
             rundir.close()

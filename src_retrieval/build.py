@@ -41,6 +41,7 @@ from src_retrieval.reuse import HASH_BYTES, content_hashes, known_vectors
 from src_retrieval.sparse import sparse_backend
 from src_retrieval.vector import vector_backend
 from src_retrieval.vector.base import BuiltFrom, map_vectors
+from src_retrieval.vector.flat_file import FlatFile, require_of_corpus
 
 
 def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
@@ -59,9 +60,11 @@ def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
                 return present
             corpus = _open_corpus(config, layout.unfinished, steps)
             with steps("checking disk and memory"):
-                check_space(plan, corpus)
+                check_space(plan, corpus, steps)
             _remove_indexes(plan, layout.unfinished)
-            if plan.vectors is not None:
+            if plan.vectors is not None and plan.vectors.file is not None:
+                _take(plan.vectors.file, layout.unfinished, corpus, plan.vectors.encoder)
+            elif plan.vectors is not None:
                 _encode(plan, plan.vectors.encoder, corpus, steps)
             _build_indexes(plan, corpus, steps)
             corpus.file.check()
@@ -135,6 +138,7 @@ def _other(present: Manifest, wanted: Manifest) -> str | None:
         "settings",
         "sparse_settings",
         "tokenizer",
+        "vectors",
     )
     return next((name for name in facts if getattr(present, name) != getattr(wanted, name)), None)
 
@@ -180,6 +184,13 @@ def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
     if reused:
         encoded = len(corpus) - done - reused
         steps.console.print(f"{encoded:,} encoded, {reused:,} reused from the earlier index")
+
+
+def _take(file: FlatFile, layout: IndexLayout, corpus: Corpus, encoder: Encoder) -> None:
+    """Check that `file` has the vectors of `corpus`, and remove those that an interrupted build encoded."""
+    require_of_corpus(file, corpus, encoder)
+    for path in (layout.vectors, layout.content_hashes, layout.progress):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -238,8 +249,12 @@ def _build_indexes(plan: Plan, corpus: Corpus, steps: Steps) -> None:
     layout = plan.layout.unfinished
     if plan.vectors is not None:
         own = plan.vectors
-        vectors = map_vectors(layout.vectors, rows=len(corpus), dim=own.encoder.identity.dim)
-        built = BuiltFrom(layout, corpus, own.encoder.identity, own.settings)
+        encoder, file = own.encoder.identity, own.file
+        if file is not None and own.backend.keeps_vectors(own.kind):
+            layout.linked_vectors.symlink_to(file.path.resolve())
+        path = layout.vectors if file is None else file.path
+        vectors = map_vectors(path, rows=len(corpus), dim=encoder.dim)
+        built = BuiltFrom(layout, corpus, encoder, own.settings, file.mark if file else "")
         own.backend.build(own.kind, built, vectors, own.options, steps)
     if plan.words is not None:
         words = plan.words
@@ -251,7 +266,8 @@ def _scaffolding(plan: Plan) -> set[Path]:
     layout, own = plan.layout.unfinished, plan.vectors
     searched = own is not None and own.backend.keeps_vectors(own.kind)
     kept = searched or plan.config.keep_vectors
-    return {layout.progress, *([] if kept else [layout.vectors, layout.content_hashes])}
+    scaffolding = {layout.progress, *layout.parts.rglob("*")}
+    return scaffolding | (set() if kept else {layout.vectors, layout.content_hashes})
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from src_core.config import NotNegative, Positive, config_class
 from src_core.errors import UserError
+from src_core.progress import Steps
 from src_retrieval.backends import options_of
 from src_retrieval.corpus import Corpus
 from src_retrieval.corpus_scan import CorpusInfo
@@ -22,6 +23,7 @@ from src_retrieval.sparse import sparse_backend, sparse_kinds
 from src_retrieval.sparse.base import SparseBackend
 from src_retrieval.vector import vector_backend, vector_kinds
 from src_retrieval.vector.base import VectorBackend
+from src_retrieval.vector.flat_file import FlatFile, open_flat_file
 
 GIGABYTE = 1e9
 BASE_MEMORY = 1 << 29
@@ -36,6 +38,8 @@ class BuildConfig:
     `follow_edits` replaces the index of an earlier version of the corpus, where it would be refused.
     `keep_vectors` keeps the float32 vectors of an index that does not search them. `chunk_rows` passages are
     encoded between two saves. Another build of the same folder is waited for, at most `wait_seconds`.
+    `vectors` is a flat FAISS file by inner product with the vectors of the corpus by `encoder`, in its order
+    (FlashRAG's `e5_Flat.index`): nothing is encoded then, and a flat index searches the file where it lies.
     """
 
     corpus: str
@@ -49,6 +53,7 @@ class BuildConfig:
     keep_vectors: bool = False
     chunk_rows: Positive = 2_000
     wait_seconds: NotNegative = 3_600.0
+    vectors: str = ""
     encoding: EncoderOptions = EncoderOptions()
     shape: dict[str, Any] = dataclasses.field(default_factory=dict)
     sparse_options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -56,12 +61,13 @@ class BuildConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Vectors:
-    """The vector half of a build."""
+    """The vector half of a build. `file` holds its vectors; None: they are encoded."""
 
     kind: str
     backend: VectorBackend
     options: Any
     encoder: Encoder
+    file: FlatFile | None = None
 
     @property
     def settings(self) -> Facts:
@@ -108,6 +114,7 @@ class Plan:
             settings=self.vectors.settings if self.vectors else {},
             tokenizer=self.words.backend.version(self.words.settings) if self.words else "",
             sparse_settings=self.words.settings if self.words else {},
+            vectors=self.vectors.file.mark if self.vectors and self.vectors.file else "",
         )
 
 
@@ -116,6 +123,9 @@ def make_plan(config: BuildConfig) -> Plan:
     if config.chunk_rows < 1:
         raise UserError("chunk_rows must be at least 1")
     known = [HYBRID, *vector_kinds(), *sparse_kinds()]
+    if config.vectors and (config.keep_vectors or config.type in sparse_kinds()):
+        other = "keep_vectors=true" if config.keep_vectors else f"type={config.type}, which has no vectors"
+        raise UserError(f"vectors={config.vectors} does not go with {other}; leave one of them out")
     if config.type not in known:
         raise UserError(f"no index type is called {config.type!r}; there are: {', '.join(known)}")
     dense = config.dense if config.type == HYBRID else config.type
@@ -125,23 +135,29 @@ def make_plan(config: BuildConfig) -> Plan:
     if config.type not in sparse_kinds():
         backend = vector_backend(dense)
         options = options_of(backend.build_options, config.shape, where="shape")
-        vectors = Vectors(dense, backend, options, load_encoder(config.encoder, config.encoding))
+        encoder = load_encoder(config.encoder, config.encoding)
+        file = open_flat_file(Path(config.vectors), encoder) if config.vectors else None
+        vectors = Vectors(dense, backend, options, encoder, file)
     if config.type not in vector_kinds():
         own = sparse_backend(sparse)
         words = Words(sparse, own, options_of(own.options, config.sparse_options, where="sparse_options"))
     return Plan(config, IndexLayout(Path(config.index_dir)), vectors, words)
 
 
-def check_space(plan: Plan, corpus: Corpus) -> None:
-    """Raises `UserError`, before hours of work, when disk or memory is too small for the result."""
+def check_space(plan: Plan, corpus: Corpus, steps: Steps) -> None:
+    """Raises `UserError`, before hours of work, when disk or memory is too small for the result; says what a
+    large one needs.
+    """
     layout = plan.layout.unfinished
     disk, memory = MARGIN_BYTES, BASE_MEMORY
     if plan.vectors is not None:
         own = plan.vectors
         dim = own.encoder.identity.dim
         need = own.backend.need(own.kind, rows=len(corpus), dim=dim, options=own.options)
-        disk, memory = disk + need.disk + len(corpus) * (dim * 4 + HASH_BYTES), need.memory
-        disk -= layout.vectors.stat().st_size if layout.vectors.is_file() else 0
+        encoded = 0 if own.file else len(corpus) * (dim * 4 + HASH_BYTES)
+        disk, memory = disk + need.disk + encoded, need.memory
+        disk -= layout.vectors.stat().st_size if layout.vectors.is_file() and not own.file else 0
+        disk -= min(need.disk, _bytes_in(layout.parts))
     if plan.words is not None:
         disk += plan.words.backend.disk_need(corpus, plan.words.options)
     free = shutil.disk_usage(layout.root).free
@@ -150,12 +166,20 @@ def check_space(plan: Plan, corpus: Corpus) -> None:
             f"the index needs {_size(disk)} more on the disk of {plan.layout.root}, {_size(free)} are free; "
             "free some space or choose another index_dir"
         )
+    if disk > GIGABYTE:
+        free_now = f"{_size(free)} are free"
+        steps.console.print(f"the index needs {_size(disk)} on the disk of {plan.layout.root}, {free_now}")
     available = memory_available()
     if memory > available:
         raise UserError(
             f"building needs about {_size(memory)} of memory, {_size(available)} are available; close other "
             "programs, or choose type=pq or type=ivf, which need least"
         )
+
+
+def _bytes_in(folder: Path) -> int:
+    """What an interrupted build has written of the index."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _size(count: int) -> str:

@@ -60,6 +60,11 @@ class IndexLayout:
         return self.root / "vectors.f32"
 
     @property
+    def linked_vectors(self) -> Path:
+        """In place of `vectors`: a link to the flat FAISS file of others that a flat index searches."""
+        return self.root / "vectors.index"
+
+    @property
     def content_hashes(self) -> Path:
         """uint64 [rows, 2], raw: a hash of each passage's text, beside `vectors` (`reuse.py`)."""
         return self.root / "contents.u64"
@@ -68,6 +73,11 @@ class IndexLayout:
     def half_vectors(self) -> Path:
         """float16 [rows, dim], raw: the vectors that refine PQ results."""
         return self.root / "vectors.f16"
+
+    @property
+    def parts(self) -> Path:
+        """A folder of an unfinished index: what of it is made already (`vector/pq_build.py`)."""
+        return self.root / "parts"
 
     @property
     def bm25(self) -> Path:
@@ -90,7 +100,8 @@ class Manifest:
     index; None where it has none. `settings` and `library_version` are those of the vector index,
     `sparse_settings` those of the word index, `tokenizer` names what divided the passages into words. `files`
     holds the mark of each file (`OpenFile.mark`), by its path in the folder; indexes of earlier versions have
-    none.
+    none. `vectors` names the contents of the FAISS file that the vectors are from; "" for those that the
+    encoder made.
     """
 
     version: int
@@ -107,14 +118,16 @@ class Manifest:
     tokenizer: str = ""
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     sparse_settings: dict[str, str | int | float | bool] = dataclasses.field(default_factory=dict)
+    vectors: str = ""
 
     def identity(self) -> dict[str, Any]:
         """The values that identify an index: without the path of the corpus and the build time."""
         facts = dataclasses.asdict(self)
         for name in ("version", "corpus_path", "build_seconds", "library_version", "files"):
             del facts[name]
-        if not self.sparse_settings:  # so that the identity of earlier indexes stays
-            del facts["sparse_settings"]
+        for name in ("sparse_settings", "vectors"):
+            if not facts[name]:  # so that the identity of earlier indexes stays
+                del facts[name]
         return facts
 
 

@@ -10,22 +10,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers_llm import ROOT, FakeLLM, item_of, step_for
+from helpers_ray import raylet_of, shard_rows, two_nodes, until_made
 from test_data_run import CONFIG, rows, settings_for, start
 
 from src_data.construction.construct import chain_key
-from src_data.construction.shards import SHARDS
+from src_infer.shards import SHARDS
 
 pytestmark = pytest.mark.ray
 ITEMS = 150
 IN_FLIGHT = 4
 PER_SHARD = 15
-PATIENCE = 240.0  # on a busy machine a cluster takes its time
 
 
 class Asked:
@@ -45,26 +44,8 @@ class Asked:
 async def start_job(settings: Sequence[str], *ray_settings: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     command = [sys.executable, "-m", "src_data.ray_job", CONFIG, *settings, f"ray.in_flight={IN_FLIGHT}"]
-    command += [f"ray.chains_per_shard={PER_SHARD}", "ray.object_store_mb=80", *ray_settings]
+    command += [f"ray.per_shard={PER_SHARD}", "ray.object_store_mb=80", *ray_settings]
     return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=pipe, stderr=pipe)
-
-
-def shard_rows(folder: Path) -> dict[str, list[bytes]]:
-    """The whole lines of each shard file; the job removes the files when it ends."""
-    found = {}
-    for path in (folder / "runs/r" / SHARDS).glob("*.jsonl"):
-        with suppress(FileNotFoundError):
-            found[path.name] = path.read_bytes().rpartition(b"\n")[0].splitlines()
-    return found
-
-
-async def until_made(folder: Path, process: asyncio.subprocess.Process, *, files: int, made: int) -> None:
-    """Wait until `files` shard files hold `made` rows each."""
-    deadline = time.monotonic() + PATIENCE
-    while sum(len(lines) >= made for lines in shard_rows(folder).values()) < files:
-        assert process.returncode is None, (await process.communicate())[1].decode()
-        assert time.monotonic() < deadline, "nothing is made"
-        await asyncio.sleep(0.05)
 
 
 def nothing_is_lost_or_doubled(folder: Path, before: dict[str, list[bytes]]) -> None:
@@ -80,25 +61,9 @@ def nothing_is_lost_or_doubled(folder: Path, before: dict[str, list[bytes]]) -> 
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head and a worker node, each with a raylet, on loopback."""
-    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}.items():
-        monkeypatch.setenv(name, value)
-    from ray.cluster_utils import Cluster
-
-    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
-    health = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}
-    made = Cluster(
-        initialize_head=True, head_node_args={**node, "include_dashboard": False, "_system_config": health}
-    )
-    made.add_node(**node)
-    yield made
-    made.shutdown()
-
-
-def raylet_of(node: Any) -> int:
-    """The PID of a node's raylet."""
-    return int(node.all_processes["raylet"][0].process.pid)
+def cluster() -> Iterator[Any]:
+    with two_nodes() as made:
+        yield made
 
 
 def test_a_node_dies_in_the_middle(tmp_path: Path, cluster: Any) -> None:
@@ -109,13 +74,13 @@ def test_a_node_dies_in_the_middle(tmp_path: Path, cluster: Any) -> None:
             settings = settings_for(tmp_path, server.url, count=ITEMS)
             process = await start_job(settings, f"ray.address={cluster.address}")
             said = asyncio.create_task(process.communicate())
-            await until_made(tmp_path, process, files=2, made=3)
+            await until_made(tmp_path / "runs/r", process, files=2, made=3)
             (worker,) = cluster.worker_nodes
-            before = shard_rows(tmp_path)
+            before = shard_rows(tmp_path / "runs/r")
             os.kill(raylet_of(worker), signal.SIGKILL)
             attempts: set[str] = set()
             while not said.done():
-                attempts |= set(shard_rows(tmp_path))
+                attempts |= set(shard_rows(tmp_path / "runs/r"))
                 await asyncio.sleep(0.05)
             assert process.returncode == 0, said.result()[1].decode()
             shards = Counter(name.partition("-")[0] for name in attempts)
@@ -139,9 +104,9 @@ def test_the_driver_is_killed_and_the_run_goes_on(tmp_path: Path, goes_on: str) 
         async with FakeLLM(asked) as server:
             settings = settings_for(tmp_path, server.url, count=ITEMS)
             process = await start_job(settings, "ray.actors=2")
-            await until_made(tmp_path, process, files=2, made=3)
+            await until_made(tmp_path / "runs/r", process, files=2, made=3)
             family = listens_on_loopback_only(process.pid)
-            before = shard_rows(tmp_path)
+            before = shard_rows(tmp_path / "runs/r")
             process.kill()
             await process.communicate()
             await until_gone(family)

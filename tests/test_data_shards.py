@@ -8,6 +8,7 @@ import pickle
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +24,12 @@ from src_core.rundir import RunDir
 from src_core.types import RETRIED
 from src_data import ray_job
 from src_data.config import load_data_config
+from src_data.construction.build import open_chains
 from src_data.construction.construct import chain_key, missing_chains
-from src_data.construction.shard_maker import Job, Shard, ShardMaker, ShardReport, cut_shards
-from src_data.construction.shards import SHARDS, finished_in_shard, merge_shards, shard_file
 from src_data.run import mixed_questions, prepare, run
+from src_infer import on_ray
+from src_infer.shard_maker import Job, Shard, ShardMaker, ShardReport, cut_shards
+from src_infer.shards import SHARDS, finished_in_shard, merge_shards, shard_file
 
 FINISHED, FAILED = "finished", "model_error"
 
@@ -102,10 +105,10 @@ def test_every_chain_is_there_once(
         held = [each for each in whole(data[: data.rfind(b"\n") + 1]) if each["status"] == FINISHED]
         made = write_files(rundir.path, files)
         expected = first_good([*held, *made]) if files else None
-        merge_shards(rundir)
+        merge_shards(rundir, key=chain_key)
         if again:  # killed before the files were deleted
             write_files(rundir.path, files)
-            merge_shards(rundir)
+            merge_shards(rundir, key=chain_key)
         rundir.close()
         assert not (rundir.path / SHARDS).exists()
         if expected is None:
@@ -129,10 +132,10 @@ def test_a_file_that_grows_meanwhile_is_left_for_the_next_merge(
         return ids(**more)
 
     monkeypatch.setattr(rundir, "finished_ids", finished_ids)
-    assert merge_shards(rundir) == 1
+    assert merge_shards(rundir, key=chain_key) == 1
     monkeypatch.undo()
     path.write_bytes(lines([row(0, FINISHED, "0.0"), row(1, FINISHED, "late")]))
-    assert merge_shards(rundir) == 1
+    assert merge_shards(rundir, key=chain_key) == 1
     assert not path.exists()
     assert len(rundir.finished_ids(retry_statuses=RETRIED, key=chain_key)) == 2
     rundir.close()
@@ -144,8 +147,16 @@ def prepared(tmp_path: Path, url: str, *, count: int, **more: object) -> tuple[l
     config, _ = load_data_config(Path(ROOT) / CONFIG, arguments)
     mixture = mixed_questions(config.build_conv)
     chains = missing_chains(mixture, done=set(), n_chains=1, on_done=lambda: None)
-    job = Job(root=str(ROOT), run_dir=str(tmp_path / "runs/r"), config=config.build_conv, prompts_digest="")
-    return arguments, job, list(cut_shards(chains, 5))
+    build = config.build_conv
+    job = Job(
+        root=str(ROOT),
+        run_dir=str(tmp_path / "runs/r"),
+        in_flight=build.runtime.in_flight,
+        prompts_digest="",
+        opened=partial(open_chains, build),
+        key=chain_key,
+    )
+    return arguments, job, list(cut_shards((chain.piece() for chain in chains), 5))
 
 
 def test_a_plain_run_takes_over_the_shards_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,16 +165,16 @@ def test_a_plain_run_takes_over_the_shards_of_a_job(tmp_path: Path, monkeypatch:
     async def scene() -> None:
         async with FakeLLM(read_and_think) as server:
             arguments, job, shards = prepared(tmp_path, server.url, count=20)
-            assert [len(shard["questions"]) for shard in shards] == [5, 5, 5, 5]
+            assert [len(shard["keys"]) for shard in shards] == [5, 5, 5, 5]
             job = pickle.loads(pickle.dumps(job))  # noqa: S301 - as on its way to an actor
             maker = await asyncio.to_thread(ShardMaker, job)
             reports = await asyncio.gather(*(asyncio.to_thread(maker, shard) for shard in shards[:2]))
             assert [ShardReport(**report).made for report in reports] == [5, 5]
-            assert server.most_open <= job.config.runtime.in_flight
+            assert server.most_open <= job.in_flight
             run_dir = Path(job.run_dir)
             path = next((run_dir / SHARDS).glob("000001-*"))
             path.write_bytes(path.read_bytes()[:-20])  # killed while it wrote
-            assert len(finished_in_shard(run_dir, 1)) == 4
+            assert len(finished_in_shard(run_dir, 1, key=chain_key)) == 4
             again = ShardReport(**await asyncio.to_thread(maker, shards[1]))
             assert (again.made, again.held, again.failed) == (1, 4, 0)
             assert len(list((run_dir / SHARDS).glob("000001-*"))) == 2
@@ -182,7 +193,7 @@ def test_a_plain_run_takes_over_the_shards_of_a_job(tmp_path: Path, monkeypatch:
 
 
 def _questions(shards: Sequence[Shard]) -> list[bytes]:
-    return [line for shard in shards for line in shard["questions"]]
+    return [line for shard in shards for line in shard["work"]]
 
 
 def test_what_a_person_must_mend_and_what_is_tried_again(
@@ -205,7 +216,7 @@ def test_what_a_person_must_mend_and_what_is_tried_again(
             server.refuse = False
             done = ShardReport(**await asyncio.to_thread(maker, shards[0]))
             assert (done.made, done.failed, done.held) == (5, 0, 0)
-            monkeypatch.setattr("src_data.construction.shard_maker.run_all", full)
+            monkeypatch.setattr("src_infer.shard_maker.run_all", full)
             (tmp_path / "runs/r" / SHARDS).rename(tmp_path / "elsewhere")
             report = ShardReport(**await asyncio.to_thread(maker, shards[0]))
             assert "No space left" in report.error
@@ -218,14 +229,14 @@ def test_other_prompts_on_a_node_are_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(ROOT)
     _, job, _ = prepared(tmp_path, "http://127.0.0.1:9/v1", count=1)
     with pytest.raises(UserError, match="the prompts have changed"):
-        ShardMaker(Job(job.root, job.run_dir, job.config, "0" * 16))
+        ShardMaker(replace(job, prompts_digest="0" * 16))
 
 
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
         ("ray.actor=3", "unknown setting actor"),
-        ("ray.chains_per_shard=0", "setting 'chains_per_shard' is wrong"),
+        ("ray.per_shard=0", "setting 'per_shard' is wrong"),
         ("ray.actors=3", "ray is not installed; bash scripts/setup.sh requirements-ray.txt"),
     ],
 )
@@ -243,7 +254,9 @@ def test_the_job_around_its_makers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """All of a job but Ray. A node whose disk is not the driver's must not pass for a success."""
     monkeypatch.chdir(ROOT)
 
-    async def on_ray(shards: list[Shard], job: Job, *, on_report: Callable[..., None], **_: Any) -> int:
+    async def on_this_machine(
+        shards: list[Shard], job: Job, *, on_report: Callable[..., None], **_: Any
+    ) -> int:
         job = job if shared else replace(job, run_dir=str(tmp_path / "own"))
         maker = await asyncio.to_thread(ShardMaker, job)
         for shard in shards:
@@ -255,11 +268,11 @@ def test_the_job_around_its_makers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         async with FakeLLM(read_and_think) as server:
             arguments, _, _ = prepared(tmp_path, server.url, count=12)
             config, _ = load_data_config(Path(ROOT) / CONFIG, arguments)
-            job = ray_job.RayMaker(ray_job.RayConfig(chains_per_shard=5))
+            job = ray_job.RayMaker(on_ray.RayConfig(per_shard=5))
             quiet = Console(quiet=True)
             return await run(prepare(config), quiet, quiet, maker=job)
 
-    monkeypatch.setattr(ray_job, "_on_ray", on_ray)
+    monkeypatch.setattr(on_ray, "_on_ray", on_this_machine)
     if not shared:
         with pytest.raises(UserError, match="12 trajectories did not reach"):
             asyncio.run(run_job())
@@ -267,4 +280,4 @@ def test_the_job_around_its_makers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert asyncio.run(run_job()) == 0
     assert len({chain_key(each) for each in rows(tmp_path)}) == 12
     manifest = json.loads((tmp_path / "runs/r/manifest.json").read_text())
-    assert (manifest["ray"]["shards"], manifest["ray"]["chains_per_shard"]) == (3, 5)
+    assert (manifest["ray"]["shards"], manifest["ray"]["per_shard"]) == (3, 5)

@@ -24,7 +24,8 @@ from src_retrieval.results import Hits, Ranked, ranked
 from src_retrieval.sparse.bm25 import Bm25Index
 from src_retrieval.sparse.bm25_build import build_bm25, tokenise
 from src_retrieval.vector.base import map_vectors
-from src_retrieval.vector.faiss_build import DenseOptions, build_dense, pq_parts
+from src_retrieval.vector.faiss import build_dense
+from src_retrieval.vector.faiss_build import DenseOptions, pq_parts
 from src_retrieval.vector.faiss_index import DenseType, FaissIndex, SearchOptions, load_faiss, open_dense
 
 ROWS, DIM = 3_000, 32
@@ -46,7 +47,9 @@ def layout(tmp_path_factory: pytest.TempPathFactory, vectors: NDArray[np.float32
     vectors.tofile(layout.vectors)
     mapped = map_vectors(layout.vectors, rows=ROWS, dim=DIM)
     for kind in DenseType:
-        build_dense(kind, layout, mapped, DenseOptions(hnsw_ef_construction=80, train_rows=2_000), QUIET)
+        build_dense(
+            kind, layout, mapped, DenseOptions(hnsw_ef_construction=80, train_rows=2_000), QUIET, made_from={}
+        )
     return layout
 
 
@@ -78,7 +81,7 @@ def test_an_ivf_index_of_several_parts_is_the_one_of_one_part(
 ) -> None:
     monkeypatch.setattr("src_retrieval.vector.faiss_build.SHARD_ROWS", 700)
     parts = IndexLayout(tmp_path)
-    build_dense(DenseType.IVF, parts, vectors, DenseOptions(train_rows=2_000), QUIET)
+    build_dense(DenseType.IVF, parts, vectors, DenseOptions(train_rows=2_000), QUIET, made_from={})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ivf.faiss", "ivf.lists"]
     assert parts.ivf_lists.read_bytes() == layout.ivf_lists.read_bytes()
     found = open_dense(parts, DenseType.IVF, rows=ROWS, dim=DIM, options=OPTIONS).search(vectors, 1).rows
@@ -117,6 +120,7 @@ def test_an_index_type_that_needs_training_refuses_a_tiny_corpus(tmp_path: Path)
             np.ones((5, 8), dtype=np.float32),
             DenseOptions(),
             QUIET,
+            made_from={},
         )
     assert (pq_parts(768, 0), pq_parts(384, 0), pq_parts(30, 0)) == (384, 192, 15)
     with pytest.raises(UserError, match="divisor"):

@@ -20,13 +20,23 @@ import orjson
 from src_core.jsonl import read_jsonl
 from src_core.malformed import malformed_notes
 from src_core.rundir import RunDir
-from src_core.types import RETRIED, Finish, Question, Status, Trajectory, trajectory_from_json
+from src_core.types import (
+    RETRIED,
+    Finish,
+    Question,
+    Status,
+    Trajectory,
+    question_from_json,
+    to_json,
+    trajectory_from_json,
+)
 from src_data.teachers import Teacher
 from src_infer.documents import search_of
 from src_infer.episode import run_episode
 from src_infer.metering import metered, with_web_searches
 from src_infer.runner import run_all
 from src_infer.runtime import Runtime
+from src_infer.shard_maker import Piece
 from src_tasks.choices import asked_text
 from src_tasks.metrics import exact_match
 
@@ -44,6 +54,17 @@ class Chain(NamedTuple):
     def key(self) -> str:
         """Its identity in the run directory."""
         return f"{self.question.id}/{self.number}"
+
+    def piece(self) -> Piece:
+        """This work as it is sent to another process; `chain_of` reads it."""
+        question = orjson.Fragment(to_json(self.question))
+        return Piece(self.key, orjson.dumps({"question": question, "number": self.number}))
+
+
+def chain_of(line: bytes) -> Chain:
+    """The work of a `Chain.piece`."""
+    row = orjson.loads(line)
+    return Chain(question_from_json(orjson.dumps(row["question"])), int(row["number"]))
 
 
 def chain_key(row: dict[str, Any]) -> str:

@@ -41,12 +41,14 @@ class ElasticIndex(SparseIndex):
         self._uuid = require_whole(server, server.state(), corpus).uuid
         self.identity = {"kind": "elasticsearch", "server": version, "uuid": self._uuid, **settings}
 
-    def search(self, queries: Sequence[str], k: int) -> Hits:
-        """The `k` best rows per query, by one `msearch`. Raises `IndexServerError`."""
+    def search(self, queries: Sequence[str], k: int, *, among: Sequence[str] | None = None) -> Hits:
+        """The `k` best rows per query, by one `msearch`, only passages with the ids `among` where that is
+        given (an unknown id finds nothing). Raises `IndexServerError`.
+        """
         k = min(k, len(self._corpus))
         rows = np.full((len(queries), k), NOTHING, dtype=np.int64)
         scores = np.zeros((len(queries), k), dtype=np.float32)
-        results = self._server.search([_body(query, k) for query in queries], HEADER)
+        results = self._server.search([_body(query, k, among) for query in queries], HEADER)
         if self._server.uuid() != self._uuid:
             raise IndexServerError(
                 f"the index {self._server.index} on {self._server.host} was made anew while it was served; "
@@ -69,9 +71,12 @@ class ElasticIndex(SparseIndex):
         return found
 
 
-def _body(query: str, k: int) -> dict[str, Any]:
-    match = {"query": query, "type": "best_fields", "fields": list(FIELDS), "tie_breaker": TIE_BREAKER}
-    return {"query": {"multi_match": match}, "size": k, "_source": False, "track_total_hits": False}
+def _body(query: str, k: int, among: Sequence[str] | None) -> dict[str, Any]:
+    fields = {"type": "best_fields", "fields": list(FIELDS), "tie_breaker": TIE_BREAKER}
+    wanted: dict[str, Any] = {"multi_match": {"query": query, **fields}}
+    if among is not None:  # a filter does not change the scores
+        wanted = {"bool": {"must": wanted, "filter": {"ids": {"values": list(among)}}}}
+    return {"query": wanted, "size": k, "_source": False, "track_total_hits": False}
 
 
 class ElasticBackend(SparseBackend):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,12 @@ from src_retrieval.encoders.spec import EncoderIdentity
 from src_retrieval.layout import IndexLayout, Manifest
 from src_retrieval.results import Facts, FloatArray, Hits
 
+FLAT_HEADER = struct.Struct("<4siqqq?iQ")
+"""What FAISS writes before the vectors of a flat index: kind, dimension, number of vectors, two numbers that
+stand for nothing, whether it is trained, metric (0: inner product), number of floats.
+"""
+_FLAT_BY_INNER_PRODUCT = b"IxFI"
+
 
 class Need(NamedTuple):
     """Bytes."""
@@ -26,14 +33,16 @@ class Need(NamedTuple):
 
 
 class BuiltFrom(NamedTuple):
-    """What an index is built from: its folder, its corpus, the encoder of its vectors, and
-    `VectorBackend.settings` of its build.
+    """What an index is built from: its folder, its corpus, the encoder of its vectors,
+    `VectorBackend.settings` of its build, and the mark of the FAISS file that its vectors are from ("": the
+    encoder made them).
     """
 
     layout: IndexLayout
     corpus: Corpus
     encoder: EncoderIdentity
     settings: Facts
+    vectors: str = ""
 
 
 class VectorIndex(ABC):
@@ -103,13 +112,43 @@ class VectorBackend(ABC):
         return ""
 
 
+class FlatHeader(NamedTuple):
+    """Of a flat FAISS index by inner product."""
+
+    dim: int
+    rows: int
+
+
+def flat_header(first: bytes) -> FlatHeader | None:
+    """What the first bytes of a file say; None where they are not those of a flat FAISS index by inner
+    product.
+    """
+    if len(first) < FLAT_HEADER.size:
+        return None
+    kind, dim, rows, _, _, _, metric, floats = FLAT_HEADER.unpack(first[: FLAT_HEADER.size])
+    ours = kind == _FLAT_BY_INNER_PRODUCT and metric == 0 and dim > 0 and floats == rows * dim
+    return FlatHeader(dim, rows) if ours else None
+
+
 def map_vectors(path: Path, *, rows: int, dim: int, half: bool = False) -> NDArray[Any]:
-    """A raw vector file as a read-only map [rows, dim]. Raises `UserError` when the size does not fit."""
+    """A raw vector file, or the vectors in a flat FAISS file, as a read-only map [rows, dim]; the latter do
+    not begin at a multiple of 4 bytes. Raises `UserError` when the size does not fit.
+    """
     dtype = np.float16 if half else np.float32
     expected = rows * dim * np.dtype(dtype).itemsize
     found = path.stat().st_size if path.is_file() else None
-    if found != expected:
+    start = 0
+    if found == FLAT_HEADER.size + expected and not half:
+        with path.open("rb") as handle:
+            header = flat_header(handle.read(FLAT_HEADER.size))
+        start = FLAT_HEADER.size if header == (dim, rows) else 0
+    if found != start + expected:
         raise UserError(
             f"{path} has {found} bytes instead of {expected}; build the index again with overwrite=true"
         )
-    return np.memmap(path, dtype=dtype, mode="r", shape=(rows, dim))
+    return np.memmap(path, dtype=dtype, mode="r", offset=start, shape=(rows, dim))
+
+
+def whole_block(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Rows of a map as float32 that any library takes: contiguous, and at a multiple of 4 bytes."""
+    return np.require(vectors, np.float32, ["C_CONTIGUOUS", "ALIGNED"])

@@ -18,7 +18,7 @@ from src_core.config import Count, Positive, Seed, config_class
 from src_core.errors import UserError
 from src_core.progress import Steps
 from src_retrieval.layout import IndexLayout
-from src_retrieval.vector.base import Need
+from src_retrieval.vector.base import Need, whole_block
 from src_retrieval.vector.faiss_index import DenseType, load_faiss
 from src_retrieval.vector.ivf_lists import ListsWriter
 
@@ -47,25 +47,6 @@ class DenseOptions:
     seed: Seed = 0
 
 
-def build_dense(
-    kind: DenseType,
-    layout: IndexLayout,
-    vectors: NDArray[np.float32],
-    options: DenseOptions,
-    steps: Steps,
-) -> None:
-    """Write the files of `kind` for float32 [rows, dim]. A flat index needs none."""
-    if kind is DenseType.FLAT:
-        return
-    if kind is not DenseType.HNSW and len(vectors) < MIN_TRAIN_ROWS:
-        raise UserError(
-            f"type {kind} needs at least {MIN_TRAIN_ROWS} passages to train on, the corpus has "
-            f"{len(vectors)}; use flat"
-        )
-    makers = {DenseType.HNSW: _build_hnsw, DenseType.IVF: _build_ivf, DenseType.PQ: _build_pq}
-    makers[kind](layout, vectors, options, steps)
-
-
 def need_of(kind: DenseType, *, rows: int, dim: int, options: DenseOptions) -> Need:
     """Bytes that a build needs beyond the vector file: disk for the index, peak memory."""
     half = rows * dim * 2
@@ -79,7 +60,7 @@ def need_of(kind: DenseType, *, rows: int, dim: int, options: DenseOptions) -> N
         centres = list_count(rows, options.ivf_lists) * dim * 4
         return Need(2 * (half + rows * 8) + centres, BASE_MEMORY + 2 * train + SHARD_ROWS * dim * 4)
     codes = (rows + FAST_SCAN_ROWS) * pq_parts(dim, options.pq_parts) // 2
-    return Need(half + codes, BASE_MEMORY + 2 * train + 2 * codes)
+    return Need(half + 2 * codes, BASE_MEMORY + 2 * train + 2 * codes)
 
 
 def pq_parts(dim: int, wanted: int) -> int:
@@ -103,25 +84,24 @@ def list_count(rows: int, wanted: int) -> int:
     return wanted or max(1, min(int(4 * math.sqrt(rows)), rows // 39))
 
 
-def _build_hnsw(
+def build_hnsw(
     layout: IndexLayout, vectors: NDArray[np.float32], options: DenseOptions, steps: Steps
 ) -> None:
+    """A graph over fp16 vectors, in memory until it is written."""
     faiss = load_faiss()
     kind = faiss.ScalarQuantizer.QT_fp16
     index = faiss.IndexHNSWSQ(vectors.shape[1], kind, options.hnsw_m, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = options.hnsw_ef_construction
-    index.train(np.ascontiguousarray(vectors[:MIN_TRAIN_ROWS]))  # fast: it only determines the range of fp16
+    index.train(whole_block(vectors[:MIN_TRAIN_ROWS]))  # fast: it only determines the range of fp16
     with steps("vectors added to the hnsw index", total=len(vectors)) as progress:
         # The last rows of a graph cost most, so the blocks are small: a line of the log says how far it is.
         for block in _blocks(vectors, rows=HNSW_BLOCK_ROWS):
             index.add(block)
             progress.advance(len(block))
-    _write(index, layout.faiss_file(DenseType.HNSW), steps)
+    write_faiss(index, layout.faiss_file(DenseType.HNSW), steps)
 
 
-def _build_ivf(
-    layout: IndexLayout, vectors: NDArray[np.float32], options: DenseOptions, steps: Steps
-) -> None:
+def build_ivf(layout: IndexLayout, vectors: NDArray[np.float32], options: DenseOptions, steps: Steps) -> None:
     """Shards of bounded size, merged into one file of inverted lists that is mapped when searching."""
     faiss = load_faiss()
     rows, dim = vectors.shape
@@ -129,60 +109,45 @@ def _build_ivf(
     trained = faiss.index_factory(dim, f"IVF{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
     trained.by_residual = False
     trained.cp.seed = options.seed or trained.cp.seed
-    _train(trained, vectors, max(options.train_rows, lists * 39), options.seed, steps)
+    train(trained, vectors, max(options.train_rows, lists * 39), options.seed, steps)
     merged = ListsWriter(layout, trained.nlist, trained.code_size)
     with steps("vectors added to the ivf index", total=rows) as progress:
         for start in range(0, rows, SHARD_ROWS):
             shard = faiss.clone_index(trained)
             for at in range(start, min(start + SHARD_ROWS, rows), BLOCK_ROWS):
                 stop = min(at + BLOCK_ROWS, start + SHARD_ROWS, rows)
-                block = np.ascontiguousarray(vectors[at:stop])
+                block = whole_block(vectors[at:stop])
                 shard.add_with_ids(block, np.arange(at, stop, dtype=np.int64))
                 progress.advance(stop - at)
             merged.add_shard(shard.invlists)
     with steps(f"merging {merged.shards} parts of the ivf index", total=trained.nlist) as progress:
         merged.merge_into(trained, progress)
-    _write(trained, layout.faiss_file(DenseType.IVF), steps)
+    write_faiss(trained, layout.faiss_file(DenseType.IVF), steps)
 
 
-def _train(index: Any, vectors: NDArray[np.float32], rows: int, seed: int, steps: Steps) -> None:
-    """One call of FAISS that takes minutes; lines of the log come from the heartbeat of the step."""
+def train(index: Any, vectors: NDArray[np.float32], rows: int, seed: int, steps: Steps) -> None:
+    """Train on at most `rows` vectors. One call of FAISS that takes minutes; lines of the log come from the
+    heartbeat of the step.
+    """
     sample = _sample(vectors, rows, seed)
     with steps(f"training on {len(sample):,} vectors"):
         index.train(sample)
 
 
-def _build_pq(layout: IndexLayout, vectors: NDArray[np.float32], options: DenseOptions, steps: Steps) -> None:
-    """4-bit FastScan codes in FAISS's file, fp16 vectors beside it for refining."""
-    faiss = load_faiss()
-    parts = pq_parts(vectors.shape[1], options.pq_parts)
-    index = faiss.index_factory(vectors.shape[1], f"PQ{parts}x4fs", faiss.METRIC_INNER_PRODUCT)
-    _train(index, vectors, options.train_rows, options.seed, steps)
-    with (
-        layout.half_vectors.open("wb") as halves,
-        steps("vectors added to the pq index", total=len(vectors)) as progress,
-    ):
-        for block in _blocks(vectors):
-            index.add(block)
-            halves.write(block.astype(np.float16).tobytes())
-            progress.advance(len(block))
-    _write(index, layout.faiss_file(DenseType.PQ), steps)
-
-
 def _blocks(vectors: NDArray[np.float32], *, rows: int = BLOCK_ROWS) -> Iterator[NDArray[np.float32]]:
     for start in range(0, len(vectors), rows):
-        yield np.ascontiguousarray(vectors[start : start + rows])
+        yield whole_block(vectors[start : start + rows])
 
 
 def _sample(vectors: NDArray[np.float32], count: int, seed: int) -> NDArray[np.float32]:
     """Random rows, read in file order."""
     if count >= len(vectors):
-        return np.ascontiguousarray(vectors)
+        return whole_block(vectors)
     chosen = np.random.default_rng(seed).choice(len(vectors), size=count, replace=False)
-    return np.ascontiguousarray(vectors[np.sort(chosen)])
+    return whole_block(vectors[np.sort(chosen)])
 
 
-def _write(index: Any, path: Path, steps: Steps) -> None:
+def write_faiss(index: Any, path: Path, steps: Steps) -> None:
     """Write under another name, then rename. Through a Python file: FAISS's own writer does not report that
     the last bytes did not fit on the disk. Raises OSError then.
     """

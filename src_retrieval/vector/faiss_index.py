@@ -132,7 +132,8 @@ def open_dense(
     """Map a built index. Raises `UserError` when a file is missing or of the wrong size."""
     faiss = load_faiss()
     if kind is DenseType.FLAT:
-        vectors = map_vectors(layout.vectors, rows=rows, dim=dim)
+        linked = layout.linked_vectors
+        vectors = map_vectors(linked if linked.is_file() else layout.vectors, rows=rows, dim=dim)
         return FaissIndex(flat_view(vectors), options, keep=(vectors,), identity={"kind": kind})
     path = layout.faiss_file(kind)
     if kind is DenseType.IVF:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from src_core.errors import UserError
 from src_core.progress import StepProgress, Steps
 from src_retrieval.corpus import Corpus
-from src_retrieval.vector.base import BuiltFrom
+from src_retrieval.vector.base import BuiltFrom, whole_block
 from src_retrieval.vector.store import LoadOptions, StoreCalls, StoreManifest, read_text
 
 SAVE_SECONDS = 5.0
@@ -152,7 +152,7 @@ def _send(
 ) -> None:
     store, saved = call.store, time.monotonic()
     for start in range(done, len(vectors), bulk):
-        block = np.ascontiguousarray(vectors[start : start + bulk])
+        block = whole_block(vectors[start : start + bulk])
         ids = [row.id for row in corpus.rows(start, start + len(block))]
         call(lambda start=start, ids=ids, block=block: store.add(start, ids, block))  # type: ignore[misc]
         progress.advance(len(block))

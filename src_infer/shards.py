@@ -17,9 +17,8 @@ from typing import Any
 import orjson
 
 from src_core.jsonl import JsonlWriter, read_jsonl
-from src_core.rundir import RunDir
+from src_core.rundir import RowKey, RunDir, question_of
 from src_core.types import RETRIED
-from src_data.construction.construct import chain_key
 
 SHARDS = "shards"
 _ROWS_PER_SYNC = 64
@@ -30,14 +29,15 @@ def shard_file(run_dir: Path, shard: int, maker: str) -> Path:
     return run_dir / SHARDS / f"{shard:06d}-{maker}.jsonl"
 
 
-def finished_in_shard(run_dir: Path, shard: int) -> set[str]:
+def finished_in_shard(run_dir: Path, shard: int, *, key: RowKey = question_of) -> set[str]:
     """The keys of the finished trajectories of this shard, from all makers: a retried shard skips them."""
     files = (run_dir / SHARDS).glob(f"{shard:06d}-*.jsonl")
-    return {chain_key(row) for row in _rows(files) if row["status"] not in RETRIED}
+    return {key(row) for row in _rows(files) if row["status"] not in RETRIED}
 
 
-def merge_shards(rundir: RunDir) -> int:
-    """Move the rows of all shard files to the rows of the run, each key once. Returns their number.
+def merge_shards(rundir: RunDir, *, key: RowKey = question_of) -> int:
+    """Move the rows of all shard files to the rows of the run, each `key` (as in `RunDir.finished_ids`) once.
+    Returns their number.
 
     A trajectory that failed in one file and succeeded in another counts as finished. After an interruption
     the next call finds the same rows: a file is deleted only when its rows are on disk.
@@ -46,9 +46,9 @@ def merge_shards(rundir: RunDir) -> int:
     if not files:
         return 0
     sizes = [path.stat().st_size for path in files]
-    held = rundir.finished_ids(retry_statuses=RETRIED, key=chain_key)
+    held = rundir.finished_ids(retry_statuses=RETRIED, key=key)
     added = 0
-    lines = _first_of_each(files, held)
+    lines = _first_of_each(files, held, key)
     with JsonlWriter(rundir.rows) as writer:
         while batch := list(islice(lines, _ROWS_PER_SYNC)):
             writer.write_many(batch)
@@ -61,16 +61,16 @@ def merge_shards(rundir: RunDir) -> int:
     return added
 
 
-def _first_of_each(files: list[Path], held: set[str]) -> Iterator[bytes]:
+def _first_of_each(files: list[Path], held: set[str], key: RowKey) -> Iterator[bytes]:
     """The lines of trajectories that are not `held`. A failed row is used only when no file has a successful
     one.
     """
-    good = {chain_key(row) for row in _rows(files) if row["status"] not in RETRIED}
+    good = {key(row) for row in _rows(files) if row["status"] not in RETRIED}
     taken = set(held)
     for row in _rows(files):
-        key = chain_key(row)
-        if key not in taken and (key not in good or row["status"] not in RETRIED):
-            taken.add(key)
+        name = key(row)
+        if name not in taken and (name not in good or row["status"] not in RETRIED):
+            taken.add(name)
             yield orjson.dumps(row)
 
 

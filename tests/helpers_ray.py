@@ -1,0 +1,59 @@
+"""Real Ray for the tests: a cluster of two nodes on loopback, and the rows that a job has on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from src_infer.shards import SHARDS
+
+PATIENCE = 240.0  # on a busy machine a cluster takes its time
+_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+@contextmanager
+def two_nodes() -> Iterator[Any]:
+    """A head and a worker node, each with a raylet, on loopback. A dead one is noticed within seconds."""
+    os.environ.update(_SETTINGS)
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
+    health = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}
+    made = Cluster(
+        initialize_head=True, head_node_args={**node, "include_dashboard": False, "_system_config": health}
+    )
+    try:
+        made.add_node(**node)
+        yield made
+    finally:
+        made.shutdown()
+        for name in _SETTINGS:
+            os.environ.pop(name, None)
+
+
+def raylet_of(node: Any) -> int:
+    """The PID of a node's raylet."""
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
+def shard_rows(run: Path) -> dict[str, list[bytes]]:
+    """The whole lines of each shard file of a run; the job removes the files when it ends."""
+    found = {}
+    for path in (run / SHARDS).glob("*.jsonl"):
+        with suppress(FileNotFoundError):
+            found[path.name] = path.read_bytes().rpartition(b"\n")[0].splitlines()
+    return found
+
+
+async def until_made(run: Path, process: asyncio.subprocess.Process, *, files: int, made: int) -> None:
+    """Wait until `files` shard files of a run hold `made` rows each."""
+    deadline = time.monotonic() + PATIENCE
+    while sum(len(lines) >= made for lines in shard_rows(run).values()) < files:
+        assert process.returncode is None, (await process.communicate())[1].decode()
+        assert time.monotonic() < deadline, "nothing is made"
+        await asyncio.sleep(0.05)
