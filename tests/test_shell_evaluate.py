@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_shell_infer import Infer
+from test_shell_infer import ROOT, Infer
 
 
 class Evaluate(Infer):
@@ -56,3 +56,13 @@ def test_an_untrained_model_scores_the_decisions_of_deeprag(evaluate: Evaluate) 
     )
     assert evaluate.run("scripts/evaluate.sh", "configs/eval/smoke.yaml").returncode == 0
     assert "tokenizer" not in evaluate.settings()["servers"]
+
+
+def test_the_settings_of_ray_bring_ray(evaluate: Evaluate) -> None:
+    stamp = Path(evaluate.env["VENV"]) / "installed-requirements-ray.txt"
+    stamp.write_bytes((ROOT / "requirements-ray.txt").read_bytes())
+    given = ("configs/eval/smoke.yaml", "ray.address=10.0.0.5:6379", "ray.actors=3")
+    done = evaluate.run("scripts/evaluate.sh", *given, PROFILE="gpu")
+    assert done.returncode == 0, done.stderr
+    expected = {"ray.address": "10.0.0.5:6379", "ray.actors": "3"}
+    assert expected.items() <= evaluate.settings().items()

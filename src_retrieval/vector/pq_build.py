@@ -78,7 +78,7 @@ def build_pq(
     if done != rows:  # the last codes are of whole blocks of rows, and are not cut
         _add(parts, vectors, done or 0, steps)
     index = read_faiss(parts.trained, 0)
-    _fill(index, np.fromfile(parts.codes, dtype=np.uint8), rows)
+    _fill(index, np.memmap(parts.codes, dtype=np.uint8, mode="r"), rows)
     write_faiss(index, layout.faiss_file(DenseType.PQ), steps)
     parts.halves.replace(layout.half_vectors)
     shutil.rmtree(parts.folder)
