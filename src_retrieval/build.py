@@ -3,32 +3,25 @@
     bash scripts/build_index.sh corpus=data/sample_world/corpus.jsonl index_dir=indexes/sample_world
 
 Memory stays flat as the corpus grows: vectors go to a file chunk by chunk, with a progress file, so that the
-same command resumes a killed build. The published builder keeps all embeddings in memory
-(reference/rearag.md, section 2.7). A server that has the folder open goes on with the old files: the new
-ones are made in a folder of their own and moved when they are complete (`index_files.py`).
+same command resumes a killed build; a finished half of it is not built again. The published builder keeps all
+embeddings in memory (reference/rearag.md, section 2.7). A server that has the folder open goes on with the
+old files: the new ones are made in a folder of their own and moved when they are complete (`index_files.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import orjson
 
 from src_core.config import load_config
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
-from src_core.jsonl import write_atomic
 from src_core.progress import Steps, mebibytes
+from src_retrieval.build_halves import VECTORS, WORDS, Halves
 from src_retrieval.build_lock import locked
 from src_retrieval.build_plan import BuildConfig, Plan, check_space, make_plan
 from src_retrieval.corpus import Corpus, cached_info, open_corpus, require_corpus
@@ -37,10 +30,11 @@ from src_retrieval.disk import writing_into
 from src_retrieval.encoders.base import Encoder
 from src_retrieval.index_files import complete, publish
 from src_retrieval.layout import IndexLayout, Manifest, read_manifest
-from src_retrieval.reuse import HASH_BYTES, content_hashes, known_vectors
+from src_retrieval.reuse import content_hashes, known_vectors
 from src_retrieval.sparse import sparse_backend
 from src_retrieval.vector import vector_backend
-from src_retrieval.vector.base import BuiltFrom, map_vectors
+from src_retrieval.vector.base import BuiltFrom
+from src_retrieval.vector_files import VectorFiles
 
 
 def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
@@ -60,10 +54,7 @@ def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
             corpus = _open_corpus(config, layout.unfinished, steps)
             with steps("checking disk and memory"):
                 check_space(plan, corpus)
-            _remove_indexes(plan, layout.unfinished)
-            if plan.vectors is not None:
-                _encode(plan, plan.vectors.encoder, corpus, steps)
-            _build_indexes(plan, corpus, steps)
+            _build_halves(plan, corpus, steps)
             corpus.file.check()
             done = plan.manifest(corpus.info, time.monotonic() - started)
             complete(layout, done, without=_scaffolding(plan))
@@ -146,24 +137,20 @@ def _open_corpus(config: BuildConfig, layout: IndexLayout, steps: Steps) -> Corp
         return open_corpus(path, layout.root, advance=progress.advance)
 
 
-def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
+def _encode(plan: Plan, files: VectorFiles, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
     """Append to the vector file, after the rows of the last run. Passages of an earlier index keep their
     vectors.
     """
-    layout, chunk = plan.layout.unfinished, plan.config.chunk_rows
-    fingerprint = {"corpus": corpus.info.sha256, "encoder": dataclasses.asdict(encoder.identity)}
-    row_bytes = encoder.identity.dim * 4
-    done = _rows_done(plan, fingerprint, row_bytes)
+    config = plan.config
+    done = files.rows_done(replace=config.overwrite or config.follow_edits)
     known = known_vectors(plan.layout, encoder.identity)
     reused = 0
     with (
-        _appending(layout.vectors, done * row_bytes) as handle,
-        _appending(layout.content_hashes, done * HASH_BYTES) as hash_file,
+        files.append_after(done) as out,
         steps("passages encoded", total=len(corpus), done=done) as progress,
     ):
-        for start in range(done, len(corpus), chunk):
-            stop = min(start + chunk, len(corpus))
-            texts = corpus.contents(start, stop)
+        for start in range(done, len(corpus), config.chunk_rows):
+            texts = corpus.contents(start, start + config.chunk_rows)
             hashes = content_hashes(texts)
             encode = partial(encoder.encode_passages, advance=progress.advance)
             if known is None:
@@ -172,51 +159,15 @@ def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
                 found, rows = known.complete(texts, hashes, encode)
                 reused += int(found.sum())
                 progress.leave_out(int(found.sum()), note=f"{reused:,} reused")
-            for file, data in ((handle, rows.tobytes()), (hash_file, hashes.tobytes())):
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            write_atomic(layout.progress, orjson.dumps({"fingerprint": fingerprint, "rows_done": stop}))
+            out.append(rows, hashes)
     if reused:
         encoded = len(corpus) - done - reused
         steps.console.print(f"{encoded:,} encoded, {reused:,} reused from the earlier index")
 
 
-@contextmanager
-def _appending(path: Path, size: int) -> Iterator[BinaryIO]:
-    """A file that is cut to `size` bytes and written from there."""
-    with path.open("r+b" if size else "wb") as handle:
-        handle.seek(size)
-        handle.truncate()
-        yield handle
-
-
-def _rows_done(plan: Plan, fingerprint: dict[str, Any], row_bytes: int) -> int:
-    """Rows that an earlier run left in the vector file; 0 when there are none or they are to be replaced."""
-    layout = plan.layout.unfinished
-    if not layout.progress.is_file() or not layout.vectors.is_file():
-        return 0
-    try:
-        saved = orjson.loads(layout.progress.read_bytes())
-        done, same = int(saved["rows_done"]), saved.get("fingerprint") == fingerprint
-    except (ValueError, KeyError, TypeError):  # a damaged record
-        return 0
-    if same:
-        hashed = layout.content_hashes.stat().st_size if layout.content_hashes.is_file() else 0
-        whole = layout.vectors.stat().st_size >= done * row_bytes and hashed >= done * HASH_BYTES
-        return done if whole else 0
-    if plan.config.overwrite or plan.config.follow_edits:
-        return 0
-    raise UserError(
-        f"{plan.layout.root} holds an unfinished build of another corpus or encoder; add overwrite=true to "
-        "replace it, or choose another index_dir"
-    )
-
-
-def _remove_indexes(plan: Plan, layout: IndexLayout, replaced: Manifest | None = None) -> None:
-    """Remove from `layout` the indexes of this plan's kinds, which an interrupted build may have left, and
-    those of `replaced`. The vectors are kept.
-    """
+def _remove_old(plan: Plan, replaced: Manifest | None) -> None:
+    """Remove the files of the index that is replaced, and of an index of this plan's kinds."""
+    layout = plan.layout
     layout.manifest.unlink(missing_ok=True)
     dense = {plan.vectors.kind if plan.vectors else None, replaced.dense if replaced else None}
     sparse = {plan.words.kind if plan.words else None, replaced.sparse if replaced else None}
@@ -224,34 +175,31 @@ def _remove_indexes(plan: Plan, layout: IndexLayout, replaced: Manifest | None =
         vector_backend(str(kind)).remove(layout)
     for kind in sparse - {None}:
         sparse_backend(str(kind)).remove(layout)
+    for path in (layout.vectors, layout.half_vectors, layout.content_hashes, layout.progress):
+        path.unlink(missing_ok=True)
 
 
-def _remove_old(plan: Plan, replaced: Manifest | None) -> None:
-    """Remove the files of the index that is replaced."""
-    _remove_indexes(plan, plan.layout, replaced)
-    plan.layout.vectors.unlink(missing_ok=True)
-    plan.layout.content_hashes.unlink(missing_ok=True)
-    plan.layout.progress.unlink(missing_ok=True)
-
-
-def _build_indexes(plan: Plan, corpus: Corpus, steps: Steps) -> None:
+def _build_halves(plan: Plan, corpus: Corpus, steps: Steps) -> None:
     layout = plan.layout.unfinished
-    if plan.vectors is not None:
-        own = plan.vectors
-        vectors = map_vectors(layout.vectors, rows=len(corpus), dim=own.encoder.identity.dim)
+    layout.manifest.unlink(missing_ok=True)
+    halves = Halves(plan, layout, corpus.info.sha256)
+    own, words = plan.vectors, plan.words
+    if own is not None and not halves.finished(VECTORS):
+        files = plan.vector_files(own, corpus.info.sha256)
+        _encode(plan, files, own.encoder, corpus, steps)
         built = BuiltFrom(layout, corpus, own.encoder.identity, own.settings)
-        own.backend.build(own.kind, built, vectors, own.options, steps)
-    if plan.words is not None:
-        words = plan.words
+        own.backend.build(own.kind, built, files.vectors(len(corpus)), own.options, steps)
+        halves.finish(VECTORS)
+    if words is not None and not halves.finished(WORDS):
         words.backend.build(words.kind, layout, corpus, words.options, steps)
+        halves.finish(WORDS)
 
 
 def _scaffolding(plan: Plan) -> set[Path]:
     """The files that served the build only."""
-    layout, own = plan.layout.unfinished, plan.vectors
-    searched = own is not None and own.backend.keeps_vectors(own.kind)
-    kept = searched or plan.config.keep_vectors
-    return {layout.progress, *([] if kept else [layout.vectors, layout.content_hashes])}
+    layout = plan.layout.unfinished
+    kept = plan.keeps_vectors
+    return {layout.progress, layout.halves, *([] if kept else [layout.vectors, layout.content_hashes])}
 
 
 def main() -> None:

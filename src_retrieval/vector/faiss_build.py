@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,7 +68,9 @@ def build_dense(
 
 
 def need_of(kind: DenseType, *, rows: int, dim: int, options: DenseOptions) -> Need:
-    """Bytes that a build needs beyond the vector file: disk for the index, peak memory."""
+    """Bytes that a build needs beyond the vector file (of PQ: the fp16 one): disk for the index, peak
+    memory.
+    """
     half = rows * dim * 2
     train = options.train_rows * dim * 4
     if kind is DenseType.FLAT:
@@ -79,7 +82,7 @@ def need_of(kind: DenseType, *, rows: int, dim: int, options: DenseOptions) -> N
         centres = list_count(rows, options.ivf_lists) * dim * 4
         return Need(2 * (half + rows * 8) + centres, BASE_MEMORY + 2 * train + SHARD_ROWS * dim * 4)
     codes = (rows + FAST_SCAN_ROWS) * pq_parts(dim, options.pq_parts) // 2
-    return Need(half + codes, BASE_MEMORY + 2 * train + 2 * codes)
+    return Need(codes, BASE_MEMORY + 2 * train + 2 * codes)
 
 
 def pq_parts(dim: int, wanted: int) -> int:
@@ -153,33 +156,36 @@ def _train(index: Any, vectors: NDArray[np.float32], rows: int, seed: int, steps
 
 
 def _build_pq(layout: IndexLayout, vectors: NDArray[np.float32], options: DenseOptions, steps: Steps) -> None:
-    """4-bit FastScan codes in FAISS's file, fp16 vectors beside it for refining."""
+    """4-bit FastScan codes in FAISS's file, fp16 vectors beside it for refining: those that are given, or
+    float32 ones rounded.
+    """
     faiss = load_faiss()
     parts = pq_parts(vectors.shape[1], options.pq_parts)
     index = faiss.index_factory(vectors.shape[1], f"PQ{parts}x4fs", faiss.METRIC_INNER_PRODUCT)
     _train(index, vectors, options.train_rows, options.seed, steps)
-    with (
-        layout.half_vectors.open("wb") as halves,
-        steps("vectors added to the pq index", total=len(vectors)) as progress,
-    ):
+    with ExitStack() as stack:
+        wanted = vectors.dtype != np.float16
+        halves = stack.enter_context(layout.half_vectors.open("wb")) if wanted else None
+        progress = stack.enter_context(steps("vectors added to the pq index", total=len(vectors)))
         for block in _blocks(vectors):
             index.add(block)
-            halves.write(block.astype(np.float16).tobytes())
+            if halves is not None:
+                halves.write(block.astype(np.float16).tobytes())
             progress.advance(len(block))
     _write(index, layout.faiss_file(DenseType.PQ), steps)
 
 
 def _blocks(vectors: NDArray[np.float32], *, rows: int = BLOCK_ROWS) -> Iterator[NDArray[np.float32]]:
     for start in range(0, len(vectors), rows):
-        yield np.ascontiguousarray(vectors[start : start + rows])
+        yield np.ascontiguousarray(vectors[start : start + rows], dtype=np.float32)
 
 
 def _sample(vectors: NDArray[np.float32], count: int, seed: int) -> NDArray[np.float32]:
     """Random rows, read in file order."""
     if count >= len(vectors):
-        return np.ascontiguousarray(vectors)
+        return np.ascontiguousarray(vectors, dtype=np.float32)
     chosen = np.random.default_rng(seed).choice(len(vectors), size=count, replace=False)
-    return np.ascontiguousarray(vectors[np.sort(chosen)])
+    return np.ascontiguousarray(vectors[np.sort(chosen)], dtype=np.float32)
 
 
 def _write(index: Any, path: Path, steps: Steps) -> None:
