@@ -3,45 +3,42 @@
     bash scripts/build_index.sh corpus=data/sample_world/corpus.jsonl index_dir=indexes/sample_world
 
 Memory stays flat as the corpus grows: vectors go to a file chunk by chunk, with a progress file, so that the
-same command resumes a killed build. The published builder keeps all embeddings in memory
-(reference/rearag.md, section 2.7). A server that has the folder open goes on with the old files: the new
-ones are made in a folder of their own and moved when they are complete (`index_files.py`).
+same command resumes a killed build; a finished half of it is not built again. The published builder keeps all
+embeddings in memory (reference/rearag.md, section 2.7). A server that has the folder open goes on with the
+old files: the new ones are made in a folder of their own and moved when they are complete (`index_files.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import orjson
+from numpy.typing import NDArray
 
 from src_core.config import load_config
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
-from src_core.jsonl import write_atomic
 from src_core.progress import Steps, mebibytes
+from src_retrieval.build_halves import VECTORS, WORDS, Halves
 from src_retrieval.build_lock import locked
-from src_retrieval.build_plan import BuildConfig, Plan, check_space, make_plan
+from src_retrieval.build_plan import BuildConfig, Plan, Vectors, check_space, make_plan
 from src_retrieval.corpus import Corpus, cached_info, open_corpus, require_corpus
 from src_retrieval.corpus_scan import CorpusInfo
 from src_retrieval.disk import writing_into
 from src_retrieval.encoders.base import Encoder
 from src_retrieval.index_files import complete, publish
 from src_retrieval.layout import IndexLayout, Manifest, read_manifest
-from src_retrieval.reuse import HASH_BYTES, content_hashes, known_vectors
+from src_retrieval.reuse import content_hashes, known_vectors
 from src_retrieval.sparse import sparse_backend
 from src_retrieval.vector import vector_backend
-from src_retrieval.vector.base import BuiltFrom, map_vectors
-from src_retrieval.vector.flat_file import FlatFile, require_of_corpus
+from src_retrieval.vector.base import BuiltFrom
+from src_retrieval.vector.flat_file import require_of_corpus
+from src_retrieval.vector_files import VectorFiles
 
 
 def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
@@ -61,12 +58,7 @@ def build_index(config: BuildConfig, *, steps: Steps) -> Manifest:
             corpus = _open_corpus(config, layout.unfinished, steps)
             with steps("checking disk and memory"):
                 check_space(plan, corpus, steps)
-            _remove_indexes(plan, layout.unfinished)
-            if plan.vectors is not None and plan.vectors.file is not None:
-                _take(plan.vectors.file, layout.unfinished, corpus, plan.vectors.encoder)
-            elif plan.vectors is not None:
-                _encode(plan, plan.vectors.encoder, corpus, steps)
-            _build_indexes(plan, corpus, steps)
+            _build_halves(plan, corpus, steps)
             corpus.file.check()
             done = plan.manifest(corpus.info, time.monotonic() - started)
             complete(layout, done, without=_scaffolding(plan))
@@ -150,24 +142,20 @@ def _open_corpus(config: BuildConfig, layout: IndexLayout, steps: Steps) -> Corp
         return open_corpus(path, layout.root, advance=progress.advance)
 
 
-def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
+def _encode(plan: Plan, files: VectorFiles, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
     """Append to the vector file, after the rows of the last run. Passages of an earlier index keep their
     vectors.
     """
-    layout, chunk = plan.layout.unfinished, plan.config.chunk_rows
-    fingerprint = {"corpus": corpus.info.sha256, "encoder": dataclasses.asdict(encoder.identity)}
-    row_bytes = encoder.identity.dim * 4
-    done = _rows_done(plan, fingerprint, row_bytes)
+    config = plan.config
+    done = files.rows_done(replace=config.overwrite or config.follow_edits)
     known = known_vectors(plan.layout, encoder.identity)
     reused = 0
     with (
-        _appending(layout.vectors, done * row_bytes) as handle,
-        _appending(layout.content_hashes, done * HASH_BYTES) as hash_file,
+        files.append_after(done) as out,
         steps("passages encoded", total=len(corpus), done=done) as progress,
     ):
-        for start in range(done, len(corpus), chunk):
-            stop = min(start + chunk, len(corpus))
-            texts = corpus.contents(start, stop)
+        for start in range(done, len(corpus), config.chunk_rows):
+            texts = corpus.contents(start, start + config.chunk_rows)
             hashes = content_hashes(texts)
             encode = partial(encoder.encode_passages, advance=progress.advance)
             if known is None:
@@ -176,58 +164,15 @@ def _encode(plan: Plan, encoder: Encoder, corpus: Corpus, steps: Steps) -> None:
                 found, rows = known.complete(texts, hashes, encode)
                 reused += int(found.sum())
                 progress.leave_out(int(found.sum()), note=f"{reused:,} reused")
-            for file, data in ((handle, rows.tobytes()), (hash_file, hashes.tobytes())):
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            write_atomic(layout.progress, orjson.dumps({"fingerprint": fingerprint, "rows_done": stop}))
+            out.append(rows, hashes)
     if reused:
         encoded = len(corpus) - done - reused
         steps.console.print(f"{encoded:,} encoded, {reused:,} reused from the earlier index")
 
 
-def _take(file: FlatFile, layout: IndexLayout, corpus: Corpus, encoder: Encoder) -> None:
-    """Check that `file` has the vectors of `corpus`, and remove those that an interrupted build encoded."""
-    require_of_corpus(file, corpus, encoder)
-    for path in (layout.vectors, layout.content_hashes, layout.progress):
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _appending(path: Path, size: int) -> Iterator[BinaryIO]:
-    """A file that is cut to `size` bytes and written from there."""
-    with path.open("r+b" if size else "wb") as handle:
-        handle.seek(size)
-        handle.truncate()
-        yield handle
-
-
-def _rows_done(plan: Plan, fingerprint: dict[str, Any], row_bytes: int) -> int:
-    """Rows that an earlier run left in the vector file; 0 when there are none or they are to be replaced."""
-    layout = plan.layout.unfinished
-    if not layout.progress.is_file() or not layout.vectors.is_file():
-        return 0
-    try:
-        saved = orjson.loads(layout.progress.read_bytes())
-        done, same = int(saved["rows_done"]), saved.get("fingerprint") == fingerprint
-    except (ValueError, KeyError, TypeError):  # a damaged record
-        return 0
-    if same:
-        hashed = layout.content_hashes.stat().st_size if layout.content_hashes.is_file() else 0
-        whole = layout.vectors.stat().st_size >= done * row_bytes and hashed >= done * HASH_BYTES
-        return done if whole else 0
-    if plan.config.overwrite or plan.config.follow_edits:
-        return 0
-    raise UserError(
-        f"{plan.layout.root} holds an unfinished build of another corpus or encoder; add overwrite=true to "
-        "replace it, or choose another index_dir"
-    )
-
-
-def _remove_indexes(plan: Plan, layout: IndexLayout, replaced: Manifest | None = None) -> None:
-    """Remove from `layout` the indexes of this plan's kinds, which an interrupted build may have left, and
-    those of `replaced`. The vectors are kept.
-    """
+def _remove_old(plan: Plan, replaced: Manifest | None) -> None:
+    """Remove the files of the index that is replaced, and of an index of this plan's kinds."""
+    layout = plan.layout
     layout.manifest.unlink(missing_ok=True)
     dense = {plan.vectors.kind if plan.vectors else None, replaced.dense if replaced else None}
     sparse = {plan.words.kind if plan.words else None, replaced.sparse if replaced else None}
@@ -235,39 +180,47 @@ def _remove_indexes(plan: Plan, layout: IndexLayout, replaced: Manifest | None =
         vector_backend(str(kind)).remove(layout)
     for kind in sparse - {None}:
         sparse_backend(str(kind)).remove(layout)
+    for path in (layout.vectors, layout.half_vectors, layout.content_hashes, layout.progress):
+        path.unlink(missing_ok=True)
 
 
-def _remove_old(plan: Plan, replaced: Manifest | None) -> None:
-    """Remove the files of the index that is replaced."""
-    _remove_indexes(plan, plan.layout, replaced)
-    plan.layout.vectors.unlink(missing_ok=True)
-    plan.layout.content_hashes.unlink(missing_ok=True)
-    plan.layout.progress.unlink(missing_ok=True)
-
-
-def _build_indexes(plan: Plan, corpus: Corpus, steps: Steps) -> None:
+def _build_halves(plan: Plan, corpus: Corpus, steps: Steps) -> None:
     layout = plan.layout.unfinished
-    if plan.vectors is not None:
-        own = plan.vectors
-        encoder, file = own.encoder.identity, own.file
-        if file is not None and own.backend.keeps_vectors(own.kind):
-            layout.linked_vectors.symlink_to(file.path.resolve())
-        path = layout.vectors if file is None else file.path
-        vectors = map_vectors(path, rows=len(corpus), dim=encoder.dim)
-        built = BuiltFrom(layout, corpus, encoder, own.settings, file.mark if file else "")
+    layout.manifest.unlink(missing_ok=True)
+    halves = Halves(plan, layout, corpus.info.sha256)
+    own, words = plan.vectors, plan.words
+    if own is not None and not halves.finished(VECTORS):
+        vectors = _vectors(plan, own, corpus, steps)
+        built = BuiltFrom(layout, corpus, own.encoder.identity, own.settings, plan.vectors_mark)
         own.backend.build(own.kind, built, vectors, own.options, steps)
-    if plan.words is not None:
-        words = plan.words
+        halves.finish(VECTORS)
+    if words is not None and not halves.finished(WORDS):
         words.backend.build(words.kind, layout, corpus, words.options, steps)
+        halves.finish(WORDS)
+
+
+def _vectors(plan: Plan, own: Vectors, corpus: Corpus, steps: Steps) -> NDArray[Any]:
+    """The vectors of the corpus, mapped: encoded, or those of a FAISS file, of which a flat index keeps a
+    link.
+    """
+    layout, file = plan.layout.unfinished, own.file
+    if file is None:
+        files = plan.vector_files(own, corpus.info.sha256)
+        _encode(plan, files, own.encoder, corpus, steps)
+        return files.vectors(len(corpus))
+    require_of_corpus(file, corpus, own.encoder)
+    for path in (layout.vectors, layout.half_vectors, layout.content_hashes, layout.progress):
+        path.unlink(missing_ok=True)  # of an interrupted build that encoded
+    if own.backend.keeps_vectors(own.kind):
+        layout.linked_vectors.symlink_to(file.path.resolve())
+    return file.vectors()
 
 
 def _scaffolding(plan: Plan) -> set[Path]:
     """The files that served the build only."""
-    layout, own = plan.layout.unfinished, plan.vectors
-    searched = own is not None and own.backend.keeps_vectors(own.kind)
-    kept = searched or plan.config.keep_vectors
-    scaffolding = {layout.progress, *layout.parts.rglob("*")}
-    return scaffolding | (set() if kept else {layout.vectors, layout.content_hashes})
+    layout = plan.layout.unfinished
+    scaffolding = {layout.progress, layout.halves, *layout.parts.rglob("*")}
+    return scaffolding | (set() if plan.keeps_vectors else {layout.vectors, layout.content_hashes})
 
 
 def main() -> None:

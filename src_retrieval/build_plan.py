@@ -24,6 +24,7 @@ from src_retrieval.sparse.base import SparseBackend
 from src_retrieval.vector import vector_backend, vector_kinds
 from src_retrieval.vector.base import VectorBackend
 from src_retrieval.vector.flat_file import FlatFile, open_flat_file
+from src_retrieval.vector_files import VectorFiles, row_bytes
 
 GIGABYTE = 1e9
 BASE_MEMORY = 1 << 29
@@ -98,6 +99,36 @@ class Plan:
     vectors: Vectors | None
     words: Words | None
 
+    @property
+    def vectors_mark(self) -> str:
+        """What names the contents of the FAISS file that the vectors are from; "" where they are encoded."""
+        return self.vectors.file.mark if self.vectors and self.vectors.file else ""
+
+    @property
+    def half(self) -> bool:
+        """Whether the encoder's vectors are written as fp16."""
+        own = self.vectors
+        enough = own is not None and own.file is None and own.backend.half_is_enough(own.kind)
+        return enough and not self.config.keep_vectors
+
+    @property
+    def keeps_vectors(self) -> bool:
+        """Whether the finished index has the float32 vectors, and with them a hash of each passage."""
+        own = self.vectors
+        return own is not None and (own.backend.keeps_vectors(own.kind) or self.config.keep_vectors)
+
+    def vector_files(self, own: Vectors, corpus_sha256: str) -> VectorFiles:
+        """The files that the encoder's vectors are written to. A hash of each passage goes with float32 ones
+        that stay.
+        """
+        return VectorFiles(
+            self.layout.unfinished,
+            corpus_sha256=corpus_sha256,
+            encoder=own.encoder.identity,
+            half=self.half,
+            hashed=self.keeps_vectors,
+        )
+
     def manifest(self, corpus: CorpusInfo, seconds: float) -> Manifest:
         """The manifest of this build."""
         return Manifest(
@@ -114,7 +145,7 @@ class Plan:
             settings=self.vectors.settings if self.vectors else {},
             tokenizer=self.words.backend.version(self.words.settings) if self.words else "",
             sparse_settings=self.words.settings if self.words else {},
-            vectors=self.vectors.file.mark if self.vectors and self.vectors.file else "",
+            vectors=self.vectors_mark,
         )
 
 
@@ -148,19 +179,21 @@ def check_space(plan: Plan, corpus: Corpus, steps: Steps) -> None:
     """Raises `UserError`, before hours of work, when disk or memory is too small for the result; says what a
     large one needs.
     """
-    layout = plan.layout.unfinished
     disk, memory = MARGIN_BYTES, BASE_MEMORY
     if plan.vectors is not None:
         own = plan.vectors
         dim = own.encoder.identity.dim
         need = own.backend.need(own.kind, rows=len(corpus), dim=dim, options=own.options)
-        encoded = 0 if own.file else len(corpus) * (dim * 4 + HASH_BYTES)
-        disk, memory = disk + need.disk + encoded, need.memory
-        disk -= layout.vectors.stat().st_size if layout.vectors.is_file() and not own.file else 0
-        disk -= min(need.disk, _bytes_in(layout.parts))
+        row = 0 if own.file else row_bytes(dim, half=plan.half) + (HASH_BYTES if plan.keeps_vectors else 0)
+        if own.backend.half_is_enough(own.kind) and not plan.half:
+            row += row_bytes(dim, half=True)
+        encoded = plan.vector_files(own, corpus.info.sha256).path
+        disk, memory = disk + need.disk + len(corpus) * row, need.memory
+        disk -= encoded.stat().st_size if encoded.is_file() else 0
+        disk = max(MARGIN_BYTES, disk - _bytes_in(plan.layout.unfinished.parts))
     if plan.words is not None:
         disk += plan.words.backend.disk_need(corpus, plan.words.options)
-    free = shutil.disk_usage(layout.root).free
+    free = shutil.disk_usage(plan.layout.root).free
     if disk > free:
         raise UserError(
             f"the index needs {_size(disk)} more on the disk of {plan.layout.root}, {_size(free)} are free; "

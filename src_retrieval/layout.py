@@ -50,6 +50,13 @@ class IndexLayout:
         return self.root / "progress.json"
 
     @property
+    def halves(self) -> Path:
+        """What the vector and the word half of a build are made from, and whether they are finished
+        (`build_halves.py`); absent once the index is complete.
+        """
+        return self.root / "halves.json"
+
+    @property
     def lock(self) -> Path:
         """Held while a builder works here."""
         return self.root / "build.lock"
@@ -71,7 +78,9 @@ class IndexLayout:
 
     @property
     def half_vectors(self) -> Path:
-        """float16 [rows, dim], raw: the vectors that refine PQ results."""
+        """float16 [rows, dim], raw: the vectors that refine PQ results. A build that needs no others has the
+        encoder's vectors written here.
+        """
         return self.root / "vectors.f16"
 
     @property

@@ -140,7 +140,7 @@ def random_texts(count: int) -> list[str]:
 
 
 def test_bm25_built_from_disk_scores_like_bm25s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src_retrieval.sparse.bm25_build.DOCS_PER_CHUNK", 70)
+    monkeypatch.setattr("src_retrieval.sparse.bm25_collect.DOCS_PER_CHUNK", 70)
     monkeypatch.setattr("src_retrieval.sparse.bm25_build.POSTINGS_PER_BLOCK", 500)
     texts = random_texts(300)
     build_bm25(tmp_path, lambda start, stop: texts[start:stop], len(texts), QUIET)

@@ -75,7 +75,7 @@ def test_every_step_of_an_index_build_writes_lines_into_a_log(
         (faiss.IndexPQFastScan, "add"),
         (faiss, "write_index"),
         (bm25_build, "divided"),
-        (bm25_build.Bm25Builder, "_place"),
+        (bm25_build.Finisher, "_place"),
     ):
         monkeypatch.setattr(owner, name, slow(getattr(owner, name), log))
     build_index(config(tmp_path, dense="pq"), steps=Steps(Console(file=log, width=200), every=EVERY))

@@ -19,7 +19,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -33,13 +32,13 @@ from rich.table import Table
 REPO = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPO), str(Path(__file__).resolve().parent)]
 
+from process_memory import Memory, Sampler  # noqa: E402
 from retriever_process import start_retriever  # noqa: E402
-from synthetic import hand_over, write_corpus  # noqa: E402
+from synthetic import Clustered, hand_over, rows_of, write_corpus  # noqa: E402
 
 from src_core.config import config_class, load_config  # noqa: E402
 from src_core.errors import run_main  # noqa: E402
-from src_retrieval.encoders.base import EncoderOptions, normalise  # noqa: E402
-from src_retrieval.encoders.load import load_encoder  # noqa: E402
+from src_retrieval.build_plan import BuildConfig  # noqa: E402
 from src_retrieval.layout import IndexLayout  # noqa: E402
 from src_retrieval.vector.base import map_vectors  # noqa: E402
 from src_retrieval.vector.faiss_index import (  # noqa: E402
@@ -66,14 +65,6 @@ class BenchConfig:
     types: tuple[DenseType, ...] = tuple(DenseType)
     threads: int = 2
     folder: str = "indexes/bench_index"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Memory:
-    """Peaks in megabytes over the life of a process."""
-
-    anonymous: float
-    dirty: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -105,15 +96,13 @@ def main() -> None:
 
 
 class Source:
-    """A corpus and the vectors of one size, made once; index folders link to them."""
+    """A corpus and the vectors of one size, made once; each index is built from them."""
 
     def __init__(self, folder: Path, rows: int, dim: int) -> None:
         self.folder, self.rows, self.dim = folder, rows, dim
         self.corpus = folder / "corpus.jsonl"
         self.vectors = folder / "vectors.f32"
-        self._rng = np.random.default_rng(0)
-        self._centres = self._rng.normal(size=(max(1, rows // 500), dim)).astype(np.float32)
-        self._basis = self._rng.normal(size=(96, dim)).astype(np.float32) / np.sqrt(96)
+        self._drawn = Clustered.made_up(rows, dim)
 
     def prepare(self, console: Console) -> None:
         """Write what is not there yet."""
@@ -123,19 +112,20 @@ class Source:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_corpus(self.corpus, self.rows, body=lambda at: f"some words about thing{at}")
         with self.vectors.open("wb") as out:
-            for start in range(0, self.rows, BLOCK):
-                out.write(self.draw(min(BLOCK, self.rows - start), self._rng).tobytes())
+            for number, start in enumerate(range(0, self.rows, BLOCK), start=1):
+                out.write(self._drawn.block(number, min(BLOCK, self.rows - start)).tobytes())
 
-    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Unit vectors around the centres."""
-        own = self._centres[rng.integers(len(self._centres), size=count)]
-        shaped = rng.normal(size=(count, 96)).astype(np.float32) @ self._basis
-        rest = rng.normal(scale=0.15, size=(count, self.dim)).astype(np.float32)
-        return normalise(own + shaped + rest)
+    def queries(self) -> NDArray[np.float32]:
+        """Vectors that are drawn as the others are, and are not among them."""
+        return self._drawn.block(0, QUERIES)
+
+    def mapped(self) -> NDArray[np.float32]:
+        """All vectors."""
+        return map_vectors(self.vectors, rows=self.rows, dim=self.dim)
 
     def exact(self, queries: NDArray[np.float32]) -> NDArray[np.int64]:
         """The ten nearest rows by exact search."""
-        vectors = map_vectors(self.vectors, rows=self.rows, dim=self.dim)
+        vectors = self.mapped()
         return FaissIndex(flat_view(vectors), SearchOptions(), keep=(vectors,)).search(queries, 10).rows
 
 
@@ -144,20 +134,11 @@ def measure(kind: DenseType, source: Source, config: BenchConfig) -> Measured:
     layout = IndexLayout(source.folder / kind)
     shutil.rmtree(layout.root, ignore_errors=True)
     encoder = f"toy:{source.dim}"
-    identity = load_encoder(encoder, EncoderOptions()).identity
-    hand_over(layout, corpus=source.corpus, vectors=source.vectors, rows=source.rows, encoder=identity)
+    settings = [f"corpus={source.corpus}", f"index_dir={layout.root}", f"type={kind}", f"encoder={encoder}"]
+    hand_over(load_config(BuildConfig, None, settings), rows_of(source.mapped()))
     begin = time.monotonic()
     builder = subprocess.Popen(
-        [
-            *(
-                sys.executable,
-                "-m",
-                "src_retrieval.build",
-                f"corpus={source.corpus}",
-                f"index_dir={layout.root}",
-            ),
-            *(f"type={kind}", f"encoder={encoder}"),
-        ],
+        [sys.executable, "-m", "src_retrieval.build", *settings],
         env={**os.environ, "OMP_NUM_THREADS": str(config.threads)},
         stderr=subprocess.PIPE,
     )
@@ -167,8 +148,7 @@ def measure(kind: DenseType, source: Source, config: BenchConfig) -> Measured:
         raise RuntimeError(error.decode())
     seconds = time.monotonic() - begin
     serve = serve_and_sample(layout, source, encoder, config)
-    rng = np.random.default_rng(1)
-    queries = source.draw(QUERIES, rng)
+    queries = source.queries()
     index = open_dense(
         layout, kind, rows=source.rows, dim=source.dim, options=SearchOptions(threads=config.threads)
     )
@@ -187,33 +167,6 @@ def measure(kind: DenseType, source: Source, config: BenchConfig) -> Measured:
         recall=round(sum(hits) / (10 * QUERIES), 4),
         queries_per_cpu_second=round(QUERIES / cpu, 1),
     )
-
-
-class Sampler:
-    """Reads a process's memory every 50 ms until it ends."""
-
-    def __init__(self, pid: int) -> None:
-        self._path = Path(f"/proc/{pid}/smaps_rollup")
-        self._anonymous = self._dirty = 0
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._thread.start()
-
-    def peak(self) -> Memory:
-        """The peaks, once the process has ended."""
-        self._thread.join()
-        return Memory(round(self._anonymous * 1.024e-3, 1), round(self._dirty * 1.024e-3, 1))
-
-    def _sample(self) -> None:
-        while True:
-            try:
-                rows = dict(line.split()[:2] for line in self._path.read_text().splitlines()[1:])
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
-                return
-            if not rows:
-                return
-            self._anonymous = max(self._anonymous, int(rows["Anonymous:"]))
-            self._dirty = max(self._dirty, int(rows["Private_Dirty:"]))
-            time.sleep(0.05)
 
 
 def serve_and_sample(layout: IndexLayout, source: Source, encoder: str, config: BenchConfig) -> Memory:

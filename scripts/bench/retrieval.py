@@ -41,7 +41,7 @@ sys.path[:0] = [str(REPO), str(Path(__file__).resolve().parent)]
 
 from retrieval_load import Window, summary, window  # noqa: E402
 from retriever_process import RetrieverProcess, start_retriever  # noqa: E402
-from synthetic import hand_over, write_corpus, write_mixtures  # noqa: E402
+from synthetic import hand_over, rows_of, write_corpus, write_mixtures  # noqa: E402
 
 from src_core.config import config_class, load_config  # noqa: E402
 from src_core.errors import run_main  # noqa: E402
@@ -127,11 +127,10 @@ def prepare(config: BenchConfig, console: Console) -> Path:
         seeds = IndexLayout(Path(config.seed_index)).vectors
         write_mixtures(vectors, config.rows, dim=encoder.dim, seeds=seeds)
     for kind in {kind for kind, _ in SIDES.values()}:
-        layout = IndexLayout(folder / kind)
-        if not layout.manifest.is_file():
-            corpus = folder / "corpus.jsonl"
-            hand_over(layout, corpus=corpus, vectors=vectors, rows=config.rows, encoder=encoder)
-        build_index(build_config(config, folder, kind), steps=Steps(console))
+        built = build_config(config, folder, kind)
+        if not IndexLayout(folder / kind).manifest.is_file():
+            hand_over(built, rows_of(map_vectors(vectors, rows=config.rows, dim=encoder.dim)))
+        build_index(built, steps=Steps(console))
     return folder
 
 

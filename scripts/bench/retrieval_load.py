@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import aiohttp
 
-SEARCHED = 'retriever_batch_size_count{stage="dense"}'
+SEARCHED = tuple(f'retriever_batch_size_count{{stage="{name}"}}' for name in ("dense", "sparse"))
 
 
 class Window(NamedTuple):
@@ -49,10 +49,13 @@ async def window(
 
 
 async def counters(session: aiohttp.ClientSession, url: str) -> tuple[float, float]:
-    """CPU seconds of the server process, and batches of vector searches so far."""
+    """CPU seconds of the server process, and batches of vector searches so far (of word searches, where it
+    has no vectors).
+    """
     async with session.get(url + "/metrics") as reply:
         rows = dict(line.rsplit(" ", 1) for line in (await reply.text()).splitlines() if line[:1] != "#")
-    return float(rows["retriever_cpu_seconds"]), float(rows.get(SEARCHED, 0))
+    batches = next((float(rows[name]) for name in SEARCHED if name in rows), 0.0)
+    return float(rows["retriever_cpu_seconds"]), batches
 
 
 def summary(windows: list[Window]) -> dict[str, float]:

@@ -37,12 +37,14 @@ class RetrieverProcess:
         self.process.wait()
 
 
-def start_retriever(settings: Sequence[str], *, log: Path) -> RetrieverProcess:
-    """Start a server with `key=value` settings; its messages are added to `log`."""
+def start_retriever(settings: Sequence[str], *, log: Path, before: Sequence[str] = ()) -> RetrieverProcess:
+    """Start a server with `key=value` settings; its messages are added to `log`. `before` goes before its
+    command.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "src_retrieval.server", f"port={port}", *settings]
+    command = [*before, sys.executable, "-m", "src_retrieval.server", f"port={port}", *settings]
     with log.open("ab") as messages:
         process = subprocess.Popen(command, stderr=messages)
     return RetrieverProcess(process, f"http://127.0.0.1:{port}", log)

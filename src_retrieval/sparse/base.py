@@ -49,7 +49,9 @@ class SparseBackend(ABC):
 
     @abstractmethod
     def build(self, kind: str, layout: IndexLayout, corpus: Corpus, options: Any, steps: Steps) -> None:
-        """Build the index of `corpus`; each long step reports through `steps`."""
+        """Build the index of `corpus`, or complete what an interrupted build of the same passages and options
+        left in `layout`; each long step reports through `steps`.
+        """
 
     @abstractmethod
     def open(self, kind: str, built: Built, options: Any) -> SparseIndex:

@@ -1,12 +1,11 @@
 """Building a BM25 index in the file format of bm25s, with flat memory.
 
-bm25s's own builder keeps the tokenised corpus in memory; ours writes postings to disk and sorts them by
-token in a second pass (a test compares the scores).
+bm25s's own builder keeps the tokenised corpus in memory; ours writes postings to disk (`bm25_collect.py`) and
+sorts them by token in a second pass (a test compares the scores).
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,40 +19,31 @@ from src_core.progress import StepProgress, Steps
 from src_core.segment import segment
 from src_retrieval.npyfile import create_npy, save_npy
 from src_retrieval.sparse.base import Texts
+from src_retrieval.sparse.bm25_collect import RECORD, Divided, Field, collect
 
 K1, B = 1.5, 0.75
-DOCS_PER_CHUNK = 2_000
-POSTINGS_PER_BLOCK = 4_000_000
-TOKEN_MASK = (1 << 32) - 1
+POSTINGS_PER_BLOCK = 8_000_000
 DATA, INDICES, INDPTR = "data.csc.index.npy", "indices.csc.index.npy", "indptr.csc.index.npy"
 VOCAB, PARAMS = "vocab.index.json", "params.index.json"
 
 NO_WORD = "no passage of the corpus holds a word that BM25 can index; use another index type"
 
-POSTING_BYTES = 12 + 8
+POSTING_BYTES = 8 + 8
 """On disk, of a pair of a word and a passage: as it is collected, and as it is sorted and scored."""
 WORD_BYTES = 8 + 16
-"""Beside its letters, of a distinct word: its place, and its line of the vocabulary."""
+"""Beside its letters, of a distinct word: its place, and its lines in the two files of words."""
+PASSAGE_BYTES = 2 * 8
+"""Of a passage, as it is collected, in at most two fields: its number of words and its length."""
 SAMPLE_BLOCKS, SAMPLE_ROWS = 20, 100
 MARGIN = 1.15
 """Of the estimate from the sample."""
 
 
-class Divided(NamedTuple):
-    """The words of a text, and its length in the words of bm25s alone: by it long passages are scored lower,
-    and a name in Chinese letters does not make an English passage ten words longer.
-    """
-
-    words: list[str]
-    length: int
-
-
 class Analysis(NamedTuple):
-    """How passages are divided and scored. `factor` multiplies all scores. `as_lucene`: lengths are rounded
+    """How passages are scored. `factor` multiplies all scores. `as_lucene`: lengths are rounded
     as Lucene stores them, and passages without any word do not count.
     """
 
-    divide: Callable[[Sequence[str]], list[Divided]]
     k1: float
     b: float
     factor: float = 1.0
@@ -96,117 +86,82 @@ def disk_need(texts: Texts, count: int, split: Callable[[Sequence[str]], list[li
     sample = [words for start in starts for words in split(texts(start, min(start + SAMPLE_ROWS, count)))]
     postings = sum(len(set(words)) for words in sample) * POSTING_BYTES
     distinct = {word for words in sample for word in words}
-    vocabulary = sum(WORD_BYTES + len(word.encode()) for word in distinct)
+    vocabulary = sum(WORD_BYTES + 2 * len(word.encode()) for word in distinct)
+    passages = count * PASSAGE_BYTES
     if len(sample) == count:
-        return postings + vocabulary
+        return passages + postings + vocabulary
     times = count / len(sample)
-    return int(
-        MARGIN * (postings * times + vocabulary * times**0.5)
-    )  # Heaps: words grow as a root of the text
+    # Heaps: words grow as a root of the text.
+    return passages + int(MARGIN * (postings * times + vocabulary * times**0.5))
 
 
 def build_bm25(folder: Path, texts: Texts, count: int, steps: Steps) -> None:
-    """Write a BM25 index of `count` texts, where `texts(start, stop)` gives some of them."""
-    builder = Bm25Builder(folder, Analysis(divided, K1, B))
-    with steps("passages split into words", total=count) as progress:
-        for start in range(0, count, DOCS_PER_CHUNK):
-            chunk = texts(start, min(start + DOCS_PER_CHUNK, count))
-            builder.add(start, chunk)
-            progress.advance(len(chunk))
-    if not builder.postings:
+    """Write a BM25 index of `count` texts, where `texts(start, stop)` gives some of them, or complete one of
+    the same texts whose build was interrupted. Raises `UserError` for texts without a word.
+    """
+    record = folder / RECORD
+    fields = collect([folder], record, lambda chunk: [divided(chunk)], texts, count, steps)
+    finish_fields(fields, Analysis(K1, B), count, steps)
+    record.unlink()
+
+
+def finish_fields(fields: Sequence[Field], analysis: Analysis, count: int, steps: Steps) -> None:
+    """Write the index of each field that has words, then remove what was collected. Raises `UserError` where
+    none has any.
+    """
+    if not any(field.pairs for field in fields):
         raise UserError(NO_WORD)
-    with steps("word occurrences scored", total=builder.postings) as progress:
-        builder.finish(count, progress)
+    with steps("word occurrences scored", total=sum(field.pairs for field in fields)) as progress:
+        for field in fields:
+            if field.pairs:
+                Finisher(field, analysis, count).finish(progress)
+    for field in fields:
+        field.remove()
+        if not field.pairs:
+            field.folder.rmdir()
 
 
-class Bm25Builder:
-    """Postings to disk in document order, then sorted by token in blocks."""
+class Finisher:
+    """Writes the files of bm25s for a collected field of `count` passages: each pair is scored and put at its
+    word's next free place, block by block.
+    """
 
-    def __init__(self, folder: Path, analysis: Analysis) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._analysis = folder, analysis
-        self._vocabulary: dict[str, int] = {}
-        self._counts = np.zeros(1024, dtype=np.int64)
-        self._lengths: list[NDArray[np.int32]] = []
-        self._paths = {name: folder / f"postings.{name}" for name in ("tokens", "docs", "tf")}
-        self._files = {name: path.open("wb") for name, path in self._paths.items()}
+    def __init__(self, field: Field, analysis: Analysis, count: int) -> None:
+        self._field, self._analysis, self._count = field, analysis, count
 
-    def add(self, first: int, texts: Sequence[str]) -> None:
-        """Append the postings of passages `first`, `first` + 1, …"""
-        documents = self._analysis.divide(texts)
-        vocabulary = self._vocabulary
-        flat = [vocabulary.setdefault(word, len(vocabulary)) for text in documents for word in text.words]
-        counts = [len(text.words) for text in documents]
-        local = np.repeat(np.arange(len(documents), dtype=np.int64), counts)
-        pairs, times = np.unique((local << 32) | np.array(flat, dtype=np.int64), return_counts=True)
-        tokens = (pairs & TOKEN_MASK).astype(np.int32)
-        columns = {
-            "tokens": tokens,
-            "docs": ((pairs >> 32) + first).astype(np.int32),
-            "tf": times.astype(np.int32),
-        }
-        for name, column in columns.items():
-            self._files[name].write(column.tobytes())
-        if len(vocabulary) > len(self._counts):
-            self._counts = np.concatenate([self._counts, np.zeros(len(vocabulary), dtype=np.int64)])
-        seen = np.bincount(tokens, minlength=len(self._counts))
-        self._counts += seen
-        self._lengths.append(np.array([text.length for text in documents], dtype=np.int32))
-
-    @property
-    def postings(self) -> int:
-        """The number of added pairs of a word and a passage."""
-        return int(self._counts.sum())
-
-    def discard(self) -> None:
-        """Remove the files of a build without postings."""
-        for handle in self._files.values():
-            handle.close()
-        shutil.rmtree(self._folder)
-
-    def finish(self, count: int, progress: StepProgress) -> None:
-        """Write the files of bm25s; PARAMS last, so that the files of a killed build do not count as
-        complete.
-        """
-        for handle in self._files.values():
-            handle.close()
+    def finish(self, progress: StepProgress) -> None:
+        """Write them; PARAMS last, so that the files of a killed build do not count as complete."""
+        vocabulary, folder = self._field.vocabulary, self._field.folder
         # bm25s gives the empty token a separate id at the end, with no postings.
-        words = len(self._vocabulary)
-        self._vocabulary.setdefault("", words)
-        df = self._counts[:words]
+        words = len(vocabulary)
+        vocabulary.setdefault("", words)
+        df = self._frequencies(words)
         indptr = np.concatenate([[0], np.cumsum(df), [int(df.sum())]]).astype(np.int64)
-        self._place(indptr, df, np.concatenate(self._lengths), count, progress)
-        save_npy(self._folder / INDPTR, indptr)
-        (self._folder / VOCAB).write_bytes(orjson.dumps(self._vocabulary))
-        for path in self._paths.values():
-            path.unlink()
-        (self._folder / PARAMS).write_bytes(orjson.dumps(_params(count, self._analysis)))
+        self._place(indptr, df, progress)
+        save_npy(folder / INDPTR, indptr)
+        (folder / VOCAB).write_bytes(orjson.dumps(vocabulary))
+        (folder / PARAMS).write_bytes(orjson.dumps(_params(self._count, self._analysis)))
 
-    def _place(
-        self,
-        indptr: NDArray[np.int64],
-        df: NDArray[np.int64],
-        lengths: NDArray[np.int32],
-        count: int,
-        progress: StepProgress,
-    ) -> None:
-        """Score each posting and put it at its token's next free place."""
-        total = int(indptr[-1])
-        data = create_npy(self._folder / DATA, "<f4", total)
-        indices = create_npy(self._folder / INDICES, "<i4", total)
-        maps = {name: np.memmap(path, dtype=np.int32, mode="r") for name, path in self._paths.items()}
-        scored = self._analysis
-        counted = int(np.count_nonzero(lengths)) if scored.as_lucene else count
-        idf = scored.factor * np.log(1 + (counted - df + 0.5) / (df + 0.5))
-        shares = (_stored(lengths) if scored.as_lucene else lengths) / (lengths.sum() / counted)
-        norms = scored.k1 * (1 - scored.b + scored.b * shares)
+    def _frequencies(self, words: int) -> NDArray[np.int64]:
+        """In how many passages each word is."""
+        tokens, found = self._field.column("tokens"), np.zeros(words, dtype=np.int64)
+        for start in range(0, len(tokens), POSTINGS_PER_BLOCK):
+            found += np.bincount(tokens[start : start + POSTINGS_PER_BLOCK], minlength=words)
+        return found
+
+    def _place(self, indptr: NDArray[np.int64], df: NDArray[np.int64], progress: StepProgress) -> None:
+        total, folder = int(indptr[-1]), self._field.folder
+        data = create_npy(folder / DATA, "<f4", total)
+        indices = create_npy(folder / INDICES, "<i4", total)
+        all_tokens, all_tf = self._field.column("tokens"), self._field.column("tf")
+        ends = np.cumsum(self._field.column("sizes"), dtype=np.int64)
+        norms, idf = self._norms(), self._idf(df)
         free = indptr[: len(df)].copy()
         for start in range(0, total, POSTINGS_PER_BLOCK):
-            block = {
-                name: np.asarray(array[start : start + POSTINGS_PER_BLOCK]) for name, array in maps.items()
-            }
-            order = np.argsort(block["tokens"], kind="stable")
-            tokens, docs, tf = (block[name][order] for name in ("tokens", "docs", "tf"))
+            block = slice(start, min(start + POSTINGS_PER_BLOCK, total))
+            tokens = np.asarray(all_tokens[block])
+            order = np.argsort(tokens, kind="stable")
+            tokens, tf, docs = tokens[order], all_tf[block][order], _passages(ends, block)[order]
             present, firsts, sizes = np.unique(tokens, return_index=True, return_counts=True)
             places = free[tokens] + np.arange(len(tokens)) - np.repeat(firsts, sizes)
             data[places] = idf[tokens] * (tf / (tf + norms[docs]))
@@ -216,6 +171,31 @@ class Bm25Builder:
         for array in (data, indices):
             assert isinstance(array, np.memmap)
             array.flush()
+
+    def _norms(self) -> NDArray[np.float64]:
+        """What the length of each passage adds to the denominator of its scores."""
+        lengths, scored = self._field.column("lengths"), self._analysis
+        shares = (_stored(lengths) if scored.as_lucene else lengths) / (lengths.sum() / self._counted())
+        norms: NDArray[np.float64] = scored.k1 * (1 - scored.b + scored.b * shares)
+        return norms
+
+    def _idf(self, df: NDArray[np.int64]) -> NDArray[np.float64]:
+        idf: NDArray[np.float64] = self._analysis.factor * np.log(
+            1 + (self._counted() - df + 0.5) / (df + 0.5)
+        )
+        return idf
+
+    def _counted(self) -> int:
+        """Passages that count."""
+        lengths = self._field.column("lengths")
+        return int(np.count_nonzero(lengths)) if self._analysis.as_lucene else self._count
+
+
+def _passages(ends: NDArray[np.int64], block: slice) -> NDArray[np.int32]:
+    """The passage of each of the pairs of a block; those of passage p end before pair `ends[p]`."""
+    first, last = np.searchsorted(ends, [block.start, block.stop - 1], side="right")
+    inside = np.clip(ends[first : last + 1], block.start, block.stop)
+    return np.repeat(np.arange(first, last + 1, dtype=np.int32), np.diff(inside, prepend=block.start))
 
 
 def _stored(lengths: NDArray[np.int32]) -> NDArray[np.int64]:

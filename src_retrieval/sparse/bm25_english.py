@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from src_core.errors import UserError
 from src_core.progress import Steps
 from src_core.types import title_of
 from src_retrieval.results import Facts
 from src_retrieval.sparse.base import Texts
-from src_retrieval.sparse.bm25_build import DOCS_PER_CHUNK, NO_WORD, Analysis, Bm25Builder, Divided
+from src_retrieval.sparse.bm25_build import Analysis, finish_fields
+from src_retrieval.sparse.bm25_collect import RECORD, Divided, collect
 from src_retrieval.sparse.english import EnglishWords
 
 K1, B, TIE_BREAKER = 1.2, 0.75, 0.5
@@ -47,27 +47,19 @@ def split(words: EnglishWords, texts: Sequence[str]) -> list[list[str]]:
 
 
 def build_english(folder: Path, texts: Texts, count: int, steps: Steps) -> None:
-    """Write the index of each field that has words into a folder of its own, reading the passages once."""
-    words = EnglishWords()
+    """Write the index of each field that has words into a folder of its own, reading the passages once; or
+    complete one of the same passages whose build was interrupted.
+    """
+    words, record = EnglishWords(), folder / RECORD
 
-    def divide(parts: Sequence[str]) -> list[Divided]:
-        found = map(words.words, parts)
-        return [Divided(own, len(own)) for own in found]
+    def divide(chunk: Sequence[str]) -> list[list[Divided]]:
+        parts = [fields_of(text) for text in chunk]
+        return [[_counted(words.words(text)) for text in own] for own in zip(*parts, strict=True)]
 
-    analysis = Analysis(divide, K1, B, factor=K1 + 1, as_lucene=True)
-    builders = {name: Bm25Builder(folder / name, analysis) for name in FIELDS}
-    with steps("passages split into words", total=count) as progress:
-        for start in range(0, count, DOCS_PER_CHUNK):
-            chunk = [fields_of(text) for text in texts(start, min(start + DOCS_PER_CHUNK, count))]
-            builders["title"].add(start, [fields.title for fields in chunk])
-            builders["text"].add(start, [fields.text for fields in chunk])
-            progress.advance(len(chunk))
-    total = sum(builder.postings for builder in builders.values())
-    if not total:
-        raise UserError(NO_WORD)
-    with steps("word occurrences scored", total=total) as progress:
-        for builder in builders.values():
-            if builder.postings:
-                builder.finish(count, progress)
-            else:
-                builder.discard()
+    fields = collect([folder / name for name in FIELDS], record, divide, texts, count, steps)
+    finish_fields(fields, Analysis(K1, B, factor=K1 + 1, as_lucene=True), count, steps)
+    record.unlink()
+
+
+def _counted(words: list[str]) -> Divided:
+    return Divided(words, len(words))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -73,14 +74,16 @@ class VectorBackend(ABC):
 
     @abstractmethod
     def need(self, kind: str, *, rows: int, dim: int, options: Any) -> Need:
-        """Bytes that a build needs beyond the vector file: disk for the index, peak memory."""
+        """Bytes that a build needs beyond the float32 vector file, or the fp16 one of `half_is_enough`: disk
+        for the index, peak memory.
+        """
 
     @abstractmethod
     def build(
         self, kind: str, built: BuiltFrom, vectors: NDArray[np.float32], options: Any, steps: Steps
     ) -> None:
-        """Build the index of float32 [rows, dim]; each long step reports through `steps`. Raises `UserError`
-        when it cannot be built.
+        """Build the index of float32 [rows, dim], or of the fp16 ones in `layout.half_vectors` where
+        `half_is_enough`; each long step reports through `steps`. Raises `UserError` when it cannot be built.
         """
 
     @abstractmethod
@@ -91,9 +94,15 @@ class VectorBackend(ABC):
     def keeps_vectors(self, kind: str) -> bool:
         """Whether the index of `kind` searches the float32 vector file itself."""
 
+    def half_is_enough(self, kind: str) -> bool:  # noqa: ARG002 - for who keeps fp16 vectors
+        """Whether the index of `kind` keeps its vectors as fp16 in `layout.half_vectors`: a build then needs
+        no float32 file, which has twice the size.
+        """
+        return False
+
     @abstractmethod
     def remove(self, layout: IndexLayout) -> None:
-        """Remove the files of an interrupted or replaced build (not the vector file)."""
+        """Remove the files of an interrupted or replaced build (not the two vector files)."""
 
     def settings(self, options: Any) -> Facts:
         """The options that an index is built by, for the manifest: `open` gets them back, and a build with
@@ -152,3 +161,12 @@ def map_vectors(path: Path, *, rows: int, dim: int, half: bool = False) -> NDArr
 def whole_block(vectors: NDArray[Any]) -> NDArray[np.float32]:
     """Rows of a map as float32 that any library takes: contiguous, and at a multiple of 4 bytes."""
     return np.require(vectors, np.float32, ["C_CONTIGUOUS", "ALIGNED"])
+
+
+def read_singly(vectors: NDArray[Any]) -> None:
+    """Tell the kernel that rows of a mapped file are read here and there: it would read 128 KiB around each
+    of them, and in a memory that does not hold the file throw as much of it out again.
+    """
+    held = getattr(vectors, "base", None)
+    if isinstance(held, mmap.mmap):
+        held.madvise(mmap.MADV_RANDOM)

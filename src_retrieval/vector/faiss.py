@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from src_core.errors import UserError
 from src_core.progress import Steps
@@ -82,14 +83,14 @@ class FaissBackend(VectorBackend):
         """A flat index is the vector file."""
         return kind == DenseType.FLAT
 
+    @override
+    def half_is_enough(self, kind: str) -> bool:
+        """The vectors that refine PQ results are fp16."""
+        return kind == DenseType.PQ
+
     def remove(self, layout: IndexLayout) -> None:
         """See `VectorBackend.remove`."""
-        paths = [
-            layout.linked_vectors,
-            layout.half_vectors,
-            layout.ivf_lists,
-            *layout.root.glob("ivf.shard*"),
-        ]
+        paths = [layout.linked_vectors, layout.ivf_lists, *layout.root.glob("ivf.shard*")]
         for kind in DenseType:
             paths += [layout.faiss_file(kind), layout.faiss_file(kind).with_suffix(".faiss.tmp")]
         for path in paths:

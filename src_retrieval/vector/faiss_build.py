@@ -48,7 +48,9 @@ class DenseOptions:
 
 
 def need_of(kind: DenseType, *, rows: int, dim: int, options: DenseOptions) -> Need:
-    """Bytes that a build needs beyond the vector file: disk for the index, peak memory."""
+    """Bytes that a build needs beyond the vector file (of PQ: the fp16 one): disk for the index, peak
+    memory.
+    """
     half = rows * dim * 2
     train = options.train_rows * dim * 4
     if kind is DenseType.FLAT:
@@ -60,7 +62,7 @@ def need_of(kind: DenseType, *, rows: int, dim: int, options: DenseOptions) -> N
         centres = list_count(rows, options.ivf_lists) * dim * 4
         return Need(2 * (half + rows * 8) + centres, BASE_MEMORY + 2 * train + SHARD_ROWS * dim * 4)
     codes = (rows + FAST_SCAN_ROWS) * pq_parts(dim, options.pq_parts) // 2
-    return Need(half + 2 * codes, BASE_MEMORY + 2 * train + 2 * codes)
+    return Need(2 * codes, BASE_MEMORY + 2 * train + 2 * codes)
 
 
 def pq_parts(dim: int, wanted: int) -> int:

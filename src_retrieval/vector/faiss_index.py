@@ -26,7 +26,7 @@ from src_core.config import Count, Positive, config_class
 from src_core.errors import UserError
 from src_retrieval.layout import IndexLayout
 from src_retrieval.results import Facts, FloatArray, Hits
-from src_retrieval.vector.base import VectorIndex, map_vectors
+from src_retrieval.vector.base import VectorIndex, map_vectors, read_singly
 
 BLAS_FROM_BATCH = 4
 BLAS_ALWAYS = 1
@@ -149,6 +149,7 @@ def open_dense(
         index.hnsw.efSearch = options.hnsw_ef
         return FaissIndex(index, options, identity={"kind": kind, "hnsw_ef": options.hnsw_ef})
     halves = map_vectors(layout.half_vectors, rows=rows, dim=dim, half=True)
+    read_singly(halves)
     refiner = half_view(halves)
     refined = faiss.IndexRefine(index, refiner)
     refined.k_factor = options.pq_refine_factor

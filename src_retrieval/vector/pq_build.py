@@ -30,11 +30,13 @@ from src_retrieval.vector.faiss_index import DenseType, load_faiss, read_faiss
 class _Parts:
     """The files of an unfinished build, and what they are made from."""
 
-    def __init__(self, folder: Path, made_from: Mapping[str, Any], *, dim: int, code_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, made_from: Mapping[str, Any], *, half_bytes: int, code_bytes: int
+    ) -> None:
         self.folder, self._made_from = folder, made_from
         self.trained, self.codes, self.halves = folder / "trained.faiss", folder / "codes", folder / "halves"
         self._record = folder / "rows.json"
-        self.row_bytes = {self.codes: code_bytes, self.halves: dim * 2}
+        self.row_bytes = {self.codes: code_bytes, self.halves: half_bytes}
 
     def rows_done(self) -> int | None:
         """The rows that the files hold; None where they are of something else, or there are none."""
@@ -54,17 +56,20 @@ class _Parts:
 
 def build_pq(
     layout: IndexLayout,
-    vectors: NDArray[np.float32],
+    vectors: NDArray[Any],
     options: DenseOptions,
     steps: Steps,
     made_from: Mapping[str, Any],
 ) -> None:
-    """Write the files of float32 [rows, dim]. An interrupted build `made_from` the same is completed."""
+    """Write the files of float32 [rows, dim], or of fp16, which are then the ones that refine. An interrupted
+    build `made_from` the same is completed.
+    """
     faiss = load_faiss()
     rows, dim = vectors.shape
     count = pq_parts(dim, options.pq_parts)
     facts = {**made_from, "rows": rows, "options": dump(options), "faiss": str(faiss.__version__)}
-    parts = _Parts(layout.parts, facts, dim=dim, code_bytes=(count + 1) // 2)
+    rounded = vectors.dtype != np.float16
+    parts = _Parts(layout.parts, facts, half_bytes=dim * 2 if rounded else 0, code_bytes=(count + 1) // 2)
     done = parts.rows_done()
     if done is None:
         shutil.rmtree(parts.folder, ignore_errors=True)
@@ -80,11 +85,12 @@ def build_pq(
     index = read_faiss(parts.trained, 0)
     _fill(index, np.memmap(parts.codes, dtype=np.uint8, mode="r"), rows)
     write_faiss(index, layout.faiss_file(DenseType.PQ), steps)
-    parts.halves.replace(layout.half_vectors)
+    if rounded:
+        parts.halves.replace(layout.half_vectors)
     shutil.rmtree(parts.folder)
 
 
-def _add(parts: _Parts, vectors: NDArray[np.float32], done: int, steps: Steps) -> None:
+def _add(parts: _Parts, vectors: NDArray[Any], done: int, steps: Steps) -> None:
     """Append the codes and fp16 vectors of the rows from `done` on. Codes are packed 32 rows at a time, and a
     block is a multiple of them: those of a block do not depend on the ones before.
     """
@@ -105,7 +111,8 @@ def _add(parts: _Parts, vectors: NDArray[np.float32], done: int, steps: Steps) -
                 )
             index.reset()
             index.add(block)
-            for file, data in ((codes, faiss.AlignedTable_to_array(index.codes)), (halves, half)):
+            own = half if parts.row_bytes[parts.halves] else half[:0]  # given as fp16: they are on disk
+            for file, data in ((codes, faiss.AlignedTable_to_array(index.codes)), (halves, own)):
                 file.write(data.tobytes())
                 file.flush()
                 os.fsync(file.fileno())
