@@ -1,19 +1,50 @@
-"""Real Ray for the tests: a cluster of two nodes on loopback, and the rows that a job has on disk."""
+"""Real Ray for the tests: a cluster of two nodes on loopback, the model that its actors ask, and the rows
+that a job has on disk.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from helpers_llm import item_of, step_for
+
 from src_infer.shards import SHARDS
 
 PATIENCE = 240.0  # on a busy machine a cluster takes its time
 _SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+class Asked:
+    """The scripted model of `FakeLLM`, slow enough to be interrupted; it counts how often each item was
+    begun. The first replies are held until `at_once` requests are open: more than one actor sends means that two of
+    them work, however long the second one takes to start.
+    """
+
+    def __init__(self, pause: float = 0.1, *, at_once: int = 1) -> None:
+        self.begun: Counter[int] = Counter()
+        self._pause, self._at_once, self._open = pause, at_once, 0
+        self._go = asyncio.Event()
+
+    async def __call__(self, body: dict[str, Any]) -> str:
+        text = step_for(body)
+        if text.startswith("Thought 1"):
+            self.begun[item_of(body)] += 1
+        self._open += 1
+        if self._open >= self._at_once:
+            self._go.set()
+        try:
+            await self._go.wait()
+            await asyncio.sleep(self._pause)
+        finally:
+            self._open -= 1
+        return text
 
 
 @contextmanager
