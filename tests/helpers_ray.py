@@ -23,8 +23,8 @@ _SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 class Asked:
     """The scripted model of `FakeLLM`, slow enough to be interrupted; it counts how often each item was
-    begun. The first replies are held until `at_once` requests are open: more than one actor sends means that two of
-    them work, however long the second one takes to start.
+    begun. The first replies are held until `at_once` requests are open: more than one actor sends means that
+    two of them work, however long the second one takes to start.
     """
 
     def __init__(self, pause: float = 0.1, *, at_once: int = 1) -> None:
