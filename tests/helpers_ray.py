@@ -18,6 +18,7 @@ from helpers_llm import item_of, step_for
 from src_infer.shards import SHARDS
 
 PATIENCE = 240.0  # on a busy machine a cluster takes its time
+STARTS = 4
 _SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
@@ -51,20 +52,34 @@ class Asked:
 def two_nodes() -> Iterator[Any]:
     """A head and a worker node, each with a raylet, on loopback. A dead one is noticed within seconds."""
     os.environ.update(_SETTINGS)
-    from ray.cluster_utils import Cluster
-
-    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
-    health = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}
-    made = Cluster(
-        initialize_head=True, head_node_args={**node, "include_dashboard": False, "_system_config": health}
-    )
+    made = _started()
     try:
-        made.add_node(**node)
         yield made
     finally:
         made.shutdown()
         for name in _SETTINGS:
             os.environ.pop(name, None)
+
+
+def _started() -> Any:
+    """Ray gives a node 30 seconds to start, which a busy machine may not have: then it is tried again."""
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
+    health = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}
+    head = {**node, "include_dashboard": False, "_system_config": health}
+    for left in reversed(range(STARTS)):
+        made = Cluster()
+        try:
+            made.add_node(**head)
+            made.add_node(**node)
+        except Exception as error:
+            made.shutdown()
+            if not left or "timed out during startup" not in str(error):
+                raise
+        else:
+            return made
+    raise AssertionError
 
 
 def raylet_of(node: Any) -> int:
