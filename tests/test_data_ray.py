@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_llm import ROOT, FakeLLM, item_of, step_for
-from helpers_ray import raylet_of, shard_rows, two_nodes, until_made
+from helpers_llm import ROOT, FakeLLM
+from helpers_ray import Asked, raylet_of, shard_rows, two_nodes, until_made
 from test_data_run import CONFIG, rows, settings_for, start
 
 from src_data.construction.construct import chain_key
@@ -25,20 +25,6 @@ pytestmark = pytest.mark.ray
 ITEMS = 150
 IN_FLIGHT = 4
 PER_SHARD = 15
-
-
-class Asked:
-    """The fake teacher, slow enough to be interrupted; it counts how often each chain was begun."""
-
-    def __init__(self) -> None:
-        self.begun: Counter[int] = Counter()
-
-    async def __call__(self, body: dict[str, Any]) -> str:
-        text = step_for(body)
-        if text.startswith("Thought 1"):
-            self.begun[item_of(body)] += 1
-        await asyncio.sleep(0.1)
-        return text
 
 
 async def start_job(settings: Sequence[str], *ray_settings: str) -> asyncio.subprocess.Process:
@@ -67,7 +53,7 @@ def cluster() -> Iterator[Any]:
 
 
 def test_a_node_dies_in_the_middle(tmp_path: Path, cluster: Any) -> None:
-    asked = Asked()
+    asked = Asked(at_once=IN_FLIGHT + 1)
 
     async def run() -> dict[str, list[bytes]]:
         async with FakeLLM(asked) as server:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_llm import ROOT, FakeLLM, item_of, step_for, write_items
-from helpers_ray import raylet_of, shard_rows, two_nodes, until_made
+from helpers_llm import ROOT, FakeLLM, write_items
+from helpers_ray import Asked, raylet_of, shard_rows, two_nodes, until_made
 
 from src_eval.found_files import load_evaluation
 from src_eval.run import plan
@@ -23,21 +23,6 @@ ITEMS = 60
 IN_FLIGHT = 4
 PER_SHARD = 10
 METHODS = ("rearag", "naive_rag")
-
-
-class Asked:
-    """The scripted model, slow enough to be interrupted; it counts how often each question was begun."""
-
-    def __init__(self, pause: float) -> None:
-        self.begun: Counter[int] = Counter()
-        self._pause = pause
-
-    async def __call__(self, body: dict[str, Any]) -> str:
-        text = step_for(body)
-        if text.startswith("Thought 1"):
-            self.begun[item_of(body)] += 1
-        await asyncio.sleep(self._pause)
-        return text
 
 
 def arguments(folder: Path, url: str, name: str, *ray: str) -> list[str]:
@@ -74,7 +59,7 @@ def rows(run: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.ray
 def test_one_of_two_nodes_dies_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
-    asked = Asked(0.1)
+    asked = Asked(at_once=IN_FLIGHT + 1)
 
     async def killed(address: str, worker: int) -> dict[str, list[bytes]]:
         async with FakeLLM(asked) as server:
@@ -95,7 +80,7 @@ def test_one_of_two_nodes_dies_and_nothing_is_lost_or_doubled(tmp_path: Path) ->
             return before
 
     async def uninterrupted() -> None:
-        async with FakeLLM(Asked(0)) as server:
+        async with FakeLLM(Asked(0.0)) as server:
             process = await start(arguments(tmp_path, server.url, "whole"))
             _, err = await process.communicate()
             assert process.returncode == 0, err.decode()
