@@ -35,8 +35,8 @@ PUBLISHERS = {
 
 def missing_file(path: Path, setting: str = "", *, shown: str = "") -> UserError:
     """The error of a missing question file: its path (or what the caller says of it, `shown`), where such a
-    file can be downloaded, and the setting to change ("": not known to the caller). A list in the place of a
-    path, whether its bracket is closed or not, is told as one.
+    file can be downloaded, and the setting to change ("": not known to the caller). The message for a list
+    in the place of a path, whether its bracket is closed or not, says so.
     """
     if str(path)[:1] in ("[", "{"):
         return UserError(
