@@ -3,14 +3,25 @@
 # shellcheck source=deploy/corpus.sh
 source deploy/corpus.sh
 
-# embedded_weights MODEL…: fetch the weights of these that are names of configs/models.yaml; a path is there already.
-embedded_weights() {
-  local models=() model
+# catalogue_names MODEL…: those of these that are names of configs/models.yaml, each once, in the array NAMES; others are paths.
+catalogue_names() {
+  local model
+  NAMES=()
   for model in "$@"; do
-    [[ $model == */* || $model == *.gguf || " ${models[*]} " == *" $model "* ]] || models+=("$model")
+    [[ -z $model || $model == */* || $model == *.gguf || " ${NAMES[*]} " == *" $model "* ]] || NAMES+=("$model")
   done
-  (( ${#models[@]} == 0 )) || "$VENV/bin/python" -m src_models.fetch "${models[@]}" > /dev/null # progress: stderr
 }
+
+# embedded_weights MODEL…: fetch the weights of these that are names. Before that also the names of LATER_MODELS, which a
+# later stage of the script needs, are checked.
+embedded_weights() {
+  local models later
+  catalogue_names "$@"; models=("${NAMES[@]}")
+  catalogue_names "${models[@]}" "${LATER_MODELS[@]}"; later=("${NAMES[@]:${#models[@]}}")
+  (( ${#models[@]} + ${#later[@]} == 0 )) \
+    || "$VENV/bin/python" -m src_models.fetch "${models[@]}" ${later[0]:+--known "${later[@]}"} > /dev/null # progress: stderr
+}
+LATER_MODELS=()
 
 # embedded_tokenizer: the folder of the tokenizer of the embedded model, with which decisions are scored; made once.
 embedded_tokenizer() {
@@ -46,7 +57,7 @@ same_model() {
 # SEARCH is 0, without a model in any role where LLM is 0. They stop with the script.
 start_embedded() {
   local models=()
-  (( $1 == 0 )) || [[ -z ${ENCODER-e5-small} ]] || models+=("${ENCODER-e5-small}")
+  (( $1 == 0 )) || models+=("${ENCODER-e5-small}")
   (( ${2:-1} == 0 )) || models+=("$REARAG_MODEL_DIR" "$ANSWER_MODEL_DIR")
   (( ${2:-1} == 0 )) || same_model
   embedded_weights "${models[@]}"

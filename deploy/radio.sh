@@ -7,6 +7,8 @@ choose_system radio meta-llama/Llama-3.1-8B-Instruct
 
 # shellcheck source=deploy/radio_knobs.sh
 source deploy/radio_knobs.sh
+[[ -z ${RERANKER:-} ]] || die "RERANKER is set, and RADIO starts from the retriever's own ranking; unset it (BEST names the blend" \
+  "whose reranker is served)"
 
 # data STAGE SETTING…: a stage of src_data.radio.
 data() {
@@ -59,7 +61,8 @@ serve_retriever() {
 
 # serve_reranked: the retriever alone, with the reranker of BEST.
 serve_reranked() {
-  [[ -d $RERANKER_OF_BEST ]] || die "there is no reranker $RERANKER_OF_BEST; run the stage finetune first"
+  [[ -d $RERANKER_OF_BEST ]] || die "there is no reranker $RERANKER_OF_BEST; run the stage finetune first, or set BEST" \
+    "to another blend than '$BEST'"
   release
   if (( EMBEDDED )); then embedded_search; trap 'release_all $$' EXIT; fi
   RETRIEVER_CONFIG=$CONFIGS/rerank$SUFFIX.yaml RERANKER=$RERANKER_OF_BEST ANSWER_LLM_PORT=$REARAG_PORT \

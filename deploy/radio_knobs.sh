@@ -12,6 +12,7 @@ BEST=${BEST:-w0.5}                                                  # the blend 
 START=${START:-}                                                    # the blend whose reranker the others start from
 OTHER_BASE=${OTHER_BASE-$(per_profile "" e5-small)}                 # another base for it, "": none
 OTHER_READER=${OTHER_READER-$(per_profile "" smollm2-135m)}         # another model that answers, "": none
+LATER_MODELS+=("$OTHER_READER" "$OTHER_BASE")
 export ANSWER_MODEL_DIR=${OTHER_READER:-$MODEL} ANSWER_LLM_HOST=$REARAG_HOST ANSWER_LLM_PORT=$REARAG_PORT
 [[ -z $OTHER_READER ]] || ANSWER_LLM_PORT=$other_port
 RUN=$RUNS_DIR/$NAME SEARCH=http://$RETRIEVER_HOST:$RETRIEVER_PORT RERANKER_OF_BEST=$RUNS_DIR/$NAME-$BEST/model

@@ -30,13 +30,16 @@ commands_seen() {
   local text=$1 name end
   for name in scripts/ deploy/ infer.sh data_construct.sh; do
     end=${name: -1}; [[ $end == / ]] || end=
-    text=${text//bash $name/bash "$(as_caller_sees "${name%/}")$end"}
+    text=${text//bash $name/bash "$(printf %q "$(as_caller_sees "${name%/}")")$end"}
   done
   printf '%s' "$text"
 }
 
-# help_of FILE: the comment at the head of a script.
-help_of() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"; }
+# help_of FILE: the comment at the head of a script, without the directives of other programs in it.
+help_of() { sed -n '2,/^\([^#].*\)\{0,1\}$/{/^#SBATCH/d;/^# shellcheck/d;/^#/s/^# \{0,1\}//p;}' "$1"; }
+
+# A file of functions that somebody runs says what it is, and does nothing.
+if [[ -f $0 ]] && IFS= read -r first_line < "$0" && [[ $first_line == '# shellcheck shell=bash'* ]]; then help_of "$0"; exit; fi
 
 # no_options SCRIPT ARGUMENT...: a script without options refuses what looks like one, before any work.
 no_options() {
@@ -55,6 +58,12 @@ check_ports() {
     [[ $value =~ ^[1-9][0-9]{0,4}$ && $value -le 65535 ]] \
       || die "$knob is '$value'; choose a whole number from 1 to 65535"
   done
+}
+
+# check_name: refuses a NAME that leads out of the folder of the runs, or that a list of settings would not hold.
+check_name() {
+  [[ -n $NAME && $NAME != -* && $NAME != *[][/\\{},:#\'\"[:space:]]* ]] \
+    || die "NAME is '$NAME', which cannot begin the names of the runs' folders; choose one of letters, digits, '-', '_' and '.'"
 }
 
 # last_lines FILE: the end of a log, for a person.

@@ -14,7 +14,7 @@ last_stage() {
 # embedded_search: the index of the laptop's retriever.
 embedded_search() {
   bash scripts/setup.sh requirements-local.txt
-  [[ -z ${ENCODER-e5-small} ]] || embedded_weights "${ENCODER-e5-small}"
+  embedded_weights "${ENCODER-e5-small}"
   embedded_index
 }
 

@@ -11,12 +11,15 @@ as_sources() {
   printf '%s' "${list[*]}"
 }
 
-# dev_sets: the files of DEV as YAML, each named after its file; N_DEV questions of each.
+# dev_sets: the files of DEV as YAML, each named after its file, and after its folder where two files have one name; N_DEV
+# questions of each.
 dev_sets() {
-  local file files name sets=()
+  local file files name names=" " sets=()
   IFS=, read -ra files <<< "$DEV"
   for file in "${files[@]}"; do
     name=$(basename "$file" .jsonl)
+    [[ $names != *" $name "* ]] || name=$(basename "$(dirname "$file")")_$name
+    names+="$name "
     sets+=("{name: ${name//[!A-Za-z0-9_-]/_}, path: $file, n: $N_DEV}")
   done
   joined "${sets[@]}"

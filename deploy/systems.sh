@@ -12,12 +12,14 @@ source deploy/system_runs.sh
 # on a GPU node and the 0.5B elsewhere, where none is named. Without TRAIN, DEV and CORPUS the sample world is used: every
 # fourth question is kept for DEV.
 choose_system() {
+  check_name
   knobs_from_caller
   export REARAG_SYSTEM=$1 # a run that is refused names the knob of this script
   local named=${MODEL:-${REARAG_MODEL_DIR:-}} retriever=${RETRIEVER_CONFIG:-}
   export MODEL=${named:-qwen2.5-coder-0.5b}
   choose_profile cpu
   if [[ $PROFILE == gpu ]]; then export MODEL=${named:-$2}; fi
+  LATER_MODELS=("$MODEL")
   [[ $PROFILE == cpu || $PROFILE == gpu ]] || die "PROFILE is '$PROFILE'; choose cpu or gpu for $1"
   SUFFIX=$([[ $PROFILE == gpu ]] || echo -cpu) CONFIGS=configs/systems/$1
   INDEX_CONFIG=$CONFIGS/index$SUFFIX.yaml

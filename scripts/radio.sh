@@ -11,7 +11,7 @@
 # multihop    naive RAG and ReaRAG with and without the reranker in the loop (takes long, so only where it is named)
 # The same command resumes what was stopped. Stages read configs/systems/radio/*.yaml (with -cpu on a laptop).
 # Knobs: N_SAMPLES N_RATIONALES N_DEV N_READ TRAIN DEV MMLU NAME PROFILE MODEL OTHER_READER OTHER_BASE START BEST QUERY CORPUS
-# INDEX_DIR RUNS_DIR, and those of deploy/deploy_config.sh.
+# INDEX_DIR RUNS_DIR LOOP_PROFILE (of multihop), and those of deploy/deploy_config.sh.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 CALLER=$PWD

@@ -19,6 +19,7 @@ CONFIG=$(from_caller "$1"); shift
 [[ -f $CONFIG ]] || die "no such config file: $CONFIG; choose one of those in configs/systems/"
 MODEL_DIR=$(from_caller "${MODEL_DIR:?MODEL_DIR must name the folder of the model to train}")
 NODES=${NODES:-1} GPUS=${GPUS:-8} NAME=${NAME:-rl-verl} VERL_PYTHON=${VERL_PYTHON:-python}
+check_name
 settings=() more=()
 while (( $# )) && [[ $1 != -- ]]; do settings+=("$1"); shift; done
 (( $# )) && more=("${@:2}")

@@ -37,17 +37,25 @@ def commands_seen(text: str) -> str:
     from there, `.venv/bin/python -m …` in the repository, where the modules are, by this process's
     interpreter. Every command is written as from the repository; whoever prints one passes it through here.
     """
-    text = _COMMAND.sub(lambda match: f"bash {seen(match[1])}", text)
+    text = _COMMAND.sub(lambda match: f"bash {in_command(match[1])}", text)
     home = seen(".")
     there = "" if home == "." else f"cd {shlex.quote(home)} && "
     return _MODULE.sub(lambda match: f"{there}{_interpreter(match[1])} -m", text)
 
 
+def in_command(path: Path | str, *, at_home: bool = False) -> str:
+    """A path as a word of a command that is printed, quoted for a shell where it has to be: as the caller
+    sees it, or with `at_home` as it is, for a command that runs in the repository (`.venv/bin/python -m …`).
+    """
+    return shlex.quote(str(path) if at_home else seen(path))
+
+
 def named_run(name: str) -> str:
     """How a command names its run: `RUN_NAME=x` where a script has passed this name on as its knob, else
-    `run_name=x`.
+    `run_name=x`; quoted for a shell where it has to be.
     """
-    return f"{'RUN_NAME' if os.environ.get('RUN_NAME') == name else 'run_name'}={name}"
+    knob = "RUN_NAME" if os.environ.get("RUN_NAME") == name else "run_name"
+    return f"{knob}={shlex.quote(name)}"
 
 
 def in_system() -> bool:
@@ -58,4 +66,4 @@ def in_system() -> bool:
 def _interpreter(usual: str) -> str:
     """The interpreter of this process, seen from the repository, in the place of the usual one."""
     inside = os.path.relpath(sys.executable)
-    return usual if usual != USUAL else sys.executable if inside.startswith("..") else inside
+    return usual if usual != USUAL else shlex.quote(sys.executable if inside.startswith("..") else inside)

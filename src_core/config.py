@@ -23,6 +23,7 @@ from src_core.caller import seen
 from src_core.errors import UserError
 from src_core.setting_kinds import metadata_of, range_in_words
 from src_core.text import did_you_mean, nearest
+from src_core.yaml_place import place_in
 
 T = TypeVar("T")
 
@@ -64,11 +65,20 @@ def load_config(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) 
     """
     if path is None:
         return build_config(cls, {}, overrides, where="the overrides")
-    return build_config(cls, read_yaml(path), overrides, where=str(path))
+    return build_config(cls, read_yaml(path), overrides, where=str(path), file=path)
 
 
-def build_config(cls: type[T], values: dict[str, Any], overrides: Sequence[str], *, where: str) -> T:
-    """As `load_config`, from values that are already loaded (`values` is modified by the overrides)."""
+def build_config(
+    cls: type[T],
+    values: dict[str, Any],
+    overrides: Sequence[str],
+    *,
+    where: str,
+    file: Path | None = None,
+) -> T:
+    """As `load_config`, from values that are already loaded (`values` is modified by the overrides), and that
+    stand in `file`.
+    """
     for item in overrides:
         key, sign, text = item.partition("=")
         if not sign or not key:
@@ -85,9 +95,10 @@ def build_config(cls: type[T], values: dict[str, Any], overrides: Sequence[str],
         )
         place = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
         limits = _range_of(cls, first["loc"]) if first["type"] in _OUT_OF_RANGE else ""
-        problem = f"it must be {limits}" if limits else str(first["msg"])
+        problem = f"it must be {limits}" if limits else str(first["msg"]).removeprefix("Value error, ")
         given = f"{first['input']!r}"[:200]
-        raise UserError(f"setting {place!r} is wrong: {problem} (got {given}); correct it") from error
+        where = "" if file is None else place_in(file, first["loc"], overrides)
+        raise UserError(f"setting {place!r} is wrong: {problem} (got {given}); correct it{where}") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -55,6 +55,15 @@ class BoundaryError(Exception):
         self.status = status
 
 
+def is_of_server(error: Exception) -> bool:
+    """Whether a call failed whatever it asked for: its server does not answer, or has no time. An HTTP 500
+    may be about what was asked.
+    """
+    if isinstance(error, BoundaryError):
+        return error.retryable and (error.status in (0, 408, 429) or error.status > 500)
+    return isinstance(error, ServerGoneError)
+
+
 class ModelError(BoundaryError):
     """An LLM server refused a request, closed the connection or timed out, after all retries."""
 

@@ -8,7 +8,7 @@ tables of scores and the output of a reranker all have this form, so that they a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -72,6 +72,20 @@ def read_passages(path: Path) -> Iterator[Passage]:
 def passages_beside(path: Path) -> dict[str, Passage]:
     """By id, the passages that the rankings in `path` name. Raises `UserError` as `read_passages`."""
     return {passage.id: passage for passage in read_passages(path.parent / PASSAGES)}
+
+
+def texts_beside(path: Path, rankings: Iterable[Ranking]) -> dict[str, str]:
+    """By id, the texts of the passages beside `path`. Raises `UserError` where one that `rankings` name is
+    missing there.
+    """
+    texts = {passage.id: passage.contents for passage in passages_beside(path).values()}
+    missing = next((name for ranking in rankings for name in ranking.ids if name not in texts), None)
+    if missing is not None:
+        raise UserError(
+            f"{path.parent / PASSAGES} has no text of the passage {missing[:80]!r}; remove the candidates "
+            "beside it and run the stage 'candidates' again"
+        )
+    return texts
 
 
 def finish_rankings(path: Path) -> set[str]:

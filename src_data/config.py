@@ -117,4 +117,4 @@ def load_data_config(path: Path, overrides: list[str]) -> tuple[DataConfig, list
     notes: list[str] = []
     if isinstance(section, dict):
         values[SECTION], notes = translate_section(section)
-    return build_config(DataConfig, values, translate_overrides(overrides), where=str(path)), notes
+    return build_config(DataConfig, values, translate_overrides(overrides), where=str(path), file=path), notes

@@ -19,6 +19,7 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
+from src_core.caller import named_run
 from src_core.config import dump
 from src_core.console import Terminal
 from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
@@ -109,7 +110,7 @@ def run_from(arguments: list[str], *, maker: Maker) -> int:
     try:
         return asyncio.run(run(prepared, err, report_console(), maker=maker))
     except KeyboardInterrupt as stopped:
-        raise KeyboardInterrupt(f"RUN_NAME={config.run_name}") from stopped
+        raise KeyboardInterrupt(named_run(config.run_name)) from stopped
 
 
 def prepare(config: DataConfig, err: Console | None = None) -> Prepared:

@@ -34,6 +34,8 @@ from src_tasks.recorded import Recording, percents, read_recording
 QUIET_SECONDS = 15.0
 EXAMPLES = 5
 _PAGE = Path(__file__).resolve().parent / "page"
+API = ("GET /api/status", "GET /api/runs", "POST /api/runs", "POST /api/runs/ID/stop")
+"""The routes for programs; docs/serving.md describes each."""
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -88,11 +90,15 @@ class DemoApp:
         match method, path.split("/")[1:]:
             case "GET", ["api", "status"]:
                 return Reply(200, orjson.dumps(await self._status()))
+            case "GET", ["api", "runs"]:
+                return Reply(200, orjson.dumps({"runs": self._runs.listed()}))
             case "POST", ["api", "runs", run_id, "stop"]:
                 self._runs.stop(run_id)
                 return Reply(200, b'{"stopped":true}')
             case "GET", _ if path in self._page:
                 return self._page[path]
+            case _, ["api", *_]:
+                raise RequestError(404, "not found", f"there is no such route; there are: {', '.join(API)}")
         raise RequestError(404, "not found", "there is no such page here; open /")
 
     async def _status(self) -> dict[str, Any]:

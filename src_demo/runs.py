@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -49,8 +50,11 @@ def settings_problem(method: Method) -> str:
 class Run:
     """One run and its events."""
 
-    def __init__(self, work: Callable[[Emit], Awaitable[None]], *, seconds: float) -> None:
+    def __init__(
+        self, wanted: RunRequest, work: Callable[[Emit], Awaitable[None]], *, seconds: float
+    ) -> None:
         self.id = secrets.token_urlsafe(12)
+        self._wanted, self._begun = wanted, time.monotonic()
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._stopping = False
         self._task = asyncio.create_task(self._bounded(work, seconds))
@@ -60,6 +64,11 @@ class Run:
     def done(self) -> bool:
         """Whether it has ended, so that another may begin."""
         return self._task.done()
+
+    def facts(self) -> dict[str, Any]:
+        """Its id, what was asked for, and the seconds since it began."""
+        seconds = time.monotonic() - self._begun
+        return {"id": self.id, **self._wanted._asdict(), "seconds": round(seconds, 1)}
 
     def stop(self) -> None:
         """End it now; the second time does nothing, so that its connections are closed undisturbed."""
@@ -114,6 +123,10 @@ class Runs:
         """How many have not ended."""
         return sum(not run.done for run in self._runs.values())
 
+    def listed(self) -> list[dict[str, Any]]:
+        """The runs that have not ended, the oldest first."""
+        return [run.facts() for run in self._runs.values() if not run.done]
+
     def start(self, wanted: RunRequest) -> Run:
         """Begin one. Raises `RequestError` 429 when too many are in flight."""
         self._runs = {key: run for key, run in self._runs.items() if not run.done}
@@ -123,7 +136,7 @@ class Runs:
                 f"{serving.max_runs} questions are being answered already; wait for one to end, or stop one"
             )
             raise RequestError(429, "too many runs", detail)
-        run = Run(lambda emit: self._work(wanted, emit), seconds=serving.run_seconds)
+        run = Run(wanted, lambda emit: self._work(wanted, emit), seconds=serving.run_seconds)
         self._runs[run.id] = run
         return run
 

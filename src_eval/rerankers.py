@@ -46,7 +46,7 @@ _RANKED = "retriever=ranked:"
 def main() -> None:
     """Read the command line, score, print, write."""
     paths = [Path(argument) for argument in sys.argv[1:]]
-    if not paths or any("=" in path.name for path in paths):
+    if not paths or any("=" in path.name or path.name.startswith("-") for path in paths):
         raise UserError("usage: .venv/bin/python -m src_eval.rerankers READERS.yaml [READERS-OTHER.yaml ...]")
     configs = [load_evaluation(path) for path in paths]
     out = Terminal(narrowest=190)
@@ -77,6 +77,10 @@ def comparison(configs: Sequence[EvalConfig]) -> Table:
         raise UserError(
             f"the readers have different baselines ({', '.join(sorted(baselines))}); name one set"
         )
+    names = [config.name for config in configs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"two of the evaluations are called {twice!r}; name each once, or change one's name")
     entries = []
     for config in configs:
         reader = config.name.removeprefix(configs[0].name).strip("-")

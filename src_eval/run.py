@@ -83,6 +83,7 @@ def main() -> int:
 
 def plan(config: EvalConfig) -> list[Job]:
     """All runs, data set by data set, in the order of the table."""
+    run_folder(config.runs_dir, config.name, setting="name")
     jobs = []
     for dataset in config.datasets:
         for line in config.lines:

@@ -29,15 +29,14 @@ def cells_of(table: Table) -> Cells:
         known = {(each.source, each.system): each for line in lines for each in line.published}
         found = (_published(dataset, each, table.metrics) for each in known.values())
         rows += [row for row in found if row is not None]
-    return Cells(keys, rows, notes_of(table))
+    return Cells(keys, rows, notes_of(table), failures_of(table))
 
 
 def notes_of(table: Table) -> list[str]:
     """The meaning of the marks, the smallest detectable difference of each data set, and what else a reader
     of the figures has to know.
     """
-    notes = failures_of(table)
-    notes += [
+    notes = [
         f"{INTERVAL_NOTE} {BETTER} better and {WORSE} worse than {table.baseline}: paired randomisation test "
         f"with Holm's correction over all comparisons of that metric, p < {ALPHA}.",
     ]

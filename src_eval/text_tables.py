@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.console import Console
@@ -34,21 +35,29 @@ class Row(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """A table as text: the keys of its columns (`src_tasks.metric_names`), its rows, and the notes below."""
+    """A table as text: the keys of its columns (`src_tasks.metric_names`), its rows, and the notes below.
+    `failures` are the first notes of a table that stands alone; a page shows them above it.
+    """
 
     keys: list[str]
     rows: list[Row]
     notes: list[str]
+    failures: Sequence[str] = ()
 
     @property
     def head(self) -> list[str]:
         """The names of the columns."""
         return columns(self.keys)
 
+    @property
+    def all_notes(self) -> list[str]:
+        """What stands below a table that stands alone."""
+        return [*self.failures, *self.notes]
+
 
 def as_markdown(cells: Cells) -> str:
     """A pipe table with its notes."""
-    head, rows, notes = cells.head, cells.rows, [*cells.notes, f"{EXPLAINED}."]
+    head, rows, notes = cells.head, cells.rows, [*cells.all_notes, f"{EXPLAINED}."]
     lines = [_piped(head), _piped([*["---"] * _NAMES, *["---:"] * (len(head) - _NAMES)])]
     lines += [_piped([_replaced(cell, _MARKDOWN) for cell in row.cells]) for row in rows]
     return "\n".join([*lines, "", *(f"- {_replaced(note, _MARKDOWN)}" for note in notes), ""])
@@ -56,7 +65,7 @@ def as_markdown(cells: Cells) -> str:
 
 def as_latex(cells: Cells) -> str:
     """A `tabular` for the package booktabs."""
-    head, rows, notes = cells.head, cells.rows, cells.notes
+    head, rows, notes = cells.head, cells.rows, cells.all_notes
     lines = [
         rf"\begin{{tabular}}{{ll{'r' * (len(head) - _NAMES)}}}",
         r"\toprule",
@@ -82,7 +91,7 @@ def as_csv(cells: Cells) -> str:
 def print_cells(cells: Cells, out: Console) -> None:
     """The table on a terminal, the notes, and where the columns are explained."""
     out.print(_as_terminal(cells))
-    for note in (*cells.notes, EXPLAINED):
+    for note in (*cells.all_notes, EXPLAINED):
         out.print(Text(note), soft_wrap=True)
 
 

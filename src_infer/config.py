@@ -15,7 +15,7 @@ from src_core.protocols.records import Constrain, PromptStyle
 from src_core.rundir import OnExisting
 from src_core.server_url import Addresses
 from src_infer.episode import Limits
-from src_infer.prompts import load_prompt
+from src_infer.prompts import PromptNames, load_prompt
 from src_infer.rag_engine import ObservationMode
 from src_retrieval.web import web_engine
 from src_retrieval.web.retriever import WebSettings
@@ -31,7 +31,7 @@ class PromptSettings:
     system turn); the other fields are those of `PromptStyle`.
     """
 
-    system: str = "agent_system"
+    system: PromptNames = "agent_system"
     user_template: str = ""
     observation_role: str = "observation"
     observation_template: str = ""

@@ -7,12 +7,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from src_core.errors import UserError
 from src_core.text import did_you_mean
 from src_core.types import Search, Step
 
 PROMPTS = Path("configs/prompts")
+
+
+def _known(names: str) -> str:
+    """The names of a setting, each of which has to be a prompt."""
+    if problem := next(filter(None, map(_problem, names.split("+"))), "") if names else "":
+        raise ValueError(problem)
+    return names
+
+
+PromptNames = Annotated[str, AfterValidator(_known)]
+"""A setting that names a prompt, or several (`a+b`; "": none)."""
 NO_SEARCH = "(no search was made)"
 
 
@@ -57,10 +71,18 @@ def search_blocks(steps: Sequence[Step]) -> list[str]:
 
 
 def _read(name: str) -> str:
-    path = PROMPTS / f"{name}.txt"
-    if not path.is_file():
-        known = sorted(file.stem for file in PROMPTS.glob("*.txt"))
-        raise UserError(
-            f"no prompt {name!r} under {PROMPTS}; {did_you_mean(name, known)}there are: {', '.join(known)}"
-        )
-    return path.read_text(encoding="utf-8").rstrip("\n")
+    if problem := _problem(name):
+        raise UserError(problem)
+    return _file(name).read_text(encoding="utf-8").rstrip("\n")
+
+
+def _file(name: str) -> Path:
+    return PROMPTS / f"{name}.txt"
+
+
+def _problem(name: str) -> str:
+    """Why there is no such prompt, with the nearest name; "" where it is there."""
+    if _file(name).is_file():
+        return ""
+    known = sorted(str(file.relative_to(PROMPTS).with_suffix("")) for file in PROMPTS.rglob("*.txt"))
+    return f"no prompt {name!r:.80} under {PROMPTS}; {did_you_mean(name, known)}there are: {', '.join(known)}"

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from src_core.caller import seen
+from src_core.caller import named_run, seen
 from src_core.config import dump
 from src_core.console import Terminal
 from src_core.errors import BoundaryError, UserError, run_main
@@ -91,7 +91,7 @@ def run_from(given: list[str], *, answerer: Answerer) -> int:
     try:
         return asyncio.run(run(prepared, Terminal(stderr=True), report_console(), answerer=answerer))
     except KeyboardInterrupt as stopped:
-        raise KeyboardInterrupt(f"RUN_NAME={prepared.config.run_name}") from stopped
+        raise KeyboardInterrupt(named_run(prepared.config.run_name)) from stopped
 
 
 def _require_one_source(settings: Sequence[str]) -> None:
@@ -271,7 +271,7 @@ def _report(
             out.print(line)
         return
     out.print(results_table(trajectories))
-    out.print(totals_table(summary))
+    out.print(totals_table(summary, width=out.width))
     out.print(Text(EXPLAINED))
     if "coverage" in summary["all"]:
         out.print(Text(f"answers: {counts_text(summary['all'])}"))

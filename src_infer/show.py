@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -32,6 +33,10 @@ _TABLE_ROWS = 120
 _FAILURES = 5
 _ERROR_CHARS = 300
 _REPLY_CHARS = 600
+_HEAD_LETTERS = (15, 9, 6, 5)
+"""Letters in a line of a head: the most with which a table fits its terminal."""
+_FEW = "~"
+"""Before a share of too few questions; the note below the table says so."""
 
 
 def report_console() -> Console:
@@ -165,8 +170,10 @@ def results_table(trajectories: Sequence[Trajectory]) -> Table:
     return table
 
 
-def totals_table(totals: dict[str, Any]) -> Table:
-    """Means for all questions and per group; empty columns are left out."""
+def totals_table(totals: dict[str, Any], *, width: int) -> Table:
+    """Means for all questions and per group; empty columns are left out. In a terminal of few columns
+    (`width`) the heads are broken, and figures stay on one line down to 60.
+    """
     whole = totals["all"]
     shown: dict[str, Callable[[dict[str, Any]], str]] = {
         "n": lambda row: str(row["questions"]),
@@ -186,20 +193,37 @@ def totals_table(totals: dict[str, Any]) -> Table:
         del shown["without_gold"]
     if "choice_accuracy" not in whole:
         del shown["choice_accuracy"], shown["choice_unread"]
-    table = Table(header_style="bold")
-    table.add_column("group")
-    for name in columns(shown):
-        table.add_column(name, justify="right")
-    for name, row in {**totals["by_group"], "all": whole}.items():
-        table.add_row(as_cell(name), *(show(row) for show in shown.values()))
+    groups = {**totals["by_group"], "all": whole}
+    rows = [[show(row) for show in shown.values()] for row in groups.values()]
+    few = any(cell.startswith(_FEW) for row in rows for cell in row)
+    table = Table(
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=0,
+        caption=f"{_FEW} {TOO_FEW}: a share of fewer than {FEWEST} questions says little" if few else None,
+        caption_justify="left",
+    )
+    heads = columns(shown)
+    figures = [max(len(row[at]) for row in rows) for at in range(len(heads))]
+    names = max(len(as_cell(name)) for name in ("group", *groups))
+    for letters in _HEAD_LETTERS:
+        widths = [max(figure, min(len(head), letters)) for figure, head in zip(figures, heads, strict=True)]
+        if names + len(widths) + sum(widths) <= width:
+            break
+    table.add_column("group", overflow="fold")
+    for head, wide in zip(heads, widths, strict=True):
+        table.add_column(head, justify="right", overflow="fold", width=wide)
+    for name, row in zip(groups, rows, strict=True):
+        table.add_row(as_cell(name), *row)
     return table
 
 
 def _share(row: dict[str, Any], name: str) -> str:
-    """A mean of a group in per cent; few questions say little (as in the tables of evaluations)."""
+    """A mean of a group in per cent, marked where it is of too few questions."""
     value = row.get(name)
     few = value is not None and row["questions"] - row["without_gold"] < FEWEST
-    return percent(value) + (f" ({TOO_FEW})" if few else "")
+    return (_FEW if few else "") + percent(value)
 
 
 def outcomes_text(outcomes: Mapping[str, int]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from src_core.caller import in_command
 from src_core.errors import UserError, run_main
 from src_core.terminal import CommandLine, answer
 from src_models.gguf_header import GgufHeader, model_mark, read_gguf_header
@@ -29,7 +30,8 @@ def require_gguf_adapter(adapter: Path, model: Path) -> None:
     if is_peft_folder(adapter):
         raise UserError(
             f"{adapter} is a folder of peft; llama.cpp takes an adapter in GGUF; make it: "
-            f".venv/bin/python -m src_models.convert.to_gguf {adapter} OUT.gguf --like {model}"
+            f".venv/bin/python -m src_models.convert.to_gguf {in_command(adapter, at_home=True)} OUT.gguf "
+            f"--like {in_command(model, at_home=True)}"
         )
     if not adapter.is_file():
         raise UserError(f"no such LoRA file: {adapter}; give an adapter in GGUF")

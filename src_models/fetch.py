@@ -2,7 +2,7 @@
 
     python -m src_models.fetch qwen2.5-coder-0.5b e5-small      # prints one path per model
     python -m src_models.fetch --list
-    python -m src_models.fetch --known NAME     # only whether there is such a model
+    python -m src_models.fetch e5-small --known NAME …     # the names behind --known are checked, not fetched
 
 The sources of a model are tried in order; the first that works is used. Downloads resume, two processes
 download once (a lock file per model), an incomplete file never has its final name. A stamp `<name>.ok`
@@ -227,18 +227,22 @@ def main() -> None:
     parser = CommandLine(description="fetch models into the cache folder")
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--list", action="store_true", help="list the models of configs/models.yaml")
-    parser.add_argument("--known", action="store_true", help="only check the names; nothing is fetched")
+    parser.add_argument(
+        "--known",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="check these names too, before anything is fetched",
+    )
     chosen = parser.parse_args()
     catalog = load_catalog()
     if chosen.list:
         answer(_table(catalog))
         return
-    if not chosen.names:
+    if not (chosen.names or chosen.known):
         raise UserError(f"name a model to fetch; known: {', '.join(sorted(catalog.models))}")
-    for name in chosen.names:
+    for name in (*chosen.names, *chosen.known):
         catalog.entry(name)  # a misspelt name is refused before anything is fetched
-    if chosen.known:
-        return
     steps = Steps(Terminal(stderr=True))
     for name in chosen.names:
         started = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from src_core.caller import in_command
 from src_core.errors import UserError
 from src_models.fetch import ensure_model
 from src_models.gguf_header import read_gguf_header
@@ -15,7 +16,7 @@ def find_model(name_or_path: str) -> Path:
     if path.is_dir():
         raise UserError(
             f"{path} is a folder, llama.cpp takes a GGUF file; make one with: "
-            f".venv/bin/python -m src_models.convert.to_gguf {path} OUT.gguf"
+            f".venv/bin/python -m src_models.convert.to_gguf {in_command(path, at_home=True)} OUT.gguf"
         )
     if not path.is_file():
         raise UserError(f"no such model file: {path}; give a GGUF file or a name of configs/models.yaml")

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from src_core.caller import seen
+from src_core.caller import in_command, seen
 from src_core.config import Count, Positive, Seconds, build_config, config_class, load_config, read_yaml
 from src_core.console import Terminal
 from src_core.download import SPARE, download, require_room
@@ -266,7 +266,8 @@ def main() -> None:
     answer(
         f"{seen(corpus)}: {facts['rows']:,} passages; the archive was compared with {facts['compared_with']}"
     )
-    answer(f"next: bash scripts/build_index.sh corpus={seen(corpus)} index_dir=indexes/{corpus.parent.name}")
+    command = f"bash scripts/build_index.sh corpus={in_command(corpus)}"
+    answer(f"next: {command} index_dir=indexes/{corpus.parent.name}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter
 
+from src_core.caller import in_command
 from src_core.errors import UserError
 from src_core.jsonl import write_atomic
 from src_retrieval.encoders.spec import EncoderIdentity
@@ -169,4 +170,4 @@ def write_manifest(layout: IndexLayout, manifest: Manifest) -> None:
 
 def rebuild_hint(layout: IndexLayout) -> str:
     """The command that rebuilds this folder."""
-    return f"bash scripts/build_index.sh index_dir={layout.root} overwrite=true"
+    return f"bash scripts/build_index.sh index_dir={in_command(layout.root)} overwrite=true"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from src_core.caller import CALLER, commands_seen, named_run, seen
+from src_core.caller import CALLER, commands_seen, in_command, named_run, seen
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,6 +41,24 @@ def test_a_run_is_named_as_its_command_takes_the_name(monkeypatch: pytest.Monkey
     assert named_run("x") == "run_name=x"
     monkeypatch.setenv("RUN_NAME", "x")
     assert (named_run("x"), named_run("y")) == ("RUN_NAME=x", "run_name=y")
+    assert named_run("my run; ls") == "run_name='my run; ls'"
+
+
+def test_words_of_a_printed_command_are_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home := tmp_path / "my clone").mkdir()
+    monkeypatch.chdir(home)
+    monkeypatch.setenv(CALLER, str(tmp_path))
+    assert in_command("runs/a") == "'my clone/runs/a'"
+    assert in_command("runs/a b", at_home=True) == "'runs/a b'"
+    assert commands_seen("bash scripts/report.sh") == "bash 'my clone/scripts/report.sh'"
+    done = subprocess.run(
+        ["bash", "-c", f'source "{ROOT}/deploy/say.sh"; commands_seen "bash scripts/report.sh"'],
+        env={CALLER: str(tmp_path), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == r"bash my\ clone/scripts/report.sh"
 
 
 @pytest.mark.parametrize("here", [True, False])

@@ -61,6 +61,16 @@ def test_text_overrides_are_taken_literally(text: str) -> None:
     )
 
 
+def test_a_wrong_value_of_a_file_is_named_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("count: 5\ninner:\n  url: x\n  size: many\n")
+    with pytest.raises(UserError, match=rf"'inner.size' is wrong: .*; correct it in {path}, line 4$"):
+        load_config(Outer, path)
+    for override in ("inner.size=few", "inner={size: few}"):
+        with pytest.raises(UserError, match=r"'inner.size' is wrong: .*; correct it$"):
+            load_config(Outer, path, [override])
+
+
 def test_other_overrides_are_read_as_yaml() -> None:
     config = load_config(Outer, None, ["count=7", "rate=1e-3", "flag=true", "colour=off", "limit=null"])
     assert config == Outer(count=7, rate=0.001, flag=True, colour=Colour.OFF, limit=None)

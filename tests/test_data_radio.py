@@ -282,6 +282,12 @@ def test_the_authors_hub_files_are_questions_and_rationales(tmp_path: Path) -> N
     radio.stages("rationales", **settings)
     assert len(radio.rows("rationales.jsonl")) == 6
     assert len(radio.rows("groups/w0.5.train.jsonl")) == 5
+    rows[0]["reason"] = "The mayor signed the charter in the presence of three bishops."
+    write_rows(path, rows)
+    radio.stages("rationales", **settings)
+    assert len(radio.rows("rationales.jsonl")) == 6
+    assert (radio.record("rationales")["written"], radio.record("rationales")["empty"]) == (6, 0)
+    assert "were changed: rationales" in radio.stage("blend", **settings).stderr
     bad = write_rows(tmp_path / "none.jsonl", questions())
     refused = radio.stage("rationales", rationales__files=f"[{bad}]")
     assert "has a rationale" in refused.stderr
@@ -334,6 +340,7 @@ def test_a_rationale_that_adds_nothing_is_told_apart(text: str, repeats: bool) -
         ("blend", {"blends": "[{label: ../x}]"}, "must be letters"),
         ("blend", {"blends": "[{label: none}]"}, "must be letters"),
         ("blend", {"blends": "[{}, {}]"}, "two blends or rerankers are called"),
+        ("rank", {"comparison__datasets": "[{name: d, path: a}, {name: d, path: b}]"}, "are called 'd'"),
         ("blend", {"blends": "[{weight: 1.5}]"}, "at least 0 and at most 1"),
         ("rationales", {"questions": "[nowhere.jsonl]"}, "nowhere.jsonl"),
         ("elsewhere", {}, "usage:"),
@@ -344,6 +351,14 @@ def test_mistakes_are_one_sentence(radio: Radio, stage: str, settings: dict[str,
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("error: ") == 1
+
+
+def test_a_passage_that_is_missing_beside_the_table_is_told(radio: Radio) -> None:
+    radio.stages("rationales", "candidates", "scores")
+    write_rows(radio.run / "passages.jsonl", radio.rows("passages.jsonl")[1:])
+    done = radio.stage("blend")
+    assert done.returncode == 2
+    assert "passages.jsonl has no text of the passage" in done.stderr
 
 
 def test_hostile_text_is_data(tmp_path: Path) -> None:

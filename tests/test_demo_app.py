@@ -20,7 +20,7 @@ from src_core.config import load_config
 from src_core.errors import UserError
 from src_core.protocols.rearag import render_step
 from src_core.types import Finish, Search, Status, trajectory_from_json
-from src_demo.app import method_facts, page_files
+from src_demo.app import API, method_facts, page_files
 from src_demo.config import DemoConfig
 from src_demo.server import check
 from src_demo.servers import ServerWatch, address_of, without_secrets
@@ -182,6 +182,22 @@ async def stays_quiet(visitor: Visitor, gate: Any, llm: FakeLLM) -> None:
     assert len(llm.bodies) == before
 
 
+def test_the_runs_in_flight_are_listed(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with gated(tmp_path) as (visitor, _, _):
+            assert (await visitor.get("/api/runs"))[:2] == (200, {"runs": []})
+            async with visitor.run(ITEM, top_k=2, t_max=8) as events:
+                run_id = (await anext(events)).data["id"]
+                (run,) = (await visitor.get("/api/runs"))[1]["runs"]
+                assert 0 <= run.pop("seconds") < 60
+                assert run == {"id": run_id, "question": ITEM, "method": "rearag", "top_k": 2, "t_max": 8}
+                await visitor.post(f"/api/runs/{run_id}/stop", {})
+            await visitor.idle()
+            assert (await visitor.get("/api/runs"))[1] == {"runs": []}
+
+    asyncio.run(play())
+
+
 def test_a_visitor_who_leaves_ends_the_run(tmp_path: Path) -> None:
     async def play() -> None:
         async with gated(tmp_path) as (visitor, gate, llm):
@@ -327,9 +343,15 @@ def test_the_token_is_asked_for_by_the_api_alone(shared: Shared) -> None:
 
 
 def test_unknown_places_are_told(shared: Shared) -> None:
-    for path in ("/index.html", "/../src_demo/app.py", "/%2e%2e/pyproject.toml", "/api/nothing", "/api/runs"):
+    for path in ("/index.html", "/../src_demo/app.py", "/%2e%2e/pyproject.toml", "/api/nothing"):
         assert shared.get(path)[0] == 404
     assert shared.post("/api/status", {})[0] == 404
+    assert shared.get("/api/nothing")[1]["detail"].endswith(", POST /api/runs, POST /api/runs/ID/stop")
+
+
+def test_the_routes_are_documented() -> None:
+    text = Path("docs/serving.md").read_text()
+    assert [route for route in API if f"`{route}`" not in text] == []
 
 
 def test_every_reply_carries_the_rules_of_the_page(shared: Shared) -> None:

@@ -88,4 +88,5 @@ def test_failed_questions_are_told_above_the_table_and_in_every_form(tmp_path: P
     text = page(tmp_path, [failed, line("world", "cot", Estimate(0.5, 0.4, 0.6, 40), 1.0)], [])
     banner, table = text.index("world, rearag: 20 of 40 failed &lt;b&gt;."), text.index("<table>")
     assert text.index("class=banner") < banner < table
+    assert text.count("20 of 40 failed") == 1
     assert "20 of 40 failed" in markdown(Table([failed], ["em"], "rearag", {}))

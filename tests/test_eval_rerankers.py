@@ -176,6 +176,8 @@ def test_other_mistakes_are_one_sentence(folder: Path) -> None:
     (folder / "readers-c.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="has no setting retriever=ranked:FILE"):
         lines_of(folder, "readers-c.yaml")
+    with pytest.raises(UserError, match="two of the evaluations are called 'radio'"):
+        lines_of(folder, "readers.yaml", "readers.yaml")
 
 
 def test_the_page_shows_ranks_scores_and_gold_marks_and_runs_no_text(tmp_path: Path) -> None:

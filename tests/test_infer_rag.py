@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from helpers_llm import write_script
 
+from src_core.config import load_config
 from src_core.endpoints import make_model
 from src_core.errors import UserError
 from src_core.llm import Completion, Sampling
@@ -168,6 +169,8 @@ def test_prompt_files_are_read_by_name_and_a_missing_one_lists_the_others() -> N
         UserError, match=r"no prompt 'naive_ragg'.*; did you mean naive_rag\? there are: agent"
     ):
         load_prompt("naive_ragg")
+    with pytest.raises(UserError, match=r"; did you mean radio/rationale\? "):
+        load_prompt("radio/rationle")
     for name, slots in {"observe": 2, "final": 2, "naive_rag": 2, "closed_book": 1}.items():
         text = load_prompt(name)
         assert text.count("{question}") == 1
@@ -286,3 +289,16 @@ def test_deterministic_sets_every_temperature_to_0() -> None:
     config = InferConfig(deterministic=True)
     assert {config.sampling(which).temperature for which in ("agent", "observe", "final")} == {0.0}
     assert InferConfig().sampling("agent").temperature > 0
+
+
+def test_a_misspelt_prompt_of_a_file_is_named_with_file_line_and_the_nearest_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("method: rearag\nprompt:\n  system: agent_system+agent_exmple\n")
+    with pytest.raises(UserError) as wrong:
+        load_config(InferConfig, path)
+    said = str(wrong.value)
+    assert said.startswith(
+        "setting 'prompt.system' is wrong: no prompt 'agent_exmple' under configs/prompts; "
+    )
+    assert "did you mean agent_example? there are: agent_example, " in said
+    assert said.endswith(f"correct it in {path}, line 3")

@@ -27,9 +27,23 @@ def test_the_means_of_few_questions_say_so(count: int, few: bool) -> None:
     row = chain()
     rows = [replace(row, question=replace(row.question, id=f"q{n}")) for n in range(count)]
     out = io.StringIO()
-    Console(file=out, width=200).print(totals_table(totals(rows)))
-    assert ("100.0 (too few)" in out.getvalue()) is few
+    Console(file=out, width=200).print(totals_table(totals(rows), width=200))
+    assert ("~100.0" in out.getvalue()) is few
+    assert ("~ too few: a share of fewer than 20 questions says little" in out.getvalue()) is few
     assert "100.0" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_the_figures_of_a_row_stay_on_its_line_in_a_narrow_terminal(width: int) -> None:
+    out = io.StringIO()
+    Console(file=out, width=width).print(totals_table(totals([chain()]), width=width))
+    lines = out.getvalue().splitlines()
+    (row,) = (line for line in lines if line.startswith("all "))
+    assert row.split() == ["all", "1", "~100.0", "~100.0", "-", "2.00", "2.00", "-", "400", "0.0"], (
+        out.getvalue()
+    )
+    assert "…" not in out.getvalue()
+    assert max(map(len, lines)) <= width
 
 
 @pytest.mark.parametrize("name", method_names())

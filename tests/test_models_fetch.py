@@ -345,7 +345,8 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 def test_a_misspelt_name_is_refused_before_another_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(fetch, "ensure_model", lambda name, **_: asked.append(name))
-    monkeypatch.setattr(sys, "argv", ["fetch", "e5-small", "qwen2.5-coder-1.5"])
-    with pytest.raises(UserError, match=r"no model is called 'qwen2\.5-coder-1\.5'; did you mean"):
-        fetch.main()
+    for between in ([], ["--known"]):
+        monkeypatch.setattr(sys, "argv", ["fetch", "e5-small", *between, "qwen2.5-coder-1.5"])
+        with pytest.raises(UserError, match=r"no model is called 'qwen2\.5-coder-1\.5'; did you mean"):
+            fetch.main()
     assert asked == []

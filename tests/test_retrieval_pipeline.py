@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 from src_core.config import load_config
+from src_core.errors import IndexServerError, ModelError, ServerGoneError
 from src_core.progress import Steps
 from src_retrieval.build import build_index
 from src_retrieval.build_plan import BuildConfig
@@ -109,6 +110,34 @@ def test_a_faulty_item_gets_its_error_and_the_others_of_its_batch_their_results(
     sink.wait_for(5)
     stage.close()
     assert sink.done[5] == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "runs"),
+    [
+        (IndexServerError("no answer", retryable=True), 1),
+        (ServerGoneError("the server has gone"), 1),
+        (ModelError("busy", retryable=True, status=503), 1),
+        (IndexServerError("a query it cannot read", status=400), 4),
+        (ModelError("this pair breaks it", retryable=True, status=500), 4),
+    ],
+)
+def test_a_server_that_does_not_answer_fails_its_batch_at_once(error: Exception, runs: int) -> None:
+    def work(item: int) -> int:
+        if item:
+            raise error
+        return item
+
+    gate, sink = Gate(work), Sink()
+    stage = stage_of(gate, sink)
+    stage.put([0])
+    assert gate.entered.wait(WAIT)
+    stage.put([1, 2, 3])
+    gate.open.set()
+    sink.wait_for(4)
+    stage.close()
+    assert len(gate.batches) == 1 + runs
+    assert sink.failed == dict.fromkeys([1, 2, 3], error)
 
 
 def test_a_run_that_loses_items_is_a_fault_and_not_a_wrong_answer() -> None:

@@ -161,6 +161,8 @@ def test_the_reranker_alone_stays_until_it_is_stopped(radio: RadioScript) -> Non
         (["finetune"], {}, "run the stage blend first"),
         (["rerank"], {}, "run the stage finetune first"),
         (["blend"], {"TRAIN": "absent.jsonl"}, "'absent.jsonl' and '' are not both there"),
+        (["candidates"], {"RERANKER": "runs/x/model"}, "RERANKER is set, and RADIO starts from"),
+        (["blend"], {"NAME": "../x"}, "NAME is '../x', which cannot begin the names"),
         (["blend"], {"PROFILE": "small"}, "PROFILE is 'small'; choose cpu or gpu for radio"),
     ],
 )
@@ -171,3 +173,22 @@ def test_mistakes_are_one_sentence(
     assert failed.returncode == 2
     assert words in failed.stderr.splitlines()[-1]
     assert radio.calls() == []
+
+
+def test_names_of_models_are_checked_before_the_first_download(radio: RadioScript) -> None:
+    done = radio.run("scripts/radio.sh", "scores", OTHER_READER="smollm2-135", OTHER_BASE="BAAI/bge-m3")
+    assert done.returncode == 0, done.stderr  # the fake interpreter knows every name
+    assert radio.fetched() == ["e5-small", "minilm"]
+    assert radio.checked() == ["qwen2.5-coder-0.5b", "smollm2-135"]
+
+
+def test_two_files_of_one_name_are_two_sets(radio: RadioScript, tmp_path: Path) -> None:
+    files = [tmp_path / "nq/test.jsonl", tmp_path / "hotpotqa/test.jsonl"]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text("{}\n")
+    named = ",".join(map(str, files))
+    assert radio.run("scripts/radio.sh", "blend", TRAIN=named, DEV=named, N_DEV="3").returncode == 0
+    (call,) = radio.calls()
+    assert "{name: test, path:" in (said := " ".join(call))
+    assert "{name: hotpotqa_test, path:" in said

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = (".", "deploy", "scripts", "tests/shell")
+ROOMS = (".", "deploy", "scripts", "scripts/bench", "tests/shell")
 SCRIPTS = [*sorted(path for room in ROOMS for path in (ROOT / room).glob("*.sh")), ROOT / ".ci/run"]
 
 
@@ -33,6 +33,7 @@ def test_script(path: Path) -> None:
     subprocess.run(["bash", "-n", str(path)], check=True)
 
 
+KNOWN = {"PATH": "/usr/bin:/bin", "HOME": "/"}
 RUN_BY_PEOPLE = [
     path for path in SCRIPTS if path.read_text(encoding="utf-8").startswith("#!") and path.name != "run"
 ]
@@ -47,6 +48,35 @@ def test_help_is_the_head_of_the_script_at_once(path: Path) -> None:
     assert "BASH_VERSION" not in done.stdout
 
 
+@pytest.mark.parametrize("name", ["array", "nodes"])
+def test_a_job_script_has_its_help_too(name: str, tmp_path: Path) -> None:
+    command = ["bash", str(ROOT / f"deploy/slurm/{name}.sh"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"sbatch deploy/slurm/{name}.sh" in done.stdout
+    assert "SBATCH" not in done.stdout
+
+
+@pytest.mark.parametrize("name", ["radio", "systems", "local", "lib", "servers"])
+def test_a_file_of_functions_that_is_run_says_what_it_is(name: str, tmp_path: Path) -> None:
+    copy = tmp_path / "deploy"
+    copy.symlink_to(ROOT / "deploy")
+    command = ["bash", f"deploy/{name}.sh", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, cwd=tmp_path, env=KNOWN)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ourced" in done.stdout
+    assert list(tmp_path.iterdir()) == [copy]
+
+
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
+    for name in ("../x", "-x", "a b", "a,b"):
+        env = {**KNOWN, "NAME": name, "RUNS_DIR": str(tmp_path / "runs"), "VENV": str(tmp_path / "v")}
+        command = ["bash", str(ROOT / "scripts/deeprag.sh"), "eval"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=env, cwd=tmp_path)
+        assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (2, "", [])
+        assert done.stderr.startswith(f"error: NAME is '{name}', which cannot begin the names of the runs'")
+
+
 @pytest.mark.parametrize("path", RUN_BY_PEOPLE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_another_shell_is_told_to_use_bash(path: Path) -> None:
     done = subprocess.run(["sh", str(path)], capture_output=True, text=True, timeout=20)
@@ -54,9 +84,6 @@ def test_another_shell_is_told_to_use_bash(path: Path) -> None:
         return  # here sh is bash
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: this script needs bash; run: bash {path}\n"
-
-
-KNOWN = {"PATH": "/usr/bin:/bin", "HOME": "/"}
 
 
 def test_nearly_is_one_edit_or_two_neighbours_swapped() -> None:

@@ -148,6 +148,15 @@ def test_an_answer_with_brackets_is_no_pattern(tmp_path: Path) -> None:
     assert asked(tmp_path, {"question": "a", "golden_answers": golds}).answers == tuple(golds)
 
 
+@pytest.mark.parametrize("name", ["[a", "[a.jsonl,b.jsonl]", "{path: a"])
+def test_a_list_in_the_place_of_a_file_is_told_as_one(name: str) -> None:
+    with pytest.raises(UserError) as wrong:
+        read_questions(Path(name), setting="questions")
+    assert str(wrong.value) == (
+        f"no such file: {name}; questions is the path of one file and not a list; write it without brackets"
+    )
+
+
 def test_a_missing_file_says_where_such_a_file_is_had_and_what_to_set(tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
         read_questions(tmp_path / "hotpotqa.dev.jsonl", setting="datasets[0].path")

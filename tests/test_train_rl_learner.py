@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from src_infer.rollout_record import Sample, Span, sample_row  # noqa: E402
 from src_tasks.reward_rules import Scored  # noqa: E402
 from src_tasks.rewards import Ending  # noqa: E402
 from src_train.packing import ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS  # noqa: E402
-from src_train.rl.attempts import Attempt, attempt_json, parse_attempt, train_rows  # noqa: E402
+from src_train.rl.attempts import Attempt, attempt_json, parse_attempt, read_attempts, train_rows  # noqa: E402
 from src_train.rl.config import AdvantageConfig, LearnerConfig  # noqa: E402
 from src_train.rl.credit import (  # noqa: E402
     OLD_VALUES,
@@ -189,7 +190,7 @@ def played(rewards: tuple[float, ...], number: int = 0, sample: Sample = SAMPLE)
     trajectory = Trajectory(Question("q", "Where?", ("b",)), STEPS, "b", Status.FINISHED)
     attempt = Attempt(number, 3, trajectory, (sample,))
     scored = Scored(rewards, 1.0, None, Ending.CORRECT)
-    return Played(attempt, scored, train_rows(attempt, 50))
+    return Played(attempt, scored, train_rows(attempt, 50, file=Path("rollouts.jsonl")))
 
 
 def test_each_token_has_the_advantage_of_its_step() -> None:
@@ -274,3 +275,23 @@ def test_a_rollout_survives_its_file() -> None:
     attempt = played((0.0, 1.0)).attempt
     assert parse_attempt(json.loads(attempt_json(attempt))) == attempt
     assert parse_attempt({"number": 1}) is None
+
+
+def test_a_rollout_that_cannot_be_trained_on_is_named_by_its_place_in_the_file(tmp_path: Path) -> None:
+    good = played((1.0,), 0).attempt
+    bad = replace(
+        good, number=1, samples=(Sample((Span((1, 99), False), Span((2,), True, (-0.5,), 3)), (1,)),)
+    )
+    file = tmp_path / "step-000001.jsonl"
+    file.write_bytes(attempt_json(good) + b"\n" + attempt_json(bad) + b"\n")
+    found = read_attempts(file, policy_version=3)[bad.key]
+    with pytest.raises(UserError) as refused:
+        train_rows(found, 50, file=file)
+    assert str(refused.value).startswith(
+        f"{file}, line 2: rollout 1 of question q, sample 1 cannot be trained"
+    )
+    assert str(refused.value).endswith(
+        "; correct or remove that row, then run the same command again, which plays it anew"
+    )
+    with pytest.raises(UserError, match=r"^other.jsonl: rollout 1 of"):
+        train_rows(found, 50, file=Path("other.jsonl"))

@@ -5,9 +5,13 @@
 #   MODEL=smollm2-135m bash scripts/bench/trained.sh real      the other model that was trained here, or any with ADAPTER=…
 #   bash scripts/bench/trained.sh real key=value …             any setting of configs/eval/real.yaml
 # A finished run is not repeated. The table at the end is also in runs/eval-NAME-MODEL/.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-case ${1:---help} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' scripts/bench/trained.sh; exit ;; esac
+source deploy/say.sh
+case ${1:---help} in -h | --help) help_of scripts/bench/trained.sh; exit ;; esac
+check_knobs scripts/bench/trained.sh
+no_options scripts/bench/trained.sh "$1"
 MODEL=${MODEL:-qwen2.5-coder-0.5b}
 export MODEL
 config=("configs/eval/$1.yaml" name="$1-$MODEL" "${@:2}")

@@ -26,6 +26,7 @@ from src_data.sampling.mixture import MixConfig
 from src_infer.config import PromptSettings, RuntimeConfig
 from src_infer.deeprag.records import RoleSettings
 from src_infer.episode import Limits
+from src_infer.prompts import PromptNames
 from src_infer.search_record import SearchMode
 from src_infer.search_tree import Children, TreeLimits
 from src_tasks.readers.sources import OnBadRow, SourceSetting
@@ -145,7 +146,7 @@ class ExploreConfig:
     max_rounds: Positive = 4
     runtime: TreeRuntime = TreeRuntime()
     roles: RoleSettings = RoleSettings()
-    teacher_prompt: str = TEACHER_PROMPT
+    teacher_prompt: PromptNames = TEACHER_PROMPT
     tree: TreeLimits = TreeLimits()
     mode: SearchMode | None = None
     children: Children = Children.AT_ONCE

@@ -24,6 +24,7 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
+from src_core.caller import named_run
 from src_core.config import dump, load_config
 from src_core.console import Terminal
 from src_core.errors import BoundaryError, ServerGoneError, UserError, run_main
@@ -72,7 +73,7 @@ def main() -> int:
     try:
         return asyncio.run(run(config, mixture, folder, err=err, out=report_console()))
     except KeyboardInterrupt as stopped:
-        raise KeyboardInterrupt(f"run_name={config.run_name}") from stopped
+        raise KeyboardInterrupt(named_run(config.run_name)) from stopped
 
 
 async def run(config: ExploreConfig, mixture: Mixture, folder: Path, *, err: Console, out: Console) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 from rich.table import Table
 
+from src_core.caller import in_command
 from src_core.console import as_cell
 from src_core.jsonl import write_atomic
 from src_core.types import NO_USAGE, Trajectory, Usage
@@ -165,8 +166,10 @@ def advice(report: FilterReport, folder: Path) -> list[str]:
         known = OUTCOMES.get(reason)
         lines.append(f"  {count:,} x {reason}" + (f": {known.change}" if known else ""))
     first = total.reasons.most_common(1)[0][0]
-    lines.append(f"read some: bash scripts/view_data.sh {folder} reason={first} n=5")
-    again = f".venv/bin/python -m src_data.postprocess {folder} clean_conv.KEY=VALUE"
+    lines.append(f"read some: bash scripts/view_data.sh {in_command(folder)} reason={first} n=5")
+    again = (
+        f".venv/bin/python -m src_data.postprocess {in_command(folder, at_home=True)} clean_conv.KEY=VALUE"
+    )
     lines.append(f"filter again, nothing is made anew: {again}")
     return lines
 

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from src_core.caller import in_command
 from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, rewrite_jsonl, write_atomic
 from src_core.progress import Steps
-from src_core.rankings import RankedPassage, Ranking, passages_beside, read_rankings
+from src_core.rankings import RankedPassage, Ranking, read_rankings, texts_beside
 from src_core.types import to_json
 from src_data.radio.config import NONE, RadioConfig
 from src_data.radio.scores import retrieval_scores
@@ -126,7 +127,7 @@ def _candidates(ranking: Ranking) -> tuple[str, dict[str, dict[str, float]]]:
 def _reranked_batches(
     path: Path, rankings: Sequence[Ranking], reranker: PassageReranker, *, steps: Steps, label: str
 ) -> Iterator[list[Ranking]]:
-    texts = {name: passage.contents for name, passage in passages_beside(path).items()}
+    texts = texts_beside(path, rankings)
     waiting = iter(rankings)
     with steps(f"questions reranked by {label}", total=len(rankings)) as progress:
         while batch := list(islice(waiting, _AT_ONCE)):
@@ -191,7 +192,7 @@ def write_reading(reading: Reading, *, file: str, runs_dir: str) -> Path:
         "metrics": list(reading.metrics),
         "runs_dir": runs_dir,
     }
-    head = f"# bash scripts/evaluate.sh {path}\n"
+    head = f"# bash scripts/evaluate.sh {in_command(path, at_home=True)}\n"
     write_atomic(path, head.encode() + yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
     return path
 

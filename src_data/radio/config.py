@@ -19,6 +19,7 @@ from src_core.text import fill_some
 from src_data.config import PatientEndpoint
 from src_data.radio.blending import Sampler
 from src_data.sampling.mixture import MixConfig
+from src_infer.prompts import PromptNames
 from src_retrieval.scoring import RerankOptions, ScorerSettings
 from src_tasks.readers.sources import OnBadRow, SourceConfig, SourceSetting
 
@@ -74,7 +75,7 @@ class RationaleSettings:
 
     endpoint: PatientEndpoint = PatientEndpoint(url="http://127.0.0.1:9894/v1")
     sampling: Sampling = Sampling(max_tokens=1000, temperature=0.2, top_p=1.0, seed=42)
-    prompt: str = "radio/rationale"
+    prompt: PromptNames = "radio/rationale"
     layout: Layout = Layout.PUBLISHED
     in_flight: InFlight = 64
     files: tuple[str, ...] = ()
@@ -218,6 +219,10 @@ class RadioConfig:
         twice = next((label for label in labels if labels.count(label) > 1), None)
         if twice is not None:
             raise ValueError(f"two blends or rerankers are called {twice!r}; give each its own label")
+        sets = [each.name for each in self.comparison.datasets]
+        same = next((name for name in sets if sets.count(name) > 1), None)
+        if same is not None:
+            raise ValueError(f"two sets of the comparison are called {same!r}; give each its own name")
         known = (NONE, *labels)
         named = [line for reader in self.comparison.readers for line in reader.lines]
         unknown = next((line for line in (*named, *self.mmlu.lines) if line not in known), None)

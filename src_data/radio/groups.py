@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from src_core.jsonl import rewrite_jsonl
-from src_core.rankings import Ranking, passages_beside
-from src_core.types import Passage, Question, to_json
+from src_core.rankings import Ranking, texts_beside
+from src_core.types import Question, to_json
 from src_data.radio.blending import Picked, gold_groups, groups_of, order_of
 from src_data.radio.config import Blend, Gold
 from src_data.radio.scores import RATIONALE, RETRIEVAL, SCALED
@@ -103,7 +103,7 @@ def write_groups(
     file.
     """
     done = Grouped()
-    texts = passages_beside(passages_of)
+    texts = texts_beside(passages_of, [table[each.id] for each in questions if each.id in table])
     parts: dict[str, list[bytes]] = {TRAIN: [], VALIDATION: []}
     for question in questions:
         ranking = table.get(question.id)
@@ -137,11 +137,11 @@ def _refusal(ranking: Ranking | None, *, without_rationale: bool) -> str:
     return "" if without_rationale or has_rationale(ranking) else "no rationale"
 
 
-def _rows(found: BlendedList, groups: Sequence[Picked], texts: Mapping[str, Passage]) -> Iterator[bytes]:
+def _rows(found: BlendedList, groups: Sequence[Picked], texts: Mapping[str, str]) -> Iterator[bytes]:
     for group in groups:
         row: dict[str, Any] = {"query": found.question.question}
         sides = {"pos": group.positives, "neg": group.negatives}
-        row |= {side: [texts[found.ids[at]].contents for at in chosen] for side, chosen in sides.items()}
+        row |= {side: [texts[found.ids[at]] for at in chosen] for side, chosen in sides.items()}
         row |= {f"{side}_scores": [found.scores[at] for at in chosen] for side, chosen in sides.items()}
         row |= {f"{side}_ids": [found.ids[at] for at in chosen] for side, chosen in sides.items()}
         yield to_json({**row, "question_id": found.question.id})

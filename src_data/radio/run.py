@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from src_core.caller import named_run
 from src_core.config import load_config
 from src_core.console import Terminal
 from src_core.errors import UserError, run_main
@@ -54,7 +55,7 @@ def main() -> int:
         with held(config.folder):
             return STAGES[given[0]](stage)
     except KeyboardInterrupt as stopped:
-        raise KeyboardInterrupt(f"run_name={config.run_name}") from stopped
+        raise KeyboardInterrupt(named_run(config.run_name)) from stopped
 
 
 if __name__ == "__main__":

@@ -17,10 +17,9 @@ from typing import NamedTuple
 
 import orjson
 
-from src_core.errors import UserError
 from src_core.jsonl import rewrite_jsonl
 from src_core.progress import Steps
-from src_core.rankings import RankedPassage, Ranking, passages_beside
+from src_core.rankings import RankedPassage, Ranking, texts_beside
 from src_core.types import Question, to_json
 from src_data.radio.config import Query
 from src_data.radio.rationales import Rationale
@@ -63,7 +62,7 @@ def score_candidates(
     passages of the rankings. Raises `UserError` where a passage is missing there.
     """
     wanted = [question for question in questions if question.id in rankings]
-    texts = _texts_of(path, [rankings[question.id] for question in wanted])
+    texts = texts_beside(path, [rankings[question.id] for question in wanted])
     judged = [question for question in wanted if question.id in rationales]
     candidates = [texts[name] for question in judged for name in rankings[question.id].ids]
     distinct = dict.fromkeys(candidates)
@@ -106,17 +105,6 @@ def retrieval_scores(ranking: Ranking) -> list[float]:
     raw = [passage.scores.get(RETRIEVAL) for passage in ranking.passages]
     known = [score for score in raw if score is not None]
     return known if len(known) == len(raw) else [float(len(raw) - rank) for rank in range(len(raw))]
-
-
-def _texts_of(path: Path, rankings: Sequence[Ranking]) -> dict[str, str]:
-    passages = passages_beside(path)
-    missing = next((name for ranking in rankings for name in ranking.ids if name not in passages), None)
-    if missing is not None:
-        raise UserError(
-            f"{path.parent} has no text of the passage {missing[:80]!r}; remove its candidates and run the "
-            "stage 'candidates' again"
-        )
-    return {name: passage.contents for name, passage in passages.items()}
 
 
 def _similarities(

@@ -17,7 +17,7 @@ from src_core.access_token import read_token
 from src_core.config import dump
 from src_core.endpoints import make_model
 from src_core.errors import BoundaryError, ServerGoneError, UserError
-from src_core.jsonl import JsonlWriter
+from src_core.jsonl import rewrite_jsonl
 from src_core.open_files import allow_connections
 from src_core.progress import StepProgress
 from src_core.rankings import PASSAGES
@@ -47,10 +47,10 @@ def write_rationales(stage: Stage) -> int:
     path = stage.folder / files.RATIONALES
     done = finish_rationales(path)
     settings = stage.config.rationales
-    if settings.files:
-        rows = [row for row in imported(settings.files, stage.questions) if row.key not in done]
-        with JsonlWriter(path) as writer:
-            writer.write_many([to_json(row) for row in {row.key: row for row in rows}.values()])
+    if settings.files:  # read anew each time: a file may have been corrected
+        rows = {row.key: row for row in imported(settings.files, stage.questions)}
+        others = (row for row in (read_rationales(path) if done else ()) if row.key not in rows)
+        rewrite_jsonl(path, map(to_json, [*others, *rows.values()]))
         prompt, models = "file", [Path(name).name for name in settings.files]
     else:
         prompt, model = _run(stage, lambda news: _ask_all(stage, path, done, news))

@@ -19,7 +19,7 @@ from src_eval.records import Estimate
 from src_eval.report.pareto_plot import pareto_plot
 from src_eval.report.report_page import page_part
 from src_eval.report.svg_parts import LEFT, LONGEST_NAME, RIGHT, WIDTH, escaped, label, opened
-from src_eval.tables import cells_of, failures_of
+from src_eval.tables import cells_of
 from src_eval.text_tables import Cells, Row
 from src_tasks.metric_names import TOO_FEW, Metric, is_share, metric, rank
 
@@ -65,10 +65,10 @@ def write_evaluation_page(
 
 def _body(table: Table, name: str, hrefs: Mapping[tuple[str, str], str], extras: Extras) -> Iterator[str]:
     yield f"<h1>Evaluation {escaped(name)}</h1>"
-    if failures := failures_of(table):
-        sentences = "".join(f"<p>{escaped(sentence)}</p>" for sentence in failures)
-        yield f"<div class=banner role=alert>{sentences}</div>"
     main = cells_of(table)
+    if main.failures:
+        sentences = "".join(f"<p>{escaped(sentence)}</p>" for sentence in main.failures)
+        yield f"<div class=banner role=alert>{sentences}</div>"
     yield from _cells(main, hrefs, "Scores")
     for dataset in dict.fromkeys(line.dataset for line in table.lines):
         lines = [line for line in table.lines if line.dataset == dataset]

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from src_core.caller import in_command
 from src_core.errors import UserError
 from src_core.rundir import MANIFEST, QUESTION_IDS, ROWS
 from src_core.types import Trajectory
@@ -59,7 +60,8 @@ def read_scored_run(path: Path) -> ScoredRun:
     for name in (SCORE_TOTALS, SCORE_ROWS):
         if not (path / name).is_file():
             raise UserError(
-                f"{path} has no {name}; run .venv/bin/python -m src_eval.score {path} to write it"
+                f"{path} has no {name}; run .venv/bin/python -m src_eval.score "
+                f"{in_command(path, at_home=True)} to write it"
             )
     totals = _record(path / SCORE_TOTALS, (path / SCORE_TOTALS).read_bytes(), _TOTALS)
     scores = _records(path / SCORE_ROWS, _SCORE)
@@ -72,7 +74,7 @@ def read_scored_run(path: Path) -> ScoredRun:
     if [row.id for row in scores] != [row.question.id for row in trajectories]:
         raise UserError(
             f"{path / SCORE_ROWS} is not about the rows of {ROWS}; "
-            f"run .venv/bin/python -m src_eval.score {path} to write it again"
+            f"run .venv/bin/python -m src_eval.score {in_command(path, at_home=True)} to write it again"
         )
     return ScoredRun(totals, scores, trajectories, manifest or totals.manifest)
 

@@ -19,6 +19,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
+from src_core.errors import is_of_server
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -86,8 +88,9 @@ class Stage(Generic[In, Out]):
     """Calls `run` with at most `max_batch` items, from one thread, and passes the results to `done`.
 
     When `run` raises for several items, each is run alone, so that only the failing items get the error
-    (`failed`). Items that are no longer `wanted` are dropped before they are run. `observe` gets the size and
-    the seconds of each batch.
+    (`failed`); all get it at once where a server does not answer, which would cost each item the time-out.
+    Items that are no longer `wanted` are dropped before they are run. `observe` gets the size and the seconds
+    of each batch.
     """
 
     def __init__(
@@ -210,8 +213,9 @@ class Stage(Generic[In, Out]):
         try:
             finished = list(zip(items, self._run(items), strict=True))
         except Exception as error:  # noqa: BLE001 - passed to the caller, and raised there
-            if len(items) == 1:
-                self._failed(items[0], error)
+            if len(items) == 1 or is_of_server(error):
+                for item in items:
+                    self._failed(item, error)
                 return []
             return [pair for item in items for pair in self._outcomes([item])]
         seconds, busy = time.perf_counter() - begun, time.thread_time() - busy

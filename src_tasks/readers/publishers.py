@@ -35,8 +35,14 @@ PUBLISHERS = {
 
 def missing_file(path: Path, setting: str = "", *, shown: str = "") -> UserError:
     """The error of a missing question file: its path (or what the caller says of it, `shown`), where such a
-    file can be downloaded, and the setting to change ("": not known to the caller).
+    file can be downloaded, and the setting to change ("": not known to the caller). The message for a list
+    in the place of a path, whether its bracket is closed or not, says so.
     """
+    if str(path)[:1] in ("[", "{"):
+        return UserError(
+            f"no such file: {shown or path}; {setting or 'it'} is the path of one file and not a list; write "
+            "it without brackets"
+        )
     words = re.split(r"[^a-z0-9]+", f"{path.parent.name} {path.name}".lower())
     home = next((text for name, text in PUBLISHERS.items() for word in words if word.startswith(name)), "")
     where = f"{home}, with other sets at {FLASHRAG}" if home else f"many published sets are at {FLASHRAG}"

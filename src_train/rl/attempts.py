@@ -13,6 +13,7 @@ from typing import NamedTuple
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from src_core.errors import UserError
 from src_core.jsonl import drop_torn_tail, read_jsonl
 from src_core.malformed import malformed_notes
 from src_core.types import Question, Status, Trajectory, to_json
@@ -129,12 +130,24 @@ def read_attempts(path: Path, *, policy_version: int) -> dict[Key, Attempt]:
     return found
 
 
-def train_rows(attempt: Attempt, vocabulary: int) -> list[TrainRow]:
+def train_rows(attempt: Attempt, vocabulary: int, *, file: Path) -> list[TrainRow]:
     """The samples as rows, with advantages of 0, checked as those of a file are. Raises `UserError` for a
-    sample without a mask, or with values that do not fit its ids.
+    sample without a mask, or with values that do not fit its ids, with the place of the rollout in `file`.
     """
     place = f"rollout {attempt.number} of question {attempt.key.question_id}"
-    return [
-        checked_row(sample_row(sample, 0.0), f"{place}, sample {number}", vocabulary)
-        for number, sample in enumerate(attempt.samples, start=1)
-    ]
+    try:
+        return [
+            checked_row(sample_row(sample, 0.0), f"{place}, sample {number}", vocabulary)
+            for number, sample in enumerate(attempt.samples, start=1)
+        ]
+    except UserError as error:
+        raise UserError(
+            f"{file}{_line_of(file, attempt)}: {error}, then run the same command again, which plays it anew"
+        ) from error
+
+
+def _line_of(file: Path, attempt: Attempt) -> str:
+    """`, line 3` for the line of a rollout, "" where it is not there."""
+    rows = enumerate(read_jsonl(file, torn_tail_ok=True), start=1) if file.is_file() else ()
+    lines = [number for number, row in rows if parse_attempt(row) == attempt]
+    return f", line {lines[-1]}" if lines else ""

@@ -126,7 +126,7 @@ class Run:
     async def _play(self, number: int, runtime: Runtime, serving: Serving) -> list[list[Attempt]]:
         """The rollouts of step `number`, the missing ones played now."""
         config = self.config
-        path = self.folder / ROLLOUTS / _STEP.format(number)
+        path = self._rollouts(number)
         player = Player(
             model=serving.model,
             protocol=self._protocol,
@@ -173,8 +173,14 @@ class Run:
             known = verdicts.get(attempt.key)
             found = None if attempt.failed else score(attempt.trajectory, self.config.reward, known)
             if found is not None and attempt.samples:
-                made.append(Played(attempt, found, train_rows(attempt, self.tokenizer.vocabulary)))
+                file = self._rollouts(self.done + 1)
+                rows = train_rows(attempt, self.tokenizer.vocabulary, file=file)
+                made.append(Played(attempt, found, rows))
         return made
+
+    def _rollouts(self, number: int) -> Path:
+        """The file of the rollouts of step `number`."""
+        return self.folder / ROLLOUTS / _STEP.format(number)
 
     def _train(self, kept: Sequence[Group]) -> dict[str, float]:
         """Update the weights; without any group to learn from they stay."""
