@@ -187,12 +187,10 @@ def check_space(plan: Plan, corpus: Corpus, steps: Steps) -> None:
         row = 0 if own.file else row_bytes(dim, half=plan.half) + (HASH_BYTES if plan.keeps_vectors else 0)
         if own.backend.half_is_enough(own.kind) and not plan.half:
             row += row_bytes(dim, half=True)
-        encoded = plan.vector_files(own, corpus.info.sha256).path
         disk, memory = disk + need.disk + len(corpus) * row, need.memory
-        disk -= encoded.stat().st_size if encoded.is_file() else 0
-        disk = max(MARGIN_BYTES, disk - _bytes_in(plan.layout.unfinished.parts))
     if plan.words is not None:
         disk += plan.words.backend.disk_need(corpus, plan.words.options)
+    disk = max(MARGIN_BYTES, disk - _held(plan.layout.unfinished))
     free = shutil.disk_usage(plan.layout.root).free
     if disk > free:
         raise UserError(
@@ -210,9 +208,12 @@ def check_space(plan: Plan, corpus: Corpus, steps: Steps) -> None:
         )
 
 
-def _bytes_in(folder: Path) -> int:
-    """What an interrupted build has written of the index."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _held(layout: IndexLayout) -> int:
+    """Bytes of an interrupted build: it goes on with them, or removes them first. The files of the corpus are
+    not a part of the need.
+    """
+    files = (path for path in layout.root.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files if not path.name.startswith("corpus."))
 
 
 def _size(count: int) -> str:

@@ -123,7 +123,7 @@ def _drawn(config: ScaleConfig, steps: Steps) -> Clustered:
         some = rows[:: max(1, len(rows) // config.centres)][: config.centres]
         lines = (orjson.dumps({"id": row.id, "contents": row.contents}) + b"\n" for row in some)
         chosen.write_bytes(b"".join(lines))
-    made = BuildConfig(str(chosen), str(layout.root), type="flat", encoder=config.encoder)
+    made = BuildConfig(corpus=str(chosen), index_dir=str(layout.root), type="flat", encoder=config.encoder)
     manifest = build_index(made, steps=steps)
     assert manifest.encoder is not None
     real = map_vectors(layout.vectors, rows=manifest.rows, dim=manifest.encoder.dim)

@@ -65,7 +65,7 @@ class Ours(Library):
 
     def build(self, corpus: Path) -> None:
         """See `Library.build`."""
-        config = BuildConfig(str(corpus), str(self.folder), type="bm25")
+        config = BuildConfig(corpus=str(corpus), index_dir=str(self.folder), type="bm25")
         build_index(config, steps=Steps(Console(quiet=True)))
 
     def open(self) -> None:

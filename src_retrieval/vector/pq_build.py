@@ -103,7 +103,8 @@ def _add(parts: _Parts, vectors: NDArray[Any], done: int, steps: Steps) -> None:
     ):
         for start in range(done, rows, BLOCK_ROWS):
             block = whole_block(vectors[start : start + BLOCK_ROWS])
-            half = block.astype(np.float16)
+            with np.errstate(over="ignore"):  # checked in the next line
+                half = block.astype(np.float16)
             if not np.isfinite(half).all():
                 raise UserError(
                     f"vectors {start:,} to {start + len(block):,} hold values that are no numbers, or too "
