@@ -19,8 +19,11 @@ PROMPTS = Path("configs/prompts")
 
 
 def _known(names: str) -> str:
-    """The names of a setting, each of which has to be a prompt."""
-    if problem := next(filter(None, map(_problem, names.split("+"))), "") if names else "":
+    """The names of a setting, each of which has to be a prompt. Outside the repository, where defaults are made
+    by an import, nothing is known of them.
+    """
+    known = names and PROMPTS.is_dir()
+    if known and (problem := next(filter(None, map(_problem, names.split("+"))), "")):
         raise ValueError(problem)
     return names
 

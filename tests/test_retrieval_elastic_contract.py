@@ -29,9 +29,6 @@ from src_retrieval.sparse.elastic import ElasticIndex
 from src_retrieval.sparse.elastic_options import ElasticOptions
 from src_retrieval.sparse.elastic_server import ElasticServer
 
-pytest.importorskip("elasticsearch", reason="needs requirements-elasticsearch.txt")
-pytest.importorskip("noida_db", reason="needs noida-db of requirements-dev.txt")
-
 ROWS = 40
 NUMBERS = itertools.count()
 SAMPLE = Path("data/sample_world/corpus.jsonl")

@@ -319,7 +319,4 @@ def test_the_table_shows_what_was_measured_and_leaves_out_what_was_not() -> None
 
 def test_a_limit_on_memory_is_one_or_none() -> None:
     with limited(1 << 30) as group:
-        if group is None:
-            pytest.skip("no control group can be made here")
-        assert group.cached() >= 0
-        assert group.major_faults() >= 0
+        assert group is None or (group.cached() >= 0 and group.major_faults() >= 0)

@@ -2,7 +2,7 @@
 
     python scripts/bench/scale.py STAGE rows=1000000 folder=indexes/scale_1m
 
-A stage that has its record in `folder` is not run again, and one that was interrupted goes on where it can:
+A stage that has its record in `folder` is not run again, and one that was interrupted is resumed:
 `corpus` and `vectors` after the last saved block, `build` as the builder does.
 """
 

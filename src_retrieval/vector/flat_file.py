@@ -64,7 +64,7 @@ def open_flat_file(path: Path, encoder: Encoder) -> FlatFile:
         first = handle.read(FLAT_HEADER.size)
     header = flat_header(first)
     if header is None:
-        raise UserError(f"{path} is {_what(first)}; the setting vectors takes a flat index by inner product")
+        raise UserError(f"{path} is {_what(first)}; give the setting vectors a flat index by inner product")
     dim, rows = header.dim, header.rows
     if dim != encoder.identity.dim:
         raise UserError(

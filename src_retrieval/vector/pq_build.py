@@ -108,7 +108,7 @@ def _add(parts: _Parts, vectors: NDArray[Any], done: int, steps: Steps) -> None:
             if not np.isfinite(half).all():
                 raise UserError(
                     f"vectors {start:,} to {start + len(block):,} hold values that are no numbers, or too "
-                    "large for fp16; a pq index cannot be made from them"
+                    "large for fp16; correct them, or choose another type"
                 )
             index.reset()
             index.add(block)
