@@ -19,8 +19,8 @@ PROMPTS = Path("configs/prompts")
 
 
 def _known(names: str) -> str:
-    """The names of a setting, each of which has to be a prompt. Outside the repository, where defaults are made
-    by an import, nothing is known of them.
+    """The names of a setting, each of which has to be a prompt. Outside the repository, where an import makes
+    defaults, nothing is known of them.
     """
     known = names and PROMPTS.is_dir()
     if known and (problem := next(filter(None, map(_problem, names.split("+"))), "")):
