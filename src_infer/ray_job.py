@@ -73,7 +73,11 @@ async def open_answers(config: InferConfig) -> AsyncIterator[Make]:
     """Connect, in a process of its own; what answers a question, given as JSON."""
     method = method_of(config)
     opened = open_runtime(
-        config, settings=method.settings, needs_search=method.needs_search, servers=Servers()
+        config,
+        settings=method.settings,
+        abstain=config.abstain,
+        needs_search=method.needs_search,
+        servers=Servers(),
     )
     async with opened as runtime:
 

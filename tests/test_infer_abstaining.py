@@ -22,6 +22,7 @@ from src_core.types import Status, Trajectory, to_json, trajectory_from_json
 from src_demo.wire import answer_event
 from src_infer.config import InferConfig
 from src_infer.metering import MeteredModel
+from src_infer.ray_job import open_answers
 from src_infer.run import prepare, run
 from src_infer.runtime import Runtime
 from src_infer.show import outcome_lines
@@ -177,6 +178,19 @@ def test_a_run_asks_its_servers_for_log_probabilities_where_a_rule_needs_them(tm
     assert row["answer"] == "noanswer"
     assert row["provenance"]["confidence"] == pytest.approx(0.05)
     assert row["provenance"]["abstained"] == {"reasons": ["unlikely"], "withheld": "Bath"}
+
+
+def test_an_actor_of_a_cluster_withholds_the_same_answers(tmp_path: Path) -> None:
+    (row,) = run_in(tmp_path, count=1, script=_unsure(tmp_path))
+    assert row["answer"] == "noanswer"
+
+    async def made_by_an_actor() -> Trajectory:
+        given = {"method": "naive_rag", "abstain.unsupported": "true"}
+        settings = settings_for(tmp_path, f"scripted:{_unsure(tmp_path)}", count=1, **given)
+        async with open_answers(load_config(InferConfig, GPU, settings)) as make:
+            return await make(json.dumps(row["question"]).encode())
+
+    assert asyncio.run(made_by_an_actor()).answer == "noanswer"
 
 
 def test_the_live_page_gets_the_withheld_answer(tmp_path: Path) -> None:
