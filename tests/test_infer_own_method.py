@@ -243,7 +243,7 @@ def test_a_prompt_is_corrected_where_it_was_set(tmp_path: Path) -> None:
 def test_an_interrupted_method_ends_as_any_run(tmp_path: Path) -> None:
     done = answered(tmp_path, HEAD + "    raise KeyboardInterrupt\n")
     assert done.returncode == 130
-    assert "RUN_NAME=r" in done.stderr
+    assert "run_name=r" in done.stderr
 
 
 def test_an_unknown_method_is_answered_with_the_known_ones(tmp_path: Path) -> None:
