@@ -160,8 +160,8 @@ def test_parts_of_another_build_are_not_mixed_in(world: World, monkeypatch: pyte
 
 
 REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
-    "l2": (lambda w: w.write(w.vectors, l2=True), "is a flat index by L2 distance; the setting vectors"),
-    "hnsw": (lambda w: w.write(w.vectors, "HNSW8"), "is an HNSW index; the setting vectors takes a flat"),
+    "l2": (lambda w: w.write(w.vectors, l2=True), "is a flat index by L2 distance; give the setting vectors"),
+    "hnsw": (lambda w: w.write(w.vectors, "HNSW8"), "is an HNSW index; give the setting vectors a flat"),
     "ivf": (lambda w: w.write(w.vectors, "IVF8,Flat"), "is an IVF index;"),
     "ivf codes": (lambda w: w.write(w.vectors, "IVF8,PQ8x4fs"), "is an IVF index;"),
     "pq": (lambda w: w.write(w.vectors, "PQ8"), "is an index of PQ codes;"),
