@@ -7,7 +7,7 @@ it has settings, a config class `Settings` (YAML key `method_settings`, found he
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -151,13 +151,10 @@ async def open_runtime(
         opened.push_async_callback(idle.close)
         if config.constrain is Constrain.AUTO:
             config = replace(config, constrain=await _obeyed(config, models.get(config.agent), news))
-        counted: dict[Endpoint, ChatModel] = {
-            at: MeteredModel(model, logprobs=int(abstain.min_confidence > 0)) for at, model in models.items()
-        }
-        agent, reader = counted.get(config.agent, idle), counted.get(config.reader, idle)
+        counted = _metered(models, abstain)
         yield Runtime(
-            policy=make_policy(config, agent),
-            reader=reader,
+            policy=make_policy(config, counted.get(config.agent, idle)),
+            reader=counted.get(config.reader, idle),
             rag=make_rag(config, retriever=retriever, reader=counted.get(config.reader)),
             retriever=retriever,
             limits=config.limits,
@@ -174,6 +171,12 @@ async def open_runtime(
             on_step=on_step,
             on_draft=on_draft,
         )
+
+
+def _metered(models: Mapping[Endpoint, ChatModel], abstain: Abstain) -> dict[Endpoint, ChatModel]:
+    """The models with their replies counted, and with log-probabilities where a rule needs them."""
+    logprobs = int(abstain.min_confidence > 0)
+    return {at: MeteredModel(model, logprobs=logprobs) for at, model in models.items()}
 
 
 async def _obeyed(config: RuntimeConfig, agent: ChatModel | None, news: ServerNews) -> Constrain:
