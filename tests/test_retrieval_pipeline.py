@@ -90,12 +90,8 @@ def test_what_queues_while_a_batch_runs_becomes_the_next_batch() -> None:
     assert sink.done == {item: item * 10 for item in range(7)}
 
 
-def test_a_faulty_item_gets_its_error_and_the_others_of_its_batch_their_results() -> None:
-    def work(item: int) -> int:
-        if item == 2:
-            raise ZeroDivisionError
-        return item
-
+def one_batch_of_three(work: Callable[[int], int]) -> tuple[Gate, Sink, Stage[int, int]]:
+    """A stage that has run item 0 alone, and then 1, 2 and 3 together."""
     gate, sink = Gate(work), Sink()
     stage = stage_of(gate, sink)
     stage.put([0])
@@ -103,6 +99,16 @@ def test_a_faulty_item_gets_its_error_and_the_others_of_its_batch_their_results(
     stage.put([1, 2, 3])
     gate.open.set()
     sink.wait_for(4)
+    return gate, sink, stage
+
+
+def test_a_faulty_item_gets_its_error_and_the_others_of_its_batch_their_results() -> None:
+    def work(item: int) -> int:
+        if item == 2:
+            raise ZeroDivisionError
+        return item
+
+    _, sink, stage = one_batch_of_three(work)
     assert sorted(sink.done) == [0, 1, 3]
     assert [type(error) for error in sink.failed.values()] == [ZeroDivisionError]
     assert list(sink.failed) == [2]
@@ -128,13 +134,7 @@ def test_a_server_that_does_not_answer_fails_its_batch_at_once(error: Exception,
             raise error
         return item
 
-    gate, sink = Gate(work), Sink()
-    stage = stage_of(gate, sink)
-    stage.put([0])
-    assert gate.entered.wait(WAIT)
-    stage.put([1, 2, 3])
-    gate.open.set()
-    sink.wait_for(4)
+    gate, sink, stage = one_batch_of_three(work)
     stage.close()
     assert len(gate.batches) == 1 + runs
     assert sink.failed == dict.fromkeys([1, 2, 3], error)
