@@ -38,7 +38,7 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPO), str(Path(__file__).resolve().parent)]
 
 from index import Source  # noqa: E402
-from variants import TOP, VARIANTS, measure  # noqa: E402
+from store_variants import TOP, VARIANTS, measure  # noqa: E402
 
 from src_core.config import Count, config_class, load_config  # noqa: E402
 from src_core.errors import UserError, run_main  # noqa: E402
