@@ -15,7 +15,7 @@ source deploy/start_command.sh
 read_arguments deploy/deploy_demo.sh "$@"
 WITH_SERVERS=${WITH_SERVERS:-0}
 given=$(given_knobs "${SERVED_KNOBS[@]}") # before a profile fills in its own
-later=$(given_settings "${settings[@]}")
+repeated=$(given_settings "${settings[@]}")
 choose_profile "$(laptop_profile)"
 source deploy/servers.sh
 if (( LLM )); then different_ports REARAG ANSWER_LLM RETRIEVER DEMO; else different_ports RETRIEVER DEMO; fi
@@ -32,7 +32,7 @@ demo=("$VENV/bin/python" -m src_demo.server "configs/infer/$PROFILE.yaml" host="
   ${lora:+agent.model="$lora"} ${trained:+trained="$trained"} "${open[@]}" "${settings[@]}")
 if [[ $PROFILE == server ]]; then given=$(given_knobs BASE_URL MODEL_NAME READER_BASE_URL READER_MODEL_NAME)$given; fi
 if (( EMBEDDED )); then
-  demo+=(serving.start_with="${given}WITH_SERVERS=1 PROFILE=$PROFILE bash deploy/deploy_demo.sh$later")
+  demo+=(serving.start_with="${given}WITH_SERVERS=1 PROFILE=$PROFILE bash deploy/deploy_demo.sh$repeated")
   bash scripts/setup.sh requirements-local.txt
 fi
 need_python

@@ -62,7 +62,9 @@ check_ports() {
 
 # check_name: refuses a NAME that leads out of the folder of the runs, or that a list of settings would not hold.
 check_name() {
-  [[ -n $NAME && $NAME != -* && $NAME != *[][/\\{},:#\'\"[:space:]]* ]] \
+  local unsafe=$'*[][/\\\\{},:#\'"[:space:]]*' # a variable: shellcheck cannot read the quotes within the brackets
+  # shellcheck disable=SC2053 # the pattern is meant as one
+  [[ -n $NAME && $NAME != -* && $NAME != $unsafe ]] \
     || die "NAME is '$NAME', which cannot begin the names of the runs' folders; choose one of letters, digits, '-', '_' and '.'"
 }
 

@@ -10,6 +10,7 @@
 # The number of tasks is that of METHODS (--array=0-3 for four). Each writes runs/eval-NAME-METHOD; a task that was ended
 # goes on with `sbatch --array=2`. Submit it from the root of the checkout, on a file system that all nodes see.
 set -Eeuo pipefail
+# shellcheck source=deploy/say.sh
 case ${1:-} in -h | --help) source "$(dirname "${BASH_SOURCE[0]}")/../say.sh"; help_of "${BASH_SOURCE[0]}"; exit ;; esac
 cd "${SLURM_SUBMIT_DIR:?submit this with sbatch from the root of the checkout}"
 read -ra methods <<< "${METHODS:-rearag naive_rag ircot search_o1}"

@@ -12,6 +12,7 @@
 # run there before. Arguments are those of infer.sh. The same RUN_NAME goes on after the time limit has ended a job.
 # The servers require a token of this job's own, since other users share the network.
 set -Eeuo pipefail
+# shellcheck source=deploy/say.sh
 case ${1:-} in -h | --help) source "$(dirname "${BASH_SOURCE[0]}")/../say.sh"; help_of "${BASH_SOURCE[0]}"; exit ;; esac
 cd "${SLURM_SUBMIT_DIR:?submit this with sbatch from the root of the checkout}"
 REARAG_TOKEN=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
