@@ -4,7 +4,9 @@ A configuration is that of a reader's evaluation (`src_eval.config`) whose lines
 (`retriever=ranked:FILE`): RADIO's stage `rank` writes one per reader. For every line and data set it computes
 recall@2, recall@5, nDCG@10 and MRR of the rankings, joins the reader's scores where its run is finished, and
 writes one table with bootstrap intervals and paired tests against the baseline, as Markdown, CSV and LaTeX
-and as a page, beside the first configuration. The data sets of a further reader are named after it.
+and as a page, beside the first configuration. Several data sets are followed by all their questions together
+(each question counts once, so that a large set weighs more). The data sets of a further reader are named
+after it.
 `candidates.html` there shows the candidates of single questions.
 """
 
@@ -40,6 +42,7 @@ from src_tasks.retrieval import ranking_scores
 
 RANKING_METRICS = tuple(ranking_scores([], ["any"]))
 READER_METRICS = ("em", "f1")
+POOLED = "all questions"
 _RANKED = "retriever=ranked:"
 
 
@@ -92,13 +95,33 @@ def comparison(configs: Sequence[EvalConfig]) -> Table:
 
 def _entries(config: EvalConfig, reader: str) -> Iterator[Entry]:
     rankings = {line.name: read_rankings(ranking_file(line)) for line in config.lines}
+    suffix = f", {reader}" if reader else ""
+    of_line: dict[str, list[Scored]] = {line.name: [] for line in config.lines}
     for dataset in config.datasets:
         ranked = config.questions_of(dataset) if dataset.ranked is None else dataset.ranked
         questions = read_questions(dataset.path, limit=ranked)
-        name = f"{dataset.name}, {reader}" if reader else dataset.name
         for line in config.lines:
             scored = _scored(config, dataset, line, questions, rankings[line.name])
-            yield Entry(name, line.name, line.method, scored)
+            of_line[line.name].append(scored)
+            yield Entry(f"{dataset.name}{suffix}", line.name, line.method, scored)
+    if len(config.datasets) > 1:
+        for line in config.lines:
+            yield Entry(f"{POOLED}{suffix}", line.name, line.method, _pooled(of_line[line.name]))
+
+
+def _pooled(sets: Sequence[Scored]) -> Scored:
+    """All questions of several data sets. The set's name stands before an id, which two sets may both use."""
+    rows = [replace(row, id=f"{row.source}/{row.id}") for scored in sets for row in scored.rows]
+    run = replace(
+        sets[0].run,
+        run="",
+        dataset=POOLED,
+        questions=len(rows),
+        metrics=estimates_of(rows),
+        outcomes={},
+        manifest={},  # what may change an answer is said of each set
+    )
+    return Scored(run, rows)
 
 
 def ranking_file(line: MethodSpec) -> Path:

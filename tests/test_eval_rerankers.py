@@ -108,6 +108,25 @@ def test_another_reader_has_a_baseline_of_its_own(folder: Path) -> None:
     assert lines["dev, small", "tuned"].cells["recall@2"].mark == "*"
 
 
+def test_several_sets_are_followed_by_all_their_questions(folder: Path) -> None:
+    rows = (folder / "dev.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "other.jsonl").write_text("".join(rows[:8]), encoding="utf-8")
+    values = yaml.safe_load((folder / "readers.yaml").read_text(encoding="utf-8"))
+    values["datasets"] += [{"name": "other", "path": str(folder / "other.jsonl")}]
+    (folder / "readers.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    answer_first(folder, 21)
+    lines = lines_of(folder, "readers.yaml")
+    assert list(lines)[4:] == [("all questions", "none"), ("all questions", "tuned")]
+    tuned = lines["all questions", "tuned"]
+    assert tuned.questions == 32  # the same ids in both sets are two questions each
+    comparison_of_both = tuned.cells["recall@2"].comparison
+    assert comparison_of_both is not None
+    assert (comparison_of_both.n, comparison_of_both.difference) == (32, 1.0)
+    read = tuned.cells["em"].estimate
+    assert read is not None
+    assert (read.n, read.mean) == (21, pytest.approx(1 / 21))
+
+
 def test_a_ranking_that_lacks_a_question_is_refused(folder: Path) -> None:
     rows = (folder / "tuned.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "tuned.jsonl").write_text("".join(rows[1:]), encoding="utf-8")
