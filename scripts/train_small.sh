@@ -6,6 +6,8 @@
 #   CONFIG=configs/train/smollm2-135m-cpu.yaml NAME=tiny bash scripts/train_small.sh [key=value …]    another model
 #   CHAINS="2wikimultihopqa:330 2wikimultihopqa:-1:4 …"    how many chains of each set are trained on (-1: all), and with
 #                     how many searches at least
+#   MADE="single:54 bridge_2:170 comparison:67 unanswerable_1:49"    questions made from passages of the corpus, by kind
+#                     (src_data/passage_questions/config.py:Counts; none without it); PER_PATH=6: of one chain of relations
 #   READER="nq:150"   how many rows of chains mixed with those of the reader's role (search + passages -> answer)
 # DATA is the folder of SET.train.jsonl, SET.dev.jsonl and corpus.jsonl. Dev files are never trained on: every set is
 # decontaminated against all of them.
@@ -22,15 +24,23 @@ DATA=${DATA:-../shared/data}
 NAME=${NAME:-small}
 CONFIG=${CONFIG:-configs/train/qwen2.5-coder-0.5b-cpu.yaml}
 CHAINS=${CHAINS:-2wikimultihopqa:330 2wikimultihopqa:-1:4 hotpotqa:-1:2 musique:-1 nq:60}
-READER=${READER:-nq:150}
+READER=${READER-nq:150}
+MADE=${MADE:-} PER_PATH=${PER_PATH:-6}
 RETRIEVER_HOST=${RETRIEVER_HOST:-127.0.0.1} RETRIEVER_PORT=${RETRIEVER_PORT:-9892}
 export CORPUS=${CORPUS:-$DATA/corpus.jsonl} INDEX_DIR=${INDEX_DIR:-indexes/real} RETRIEVER_HOST RETRIEVER_PORT
 read -ra chains <<< "$CHAINS"
 read -ra reader <<< "$READER"
+read -ra made <<< "$MADE"
 
 evaluated=
-for file in "$DATA"/*.dev.jsonl; do evaluated+="{path: $file},"; done
+for file in "$DATA"/*.dev.jsonl data/sample_world/questions.jsonl; do evaluated+="{path: $file},"; done
 train=
+
+KINDS=(single bridge_2 bridge_3 described_1 described_2 described_3 comparison yes_no unanswerable_1 unanswerable_2)
+no_others=("${KINDS[@]/%/=0}")
+no_others=("${no_others[@]/#/counts.}")
+counts=("${made[@]/#/counts.}")
+counts=("${counts[@]/:/=}")
 
 # construct RUN SET:N[:MIN_SEARCHES] SETTING...: the kept chains of a set's training rows, N of which are trained on.
 construct() {
@@ -39,6 +49,7 @@ construct() {
   [[ -f runs/$run/conversations.train.jsonl ]] || "$VENV/bin/python" -m src_data.run src_data/data_config.cpu.yaml \
     run_name="$run" build_conv.teacher=decomposition build_conv.num_workers=16 \
     build_conv.runtime.observation_mode=passages build_conv.runtime.max_passage_chars=300 build_conv.top_k=3 \
+    build_conv.runtime.only_named=true build_conv.runtime.repeat_passages=true \
     build_conv.retriever_api="http://$RETRIEVER_HOST:$RETRIEVER_PORT" \
     build_conv.input_files="[{path: $DATA/$set.train.jsonl}]" build_conv.evaluation_files="[${evaluated%,}]" "$@"
 }
@@ -49,6 +60,12 @@ bash scripts/build_index.sh corpus="$CORPUS" index_dir="$INDEX_DIR"
 trap 'bash deploy/stop.sh retriever' EXIT
 bash deploy/deploy_rag_engine.sh
 for one in "${chains[@]}"; do construct "$NAME-${one%%:*}" "$one" build_conv.n_sample=-1; done
+if (( ${#made[@]} )); then
+  questions=runs/$NAME-made.jsonl
+  [[ -f $questions ]] || "$VENV/bin/python" -m src_data.passage_questions corpus="$CORPUS" out="$questions" passage_chars=300 \
+    per_path="$PER_PATH" "evaluation_files=[${evaluated%,}]" "${no_others[@]}" "${counts[@]}"
+  construct "$NAME-made" made:-1 build_conv.n_sample=-1 "build_conv.input_files=[{path: $questions}]"
+fi
 for one in "${reader[@]}"; do
   construct "$NAME-${one%%:*}-reader" "$one" build_conv.n_sample=400 export.reader_passage_chars=300
 done
