@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Reinforcement learning with verl, for all weights of a large model or several nodes, from the YAML of scripts/rl.sh:
-#   MODEL_DIR=/models/r3rag-sft bash scripts/rl_verl.sh configs/systems/r3rag/rl.yaml runtime.protocol=r3rag_whole
+#   MODEL_DIR=/models/r3rag-sft bash scripts/rl_verl.sh configs/systems/r3rag/rl.yaml runtime.protocol=r3rag_whole \
+#     learner.lora=null learner.learning_rate=5e-7 advantage.across_steps=true
 #   NODES=2 MODEL_DIR=… bash scripts/rl_verl.sh CONFIG.yaml -- trainer.total_epochs=4      after --: settings of verl
 # The run's protocol, retriever, masks, rewards and sizes are those of the YAML; advantage.name chooses verl's estimator.
 # Needs an environment with verl 0.9, vLLM and this repository's requirements: VERL_PYTHON (default: python). On several
@@ -21,11 +22,12 @@ MODEL_DIR=$(from_caller "${MODEL_DIR:?MODEL_DIR must name the folder of the mode
 NODES=${NODES:-1} GPUS=${GPUS:-8} NAME=${NAME:-rl-verl} VERL_PYTHON=${VERL_PYTHON:-python}
 check_name
 settings=() more=()
-while (( $# )) && [[ $1 != -- ]]; do settings+=("$1"); shift; done
+while (( $# )) && [[ $1 != -- ]]; do settings+=("$(setting_from_caller "$1")"); shift; done
 (( $# )) && more=("${@:2}")
 mkdir -p "runs/$NAME"
 "$VERL_PYTHON" -m src_train.rl.verl_data "$CONFIG" "runs/$NAME" learner.model="$MODEL_DIR" "${settings[@]}"
-mapfile -t chosen < <("$VERL_PYTHON" -m src_train.rl.verl_settings "runs/$NAME/rl.yaml")
+overrides=$("$VERL_PYTHON" -m src_train.rl.verl_settings "runs/$NAME/rl.yaml") # apart: an error here ends the script
+mapfile -t chosen <<< "$overrides"
 PYTHONPATH=$PWD VERL_USE_EXTERNAL_MODULES=src_train.rl.verl_estimator exec "$VERL_PYTHON" -m verl.trainer.main_ppo \
   data.train_files="$PWD/runs/$NAME/train.parquet" data.val_files="$PWD/runs/$NAME/train.parquet" data.return_raw_chat=True \
   actor_rollout_ref.model.path="$MODEL_DIR" actor_rollout_ref.rollout.name=vllm actor_rollout_ref.rollout.mode=async \

@@ -8,6 +8,7 @@ computed is None; the caller leaves it out and counts it, and never replaces it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
@@ -111,8 +112,8 @@ def r3rag_rewards(
     numbers: R3Rewards = R3RAG,
 ) -> list[float]:
     """One reward per step: `relevance` of each search in [0, 1] times the factor of the ending, then the
-    reward of the last step. A trajectory without an answer has no such step (`relevance` then covers all of
-    its steps).
+    reward of the last step, with three decimals as there. A trajectory without an answer has no such step
+    (`relevance` then covers all of its steps).
     """
     factors = {
         Ending.CORRECT: numbers.correct_factor,
@@ -126,7 +127,7 @@ def r3rag_rewards(
         Ending.UNANSWERED: [],
         Ending.MALFORMED: [numbers.malformed],
     }
-    return [value * factors[ending] for value in relevance] + last[ending]
+    return [round(value * factors[ending], 3) for value in relevance] + last[ending]
 
 
 @config_class
@@ -168,9 +169,9 @@ def deeprag_reward(
 @config_class
 class RepairedRewards:
     """R3-RAG's three terms without its two incentives (reference 1.13, points 7 and 12): the searches of one
-    question share `process`, which is less than the answer's `outcome`, and only a trajectory that answers
-    gets it, so that searching on and on never pays more than an answer. A malformed step costs `malformed`,
-    a question without an answer `unanswered`; both are below every answer.
+    question share `process`, which is less than the answer's `outcome` however many they are, and only a
+    trajectory that answers gets it, so that searching on and on never pays more than an answer. A malformed
+    step costs `malformed`, a question without an answer `unanswered`; both are below every answer.
     """
 
     outcome: NotNegative = 1.0
@@ -186,13 +187,15 @@ def repaired_rewards(
     shares: Sequence[float], outcome: float, ending: Ending, *, numbers: RepairedRewards = REPAIRED
 ) -> list[float]:
     """One reward per search, then what the ending adds to the last step. `shares`: what each search
-    contributed, in [0, 1] and 1 in sum at most (`process_rewards`); `outcome`: the metric of the answer.
+    contributed, in [0, 1] (`process_rewards`, or a judge's relevance); where they are more than 1 in sum they
+    are divided by it. `outcome`: the metric of the answer.
     """
     if ending is Ending.MALFORMED:
         return [*(0.0 for _ in shares), -numbers.malformed]
     if ending is Ending.UNANSWERED:
         return [*(0.0 for _ in shares), -numbers.unanswered]
-    return [numbers.process * share for share in shares] + [numbers.outcome * outcome]
+    whole = max(math.fsum(shares), 1.0)
+    return [numbers.process * share / whole for share in shares] + [numbers.outcome * outcome]
 
 
 @config_class

@@ -1,8 +1,9 @@
 """Log-probabilities of the trained tokens of a batch, and of no other token.
 
 `return_logprobs` gives a model a `forward` that returns them, `token_logprobs` calls it. Every objective
-(`losses`) is a function of these values. Logits are computed for trained tokens only, in chunks, and are
-computed again in the backward pass: a vocabulary of 150,000 costs memory for one chunk, not for a batch.
+(`losses`) is a function of these values. Logits are computed for trained tokens only, in chunks, and where
+they are more than one chunk they are computed again in the backward pass: a vocabulary of 150,000 costs
+memory for one chunk, not for a batch.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def chunked_logprobs(states: torch.Tensor, head: Any, ids: torch.Tensor, *, chun
         return head(states).float().sum(-1)
     sizes = chunk_sizes(len(ids), chunk)
     parts = zip(states.split(sizes), ids.split(sizes), strict=True)
-    if not chunk:
+    if not chunk or len(ids) <= chunk:  # no more is kept than a full chunk takes: nothing is computed twice
         return torch.cat([_logprobs(part, head, wanted) for part, wanted in parts])
     return torch.cat(
         [checkpoint(_logprobs, part, head, wanted, use_reentrant=False) for part, wanted in parts]

@@ -74,6 +74,22 @@ def test_relevance_as_hits_and_by_a_judge() -> None:
     assert judged.ending is Ending.CORRECT
 
 
+@pytest.mark.parametrize("relevance", ["judge", "gold_hit"])
+def test_more_relevant_searches_do_not_make_a_wrong_answer_worth_more_than_a_right_one(
+    relevance: str,
+) -> None:
+    config = RewardConfig(relevance=relevance)
+    found = [
+        replace(FIRST, n=n, passages=(Passage("g1" if n == 1 else f"new{n}", "A", "A\na"),))
+        for n in range(1, 7)
+    ]
+    many = score(played(*found, replace(WRONG, n=7)), config, Verdicts((1.0,) * 6))
+    none = score(played(replace(RIGHT, n=1)), config, Verdicts())
+    assert many is not None
+    assert none is not None
+    assert 0.2 < many.total <= 0.3 + 1e-9 < none.total
+
+
 @pytest.mark.parametrize("verdicts", [None, Verdicts(), Verdicts((0.7, None))])
 def test_nothing_stands_for_a_verdict_that_did_not_come(verdicts: Verdicts | None) -> None:
     assert score(ENDED[Ending.CORRECT], RewardConfig(rule="r3rag", relevance="judge"), verdicts) is None

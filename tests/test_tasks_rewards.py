@@ -74,6 +74,7 @@ def test_a_search_is_paid_for_the_gold_passages_that_it_finds_first() -> None:
 )
 def test_r3rag_as_shipped(ending: Ending, rewards: list[float]) -> None:
     assert r3rag_rewards([1.0, 0.5], ending) == pytest.approx(rewards)
+    assert r3rag_rewards([1 / 3], Ending.CORRECT) == [0.533, 2.0], "three decimals"
 
 
 def test_the_numbers_of_r3rag_are_settings() -> None:
@@ -134,6 +135,14 @@ def test_searching_on_pays_as_shipped_and_not_once_repaired() -> None:
     stalled = sum(repaired_rewards([0.2] * 5, 0.0, Ending.UNANSWERED))
     wrong = sum(repaired_rewards([0.0], 0.0, Ending.INCORRECT))
     assert sum(repaired_rewards([], 1.0, Ending.CORRECT)) > wrong > stalled
+
+
+def test_relevant_searches_never_pay_more_than_the_right_answer_once_repaired() -> None:
+    """A judge may find each of them relevant: their sum is then above 1, and they share the same 0.3."""
+    assert repaired_rewards([1.0, 0.5, 0.5], 0.0, Ending.INCORRECT) == pytest.approx([0.15, 0.075, 0.075, 0])
+    for searches in (1, 5, 15):
+        wrong = repaired_rewards([0.9] * searches, 0.0, Ending.INCORRECT)
+        assert sum(wrong) <= 0.3 + 1e-9 < sum(repaired_rewards([], 1.0, Ending.CORRECT))
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,12 @@ from tests.helpers_train import (
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.training
 
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
+from src_train import logprobs as logprobs_module  # noqa: E402
 from src_train.attention import PACKED, packed_attention, row_bounds  # noqa: E402
-from src_train.logprobs import chunked_logprobs, return_logprobs, token_logprobs  # noqa: E402
+from src_train.logprobs import chunk_sizes, chunked_logprobs, return_logprobs, token_logprobs  # noqa: E402
 from src_train.losses import weighted_nll  # noqa: E402
 from src_train.objectives import Sft  # noqa: E402
 from src_train.run import main  # noqa: E402
@@ -189,6 +191,27 @@ def test_chunks_change_neither_loss_nor_gradient(plain: Any, encoded: list[Encod
     chunked = loss_and_gradient(plain, [batch_of([encoded])], chunk=chunk)
     assert chunked[0] == pytest.approx(whole[0], rel=2e-6)
     assert float((chunked[1] - whole[1]).abs().max()) < 1e-6
+
+
+def test_one_chunk_is_not_computed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a chunk is. What is not has the gradient of what is, to the last bit."""
+    head = torch.nn.Linear(8, 50, bias=False)
+    ids = torch.arange(40)
+    states = torch.randn(40, 8)
+    passes, found = [], []
+    plain = logprobs_module._logprobs
+    twice = states.clone().requires_grad_()
+    checkpoint(plain, twice, head, ids, use_reentrant=False).sum().backward()
+    monkeypatch.setattr(logprobs_module, "_logprobs", lambda *given: passes.append(1) or plain(*given))
+    for chunk in (40, 0, 39):
+        passes.clear()
+        own = states.clone().requires_grad_()
+        chunked_logprobs(own, head, ids, chunk=chunk).sum().backward()
+        found.append((len(passes), own.grad))
+    parts = len(chunk_sizes(40, 39))
+    assert [made for made, _ in found] == [1, 1, 2 * parts]
+    assert all(torch.equal(gradient, twice.grad) for _, gradient in found[:2])
+    assert torch.allclose(found[2][1], twice.grad, atol=1e-6)
 
 
 def test_a_batch_without_trained_tokens_has_a_loss_of_zero_and_reaches_the_head() -> None:

@@ -134,6 +134,46 @@ def test_a_run_that_died_behind_its_checkpoint_has_every_line_of_its_log(
     assert [line["step"] for line in log_of(tmp_path / "runs/rl")] == [1, 2]
 
 
+def test_rollouts_of_weights_that_were_not_saved_are_played_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run died in its fourth step, and its last checkpoint is that of the second: the rollouts of the
+    third step are those of the weights on disk, the ones of the fourth are not.
+    """
+    settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=4, save_steps=2))
+    train, rollout = Run._train, play.rollout
+    played = [0]
+
+    def dying(run: Run, kept: Any) -> dict[str, float]:
+        if run.done == 3:
+            raise KeyboardInterrupt
+        return train(run, kept)
+
+    def counted(*given: Any, **more: Any) -> Any:
+        played[0] += 1
+        return rollout(*given, **more)
+
+    monkeypatch.setattr(Run, "_train", dying)
+    with pytest.raises(KeyboardInterrupt):
+        main([settings])
+    assert len(read_attempts(tmp_path / "runs/rl/rollouts/step-000004.jsonl", policy_version=3)) == 64
+    monkeypatch.setattr(Run, "_train", train)
+    monkeypatch.setattr(play, "rollout", counted)
+    assert main([settings]) == 0
+    assert played == [64]
+    assert [line["rollouts"] for line in log_of(tmp_path / "runs/rl")] == [64] * 4
+
+
+def test_a_judge_without_a_readable_rating_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one that goes on to its last step without ever learning."""
+    monkeypatch.setattr(loop, "score", lambda *_: None)
+    settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=2))
+    with pytest.raises(UserError, match=r"64 of 64 rollouts have no reward, more than guards\.max_unrated"):
+        main([settings])
+
+
 def test_other_questions_are_not_drawn_into_a_run(tmp_path: Path) -> None:
     settings = rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1)
     assert main([str(settings)]) == 0
@@ -244,6 +284,7 @@ def test_every_estimator_makes_a_step(tmp_path: Path, name: str) -> None:
     [
         (["rollout.temperature=0.5"], "must be 1"),
         (["group_size=1"], "raise group_size"),
+        (["group_size=1", "advantage.name=reinforce_pp"], "raise group_size, or take ppo$"),
         (["advantage.kl_coef=0.1"], "is for ppo"),
         (["learner.reference=base"], "set it to start"),
         (["learner.lora={dropout: 0.1}"], "set it to 0"),

@@ -20,6 +20,7 @@ from src_infer.rollout_record import Sample, Span, sample_row  # noqa: E402
 from src_tasks.reward_rules import Scored  # noqa: E402
 from src_tasks.rewards import Ending  # noqa: E402
 from src_train.packing import ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS  # noqa: E402
+from src_train.rl import learner as learner_module  # noqa: E402
 from src_train.rl.attempts import Attempt, attempt_json, parse_attempt, read_attempts, train_rows  # noqa: E402
 from src_train.rl.config import AdvantageConfig, LearnerConfig  # noqa: E402
 from src_train.rl.credit import (  # noqa: E402
@@ -158,6 +159,34 @@ def test_the_reference_is_the_start_and_leaves_the_weights_alone(tmp_path: Path)
         assert np.array_equal(one.values[REF_LOGPROBS], other.values[REF_LOGPROBS])
 
 
+def test_values_and_log_probabilities_before_an_update_take_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of PPO with the KL divergence in the reward: one pass of the model, one of the reference."""
+    tiny_model(1).save_pretrained(tmp_path)
+    made = LearnerConfig(
+        model=str(tmp_path), lora=None, precision="fp32", old_logprobs="learner", pack_length=1000
+    )
+    device = torch.device("cpu")
+    ppo = Learner(made, AdvantageConfig(name="ppo", kl_coef=0.01), tmp_path, device=device, seed=1)
+    torch.nn.init.normal_(ppo.value_head.weight)
+    passes: list[Any] = []
+    one_pass = learner_module.token_logprobs
+    monkeypatch.setattr(learner_module, "token_logprobs", lambda *given: passes.append(1) or one_pass(*given))
+    rows = ppo.annotate(rollout_rows())
+    assert len(passes) == 2
+    for row, own in zip(rows, logprobs(1), strict=True):
+        mask = row.encoded.trainable
+        assert row.values[OLD_LOGPROBS][mask] == pytest.approx(own[mask], abs=1e-4)
+        assert np.array_equal(row.values[OLD_LOGPROBS], row.values[REF_LOGPROBS]), "before the first update"
+        assert np.all(row.values[OLD_VALUES][mask] != 0)
+        assert not row.values[OLD_VALUES][~mask].any()
+        with torch.no_grad():
+            states = ppo.model.model(torch.tensor([row.encoded.ids.tolist()])).last_hidden_state[0]
+            values = ppo.value_head(states).flatten().numpy()
+        assert row.values[OLD_VALUES][1:][mask[1:]] == pytest.approx(values[:-1][mask[1:]], abs=1e-4)
+
+
 def test_the_difference_to_the_server_is_corrected_within_a_bound(tmp_path: Path) -> None:
     """Old log-probabilities of the learner: the ratio is 1, and each token weighs as much as it was likelier
     there than at the server, at most `sampler_cap`.
@@ -230,6 +259,17 @@ def test_ppo_with_and_without_credit_across_steps(
     row = with_advantages([[one]], config)[0]
     assert row.values[ADVANTAGES].tolist()[:5] == pytest.approx(advantages)
     assert row.values[RETURNS].tolist()[:5] == pytest.approx(returns)
+
+
+def test_the_reward_of_a_step_without_a_token_reaches_the_tokens_before_it() -> None:
+    """An empty reply is malformed; across steps its cost is that of the replies before it."""
+    one = played((0.0, 1.0, -0.5))
+    values = {**one.rows[0].values, OLD_VALUES: np.zeros(6, dtype=np.float32)}
+    one = one._replace(rows=[one.rows[0]._replace(values=values)])
+    for across, wanted in ((True, [0, 0.5, 0.5, 0, 0.5]), (False, [0, 0, 0, 0, 1.0])):
+        config = AdvantageConfig(name="ppo", across_steps=across, whiten=False)
+        row = with_advantages([[one]], config)[0]
+        assert row.values[ADVANTAGES].tolist()[:5] == pytest.approx(wanted)
 
 
 def test_the_kl_divergence_in_the_reward_lowers_what_drifted() -> None:

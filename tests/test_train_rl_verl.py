@@ -23,6 +23,7 @@ pytestmark = pytest.mark.training
 from src_core.chat_tokenizer import ChatTokenizer  # noqa: E402
 from src_core.config import load_config  # noqa: E402
 from src_core.errors import ModelError, UserError  # noqa: E402
+from src_infer.rollout_record import Sample  # noqa: E402
 from src_tasks.reward_rules import Scored  # noqa: E402
 from src_tasks.rewards import Ending  # noqa: E402
 from src_train.rl import verl_estimator  # noqa: E402
@@ -121,6 +122,9 @@ def test_masks_and_log_probabilities_of_a_sample() -> None:
     assert fields["response_ids"] == [6, 7, 8, 9, 10]
     assert fields["response_mask"] == [1, 1, 0, 1, 0], "the last one has no probability"
     assert fields["extra_fields"]["step_ends"] == [1, 3, 3], "the third step has no token"
+    between = Sample(SAMPLE.spans, (1, 3))
+    fields = output_fields(between, Scored((0.25, -0.2, 1.0), 1.0, None, Ending.CORRECT), turns=3)
+    assert fields["extra_fields"]["step_ends"] == [1, 1, 3], "the second one has that of the step before"
 
 
 @pytest.mark.parametrize("change", ["reward.rule=outcome", "reward={rule: r3rag, relevance: judge}"])
@@ -165,5 +169,33 @@ def test_settings_of_verl(tmp_path: Path) -> None:
     assert found["algorithm.adv_estimator"] == "gae"
     assert found["algorithm.use_kl_in_reward"] == "True"
     assert found["actor_rollout_ref.actor.ppo_mini_batch_size"] == "4"
-    changed = load_config(RlConfig, settings, ["advantage.name=step", "advantage.kl_coef=0"])
-    assert f"algorithm.adv_estimator={verl_estimator.ESTIMATOR}" in verl_settings(changed)
+    assert found["critic.model.path"] == str(tmp_path / "model"), "verl's default is some other model"
+    assert found["trainer.logger"] == "[console]"
+    for name, wanted in (
+        ("step", verl_estimator.ESTIMATOR),
+        ("reinforce_pp", "reinforce_plus_plus_baseline"),
+    ):
+        changed = load_config(RlConfig, settings, [f"advantage.name={name}", "advantage.kl_coef=0"])
+        assert f"algorithm.adv_estimator={wanted}" in verl_settings(changed)
+
+
+ALL_WEIGHTS = ("learner.lora=null", "learner.learning_rate=5e-7")
+
+
+def test_what_verl_would_not_follow_is_refused() -> None:
+    """The commands of docs/rl.md, and those without their settings."""
+    run = Path("configs/systems/r3rag/rl.yaml")
+    for more, message in (
+        ((), "learner.lora=null"),
+        (ALL_WEIGHTS, "advantage.across_steps=true"),
+        ((*ALL_WEIGHTS, "advantage={name: step, trained_per_group: 2}"), "trained_per_group=0"),
+    ):
+        with pytest.raises(UserError, match=message):
+            verl_settings(load_config(RlConfig, run, more))
+    whole = verl_settings(load_config(RlConfig, run, [*ALL_WEIGHTS, "advantage.across_steps=true"]))
+    assert "actor_rollout_ref.actor.optim.lr=5e-07" in whole
+    documented = [
+        line for line in Path("docs/rl.md").read_text().splitlines() if "rl_verl.sh configs" in line
+    ]
+    assert documented
+    assert all(each in line for line in documented for each in (*ALL_WEIGHTS, "advantage.across_steps=true"))

@@ -122,10 +122,10 @@ def check_config(config: RlConfig) -> None:
         raise UserError(
             "learner.lora.dropout would change the ratio to the sampling policy at random; set it to 0"
         )
-    if advantage.name not in ("ppo", "reinforce_pp") and config.group_size == 1:
+    if advantage.name != "ppo" and config.group_size == 1:
         raise UserError(
             f"advantage.name={advantage.name} compares rollouts of one question, and group_size is 1; raise "
-            "group_size, or take ppo or reinforce_pp"
+            "group_size, or take ppo"
         )
     if rates_searches(config.reward) and config.judge is None:
         raise UserError("reward.relevance=judge needs a judge; set judge.endpoint.url")

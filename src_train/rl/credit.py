@@ -181,12 +181,16 @@ def _ppo_rows(played: Played, config: AdvantageConfig) -> list[TrainRow]:
 
 def _token_rewards(sequence: Sequence[_Token], played: Played, config: AdvantageConfig) -> list[float]:
     """The reward of each token: that of its step at the step's last one, minus the log-ratio to the
-    reference.
+    reference. Across steps, a step without a token (an empty reply, or none of known probability) has its
+    reward at the token before it.
     """
     rewards = [0.0] * len(sequence)
     last = {token.step: number for number, token in enumerate(sequence)}
-    for step, number in last.items():
-        rewards[number] += played.scored.steps[step - 1]
+    before = 0
+    for step, reward in enumerate(played.scored.steps, start=1):
+        before = last.get(step, before)
+        if step in last or config.across_steps:
+            rewards[before] += reward
     if config.kl_coef:
         for number, token in enumerate(sequence):
             values = played.rows[token.row].values

@@ -27,6 +27,8 @@ from src_train.rows import TrainRow
 
 SERVER_LOGPROBS = "server_logprobs"
 """The name of the values that the server reported, where the learner computes its own."""
+Read = Callable[[TokenLogprobs], torch.Tensor]
+"""Reads one value per trained token (n,) from a pass of the model."""
 
 
 class Learner:
@@ -68,15 +70,17 @@ class Learner:
         """
         made = list(rows)
         one_update = self.config.minibatches * self.config.epochs == 1
+        own: dict[str, Read] = {}  # one pass of the model for all of them
         if self.recomputes:
             made = [_add(row, {SERVER_LOGPROBS: row.values[OLD_LOGPROBS]}) for row in made]
             if not one_update or self._kl_in_reward:
-                made = self._filled(made, OLD_LOGPROBS, lambda tokens: tokens.values)
+                own[OLD_LOGPROBS] = _logprobs
+        if self.value_head is not None:
+            own[OLD_VALUES] = self._values
+        made = self._filled(made, own)
         if self.config.policy.kl_coef or self._kl_in_reward:
             with self._as_reference():
-                made = self._filled(made, REF_LOGPROBS, lambda tokens: tokens.values)
-        if self.value_head is not None:
-            made = self._filled(made, OLD_VALUES, self._values)
+                made = self._filled(made, {REF_LOGPROBS: _logprobs})
         return made
 
     def update(self, rows: Sequence[TrainRow]) -> dict[str, float]:
@@ -204,23 +208,25 @@ class Learner:
         assert tokens.states is not None
         return self.value_head(tokens.states.float()).squeeze(-1).float()
 
-    def _filled(
-        self, rows: list[TrainRow], name: str, read: Callable[[TokenLogprobs], torch.Tensor]
-    ) -> list[TrainRow]:
-        """The rows with the values that `read` finds for their trained tokens."""
+    def _filled(self, rows: list[TrainRow], read: Mapping[str, Read]) -> list[TrainRow]:
+        """The rows with the values that each of `read` finds for their trained tokens, by name."""
+        if not read:
+            return rows
         made = list(rows)
         self.model.eval()
         for one in pack([len(row.encoded.ids) for row in rows], self._capacity(rows)):
             encoded = [rows[at].encoded for at in one]
             batch = self._batch(join(encoded, per_sequence=False))
             with torch.no_grad(), self._autocast():
-                flat = read(token_logprobs(self.model, batch)).float().cpu().numpy()
+                tokens = token_logprobs(self.model, batch)
+                found = {name: of(tokens).float().cpu().numpy() for name, of in read.items()}
             masks = [loss_mask(each) for each in encoded]
-            parts = np.split(flat, np.cumsum([int(mask.sum()) for mask in masks])[:-1])
-            for at, mask, part in zip(one, masks, parts, strict=True):
-                spread: Floats = np.zeros(len(mask), dtype=np.float32)
-                spread[mask] = part
-                made[at] = _add(rows[at], {name: spread})
+            ends = np.cumsum([int(mask.sum()) for mask in masks])[:-1]
+            for name, flat in found.items():
+                for at, mask, part in zip(one, masks, np.split(flat, ends), strict=True):
+                    spread: Floats = np.zeros(len(mask), dtype=np.float32)
+                    spread[mask] = part
+                    made[at] = _add(made[at], {name: spread})
         return made
 
     def _capacity(self, rows: Sequence[TrainRow]) -> int:
@@ -278,6 +284,10 @@ def _value_head(model: Any, device: torch.device) -> Any:
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
     return head.to(device)
+
+
+def _logprobs(tokens: TokenLogprobs) -> torch.Tensor:
+    return tokens.values
 
 
 def _add(row: TrainRow, values: dict[str, Floats]) -> TrainRow:

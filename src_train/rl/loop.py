@@ -182,6 +182,11 @@ class Run:
         """The file of the rollouts of step `number`."""
         return self.folder / ROLLOUTS / _STEP.format(number)
 
+    def _files(self) -> list[tuple[Path, int]]:
+        """The files of rollouts that are there, with the number of their step."""
+        paths = (self.folder / ROLLOUTS).glob("step-*.jsonl")
+        return [(path, int(path.stem.rpartition("-")[2])) for path in paths]
+
     def _train(self, kept: Sequence[Group]) -> dict[str, float]:
         """Update the weights; without any group to learn from they stay."""
         if not kept:
@@ -205,11 +210,16 @@ class Run:
         )
 
     def _resume(self) -> None:
-        """Weights of the last checkpoint, and the log up to it."""
+        """Weights of the last checkpoint, the log up to it, and the rollouts that these weights played: those
+        of later steps are of weights that were not saved.
+        """
         found = last_whole_checkpoint(self.folder)
         if found is not None:
             restore(self.learner, found)
             self.done = step_of(found)
+        for path, number in self._files():
+            if number > self.done + 1:
+                path.unlink()
         log = self.folder / LOG
         if log.is_file():
             drop_torn_tail(log)
@@ -222,8 +232,7 @@ class Run:
         numbered = sorted(self.folder.glob("checkpoint-*"), key=step_of)
         for old in numbered[: -self.config.keep_checkpoints]:
             shutil.rmtree(old)
-        for path in (self.folder / ROLLOUTS).glob("step-*.jsonl"):
-            number = int(path.stem.rpartition("-")[2])
+        for path, number in self._files():
             if number <= self.done and number % self.config.keep_every and number != 1:
                 path.unlink()
 
@@ -235,6 +244,13 @@ def check_rollouts(facts: dict[str, Any], guards: Guards) -> None:
         raise UserError(
             f"{facts['failed']} of {total} rollouts failed, the first with: {facts['first_error']}; correct "
             "that, then run the same command again (guards.max_failed)"
+        )
+    if facts["without_reward"] / total > guards.max_unrated:
+        raise UserError(
+            f"{facts['without_reward']} of {total} rollouts have no reward, more than "
+            f"guards.max_unrated={guards.max_unrated:g}: the judge gave no rating that can be read "
+            "(judge_unrated), or rollout.max_tokens leaves no room for a reply; take another judge, or more "
+            "tokens"
         )
     for name, limit, advice in (
         ("cut", guards.max_cut, "raise rollout.max_tokens or runtime.limits.t_max"),

@@ -168,8 +168,10 @@ def output_fields(sample: Sample, scored: Scored, *, turns: int) -> dict[str, An
     begins = next(at for at, span in enumerate(sample.spans) if span.trainable)
     prompt = sum(len(span.ids) for span in sample.spans[:begins])
     mask, ends = trainable[prompt:], _step_ends(sample)
-    known = [ends[step] - prompt for step in sorted(ends)]
-    places = [ends[step] - prompt if step in ends else known[-1] for step in range(1, len(scored.steps) + 1)]
+    places, place = list[int](), min(ends.values())
+    for step in range(1, len(scored.steps) + 1):
+        place = ends.get(step, place)
+        places.append(place - prompt)
     return {
         "prompt_ids": sample.ids[:prompt],
         "response_ids": sample.ids[prompt:],

@@ -15,7 +15,7 @@ ESTIMATORS = {
     "grpo": "grpo",
     "dr_grpo": "grpo",
     "rloo": "rloo",
-    "reinforce_pp": "reinforce_plus_plus",
+    "reinforce_pp": "reinforce_plus_plus_baseline",
     "ppo": "gae",
     "step": "step",
 }
@@ -31,7 +31,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def verl_settings(config: RlConfig) -> list[str]:
-    """The overrides of verl's configuration."""
+    """The overrides of verl's configuration (names as in verl 0.9.1). Raises `UserError` for settings that it
+    would not follow.
+    """
+    _require_followed(config)
     learner, advantage = config.learner, config.advantage
     actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
     in_reward = advantage.kl_coef > 0
@@ -55,6 +58,9 @@ def verl_settings(config: RlConfig) -> list[str]:
         f"{actor}.kl_loss_coef={learner.policy.kl_coef}",
         f"{actor}.loss_agg_mode={'seq-mean-token-mean' if learner.loss == 'sequence' else 'token-mean'}",
         f"{actor}.optim.lr={learner.learning_rate}",
+        f"{actor}.optim.lr_warmup_steps={learner.warmup_updates}",
+        f"{actor}.optim.weight_decay={learner.weight_decay}",
+        f"{actor}.optim.betas=[0.9,{learner.beta2}]",
         f"{actor}.ppo_max_token_len_per_gpu={learner.pack_length}",
         f"{actor}.use_dynamic_bsz=True",
         f"{rollout}.n={config.group_size}",
@@ -62,7 +68,27 @@ def verl_settings(config: RlConfig) -> list[str]:
         f"{rollout}.top_p={config.rollout.top_p}",
         f"trainer.total_training_steps={config.steps}",
         f"trainer.save_freq={config.save_steps}",
+        "trainer.logger=[console]",  # the default asks for an account of a tracker
+        # The critic is a second model; the one of verl's default would be some other.
+        f"critic.model.path={learner.model}",
+        f"critic.cliprange_value={learner.value.clip}",
     ]
+
+
+def _require_followed(config: RlConfig) -> None:
+    learner, advantage = config.learner, config.advantage
+    if learner.lora is not None:
+        raise UserError(
+            "verl trains all weights here, and learner.lora is set; set learner.lora=null and a rate for all "
+            "weights, such as learner.learning_rate=5e-7"
+        )
+    if advantage.name == "ppo" and not advantage.across_steps:
+        raise UserError(
+            "verl's GAE runs over whole rollouts, and advantage.across_steps is false; set "
+            "advantage.across_steps=true"
+        )
+    if advantage.trained_per_group:
+        raise UserError("verl trains on all rollouts of a group; set advantage.trained_per_group=0")
 
 
 if __name__ == "__main__":
