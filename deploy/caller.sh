@@ -29,8 +29,9 @@ setting_from_caller() {
   local key=${1%%=*} value=${1#*=}
   case $key in
     index_dir | runs_dir | *output_dir | html | out) value=$(into_caller "$value") ;;
-    questions | corpus | *_path | *input_dir | *.cache | trained) value=$(from_caller "$value") ;;
     question) ;; # a text, whatever it looks like
+    questions | corpus | *_path | *input_dir | *.cache | trained)
+      if [[ $value == ["[{"]* ]]; then value=$(words_from_caller "$value"); else value=$(from_caller "$value"); fi ;;
     *) if [[ $value != *[[:space:]]* || $value == ["[{"]* ]]; then value=$(words_from_caller "$value"); fi ;;
   esac
   printf '%s=%s' "$key" "$value"

@@ -26,6 +26,7 @@ def setting(folder: Path, given: str) -> str:
         ("questions=data/sample_world/questions.jsonl", "questions=data/sample_world/questions.jsonl"),
         ("questions=/q.jsonl", "questions=/q.jsonl"),
         ("questions=typo.jsonl", "questions=typo.jsonl"),
+        ("questions=[{path: q.jsonl, n: 5}]", "questions=[{path: {}/q.jsonl, n: 5}]"),
         ("corpus=q.jsonl", "corpus={}/q.jsonl"),
         ("index_dir=ix", "index_dir={}/ix"),
         ("runs_dir=new/runs", "runs_dir={}/new/runs"),

@@ -182,7 +182,7 @@ def test_values_and_log_probabilities_before_an_update_take_one_pass(
         assert np.all(row.values[OLD_VALUES][mask] != 0)
         assert not row.values[OLD_VALUES][~mask].any()
         with torch.no_grad():
-            states = ppo.model.model(torch.tensor([row.encoded.ids.tolist()])).last_hidden_state[0]
+            states = tiny_model(1).model(torch.tensor([row.encoded.ids.tolist()])).last_hidden_state[0]
             values = ppo.value_head(states).flatten().numpy()
         assert row.values[OLD_VALUES][1:][mask[1:]] == pytest.approx(values[:-1][mask[1:]], abs=1e-4)
 
