@@ -141,7 +141,7 @@ def test_rollouts_of_weights_that_were_not_saved_are_played_again(
     third step are those of the weights on disk, the ones of the fourth are not.
     """
     settings = str(rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=4, save_steps=2))
-    train, rollout = Run._train, play.rollout
+    train, plain = Run._train, play.Player.play
     played = [0]
 
     def dying(run: Run, kept: Any) -> dict[str, float]:
@@ -149,16 +149,16 @@ def test_rollouts_of_weights_that_were_not_saved_are_played_again(
             raise KeyboardInterrupt
         return train(run, kept)
 
-    def counted(*given: Any, **more: Any) -> Any:
+    async def counted(*given: Any) -> Any:
         played[0] += 1
-        return rollout(*given, **more)
+        return await plain(*given)
 
     monkeypatch.setattr(Run, "_train", dying)
     with pytest.raises(KeyboardInterrupt):
         main([settings])
     assert len(read_attempts(tmp_path / "runs/rl/rollouts/step-000004.jsonl", policy_version=3)) == 64
     monkeypatch.setattr(Run, "_train", train)
-    monkeypatch.setattr(play, "rollout", counted)
+    monkeypatch.setattr(play.Player, "play", counted)
     assert main([settings]) == 0
     assert played == [64]
     assert [line["rollouts"] for line in log_of(tmp_path / "runs/rl")] == [64] * 4
