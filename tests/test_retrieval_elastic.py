@@ -128,7 +128,6 @@ def test_half_of_a_hybrid_is_on_the_server(tmp_path: Path, fake: FakeElastic) ->
 
 
 def test_both_halves_of_a_hybrid_are_in_stores_of_their_own(tmp_path: Path, fake: FakeElastic) -> None:
-    pytest.importorskip("lancedb")
     texts = make_corpus(tmp_path / "corpus.jsonl", ROWS)
     own = {**options(fake), "type": "hybrid"}
     place = {"shape.address": tmp_path / "lance", "dense": "lancedb", "sparse": "elasticsearch"}

@@ -58,8 +58,6 @@ def test_the_same_questions_get_the_same_passages(
     bench: Any, work: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("QDRANT_URL", raising=False)
-    for name in CLIENTS.get(kind, ()):
-        pytest.importorskip(name)
     for name in TABLE[kind]:
         measured = bench.measure(name, work, batch=8, seconds=0.02)
         assert measured.queries == QUERIES
