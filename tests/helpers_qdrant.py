@@ -20,8 +20,8 @@ class Request(NamedTuple):
 
 
 class FakeQdrant:
-    """`fault` may answer a request with a status instead; `states` are the next states of a collection that
-    is asked for.
+    """`fault` may answer a request with a status instead, 429 with the header `retry_after`; `states` are the
+    next states of a collection that is asked for.
     """
 
     def __init__(self) -> None:
@@ -33,6 +33,7 @@ class FakeQdrant:
         self.requests: list[Request] = []
         self.fault: Callable[[Request], int | None] = lambda request: None
         self.states: list[str] = []
+        self.retry_after = ""
         self._lock = threading.Lock()
 
     def sent(self, method: str, ending: str) -> list[Request]:
@@ -95,6 +96,8 @@ def fake_qdrant() -> Iterator[FakeQdrant]:
             reply = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
+            if status == 429 and fake.retry_after:
+                self.send_header("retry-after", fake.retry_after)
             self.send_header("content-length", str(len(reply)))
             self.end_headers()
             self.wfile.write(reply)

@@ -131,7 +131,7 @@ def _two_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_two_more")
 def test_a_backend_of_ones_own_is_built_and_searched_by_its_kind(tmp_path: Path) -> None:
     assert vector_kinds() == ["flat", "hnsw", "ivf", "pq", *sorted([*STORES, "matrix"])]
-    assert sparse_kinds() == ["bm25", "elasticsearch", "words"]
+    assert sparse_kinds() == ["bm25", "elasticsearch", "opensearch", "words"]
     texts = make_corpus(tmp_path / "corpus.jsonl", 60)
     settings = {"dense": "matrix", "sparse": "words", "shape.scale": 2.0}
     manifest = build_index(config(tmp_path, **settings), steps=QUIET)
@@ -155,7 +155,7 @@ def test_an_unknown_kind_or_setting_is_named_before_anything_is_made(tmp_path: P
     for settings, said in (
         ({"type": "matrix"}, r"no index type is called 'matrix'; there are: hybrid, flat, .*bm25"),
         ({"dense": "bm25"}, "no vector index is called 'bm25'; there are: flat, hnsw, ivf, pq, lancedb"),
-        ({"sparse": "flat"}, "no word index is called 'flat'; there are: bm25, elasticsearch"),
+        ({"sparse": "flat"}, "no word index is called 'flat'; there are: bm25, elasticsearch, opensearch"),
         ({"shape.hnsw": 3}, "unknown setting hnsw in the section 'shape'; did you mean hnsw_m"),
     ):
         with pytest.raises(UserError, match=said):

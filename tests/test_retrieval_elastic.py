@@ -25,7 +25,8 @@ from src_retrieval.app import AppOptions, SearchService, make_app
 from src_retrieval.build import build_index
 from src_retrieval.engine import SearchEngine, open_engine
 from src_retrieval.identity import describe
-from src_retrieval.sparse import elastic_errors, elastic_options, elastic_server
+from src_retrieval.sparse import elastic_options, elastic_server
+from src_retrieval.sparse.elastic_product import ELASTICSEARCH
 
 ROWS = 40
 GOLDEN = json.loads((Path(__file__).parent / "data" / "lucene.json").read_bytes())["rankings"]
@@ -33,7 +34,7 @@ GOLDEN = json.loads((Path(__file__).parent / "data" / "lucene.json").read_bytes(
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeElastic]:
-    for name in (elastic_errors.API_KEY, elastic_errors.PASSWORD):
+    for name in (ELASTICSEARCH.key, ELASTICSEARCH.password):
         monkeypatch.delenv(name, raising=False)
     with fake_elastic() as server:
         yield server
@@ -124,6 +125,18 @@ def test_half_of_a_hybrid_is_on_the_server(tmp_path: Path, fake: FakeElastic) ->
     build_index(config(tmp_path, **hybrid), steps=QUIET)
     engine = open_engine(engine_config(tmp_path, **{**options(fake), "type": "hybrid"})).engine
     assert engine.search([texts[9]], [3])[0][0].row == 9
+
+
+def test_both_halves_of_a_hybrid_are_in_stores_of_their_own(tmp_path: Path, fake: FakeElastic) -> None:
+    texts = make_corpus(tmp_path / "corpus.jsonl", ROWS)
+    own = {**options(fake), "type": "hybrid"}
+    place = {"shape.address": tmp_path / "lance", "dense": "lancedb", "sparse": "elasticsearch"}
+    manifest = build_index(config(tmp_path, **own, **place), steps=QUIET)
+    assert (manifest.dense, manifest.sparse) == ("lancedb", "elasticsearch")
+    engine = open_engine(engine_config(tmp_path, **own, **{"searching.address": tmp_path / "lance"})).engine
+    assert engine.hybrid
+    assert engine.search([texts[9]], [3])[0][0].row == 9
+    assert len(fake.documents()) == ROWS
 
 
 @limits(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)

@@ -21,8 +21,9 @@ from test_retrieval_build import settings as arguments
 
 from src_core.errors import IndexServerError, UserError
 from src_retrieval.build import build_index
-from src_retrieval.sparse import elastic_build, elastic_errors
+from src_retrieval.sparse import elastic_build
 from src_retrieval.sparse.elastic_options import ElasticOptions
+from src_retrieval.sparse.elastic_product import ELASTICSEARCH
 from src_retrieval.sparse.elastic_server import ElasticServer
 
 ROWS = 40
@@ -30,7 +31,7 @@ ROWS = 40
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeElastic]:
-    for name in (elastic_errors.API_KEY, elastic_errors.PASSWORD):
+    for name in (ELASTICSEARCH.key, ELASTICSEARCH.password):
         monkeypatch.delenv(name, raising=False)
     with fake_elastic() as server:
         yield server

@@ -1,6 +1,6 @@
-"""The contract of a backend, of Elasticsearch's API, by the real client on a server in a process of its own
-(noida-db, at most 1,000 passages): filled, counted, searched, filtered by id, kept over a restart, refused
-where it is not whole or of something else, asked again where it does not answer.
+"""The contract of a backend, of Elasticsearch's API, by the clients of Elasticsearch and of OpenSearch on a
+server in a process of its own (noida-db, at most 1,000 passages): filled, counted, searched, filtered by id,
+kept over a restart, refused where it is not whole or of something else, asked again where it does not answer.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from src_core.jsonl import read_jsonl
 from src_retrieval.build import build_index
 from src_retrieval.engine import SearchEngine, open_engine
 from src_retrieval.layout import Manifest
+from src_retrieval.sparse import sparse_backend
 from src_retrieval.sparse.elastic import ElasticIndex
 from src_retrieval.sparse.elastic_options import ElasticOptions
 from src_retrieval.sparse.elastic_server import ElasticServer
@@ -42,10 +44,10 @@ def somewhere() -> Iterator[SmallElastic]:
 
 
 class World:
-    """A corpus, and an index of its own on the server."""
+    """A corpus, and an index of its own on the server, which the client of `kind` asks."""
 
-    def __init__(self, folder: Path, place: SmallElastic) -> None:
-        self.folder, self.place, self.index = folder, place, f"c{next(NUMBERS)}"
+    def __init__(self, folder: Path, place: SmallElastic, kind: str) -> None:
+        self.folder, self.place, self.kind, self.index = folder, place, kind, f"c{next(NUMBERS)}"
         self.texts = make_corpus(folder / "corpus.jsonl", ROWS)
 
     def options(self, **changes: object) -> dict[str, object]:
@@ -61,29 +63,36 @@ class World:
         return {f"sparse_options.{key}": value for key, value in values.items()}
 
     def build(self, **changes: object) -> Manifest:
-        options = {"type": "elasticsearch", **self.options(), **changes}
+        options = {"type": self.kind, **self.options(), **changes}
         return build_index(config(self.folder, **options), steps=QUIET)
 
     def serve(self, **changes: object) -> SearchEngine:
         return open_engine(engine_config(self.folder, **{**self.options(), **changes})).engine
 
     def server(self) -> ElasticServer:
-        return ElasticServer(ElasticOptions(host=self.place.url, index=self.index))
+        return ElasticServer(sparse_backend(self.kind).options(host=self.place.url, index=self.index))
+
+    def client(self) -> Any:
+        """Elastic's own client, whatever is tested."""
+        return ElasticOptions(host=self.place.url).client()
 
     def count(self) -> int:
         state = self.server().state()
         return 0 if state is None else state.documents
 
 
-@pytest.fixture
-def world(tmp_path: Path, somewhere: SmallElastic) -> World:
-    return World(tmp_path, somewhere)
+@pytest.fixture(params=["elasticsearch", "opensearch"])
+def world(request: pytest.FixtureRequest, tmp_path: Path, somewhere: SmallElastic) -> World:
+    return World(tmp_path, somewhere, request.param)
 
 
 def test_a_corpus_is_indexed_counted_and_searched(world: World) -> None:
     manifest = world.build()
-    assert (manifest.sparse, manifest.rows, world.count()) == ("elasticsearch", ROWS, ROWS)
-    found = world.serve().search(["row 17 talks of word3", "no such thing", "word5"], [3, 2, ROWS])
+    assert (manifest.sparse, manifest.rows, world.count()) == (world.kind, ROWS, ROWS)
+    engine = world.serve()
+    assert engine.sparse is not None
+    assert engine.sparse.identity["kind"] == world.kind
+    found = engine.search(["row 17 talks of word3", "no such thing", "word5"], [3, 2, ROWS])
     assert found[0][0].row == 17
     assert found[1] == []
     assert found[2][0].row == 5
@@ -115,7 +124,7 @@ def test_a_search_is_filtered_by_id(world: World) -> None:
 
 
 def test_half_of_a_hybrid_is_on_the_server_and_another_encoder_is_refused(world: World) -> None:
-    world.build(type="hybrid", sparse="elasticsearch")
+    world.build(type="hybrid", sparse=world.kind)
     engine = world.serve()
     assert engine.hybrid
     assert engine.search([world.texts[33]], [3])[0][0].row == 33
@@ -147,7 +156,7 @@ def test_another_corpus_or_analyser_is_refused_until_it_is_to_be_replaced(world:
     world.index = f"{world.index}-plain"
     texts = {name: {"type": "text"} for name in ("title", "txt")}
     meta = {"corpus_sha256": world.serve(**{"sparse_options.index": world.index[:-6]}).corpus.info.sha256}
-    world.server()._client.indices.create(index=world.index, mappings={"_meta": meta, "properties": texts})
+    world.client().indices.create(index=world.index, mappings={"_meta": meta, "properties": texts})
     with pytest.raises(UserError, match="is not one of the fields title and txt with the analyzer english"):
         world.build(overwrite=True)
 
@@ -156,7 +165,7 @@ def test_a_partial_load_is_refused_and_resumed(world: World) -> None:
     make_corpus(world.folder / "corpus.jsonl", 900)
     slow = world.options(bulk_passages=3, bulk_requests=1)
     command = [sys.executable, "-m", "src_retrieval.build"]
-    command += arguments(world.folder, type="elasticsearch", **slow)
+    command += arguments(world.folder, type=world.kind, **slow)
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     until(lambda: world.count() >= 30 or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
@@ -171,7 +180,7 @@ def test_a_partial_load_is_refused_and_resumed(world: World) -> None:
 
 def test_an_index_that_lost_documents_is_refused_and_completed(world: World) -> None:
     world.build()
-    world.server()._client.delete(index=world.index, id="d3")
+    world.client().delete(index=world.index, id="d3")
     with pytest.raises(UserError, match=r"holds 39 documents, .* has 40 passages; complete it with bash"):
         world.serve()
     world.build()
@@ -188,16 +197,41 @@ def test_a_server_that_is_away_is_asked_again_and_then_one_sentence(
         asked: list[int] = []
         once = ElasticServer._once
         monkeypatch.setattr(ElasticServer, "_once", lambda self, call: asked.append(1) or once(self, call))
-        with pytest.raises(IndexServerError, match=r"^no answer from Elasticsearch at \S+ \(.*\); start it"):
+        with pytest.raises(
+            IndexServerError, match=r"^no answer from (Elastic|Open)[sS]earch at \S+ \(.*\); start it"
+        ):
             engine.search(["talks"], [1])
         assert len(asked) == 3
         with pytest.raises(
-            UserError, match=r"^no answer from Elasticsearch at \S+ \(.*\); start it, or corr"
+            UserError, match=r"^no answer from (Elastic|Open)[sS]earch at \S+ \(.*\); start it, or corr"
         ):
             world.build()
     finally:
         world.place.start()
     assert engine.search([world.texts[7]], [1])[0][0].row == 7
+
+
+def test_a_server_that_dies_while_it_is_filled_is_one_sentence_and_the_build_resumes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, sent = ElasticServer.add, []
+
+    def add(self: ElasticServer, documents: Any) -> None:
+        sent.append(len(documents))
+        if len(sent) == 4:
+            world.place.stop()
+        own(self, documents)
+
+    monkeypatch.setattr(ElasticServer, "add", add)
+    try:
+        with pytest.raises(UserError, match=r"^no answer from (Elastic|Open)[sS]earch at \S+ \(.*\); start"):
+            world.build(**world.options(bulk_requests=1))
+    finally:
+        world.place.start()
+    assert world.count() == 21
+    world.build()
+    assert world.count() == ROWS
+    assert len(world.serve().search(["talks"], [ROWS])[0]) == ROWS
 
 
 def test_scores_are_numbers_in_falling_order(world: World) -> None:

@@ -209,6 +209,15 @@ def test_a_collection_that_lost_vectors_is_refused_and_completed(world: World) -
     assert world.serve().search([world.texts[3]], [1])[0][0].row == 3
 
 
+def test_a_collection_that_another_build_replaced_is_not_served_by_the_old_folder(world: World) -> None:
+    world.build()
+    other = World(world.folder, world.place)
+    other.collection = world.collection
+    other.build(encoder="toy:32", index_dir=world.folder / "second", **{"shape.replace": True})
+    with pytest.raises(UserError, match=r"holds vectors of other weights \(toy:32 .*32d.*here: .*64d"):
+        world.serve()
+
+
 def test_a_collection_made_anew_while_it_is_served_gives_no_answer(world: World) -> None:
     world.build()
     record = json.loads(world.store().manifest())
@@ -305,6 +314,42 @@ def test_a_server_that_comes_back_is_asked_again(kind: str, tmp_path: Path) -> N
         place.start()
         until(lambda: first_again(engine, world.texts[7]) == 7)
         world.close()
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_server_that_dies_while_it_is_filled_is_one_sentence_and_the_build_resumes(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_load, "SAVE_SECONDS", 0.0)
+    with store_place(kind) as place:
+        world = World(tmp_path, place)
+        own = place.store_class.add
+
+        def add(self: Any, start: int, ids: list[str], vectors: Any) -> None:
+            if start == 21:
+                place.stop()
+            own(self, start, ids, vectors)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(place.store_class, "add", add)
+            with pytest.raises(UserError, match=r"^no answer from \w+ at .*; start it, or correct"):
+                world.build(retry=1, **{"shape.request_timeout": 2})
+        place.start()
+        sent = added(world, monkeypatch)
+        until(lambda: built_again(world))
+        assert sent == [21, 28, 35]
+        assert world.store().count() == ROWS
+        world.close()
+
+
+def built_again(world: World) -> bool:
+    """False while the client of the store still waits before it connects again."""
+    try:
+        world.build()
+    except UserError as error:
+        assert "no answer from" in str(error), error
+        return False
+    return True
 
 
 def first_again(engine: SearchEngine, text: str) -> int | None:

@@ -78,6 +78,22 @@ def test_a_busy_qdrant_is_asked_again_and_its_refusals_are_one_sentence(
         world.serve(retry=1)
 
 
+@pytest.mark.parametrize("seconds", ["1", "Mon, 30 Nov 2026 17:00:00 GMT"])
+def test_a_qdrant_that_says_when_to_come_back_is_asked_again(
+    tmp_path: Path, fake: FakeQdrant, seconds: str
+) -> None:
+    world, busy = world_of(tmp_path, fake), [429]
+    fake.retry_after = seconds
+    fake.fault = lambda one: busy.pop() if busy and one.path.endswith("/points") else None
+    world.build(retry=2)
+    assert len(fake.sent("PUT", "/points")) == -(-ROWS // 7) + 1
+    engine = world.serve(retry=1)
+    fake.fault = lambda one: 429 if one.path.endswith("batch") else None
+    with pytest.raises(IndexServerError, match=r"Qdrant at .*: HTTP 429: ") as raised:
+        engine.search([world.texts[1]], [1])
+    assert raised.value.retryable
+
+
 def test_an_optimizer_that_failed_and_a_server_without_metadata_are_refused(
     tmp_path: Path, fake: FakeQdrant
 ) -> None:
@@ -118,6 +134,35 @@ def test_postgres_keeps_fp16_vectors_and_searches_by_its_graph(tmp_path: Path) -
         assert f"{world.collection}_hnsw" in plan_of(world, queries, exact=False)
         assert f"{world.collection}_hnsw" not in plan_of(world, queries, exact=True)
         world.close()
+
+
+def test_postgres_refuses_a_graph_of_too_many_dimensions_before_it_is_sent_anything(tmp_path: Path) -> None:
+    with store_place("pgvector") as place:
+        world = World(tmp_path, place)
+        with pytest.raises(UserError, match=r"no graph of vector with 2001 dim.*index=flat.*storage=halfvec"):
+            world.build(encoder="toy:2001")
+        assert world.store().count() is None
+        world.build(encoder="toy:2001", **{"shape.storage": "halfvec"})
+        assert world.store().count() == ROWS
+        world.close()
+
+
+def test_a_table_of_somebody_else_is_not_deleted_by_replace(tmp_path: Path) -> None:
+    with store_place("pgvector") as place:
+        world = World(tmp_path, place)
+        world.store()._run("CREATE TABLE {table} (name text)")
+        world.store()._run("INSERT INTO {table} VALUES ('mine')")
+        with pytest.raises(UserError, match=r"has no record of a build \(1 rows\).*choose another"):
+            world.build(**{"shape.replace": True})
+        assert world.store()._run("SELECT name FROM {table}").fetchone() == ("mine",)
+        world.close()
+        World(tmp_path, place).build(index_dir=tmp_path / "other")
+        records = World(tmp_path, place)
+        records.collection = "rearag_records"
+        with pytest.raises(UserError, match=r"has no record of a build"):
+            records.build(index_dir=tmp_path / "third", **{"shape.replace": True})
+        assert records.store().count() == 1
+        records.close()
 
 
 def plan_of(world: World, queries: Any, *, exact: bool) -> str:

@@ -151,7 +151,7 @@ def made_up(config: BenchConfig, work: Path, console: Console) -> Given:
     """Clustered vectors, and queries drawn in the same way."""
     source = Source(work / "source", config.rows or MADE_UP_ROWS, config.dim)
     source.prepare(console)
-    np.save(work / "queries.npy", source.draw(config.queries, np.random.default_rng(1)))
+    np.save(work / "queries.npy", source.queries(config.queries))
     identity = load_encoder(f"toy:{config.dim}", EncoderOptions()).identity
     return Given(source.corpus, source.vectors, identity)
 

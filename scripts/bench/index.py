@@ -115,9 +115,9 @@ class Source:
             for number, start in enumerate(range(0, self.rows, BLOCK), start=1):
                 out.write(self._drawn.block(number, min(BLOCK, self.rows - start)).tobytes())
 
-    def queries(self) -> NDArray[np.float32]:
+    def queries(self, count: int = QUERIES) -> NDArray[np.float32]:
         """Vectors that are drawn as the others are, and are not among them."""
-        return self._drawn.block(0, QUERIES)
+        return self._drawn.block(0, count)
 
     def mapped(self) -> NDArray[np.float32]:
         """All vectors."""

@@ -39,7 +39,7 @@ class ElasticIndex(SparseIndex):
         self._server, self._corpus = server, corpus
         version = server.version()
         self._uuid = require_whole(server, server.state(), corpus).uuid
-        self.identity = {"kind": "elasticsearch", "server": version, "uuid": self._uuid, **settings}
+        self.identity = {"kind": server.product.kind, "server": version, "uuid": self._uuid, **settings}
 
     def search(self, queries: Sequence[str], k: int, *, among: Sequence[str] | None = None) -> Hits:
         """The `k` best rows per query, by one `msearch`, only passages with the ids `among` where that is

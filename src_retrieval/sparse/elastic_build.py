@@ -39,7 +39,7 @@ def build_elastic(server: ElasticServer, corpus: Corpus, options: ElasticOptions
     if state is None:
         server.create(_meta(corpus, 0), shards=options.shards, replicas=options.replicas)
     done = _rows_done(state, corpus)
-    with steps("passages sent to Elasticsearch", total=len(corpus), done=done) as progress:
+    with steps(f"passages sent to {server.product.title}", total=len(corpus), done=done) as progress:
         _send(server, corpus, options, done, progress)
     server.refresh_again()
     state = server.state()
@@ -169,6 +169,6 @@ def _meta(corpus: Corpus, rows_done: int) -> dict[str, Any]:
 
 def _command(server: ElasticServer) -> str:
     return (
-        "bash scripts/build_index.sh type=elasticsearch "
+        f"bash scripts/build_index.sh type={server.product.kind} "
         f"sparse_options.host={server.host} sparse_options.index={server.index}"
     )

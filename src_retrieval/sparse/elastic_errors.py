@@ -1,4 +1,4 @@
-"""What an Elasticsearch server or its client says, as one sentence with what to do."""
+"""What an Elasticsearch or OpenSearch server or its client says, as one sentence with what to do."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from src_core.errors import IndexServerError
 from src_core.http_exchange import RETRY_STATUSES
 from src_core.wire_json import words_in
+from src_retrieval.sparse.elastic_product import Product
 
-API_KEY, PASSWORD = "ELASTICSEARCH_API_KEY", "ELASTICSEARCH_PASSWORD"
 MOST_WORDS = 300
 _DISK = ("flood-stage", "read-only-allow-delete", "read-only / allow delete")
 """Words of the block that the server sets when its disk is nearly full."""
@@ -19,12 +19,12 @@ _ERRNO = re.compile(r"\[Errno -?\d+\] ([\w ]+)")
 class ElasticErrors:
     """Makes the errors of one index on one server. `client` is the major version of the client."""
 
-    def __init__(self, host: str, index: str, client: int) -> None:
-        self._host, self._index, self._client = host, index, client
+    def __init__(self, product: Product, host: str, index: str, client: int) -> None:
+        self._product, self._host, self._index, self._client = product, host, index, client
 
     def says(self, words: str, *, again: bool = False, status: int = 0) -> IndexServerError:
         """An error in the server's own words."""
-        text = f"Elasticsearch at {self._host}, index {self._index}: {words}"
+        text = f"{self._product.title} at {self._host}, index {self._index}: {words}"
         return IndexServerError(text, retryable=again, status=status)
 
     def of_client(self, error: Any) -> IndexServerError:
@@ -35,7 +35,7 @@ class ElasticErrors:
         if type(error).__name__ == "UnsupportedProductError":
             return IndexServerError(
                 f"{self._host} is not Elasticsearch, or a proxy removes its header X-Elastic-Product; "
-                "correct sparse_options.host",
+                "correct sparse_options.host, or use type=opensearch where it is OpenSearch",
                 status=status,
             )
         body = error.body
@@ -48,12 +48,13 @@ class ElasticErrors:
         if kind == "media_type_header_exception" or status == 406:
             text = (
                 f"client {self._client} of Elasticsearch does not speak to the server at {self._host}; "
-                "install the client of the server's version (pip install 'elasticsearch>=8.15,<9' for 8)"
+                "install the client of the server's version (pip install 'elasticsearch>=8.15,<9' for 8), or "
+                "use type=opensearch where it is OpenSearch"
             )
         elif status == 401 or kind == "security_exception":
             text = (
-                f"{self._host} does not let us in ({said}); set {PASSWORD} (of sparse_options.user) or "
-                f"{API_KEY}, of somebody who may use the index {self._index}"
+                f"{self._host} does not let us in ({said}); set {self._product.secrets}, of "
+                f"somebody who may use the index {self._index}"
             )
         elif kind == "cluster_block_exception":
             text = self._blocked(said)
@@ -63,12 +64,13 @@ class ElasticErrors:
         return IndexServerError(text, status=status)
 
     def _blocked(self, said: str) -> str:
+        place = f"{self._product.title} at {self._host}"
         if any(words in said for words in _DISK):
             return (
-                f"Elasticsearch at {self._host} refuses writes into {self._index}: its disk is fuller than "
-                "the flood-stage watermark; free space there and run the same command again, which resumes"
+                f"{place} refuses writes into {self._index}: its disk is fuller than the flood-stage "
+                "watermark; free space there and run the same command again, which resumes"
             )
-        return f"Elasticsearch at {self._host} refuses writes into {self._index} ({said}); remove that block"
+        return f"{place} refuses writes into {self._index} ({said}); remove that block"
 
     def _unreachable(self, said: str) -> IndexServerError:
         if "certificate" in said.lower():
@@ -79,7 +81,8 @@ class ElasticErrors:
         short = _ERRNO.search(said)
         place = f"{self._host} ({short[1].strip() if short else said})"
         return IndexServerError(
-            f"no answer from Elasticsearch at {place}; start it, or correct ES_HOST or sparse_options.host",
+            f"no answer from {self._product.title} at {place}; start it, or correct {self._product.host} or "
+            "sparse_options.host",
             retryable=True,
         )
 

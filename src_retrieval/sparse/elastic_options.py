@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from src_core.access_token import read_token
 from src_core.config import Count, InFlight, Positive, Seconds, config_class
 from src_core.errors import UserError
 from src_core.http_json import RetryPolicy
 from src_core.server_url import server_url
-from src_retrieval.sparse.elastic_errors import API_KEY, PASSWORD
+from src_retrieval.sparse.elastic_product import ELASTICSEARCH, Product
 
-HOST = "ES_HOST"
 INSTALL = "bash scripts/setup.sh requirements-elasticsearch.txt"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,199}")
 
@@ -28,6 +27,7 @@ class ElasticOptions:
     the same name that was made from another corpus.
     """
 
+    product: ClassVar[Product] = ELASTICSEARCH
     host: str = ""
     index: str = "wiki"
     user: str = "elastic"
@@ -45,24 +45,31 @@ class ElasticOptions:
         """The name of the index. Raises `UserError` for one that cannot be a name."""
         if not _NAME.fullmatch(self.index):  # also: no pattern, which would stand for several indexes
             raise UserError(
-                f"{self.index!r:.100} is no name of an Elasticsearch index; use small letters, digits, "
-                "'-', '_' and '.' in sparse_options.index"
+                f"{self.index!r:.100} is no name of an {self.product.title} index; use small letters, "
+                "digits, '-', '_' and '.' in sparse_options.index"
             )
         return self.index
 
     def address(self) -> str:
         """The address of the server. Raises `UserError` for one that cannot be an address."""
-        return server_url(self.host or os.environ.get(HOST) or "http://127.0.0.1:9200", secret=PASSWORD)
+        given = self.host or os.environ.get(self.product.host) or "http://127.0.0.1:9200"
+        return server_url(given, secret=self.product.password)
 
-    def of_client(self) -> dict[str, Any]:
-        """The arguments of Elastic's client. Its own retries are off: they do not wait."""
-        return {
-            "hosts": _with_port(self.address()),
-            "request_timeout": self.request_timeout,
-            "max_retries": 0,
-            "connections_per_node": max(10, self.bulk_requests),
+    def connections(self) -> int:
+        """Connections that are open at one time."""
+        return max(10, self.bulk_requests)
+
+    def client(self) -> Any:
+        """Elastic's client. Its own retries are off: they do not wait."""
+        from elasticsearch import Elasticsearch
+
+        return Elasticsearch(
+            _with_port(self.address()),
+            request_timeout=self.request_timeout,
+            max_retries=0,
+            connections_per_node=self.connections(),
             **_credentials(self),
-        }
+        )
 
 
 def _with_port(host: str) -> str:
@@ -76,7 +83,7 @@ def _with_port(host: str) -> str:
 
 def _credentials(options: ElasticOptions) -> dict[str, Any]:
     trusted = {"ca_certs": options.ca_certs} if options.ca_certs else {}
-    key, password = read_token(API_KEY), read_token(PASSWORD)
+    key, password = read_token(options.product.key), read_token(options.product.password)
     if key:
         return {**trusted, "api_key": key}
     return {**trusted, "basic_auth": (options.user, password)} if password else trusted

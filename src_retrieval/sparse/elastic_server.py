@@ -1,4 +1,4 @@
-"""One index on an Elasticsearch server, through Elastic's own client (8 or 9).
+"""One index on an Elasticsearch server, through Elastic's own client (8 or 9), or on an OpenSearch server.
 
 A client names its major version in each request; servers of that version and of the next one answer, so that
 client 8 serves both 8 and 9.
@@ -20,7 +20,6 @@ T = TypeVar("T")
 
 FIELDS = ("title", "txt")
 ANALYZER = "english"
-FIRST_VERSION = 8
 SHARD_SECONDS = 30
 """Within which a new index has to have its primary shards."""
 _CUSTOM = ("analysis", "similarity")
@@ -56,23 +55,27 @@ class ElasticServer:
         try:
             import elasticsearch
         except ImportError as error:
-            raise UserError(f"the client of Elasticsearch is not installed; install it: {INSTALL}") from error
+            raise UserError(
+                f"the client of {options.product.title} is not installed; install it: {INSTALL}"
+            ) from error
+        self.product = options.product
         self.index, self.host = options.checked_index(), options.address()
         self._repeated = Repeated(options.retry)
         self._raised = (elasticsearch.ApiError, elasticsearch.TransportError)
-        self._errors = ElasticErrors(self.host, self.index, elasticsearch.__version__[0])
+        self._errors = ElasticErrors(self.product, self.host, self.index, elasticsearch.__version__[0])
         logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # our sentences say the same
-        self._client = elasticsearch.Elasticsearch(**options.of_client())
+        self._client = options.client()
 
     def give_up(self) -> None:
         """Calls of other threads are not repeated any more: they end with the error that they have."""
         self._repeated.give_up()
 
     def version(self) -> str:
-        """The version of the server, which has to be 8 or newer."""
+        """The version of the server, which has to be `Product.oldest` or newer."""
         number = self._retried(lambda: str(self._client.info()["version"]["number"]))
-        if not number.partition(".")[0].isdecimal() or int(number.partition(".")[0]) < FIRST_VERSION:
-            raise self._errors.says(f"version {number:.20}; {FIRST_VERSION} or newer is needed")
+        oldest = self.product.oldest
+        if not number.partition(".")[0].isdecimal() or int(number.partition(".")[0]) < oldest:
+            raise self._errors.says(f"version {number:.20}; {oldest} or newer is needed")
         return number
 
     def state(self) -> IndexState | None:
@@ -215,7 +218,7 @@ class ElasticServer:
         except self._raised as error:
             raise self._errors.of_client(error) from error
         except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
-            form = f"an answer in another form than that of Elasticsearch ({error!r:.100})"
+            form = f"an answer in another form than that of {self.product.title} ({error!r:.100})"
             raise self._errors.says(form) from error
 
 

@@ -78,12 +78,12 @@ class LanceStore(VectorStore):
         self.write_manifest(manifest)
         vector = arrow.list_(arrow.float32(), dim)
         schema = arrow.schema([("id", arrow.int64()), ("passage", arrow.string()), ("vector", vector)])
-        self._database.create_table(self._name, schema=schema, mode="overwrite")
+        self._make(self._name, schema=schema)
 
     @override
     def write_manifest(self, text: str) -> None:
         """See `VectorStore.write_manifest`."""
-        self._database.create_table(self._record, self._arrow.table({"text": [text]}), mode="overwrite")
+        self._make(self._record, data=self._arrow.table({"text": [text]}))
 
     @override
     def drop(self) -> None:
@@ -127,6 +127,10 @@ class LanceStore(VectorStore):
 
     def _has(self, name: str) -> bool:
         return (self._folder / f"{name}.lance").is_dir()  # a list of tables comes in pages
+
+    def _make(self, name: str, **content: Any) -> None:
+        """A new table, in the place of one of that name (where none is, LanceDB warns of `overwrite`)."""
+        self._database.create_table(name, **content, mode="overwrite" if self._has(name) else "create")
 
     def _table(self, name: str) -> Any:
         return self._database.open_table(name)

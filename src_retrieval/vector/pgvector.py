@@ -15,7 +15,15 @@ from typing_extensions import override
 
 from src_core.errors import IndexServerError
 from src_retrieval.results import FloatArray
-from src_retrieval.vector.pgvector_options import HOST, PASSWORD, Kept, PgOptions, PgSearch, place_of
+from src_retrieval.vector.pgvector_options import (
+    HOST,
+    PASSWORD,
+    Kept,
+    PgOptions,
+    PgSearch,
+    place_of,
+    require_graph,
+)
 from src_retrieval.vector.store import (
     Search,
     StoreErrors,
@@ -98,6 +106,7 @@ class PgStore(VectorStore):
     @override
     def create(self, dim: int, manifest: str, shape: PgOptions) -> None:
         """See `VectorStore.create`."""
+        require_graph(shape, dim)
         with self._connection().transaction():
             self._run("CREATE EXTENSION IF NOT EXISTS vector")
             self._require_version()

@@ -13,7 +13,7 @@ from typing_extensions import override
 from src_core.config import config_class
 from src_core.errors import UserError
 from src_core.server_url import server_url
-from src_retrieval.vector.store import GraphOptions, GraphSearchOptions
+from src_retrieval.vector.store import GraphOptions, GraphSearchOptions, Search
 
 HOST, PASSWORD = "PGHOST", "PGPASSWORD"
 
@@ -23,6 +23,10 @@ class Kept(StrEnum):
 
     VECTOR = "vector"
     HALFVEC = "halfvec"
+
+
+MOST_DIM = {Kept.VECTOR: 2_000, Kept.HALFVEC: 4_000}
+"""Dimensions of which pgvector makes a graph."""
 
 
 @config_class
@@ -53,6 +57,16 @@ class PgSearch(GraphSearchOptions):
     database: str = ""
     user: str = ""
     exact: bool = False
+
+
+def require_graph(shape: PgOptions, dim: int) -> None:
+    """Raises `UserError` for vectors of which pgvector makes no graph: it says so when all are there."""
+    if shape.index is Search.HNSW and dim > MOST_DIM[shape.storage]:
+        raise UserError(
+            f"pgvector makes no graph of {shape.storage.value} with {dim} dimensions (at most "
+            f"{MOST_DIM[shape.storage]}); set shape.index=flat, which is exact, or, up to "
+            f"{MOST_DIM[Kept.HALFVEC]}, shape.storage=halfvec"
+        )
 
 
 def place_of(address: str) -> dict[str, str]:

@@ -52,6 +52,7 @@ class QdrantStore(VectorStore):
     def __init__(self, options: StoreOptions, collection: str) -> None:
         try:
             from qdrant_client import QdrantClient, models
+            from qdrant_client.common.client_exceptions import QdrantException
             from qdrant_client.http.exceptions import ApiException
         except ImportError as error:
             raise not_installed(self.title) from error
@@ -59,7 +60,8 @@ class QdrantStore(VectorStore):
         self._models, self._name, self._local = models, collection, "://" not in address
         place = address if self._local else server_url(address, secret=KEY)
         self.errors = StoreErrors(self.title, place, collection, URL, KEY)
-        self.raised = (ApiException,)
+        self._busy = QdrantException
+        self.raised = (ApiException, QdrantException)
         seconds = max(1, round(options.request_timeout))
         if self._local:
             try:
@@ -78,6 +80,8 @@ class QdrantStore(VectorStore):
     def explain(self, error: Exception) -> IndexServerError:
         """See `VectorStore.explain`."""
         status = getattr(error, "status_code", None)
+        if isinstance(error, self._busy):  # what the client makes of 429 with the header Retry-After
+            return self.errors.says(f"HTTP 429: {error}", again=True)
         if status is None:
             return self.errors.unreachable(str(error))
         if status in (401, 403):

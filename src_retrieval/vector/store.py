@@ -55,7 +55,7 @@ class StoreOptions:
 @config_class
 class LoadOptions(StoreOptions):
     """The section `shape` of a build: the vectors go into `collection`, `bulk_rows` per request. `replace`
-    deletes a collection of that name that was made from something else.
+    deletes a collection of that name that a build made from something else.
     """
 
     collection: str = "passages"

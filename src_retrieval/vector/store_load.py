@@ -25,6 +25,10 @@ SAVE_SECONDS = 5.0
 _NAMES = {"corpus": "passages", "encoder": "weights", "settings": "settings"}
 
 
+class NotOursError(UserError):
+    """A collection without a record of a build is somebody else's: `shape.replace` does not delete it."""
+
+
 def wanted_manifest(built: BuiltFrom) -> StoreManifest:
     """The record of a collection that is made from this."""
     sha256, rows = built.corpus.info.sha256, len(built.corpus)
@@ -56,8 +60,8 @@ def load(
 
 
 def state(call: StoreCalls) -> tuple[StoreManifest | None, int]:
-    """The record and the number of vectors of a collection; (None, 0) where there is none. Raises `UserError`
-    for a collection without a record: it is somebody else's.
+    """The record and the number of vectors of a collection; (None, 0) where there is none. Raises
+    `NotOursError` for a collection without a record, and `UserError` for a record that cannot be read.
     """
     store = call.store
     count = call(store.count)
@@ -65,8 +69,9 @@ def state(call: StoreCalls) -> tuple[StoreManifest | None, int]:
         return None, 0
     text = call(store.manifest)
     if text is None:
-        raise UserError(
-            f"{where(call)} has no record of a build ({count} vectors); choose another shape.collection"
+        raise NotOursError(
+            f"{where(call)} has no record of a build ({count} rows), so shape.replace does not delete it; "
+            "choose another shape.collection"
         )
     return read_text(text, where(call)), count
 
@@ -107,6 +112,8 @@ def _usable(call: StoreCalls, wanted: StoreManifest, options: LoadOptions) -> St
         manifest, _ = state(call)
         if manifest is not None:
             _require_same(call, manifest, wanted)
+    except NotOursError:
+        raise
     except UserError:
         if not options.replace:
             raise
