@@ -98,6 +98,8 @@ def build_config(
         problem = f"it must be {limits}" if limits else str(first["msg"]).removeprefix("Value error, ")
         given = f"{first['input']!r}"[:200]
         where = "" if file is None else place_in(file, first["loc"], overrides)
+        if not place:  # of several settings together
+            raise UserError(f"the settings do not go together: {problem}; correct them{where}") from error
         raise UserError(f"setting {place!r} is wrong: {problem} (got {given}); correct it{where}") from error
 
 

@@ -59,7 +59,9 @@ _FREE = frozenset(
 # The first n questions of a mixture are among its first n + 1: a run with more keeps its rows and goes on. So
 # are the first n steps of reinforcement learning, whose rate does not depend on their number.
 _GROWING = frozenset({"n_sample", "build_conv.n_sample", "steps"})
-_MEANINGS = {"data_digest": ": other rows to train on"}
+_MEANINGS = {"data_digest": ": other rows to train on", "start_digest": ": other weights to start from"}
+_ONCE_UNKNOWN = frozenset({"start_digest"})
+"""Settings that older runs have not written, and that are not compared with theirs."""
 _ROWS_PER_SYNC = 64
 _LOCK_SECONDS = 3.0
 
@@ -243,6 +245,7 @@ def _refuse_other_settings(path: Path, config: dict[str, Any]) -> None:
         before = read_yaml(path / CONFIG)
     except UserError as error:
         raise UserError(f"{error}; {_ways_out('resume_anyway')}") from error
+    config = {key: value for key, value in config.items() if key in before or key not in _ONCE_UNKNOWN}
     if settings_fingerprint(before) == settings_fingerprint(config):
         return
     differing = dict(_differing(_fixed(before), _fixed(config)))

@@ -28,7 +28,7 @@ from src_retrieval.encoders.load import load_encoder
 from src_retrieval.fusion import blended, min_max, with_retrieval
 from src_retrieval.layout import IndexLayout
 from src_retrieval.rerankers import load_reranker
-from src_retrieval.rerankers.base import Pair, Reranker, RerankOptions
+from src_retrieval.rerankers.base import Candidates, Reranker, RerankOptions
 from src_retrieval.results import FloatArray
 from src_retrieval.reuse import KnownVectors, content_hashes, known_vectors
 
@@ -126,13 +126,15 @@ class PassageReranker:
         self.retrieval_weight = options.retrieval_weight
 
     def scores(self, queries: Sequence[str], passages: Sequence[Sequence[str]]) -> list[list[float]]:
-        """The score of each passage of `passages[i]` for query i, all pairs batched together. Raises
-        `UserError` for scores that are no numbers.
+        """The score of each passage of `passages[i]` for query i, batched as the server batches them. Raises
+        `UserError` for scores that are no numbers, and `ModelError` where a language model does not answer.
         """
-        pairs = [Pair(query, text) for query, texts in zip(queries, passages, strict=True) for text in texts]
-        scores = self._reranker.score(pairs) if pairs else np.zeros(0, dtype=np.float32)
-        flat = iter(_numbers(scores, self.identity["name"]))
-        return [list(islice(flat, len(texts))) for texts in passages]
+        lists = [Candidates(query, texts) for query, texts in zip(queries, passages, strict=True)]
+        return [_numbers(scores, self.identity["name"]) for scores in self._reranker.score_lists(lists)]
+
+    def close(self) -> None:
+        """Release what the reranker holds."""
+        self._reranker.close()
 
 
 def _numbers(scores: FloatArray, name: str) -> list[float]:

@@ -27,7 +27,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 from transformers.utils.logging import disable_progress_bar
 
-from src_core.config import dump, load_config
+from src_core.config import load_config
 from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
 from src_core.runfolder import run_folder
@@ -43,6 +43,7 @@ from src_train.rerank_result import probe_pairs, report, write_reranker
 from src_train.rerank_rows import Group, GroupDraws, digest, group_collator, read_groups
 from src_train.rerank_trainer import RerankTrainer
 from src_train.resumable import run_steps
+from src_train.run_settings import run_settings
 from src_train.speed import Cost, faster_precision, matrix_rate
 from src_train.train_metrics import TrainingLog, plot_losses
 from src_train.trainer_arguments import training_arguments
@@ -97,7 +98,7 @@ def fine_tune(
     state = processes()
     run_dir = None
     if state.is_main_process:
-        settings = {**dump(config), "data_digest": digest([*train, *validation])}
+        settings = run_settings(config, data_digest=digest([*train, *validation]), start=[folder])
         run_dir = RunDir(path, config=settings, on_existing=config.on_existing)
     try:
         state.wait_for_everyone()

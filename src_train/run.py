@@ -20,7 +20,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 from transformers.utils.logging import disable_progress_bar
 
 from src_core.chat_tokenizer import ChatTokenizer
-from src_core.config import dump, load_config
+from src_core.config import load_config
 from src_core.errors import UserError, run_main
 from src_core.rundir import RunDir
 from src_core.runfolder import run_folder
@@ -38,6 +38,7 @@ from src_train.reference import with_reference
 from src_train.result import report, result_name, write_result
 from src_train.resumable import run_steps
 from src_train.rows import Rows
+from src_train.run_settings import run_settings
 from src_train.speed import causal_pairs, faster_precision, matrix_rate, training_cost
 from src_train.train_metrics import TrainingLog, plot_losses
 from src_train.trainer import PackedTrainer, Packs, collator
@@ -83,7 +84,9 @@ def train(config: TrainConfig, folder: Path, encoder: ChatTokenizer, data: Data)
     state = processes()
     run_dir = None
     if state.is_main_process:
-        settings = {**dump(config), "data_digest": data.train.digest()}
+        adapter = config.lora.start_from if config.lora else ""
+        start = [folder, Path(adapter)] if adapter else [folder]
+        settings = run_settings(config, data_digest=data.train.digest(), start=start)
         run_dir = RunDir(path, config=settings, on_existing=config.on_existing)
     try:
         state.wait_for_everyone()

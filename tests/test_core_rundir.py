@@ -45,6 +45,17 @@ def test_in_the_script_of_a_system_a_refusal_names_its_knob(
         RunDir(tmp_path / "r", config={**CONFIG, "data_digest": "b"})
 
 
+def test_other_weights_to_start_from_are_refused_where_they_are_known(tmp_path: Path) -> None:
+    def opened(**more: str) -> None:
+        RunDir(tmp_path / "r", config={**CONFIG, **more}).close()
+
+    opened()  # a run of before they were written
+    opened(start_digest="a")
+    opened(start_digest="a")
+    with pytest.raises(UserError, match=r"\(start_digest: other weights to start from\)"):
+        opened(start_digest="b")
+
+
 def test_only_a_larger_number_of_questions_is_no_other_setting(tmp_path: Path) -> None:
     def opened(n: int, top_k: int = 3) -> None:
         RunDir(tmp_path / "r", config={"build_conv": {"n_sample": n, "runtime": {"top_k": top_k}}}).close()

@@ -306,6 +306,11 @@ def test_the_published_request_has_four_messages() -> None:
     ("text", "outcome"),
     [
         ("I cannot say.", Outcome.REFUSED),
+        ("I\u2019m sorry, but I can\u2019t help with that request.", Outcome.REFUSED),
+        ("**I'm unable to explain** why this is right.", Outcome.REFUSED),
+        ("Unfortunately, I am not able to do this.", Outcome.REFUSED),
+        ("**Rationale:** I'm so sorry.", Outcome.REFUSED),
+        ("Unfortunately, Ada published her notes under initials.", Outcome.WRITTEN),
         ("As an AI language model, I have no opinion.", Outcome.REFUSED),
         ("I cannoneer by trade, Ada wrote the first published program.", Outcome.WRITTEN),
         ("", Outcome.EMPTY),
@@ -336,7 +341,7 @@ def test_a_rationale_that_adds_nothing_is_told_apart(text: str, repeats: bool) -
     [
         ("scores", {}, "run the stage 'candidates' first"),
         ("blend", {}, "run the stage 'scores' first"),
-        ("rank", {}, "run the stage 'candidates' first"),
+        ("rank", {}, "set comparison.datasets to files of them"),
         ("blend", {"blends": "[{label: ../x}]"}, "must be letters"),
         ("blend", {"blends": "[{label: none}]"}, "must be letters"),
         ("blend", {"blends": "[{}, {}]"}, "two blends or rerankers are called"),
@@ -369,6 +374,27 @@ def test_hostile_text_is_data(tmp_path: Path) -> None:
     radio.script([("", [hostile + " chronicle abbey charter"])])
     radio.stages("rationales", "candidates", "scores", "blend")
     assert json.dumps(radio.rows("groups/w0.5.train.jsonl"))
+
+
+def test_a_row_that_a_file_of_rationales_has_lost_is_not_used(radio: Radio) -> None:
+    rows = [{**row, "reason": "The charter of the abbey says so."} for row in questions()]
+    file = write_rows(radio.folder / "given.jsonl", rows)
+    radio.settings["rationales.files"] = f"[{file}]"
+    radio.stages("rationales", "candidates", "scores", "blend")
+    assert len(radio.rows("groups/w0.5.train.jsonl")) == 6
+    write_rows(file, rows[:4])
+    assert "missing: 2" in radio.stage("rationales").stdout
+    radio.stages("scores", "blend")
+    assert len(radio.rows("groups/w0.5.train.jsonl")) == 4
+
+
+def test_questions_of_multiple_choice_are_never_trained_on(radio: Radio) -> None:
+    asked = [{"question": questions()[0]["question"], "choices": ["1200", "1300"], "answer": 0}]
+    radio.settings["mmlu.path"] = str(write_rows(radio.folder / "choices.jsonl", asked))
+    radio.stages("candidates")
+    assert {row["query"] for row in radio.rows("candidates.jsonl")} == {
+        row["question"] for row in questions()[1:]
+    }
 
 
 def test_questions_of_the_comparison_are_never_trained_on(tmp_path: Path) -> None:

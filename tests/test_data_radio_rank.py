@@ -10,12 +10,15 @@ from helpers_radio import TOWNS, Radio, read_rows, write_rows
 from helpers_rerank import onnx_folder
 
 from src_core.config import load_config
-from src_core.types import Question
+from src_core.errors import RetrieverError
+from src_core.types import Passage, Question
 from src_data.sampling.turns import in_turns
 from src_eval.config import EvalConfig
 from src_retrieval.scoring import PassageReranker
+from src_retrieval.toy import ToyRetriever
 
 TOY = "{label: untuned, rerank: {model: toy, type: bi_encoder}}"
+READER = "{label: small, settings: []}"
 
 
 @pytest.fixture
@@ -241,6 +244,10 @@ def test_questions_are_spread_over_subjects() -> None:
         ({"comparison.others": "[{label: w1, rerank: {model: toy}}]"}, "are called 'w1'"),
         ({"comparison.others": "[{label: none, rerank: {model: toy}}]"}, "and not 'none'"),
         ({"comparison.others": "[{label: a/b, rerank: {model: toy}}]"}, "the label 'a/b' must be"),
+        ({"blends": "[{label: candidates}]"}, "'candidates' is the name of another file"),
+        ({"comparison.others": "[{label: passages, rerank: {model: toy}}]"}, "the name of another file"),
+        ({"comparison.others": "[{label: questions, rerank: {model: toy}}]"}, "the name of another file"),
+        ({"comparison.readers": f"[{READER}, {READER}]"}, "two readers of the comparison are called 'small'"),
     ],
 )
 def test_mistakes_are_one_sentence(radio: Radio, settings: dict[str, str], words: str) -> None:
@@ -249,6 +256,57 @@ def test_mistakes_are_one_sentence(radio: Radio, settings: dict[str, str], words
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1 or "error: " in done.stderr
+
+
+def judge(radio: Radio, kind: str, *replies: str) -> str:
+    """`comparison.others` with a language model that gives these replies and then none."""
+    row = {"when": "", "replies": replies, "likeliest": {"Yes": 0.6, "No": 0.2}, "anywhere": True}
+    script = write_rows(radio.folder / "judge.jsonl", [row])
+    llm = f"{{in_flight: 1, endpoint: {{url: 'scripted:{script}', retry: {{attempts: 1}}}}}}"
+    return f"[{{label: judge, rerank: {{type: {kind}, llm: {llm}}}}}]"
+
+
+def test_an_outage_of_a_judge_is_one_sentence_and_the_line_goes_on(radio: Radio) -> None:
+    rows = [{"question": f"When was {TOWNS[at]} founded?", "answers": [f"{1200 + at}"]} for at in range(20)]
+    write_rows(radio.folder / "dev.jsonl", rows)
+    radio.settings["comparison.top_n"] = "2"
+    radio.stages("candidates")
+    line = judge(radio, "llm_pointwise", *["Yes"] * 35)  # in each run
+    gone = radio.stage("rank", comparison__others=line)
+    assert (gone.returncode, gone.stderr.count("error: ")) == (2, 1)
+    assert "a server does not answer" in gone.stderr
+    assert len(radio.rows("comparison/judge.jsonl")) == 16  # the batch that was scored
+    back = radio.stage("rank", comparison__others=line)
+    assert (back.returncode, "judge: 8 pairs scored; 16 questions" in back.stdout) == (0, True), back.stderr
+    assert len({row["id"] for row in radio.rows("comparison/judge.jsonl")}) == 20
+
+
+def test_two_questions_of_one_text_are_two_lists_for_a_judge(radio: Radio) -> None:
+    asked = {"question": f"When was {TOWNS[9]} founded?"}
+    write_rows(radio.folder / "dev.jsonl", [{**asked, "answers": [year]} for year in ("1209", "1210")])
+    radio.settings["comparison.top_n"] = "3"
+    radio.stages("candidates")
+    line = judge(radio, "llm_listwise", "[2] > [1] > [3]", "[2] > [1] > [3]")
+    radio.stages("rank", comparison__others=line)
+    for row in radio.rows("comparison/judge.jsonl"):
+        scores = [each["scores"]["rerank"] for each in row["passages"]]
+        assert scores == pytest.approx([1, 2 / 3, 1 / 3])
+
+
+def test_a_failed_search_of_the_evaluation_says_that_it_is_needed(
+    radio: Radio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ToyRetriever.search
+
+    async def search(self: ToyRetriever, query: str, top_n: int) -> list[Passage]:
+        if TOWNS[9] in query:
+            raise RetrieverError("no answer")
+        return await real(self, query, top_n)
+
+    monkeypatch.setattr(ToyRetriever, "search", search)
+    done = radio.stage("candidates")
+    assert (done.returncode, "those of an evaluation are all needed" in done.stdout) == (1, True)
+    assert "1 of 1 questions have no candidates" in radio.stage("rank").stderr
 
 
 def test_the_record_names_each_rerankers_weights(radio: Radio) -> None:

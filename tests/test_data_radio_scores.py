@@ -50,6 +50,10 @@ def test_groups_are_never_made_of_an_outdated_table(radio: Radio) -> None:
     first = radio.rows("groups/w0.5.train.jsonl")
     other = radio.stage("blend", scores__query="rationale")
     assert (other.returncode, "scores.query" in other.stderr) == (2, True)
+    shorter = radio.stage("blend", scores__encoding__query_max_length="7")
+    assert (shorter.returncode, "scores.encoding.query_max_length" in shorter.stderr) == (2, True)
+    same = radio.stage("blend", scores__encoding="{batch_size: 3, query_max_length: 512}")
+    assert same.returncode == 0, same.stderr  # changes no score
     radio.script([("", ["A papyrus in the museum of the next valley names another charter."])])
     radio.stages("rationales", rationales__layout="one_turn")
     stale = radio.stage("blend")
@@ -64,6 +68,17 @@ def test_groups_are_never_made_of_an_outdated_table(radio: Radio) -> None:
     (radio.run / "scores.jsonl").write_bytes(whole)
     fewer = radio.stage("blend", n_samples="3")
     assert (fewer.returncode, "run the stage 'scores' again" in fewer.stderr) == (2, True)
+
+
+def test_groups_of_blends_that_are_gone_are_removed_aloud(radio: Radio) -> None:
+    radio.stages("rationales", "candidates", "scores")
+    radio.stages("blend", blends="[{label: w0, weight: 0}, {label: w0.train}, {label: w1, weight: 1}]")
+    done = radio.stage("blend", blends="[{label: w1, weight: 1}]")
+    for label in ("w0", "w0.train"):
+        assert f"removed: the groups of {label}, which is no blend of this configuration" in done.stdout
+    held = sorted(path.name for path in (radio.run / "groups").iterdir())
+    assert held == ["w1.train.jsonl", "w1.validation.jsonl"]
+    assert "removed" not in radio.stage("blend", blends="[{label: w1, weight: 1}]").stdout
 
 
 def test_questions_whose_gold_ids_are_not_the_corpus_are_named(radio: Radio) -> None:

@@ -414,6 +414,18 @@ def test_an_encoder_gets_a_head_and_lower_layers_can_stay(tmp_path: Path) -> Non
         load_cross_encoder(encoder, frozen_layers=3)
 
 
+def test_a_reranker_that_started_from_other_weights_is_not_taken_for_this_one(
+    tmp_path: Path, folder: Path
+) -> None:
+    start = shutil.copytree(folder, tmp_path / "start")
+    path = str(config_file(tmp_path, start, max_steps=1, save_steps=1, export=False))
+    assert main([path]) == 0
+    assert main([path]) == 0  # nothing to do
+    cross_encoder_folder(start, seed=7)  # trained anew
+    with pytest.raises(UserError, match="start_digest: other weights to start from"):
+        main([path])
+
+
 def test_what_cannot_be_a_reranker_is_named(tmp_path: Path, folder: Path) -> None:
     broken = shutil.copytree(folder, tmp_path / "broken")
     weights = load_file(broken / "model.safetensors")

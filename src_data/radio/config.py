@@ -14,9 +14,11 @@ from pydantic import AfterValidator, Field
 from src_core.config import AllOrCount, Count, InFlight, Positive, Seed, config_class
 from src_core.http_json import RetryPolicy
 from src_core.llm import Sampling
+from src_core.rankings import PASSAGES
 from src_core.runfolder import run_folder
 from src_core.text import fill_some
 from src_data.config import PatientEndpoint
+from src_data.radio import files
 from src_data.radio.blending import Sampler
 from src_data.sampling.mixture import MixConfig
 from src_infer.prompts import PromptNames
@@ -25,10 +27,14 @@ from src_tasks.readers.sources import OnBadRow, SourceConfig, SourceSetting
 
 NONE = "none"
 """The line of a comparison without a reranker."""
+_FILES = frozenset(Path(name).stem for name in (PASSAGES, files.CANDIDATES, files.QUESTIONS))
+"""What lies beside the rankings of the lines, `LABEL.jsonl`."""
 Weight = Annotated[float, Field(ge=0, le=1)]
 
 
 def _label(value: str) -> str:
+    if value in _FILES:
+        raise ValueError(f"the label {value!r} is the name of another file of the run; choose another")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,80}", value) or value == NONE:
         raise ValueError(
             f"the label {value!r:.90} must be letters, digits, '-', '_', '+' and '.', and not {NONE!r}"
@@ -220,9 +226,11 @@ class RadioConfig:
         if twice is not None:
             raise ValueError(f"two blends or rerankers are called {twice!r}; give each its own label")
         sets = [each.name for each in self.comparison.datasets]
-        same = next((name for name in sets if sets.count(name) > 1), None)
-        if same is not None:
-            raise ValueError(f"two sets of the comparison are called {same!r}; give each its own name")
+        readers = [reader.label for reader in self.comparison.readers]
+        for what, names in (("sets", sets), ("readers", readers)):
+            same = next((name for name in names if names.count(name) > 1), None)
+            if same is not None:
+                raise ValueError(f"two {what} of the comparison are called {same!r}; give each its own name")
         known = (NONE, *labels)
         named = [line for reader in self.comparison.readers for line in reader.lines]
         unknown = next((line for line in (*named, *self.mmlu.lines) if line not in known), None)
@@ -235,10 +243,12 @@ class RadioConfig:
         return run_folder(self.runs_dir, self.run_name)
 
     def mix_config(self) -> MixConfig:
-        """The mixture of training questions, without those of the comparison."""
+        """The mixture of training questions, without those of the comparison and of multiple choice."""
+        evaluation = [each.path for each in self.comparison.datasets]
+        evaluation += [self.mmlu.path] if self.mmlu.path else []
         return MixConfig(
             sources=self.questions,
-            evaluation=tuple(SourceConfig(path=each.path) for each in self.comparison.datasets),
+            evaluation=tuple(SourceConfig(path=path) for path in evaluation),
             seed=self.seed,
             on_bad_row=self.on_bad_row,
         )

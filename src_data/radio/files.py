@@ -33,6 +33,8 @@ SCORES = "scores.jsonl"
 GROUPS = "groups"
 COMPARISON = "comparison"
 MMLU = "mmlu"
+QUESTIONS = "questions.jsonl"
+"""Questions that are shown or asked beside their rankings."""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,21 @@ def write_groups(
         rewrite_jsonl(folder / f"{blend.label}.{part}.jsonl", iter(lines))
         done.groups[part] = len(lines)
     return done
+
+
+def drop_other_groups(folder: Path, labels: Collection[str]) -> list[str]:
+    """Remove the groups of blends that are not among `labels`, which no later stage should train on. Returns
+    their labels.
+    """
+    found = {
+        path: path.name.removesuffix(ending)
+        for ending in (f".{part}.jsonl" for part in (TRAIN, VALIDATION))
+        for path in folder.glob(f"*{ending}")
+    }
+    others = {path: label for path, label in found.items() if label not in labels}
+    for path in others:
+        path.unlink()
+    return sorted(set(others.values()))
 
 
 def part_of(question_id: str, held_out: float) -> str:

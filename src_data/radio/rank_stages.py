@@ -5,6 +5,7 @@ for multiple choice. Both write what a reader's evaluation needs (`compare`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,13 @@ from src_data.radio.compare import Line, Reading, first, lines_of, rank, ranked_
 from src_data.radio.config import NONE, EvaluationSet
 from src_data.radio.groups import VALIDATION, has_rationale, part_of, with_blends
 from src_data.radio.server_stages import Part, search
-from src_data.radio.stage import Stage, evaluation_questions
+from src_data.radio.stage import Stage, evaluation_questions, servers_needed
 from src_data.radio.table_stages import usable_rationales
 from src_data.sampling.turns import in_turns
 from src_retrieval.scoring import PassageReranker
 from src_tasks.readers.sources import read_questions
 
 PAGE = "page"
-QUESTIONS = "questions.jsonl"
 CLOSED = "no_search"
 """The line of multiple choice that sees no passages."""
 Pass = tuple[Path, Sequence[Ranking]]
@@ -35,6 +35,8 @@ Pass = tuple[Path, Sequence[Ranking]]
 def rank_all(stage: Stage) -> int:
     """Stage `rank`: the evaluation questions and those of the page under every line."""
     config = stage.config
+    if not config.comparison.datasets:
+        raise UserError("no evaluation questions are configured; set comparison.datasets to files of them")
     folder = stage.folder / files.COMPARISON
     candidates = read_rankings(files.require(folder / files.CANDIDATES, "candidates"))
     asked = [question.id for question in evaluation_questions(config)]
@@ -56,7 +58,7 @@ def mmlu(stage: Stage) -> int:
     found = in_turns(read_questions(settings.path, setting="mmlu.path"), lambda question: question)
     questions = found if settings.n < 0 else found[: settings.n]
     folder.mkdir(parents=True, exist_ok=True)
-    rewrite_jsonl(folder / QUESTIONS, map(to_json, questions))
+    rewrite_jsonl(folder / files.QUESTIONS, map(to_json, questions))
     failed = search(stage, [Part(folder, questions, config.comparison.top_n)])
     if failed:
         return failed
@@ -80,7 +82,7 @@ def mmlu(stage: Stage) -> int:
             compare.reading_line("multiple_choice", label, own)
             for label, own in zip(labels, [closed, *open_book], strict=True)
         ],
-        datasets=[{"name": "mmlu", "path": str(folder / QUESTIONS)}],
+        datasets=[{"name": "mmlu", "path": str(folder / files.QUESTIONS)}],
         metrics=["choice_accuracy", "choice_unread"],
     )
     stage.say(f"written: {compare.write_reading(reading, file=compare.READERS, runs_dir=config.runs_dir)}")
@@ -134,16 +136,20 @@ def _rank(stage: Stage, folder: Path, passes: Sequence[Pass], *, only: Sequence[
             stage.say(f"left out: there is no reranker of {label} (stage finetune)")
     record = dict(files.read_record(folder, "rank").get("rerankers") or {})
     for line in lines:
-        reranker = PassageReranker(line.options) if line.options is not None else None
-        identity = _identity_of(reranker)
-        if (record.get(line.label) or {}).get("identity") != identity:
-            for place, _ in passes:  # the rows of another reranker
-                (place / f"{line.label}.jsonl").unlink(missing_ok=True)
-        same = None if reranker is None else _label_of(reranker.identity, record)
-        record[line.label] = {"identity": identity}
-        facts = {"top_n": stage.config.comparison.top_n, "rerankers": record}
-        files.write_record(folder, "rank", facts)  # before the rows, so that an interrupted line goes on
-        _rank_line(stage, line.label, reranker, passes, same=same)
+        with ExitStack() as opened:
+            opened.enter_context(servers_needed(stage.config))
+            reranker = PassageReranker(line.options) if line.options is not None else None
+            if reranker is not None:
+                opened.callback(reranker.close)
+            identity = _identity_of(reranker)
+            if (record.get(line.label) or {}).get("identity") != identity:
+                for place, _ in passes:  # the rows of another reranker
+                    (place / f"{line.label}.jsonl").unlink(missing_ok=True)
+            same = None if reranker is None else _label_of(reranker.identity, record)
+            record[line.label] = {"identity": identity}
+            facts = {"top_n": stage.config.comparison.top_n, "rerankers": record}
+            files.write_record(folder, "rank", facts)  # before the rows, so that an interrupted line goes on
+            _rank_line(stage, line.label, reranker, passes, same=same)
     stage.say(f"written: {folder}/LABEL.jsonl")
     return lines
 
@@ -200,5 +206,5 @@ def _page_rankings(stage: Stage, folder: Path) -> list[Ranking]:
     rationales = usable_rationales(stage) if chosen else {}
     texts = {name: {"rationale": rationale.text} for name, rationale in rationales.items()}
     shown = (replace(each, meta={**each.meta, **texts.get(each.id, {})}) for each in chosen)
-    rewrite_jsonl(folder / QUESTIONS, map(to_json, shown))
+    rewrite_jsonl(folder / files.QUESTIONS, map(to_json, shown))
     return rankings

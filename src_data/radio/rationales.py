@@ -34,13 +34,16 @@ from src_tasks.readers.base import RowError
 from src_tasks.readers.formats import FORMATS, detect
 
 TEXT_KEYS = ("reason", "rationale")
+FROM_FILE = "file"
+"""The digest of a rationale that no prompt asked for."""
 FEWEST_NEW_WORDS = 3
 _REFUSAL = re.compile(
-    r"^(?:i'?m (?:very )?sorry|i am (?:very )?sorry|sorry,|i apologi[sz]e"
-    r"|i (?:cannot|can'?t|can not|am unable to|'?m unable to|am not able to|won'?t)\b"
-    r"|as an ai\b|as a language model\b|unfortunately, i (?:cannot|can'?t|do not|don'?t))",
+    r"(?:sorry,|(?:i'?m|i am) (?:very |so )?sorry|i apologi[sz]e|as an ai\b|as a language model\b"
+    r"|(?:unfortunately, )?(?:(?:i'?m|i am) (?:unable to|not able to)|i (?:cannot|can'?t|can not|won'?t))\b"
+    r"|unfortunately, i (?:do not|don'?t))",
     re.IGNORECASE,
 )
+_CUE = re.compile(r"^[\s*_#]*rationale[*_]*\s*:[*_]*\s*", re.IGNORECASE)
 _COMMON_WORDS = """
 a an and answer answers are as at be because been by correct did do does for from given had has have he
 her his i in is it its of on one or question right she so that the their them there they this to true was
@@ -131,11 +134,11 @@ def prompt_digest(settings: RationaleSettings) -> str:
 
 def judged(text: str, question: Question) -> Rationale:
     """A reply as a rationale (without its provenance)."""
-    text = re.sub(r"^\s*rationale\s*:\s*", "", text, flags=re.IGNORECASE).strip()
+    text = _CUE.sub("", text).strip()
     outcome = Outcome.WRITTEN
     if not any(char.isalnum() for char in text):
         text, outcome = "", Outcome.EMPTY
-    elif _REFUSAL.match(text):
+    elif _REFUSAL.match(text.lstrip("*_#\"' ").replace("\u2019", "'")):
         outcome = Outcome.REFUSED
     repeats = outcome is Outcome.WRITTEN and only_repeats(text, question)
     return Rationale(question.id, "", "", outcome, text, repeats)
@@ -168,7 +171,7 @@ def imported(paths: Sequence[str], questions: Iterable[Question]) -> Iterator[Ra
             except RowError as error:
                 raise UserError(f"{path}, {place}: {error}; correct or remove that row") from error
             if question is not None and key is not None:
-                yield replace(judged(str(row[key]), question), prompt="file", model=path.name)
+                yield replace(judged(str(row[key]), question), prompt=FROM_FILE, model=path.name)
         if not found:
             raise UserError(f"no row of {path} has a rationale ({' or '.join(TEXT_KEYS)}); name another file")
 

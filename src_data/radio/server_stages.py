@@ -16,17 +16,18 @@ from rich.text import Text
 from src_core.access_token import read_token
 from src_core.config import dump
 from src_core.endpoints import make_model
-from src_core.errors import BoundaryError, ServerGoneError, UserError
+from src_core.errors import UserError
 from src_core.jsonl import rewrite_jsonl
 from src_core.open_files import allow_connections
 from src_core.progress import StepProgress
 from src_core.rankings import PASSAGES
 from src_core.served import differing, index_facts
-from src_core.server_news import ServerNews, resumable
+from src_core.server_news import ServerNews
 from src_core.types import Question, to_json
 from src_data.radio import files
 from src_data.radio.candidates import Found, collect
 from src_data.radio.rationales import (
+    FROM_FILE,
     Rationale,
     RationaleWriter,
     counts_of,
@@ -34,11 +35,13 @@ from src_data.radio.rationales import (
     imported,
     read_rationales,
 )
-from src_data.radio.stage import Stage, evaluation_questions
+from src_data.radio.stage import Stage, evaluation_questions, servers_needed
 from src_infer.connect import make_retriever, retriever_identity
 from src_infer.own_servers import reach
 from src_infer.runner import run_all
 
+_LEAVE_OUT = "name the stages that follow, which leave those questions out"
+_ALL_NEEDED = "take their questions out: those of an evaluation are all needed by the stages that follow"
 _OTHER_IDS = ": are the ids in the questions those of the corpus? Without any, every recall is 0"
 
 
@@ -48,10 +51,11 @@ def write_rationales(stage: Stage) -> int:
     done = finish_rationales(path)
     settings = stage.config.rationales
     if settings.files:  # read anew each time: a file may have been corrected
+        prompt, models = FROM_FILE, [Path(name).name for name in settings.files]
         rows = {row.key: row for row in imported(settings.files, stage.questions)}
-        others = (row for row in (read_rationales(path) if done else ()) if row.key not in rows)
+        held = read_rationales(path) if done else ()
+        others = (row for row in held if row.prompt != FROM_FILE or row.model not in models)
         rewrite_jsonl(path, map(to_json, [*others, *rows.values()]))
-        prompt, models = "file", [Path(name).name for name in settings.files]
     else:
         prompt, model = _run(stage, lambda news: _ask_all(stage, path, done, news))
         models = [model]
@@ -124,8 +128,11 @@ def search(stage: Stage, parts: Sequence[Part]) -> int:
     """Collect the candidates of all parts and print what was found. Returns 1 when a search failed."""
     found: list[Found] = _run(stage, lambda news: _search_all(stage, parts, news))
     failures: Counter[str] = Counter()
+    advice = _LEAVE_OUT
     for part, done in zip(parts, found, strict=True):
         failures += done.failures
+        if done.failures and part.folder != stage.folder:
+            advice = _ALL_NEEDED
         stage.say(
             f"{done.questions:,} questions, {done.passages:,} candidates, {done.distinct:,} distinct "
             f"passages: {done.ratio:.1f} times fewer encodes than per question; "
@@ -138,15 +145,14 @@ def search(stage: Stage, parts: Sequence[Part]) -> int:
             )
     for error, count in failures.most_common(3):
         stage.say(f"failed: {count} x {error}")
-    return _ended(stage, failures.total())
+    return _ended(stage, failures.total(), advice=advice)
 
 
-def _ended(stage: Stage, failed: int) -> int:
+def _ended(stage: Stage, failed: int, *, advice: str = _LEAVE_OUT) -> int:
     """The exit status of a stage of which `failed` calls failed, and what a person can do about them."""
     if failed:
         stage.say(
-            f"{failed:,} calls failed: the same command tries them again; if they always fail, name the "
-            "stages that follow, which leave those questions out"
+            f"{failed:,} calls failed: the same command tries them again; if they always fail, {advice}"
         )
     return int(failed > 0)
 
@@ -212,16 +218,10 @@ def _progress(stage: Stage, unit: str, total: int, news: ServerNews) -> StepProg
 
 
 def _run(stage: Stage, work: Callable[[ServerNews], Awaitable[Any]]) -> Any:
-    """Run a stage that talks to servers. A server that does not answer is a `UserError`."""
+    """Run a stage that talks to servers."""
 
     async def whole() -> Any:
         return await work(ServerNews())
 
-    try:
+    with servers_needed(stage.config):
         return asyncio.run(whole())
-    except ServerGoneError as error:
-        raise resumable(error, stage.config.run_name) from error
-    except BoundaryError as error:
-        raise UserError(
-            f"a server does not answer: {error}; run 'bash deploy/status.sh' to see which servers run"
-        ) from error

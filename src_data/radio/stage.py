@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
-from src_core.errors import UserError
+from src_core.errors import BoundaryError, ServerGoneError, UserError
 from src_core.progress import Steps
+from src_core.server_news import resumable
 from src_core.types import Question
 from src_data.radio.config import RadioConfig
 from src_data.sampling.mixture import mix
@@ -33,6 +36,19 @@ class Stage(NamedTuple):
     def say(self, text: str) -> None:
         """One line of the result."""
         self.out.print(Text(text), soft_wrap=True)
+
+
+@contextmanager
+def servers_needed(config: RadioConfig) -> Iterator[None]:
+    """A server that does not answer ends the stage with a `UserError`; the same command goes on."""
+    try:
+        yield
+    except ServerGoneError as error:
+        raise resumable(error, config.run_name) from error
+    except BoundaryError as error:
+        raise UserError(
+            f"a server does not answer: {error}; run 'bash deploy/status.sh' to see which servers run"
+        ) from error
 
 
 def training_questions(config: RadioConfig, err: Console) -> list[Question]:

@@ -9,13 +9,15 @@ from src_core.config import dump
 from src_core.errors import UserError
 from src_core.rankings import Ranking, read_rankings
 from src_data.radio import files
-from src_data.radio.groups import write_groups
+from src_data.radio.groups import drop_other_groups, write_groups
 from src_data.radio.rationales import Rationale, written_rationales
 from src_data.radio.scores import score_candidates, sources_digest
 from src_data.radio.stage import Stage
 from src_retrieval.scoring import Similarity
 
 _SOURCES = "made_of"
+_ENCODING = ("family", "precision", "query_max_length")
+"""The settings of an encoder that change its scores."""
 
 
 def score(stage: Stage) -> int:
@@ -78,6 +80,8 @@ def blend(stage: Stage) -> int:
         left = ", ".join(f"{count:,} {reason}" for reason, count in done.left_out.items()) or "none"
         groups = ", ".join(f"{count:,} for {part}" for part, count in done.groups.items())
         stage.say(f"{each.label}: groups {groups}; questions left out: {left}")
+    for label in drop_other_groups(stage.folder / files.GROUPS, tuple(record)):
+        stage.say(f"removed: the groups of {label}, which is no blend of this configuration")
     files.write_record(stage.folder, "blend", {"blends": record})
     stage.say(f"written: {stage.folder / files.GROUPS}/LABEL.train.jsonl and LABEL.validation.jsonl")
     if any(part["groups"]["train"] for part in record.values()):
@@ -96,6 +100,8 @@ def _require_present(stage: Stage, path: Path, table: Mapping[str, Ranking]) -> 
     record = files.read_record(stage.folder, "scores")
     made, given = record.get("settings") or {}, dump(stage.config.scores)
     changed = [f"scores.{key}" for key in ("encoder", "query") if made.get(key) != given[key]]
+    encoding = made.get("encoding") or {}
+    changed += [f"scores.encoding.{key}" for key in _ENCODING if encoding.get(key) != given["encoding"][key]]
     rankings = read_rankings(files.require(stage.folder / files.CANDIDATES, "candidates"))
     now = sources_digest(rankings, stage.questions, usable_rationales(stage))
     lacks = any(each.id in rankings and each.id not in table for each in stage.questions)
