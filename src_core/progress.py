@@ -80,7 +80,7 @@ class StepProgress:
     ) -> None:
         self._console, self._unit, self._show, self._quick = console, unit, show, quick
         self._total, self._done, self._first = total, done, done
-        self._shown = -1  # the number of units in the last line
+        self._shown: tuple[int, int | None] | None = None  # done and total in the last line
         self._note = self._detail = ""
         self._begun = self._printed = time.monotonic()
         self._lock = threading.RLock()
@@ -110,7 +110,7 @@ class StepProgress:
         """`by` units need no work: the total is that of the others, and `note` says so after the rate."""
         with self._lock:
             total = None if self._total is None else self._total - by
-            self.update(self._done, total=total, note=note, quiet=True)
+            self.update(self._done, total=total, note=note)  # these may have been the last that were left
 
     def update(
         self, done: int, *, total: int | None = None, note: str | None = None, quiet: bool = False
@@ -125,7 +125,7 @@ class StepProgress:
             if self._bar:
                 text = f"{self._unit} ({self._rate_text()})"
                 self._bar.update(self._task, completed=done, total=self._total, description=text)
-            elif not quiet and (self._is_due() or (self._ends() and done != self._shown)):
+            elif not quiet and (self._is_due() or (self._ends() and self._shown != (done, self._total))):
                 self._print()
 
     def note(self, text: str) -> None:
@@ -169,7 +169,7 @@ class StepProgress:
 
     def _ends(self) -> bool:
         """Whether all units are done, in a step that deserves a line."""
-        long = self._shown >= 0 or time.monotonic() - self._begun >= self._quick
+        long = self._shown is not None or time.monotonic() - self._begun >= self._quick
         return self._done == self._total and long
 
     def _rate(self) -> float:
@@ -186,7 +186,7 @@ class StepProgress:
         return ", ".join(part for part in (per_minute, self._detail, self._note) if part)
 
     def _print(self) -> None:
-        self._printed, self._shown = time.monotonic(), self._done
+        self._printed, self._shown = time.monotonic(), (self._done, self._total)
         text = self._figures() if self._total is not None or self._done else self._phase()
         self._console.print(Text(text), soft_wrap=True)
 

@@ -29,7 +29,7 @@ CURVE = "ranking.png"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _FP32_DIFFERENCE = 1e-2
 """Logits of the same weights in two libraries; a larger difference is a wrong graph."""
-_TORCH_ALONE = "to keep torch's files alone run the same command with export=false on_existing=resume_anyway"
+_TORCH_ALONE = "with export=false on_existing=resume_anyway it ends with torch's files alone"
 _INT8_CORRELATION = 0.95
 """Rank correlation below which the 8-bit file is not kept: the server would prefer it to an exact one."""
 
@@ -70,12 +70,15 @@ def export(folder: Path, options: RerankOptions, probe: Sequence[Pair]) -> None:
     try:
         write_files(folder, folder)
     except SourceError as error:
-        raise UserError(f"cannot export {folder}: {error}; {_TORCH_ALONE}") from error
+        raise UserError(
+            f"cannot export {folder}: {error}; run the same command again: {_TORCH_ALONE}"
+        ) from error
     record = agreement_with_torch(options, probe)
     if not record["fp32"]["max_difference"] <= _FP32_DIFFERENCE:  # also for scores that are no numbers
         raise UserError(
             f"the ONNX file of {folder} gives other scores than torch (by up to "
-            f"{record['fp32']['max_difference']:.3g}); report it, and {_TORCH_ALONE}"
+            f"{record['fp32']['max_difference']:.3g}); report it, and run the same command "
+            f"again: {_TORCH_ALONE}"
         )
     for precision, values in record.items():
         answer(

@@ -117,7 +117,7 @@ def test_a_finished_index_is_left_alone_and_replaced_only_on_demand(tmp_path: Pa
     assert not (tmp_path / "index" / "bm25").exists()
 
 
-OUTSIDE = {"elasticsearch", "pgvector", "qdrant", "milvus", "lancedb"}
+OUTSIDE = {"elasticsearch", "opensearch", "pgvector", "qdrant", "milvus", "lancedb"}
 """Kinds that have a place of their own, with tests of their own."""
 HERE = [kind for kind in [*vector_kinds(), *sparse_kinds()] if kind not in OUTSIDE]
 
