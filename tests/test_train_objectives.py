@@ -145,8 +145,10 @@ def test_a_reference_of_other_weights_or_a_damaged_one_is_refused(tmp_path: Path
     try:
         kept.write_bytes((folder.parent / "other/model.safetensors").read_bytes())
         assert settings["model"] == str(folder)
-        with pytest.raises(UserError, match="computed from other rows or other weights"):
+        with pytest.raises(UserError, match="other weights to start from"):
             main([path])
+        with pytest.raises(UserError, match="computed from other rows or other weights"):
+            main([path, "on_existing=resume_anyway"])
     finally:
         kept.write_bytes(original)
 
