@@ -18,7 +18,6 @@ their addresses differ (`src_core.server_addresses`).
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import time
 from collections import Counter
@@ -36,9 +35,8 @@ from src_core.errors import UserError
 from src_core.jsonl import JsonlWriter, drop_torn_tail, read_jsonl, rewrite_jsonl, write_atomic
 from src_core.made_with import code_state, machine, package_versions
 from src_core.runfolder import CONFIG, empty, mark, require_cleanable, require_run
+from src_core.same_settings import other_settings
 from src_core.served import Servers, read_servers
-from src_core.server_addresses import moved
-from src_core.text import without_login
 from src_core.types import RETRIED
 
 MANIFEST = "manifest.json"
@@ -49,19 +47,6 @@ QUESTIONS = "question_ids.json"
 QUESTION_IDS = "question_ids"
 """The key of the manifest under which the ids of the run's questions are listed, in their order."""
 OnExisting = Literal["resume", "resume_anyway", "clean", "fail"]
-# Settings that may change between a run and its resumption: they do not change any row.
-_FREE = frozenset(
-    {
-        *("run_name", "runs_dir", "in_flight", "on_existing", "n_questions", "show_steps"),
-        *("stop_after_minutes", "min_rows", "max_rounds"),  # when a run ends, or asks further questions
-    }
-)
-# The first n questions of a mixture are among its first n + 1: a run with more keeps its rows and goes on. So
-# are the first n steps of reinforcement learning, whose rate does not depend on their number.
-_GROWING = frozenset({"n_sample", "build_conv.n_sample", "steps"})
-_MEANINGS = {"data_digest": ": other rows to train on", "start_digest": ": other weights to start from"}
-_ONCE_UNKNOWN = frozenset({"start_digest"})
-"""Settings that older runs have not written, and that are not compared with theirs."""
 _ROWS_PER_SYNC = 64
 _LOCK_SECONDS = 3.0
 
@@ -218,15 +203,6 @@ def was_used(path: Path, *, config: dict[str, Any], on_existing: OnExisting) -> 
     return used
 
 
-def settings_fingerprint(config: dict[str, Any]) -> str:
-    """Hash of the settings that determine the rows."""
-    return hashlib.sha256(orjson.dumps(_fixed(config), option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
-
-
-def _fixed(config: Row) -> Row:
-    return {key: value for key, value in config.items() if key not in _FREE}
-
-
 def _first_of_each(path: Path, *, retry_statuses: frozenset[str], key: RowKey) -> Iterator[bytes]:
     """The lines of `path` to keep: the first row of each key among those that are not to be retried."""
     met: set[str] = set()
@@ -245,34 +221,11 @@ def _refuse_other_settings(path: Path, config: dict[str, Any]) -> None:
         before = read_yaml(path / CONFIG)
     except UserError as error:
         raise UserError(f"{error}; {_ways_out('resume_anyway')}") from error
-    config = {key: value for key, value in config.items() if key in before or key not in _ONCE_UNKNOWN}
-    if settings_fingerprint(before) == settings_fingerprint(config):
-        return
-    differing = dict(_differing(_fixed(before), _fixed(config)))
-    same = moved(before, config, read_servers(path)) if differing else set()
-    named = ", ".join(f"{name}{differing[name]}" for name in sorted(differing) if name not in same)
+    named = other_settings(before, config, read_servers(path))
     if named:
         raise UserError(
             f"{seen(path)} was written with other settings ({named}); {_ways_out('resume_anyway')}"
         )
-
-
-def _differing(before: Row, now: Row, section: str = "") -> Iterator[tuple[str, str]]:
-    """The settings with other values, with their sections, and of addresses both values in words; a number of
-    questions may grow.
-    """
-    for key in {*before, *now}:
-        name, old, new = f"{section}{key}", before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differing(old, new, f"{name}.")
-        elif old != new and not (name in _GROWING and _grew(old, new)):
-            addresses = all(isinstance(each, str) and "://" in each for each in (old, new))
-            yield name, without_login(f": {old}, now {new}") if addresses else _MEANINGS.get(name, "")
-
-
-def _grew(old: object, new: object) -> bool:
-    """Whether a number (-1: all) became larger."""
-    return isinstance(old, int) and isinstance(new, int) and old >= 0 and (new < 0 or new > old)
 
 
 def _ways_out(resume: OnExisting) -> str:

@@ -149,8 +149,7 @@ async def open_runtime(
         identity = await connect_retriever(retriever, config.retriever, servers) if needs_search else {}
         idle = make_model(config.agent, connections=1, token=token)  # stands for a model that is not used
         opened.push_async_callback(idle.close)
-        if config.constrain is Constrain.AUTO:
-            config = replace(config, constrain=await _obeyed(config, models.get(config.agent), news))
+        config = await _constrained(config, models.get(config.agent), news)
         counted = _metered(models, abstain)
         yield Runtime(
             policy=make_policy(config, counted.get(config.agent, idle)),
@@ -179,15 +178,17 @@ def _metered(models: Mapping[Endpoint, ChatModel], abstain: Abstain) -> dict[End
     return {at: MeteredModel(model, logprobs=logprobs) for at, model in models.items()}
 
 
-async def _obeyed(config: RuntimeConfig, agent: ChatModel | None, news: ServerNews) -> Constrain:
-    """The constraint that the agent's server obeys."""
+async def _constrained(config: RuntimeConfig, agent: ChatModel | None, news: ServerNews) -> RuntimeConfig:
+    """The configuration with the constraint that the agent's server obeys in the place of `auto`."""
+    if config.constrain is not Constrain.AUTO:
+        return config
     if not isinstance(agent, HttpChatModel):
-        return Constrain.OFF
+        return replace(config, constrain=Constrain.OFF)
     found = await usable_constraint(agent, make_protocol(config), sampling=config.sampling("agent"))
     free = "free text (it obeys neither grammar nor JSON schema), so some may be malformed"
     how = free if found is Constrain.OFF else f"constrained by a {found.value.replace('_', ' ')}"
     news.note(f"{config.agent.url} was tried: replies are {how}")
-    return found
+    return replace(config, constrain=found)
 
 
 def make_protocol(config: RuntimeConfig) -> Protocol:

@@ -12,7 +12,8 @@ import yaml
 
 from src_core.errors import UserError
 from src_core.jsonl import read_jsonl
-from src_core.rundir import RunDir, settings_fingerprint
+from src_core.rundir import RunDir
+from src_core.same_settings import settings_fingerprint
 
 CONFIG: dict[str, Any] = {"method": "rearag", "top_k": 3, "in_flight": 4, "run_name": "r"}
 
