@@ -8,6 +8,7 @@
 #                     how many searches at least
 #   MADE="single:54 bridge_2:170 comparison:67 unanswerable_1:49"    questions made from passages of the corpus, by kind
 #                     (src_data/passage_questions/config.py:Counts; none without it); PER_PATH=6: of one chain of relations
+#   INDEX="type=bm25 sparse_options.analyzer=english"    settings of the index; this one takes seconds, the default half an hour
 #   READER="nq:150"   how many rows of chains mixed with those of the reader's role (search + passages -> answer)
 # DATA is the folder of SET.train.jsonl, SET.dev.jsonl and corpus.jsonl. Dev files are never trained on: every set is
 # decontaminated against all of them.
@@ -25,6 +26,7 @@ NAME=${NAME:-small}
 CONFIG=${CONFIG:-configs/train/qwen2.5-coder-0.5b-cpu.yaml}
 CHAINS=${CHAINS:-2wikimultihopqa:330 2wikimultihopqa:-1:4 hotpotqa:-1:2 musique:-1 nq:60}
 READER=${READER-nq:150}
+read -ra index <<< "${INDEX:-}"
 MADE=${MADE:-} PER_PATH=${PER_PATH:-6}
 RETRIEVER_HOST=${RETRIEVER_HOST:-127.0.0.1} RETRIEVER_PORT=${RETRIEVER_PORT:-9892}
 export CORPUS=${CORPUS:-$DATA/corpus.jsonl} INDEX_DIR=${INDEX_DIR:-indexes/real} RETRIEVER_HOST RETRIEVER_PORT
@@ -56,7 +58,7 @@ construct() {
 
 bash scripts/setup.sh requirements-local.txt
 "$VENV/bin/python" -m src_models.fetch e5-small > /dev/null
-bash scripts/build_index.sh corpus="$CORPUS" index_dir="$INDEX_DIR"
+bash scripts/build_index.sh corpus="$CORPUS" index_dir="$INDEX_DIR" "${index[@]}"
 trap 'bash deploy/stop.sh retriever' EXIT
 bash deploy/deploy_rag_engine.sh
 for one in "${chains[@]}"; do construct "$NAME-${one%%:*}" "$one" build_conv.n_sample=-1; done
