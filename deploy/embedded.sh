@@ -53,18 +53,27 @@ same_model() {
   refuse_other rearag
 }
 
+# embedded_search_server: encoder, index and retriever.
+embedded_search_server() {
+  embedded_weights "${ENCODER-e5-small}"
+  embedded_index
+  bash deploy/deploy_rag_engine.sh retriever
+}
+
 # start_embedded SEARCH [LLM]: fetch the weights and start the servers of the cpu profile, without the retriever where
-# SEARCH is 0, without a model in any role where LLM is 0. They stop with the script.
+# SEARCH is 0, without a model in any role where LLM is 0. They stop with the script. Retriever and model start at the
+# same time: most of it is waiting for downloads.
 start_embedded() {
-  local models=()
-  (( $1 == 0 )) || models+=("${ENCODER-e5-small}")
-  (( ${2:-1} == 0 )) || models+=("$REARAG_MODEL_DIR" "$ANSWER_MODEL_DIR")
-  (( ${2:-1} == 0 )) || same_model
-  embedded_weights "${models[@]}"
+  local search=
   trap 'release_all $$' EXIT
-  if (( $1 )); then
-    embedded_index
-    if (( ${2:-1} )); then bash deploy/deploy_rag_engine.sh; else bash deploy/deploy_rag_engine.sh retriever; fi
+  if (( ${2:-1} == 0 )); then
+    (( $1 == 0 )) || embedded_search_server
+    return
   fi
-  (( ${2:-1} == 0 )) || bash deploy/deploy.sh
+  same_model
+  if (( $1 )); then embedded_search_server & search=$!; fi
+  embedded_weights "$REARAG_MODEL_DIR" "$ANSWER_MODEL_DIR"
+  bash deploy/deploy.sh
+  [[ -z $search ]] || wait "$search" || die "the retriever did not start; look at its message above"
+  (( $1 == 0 )) || [[ $ANSWER_LLM_HOST:$ANSWER_LLM_PORT == "$REARAG_HOST:$REARAG_PORT" ]] || bash deploy/deploy_rag_engine.sh
 }

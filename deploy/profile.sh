@@ -50,7 +50,10 @@ choose_profile() {
     server) EMBEDDED=1 LLM=0; own_server ;;
     small)
       EMBEDDED=1 MODEL=${MODEL:-${REARAG_MODEL_DIR:-qwen2.5-coder-0.5b}} ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-}}
-      [[ $MODEL == */* || $MODEL == *.gguf ]] || ADAPTER=${ADAPTER:-adapters/$MODEL} ;; # a path is a whole model
+      if [[ $MODEL != */* && $MODEL != *.gguf ]]; then # a path is a whole model
+        ADAPTER=${ADAPTER:-adapters/$MODEL}
+        export LLAMA_FLAGS=${LLAMA_FLAGS---merged iq4_nl} # LLAMA_FLAGS='' serves the file and the adapter as they are
+      fi ;;
     *) die "there is no profile '$PROFILE'; set PROFILE to cpu, small, gpu or server" ;;
   esac
   export REARAG_ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-}}

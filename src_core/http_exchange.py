@@ -20,6 +20,10 @@ from src_core.wire_json import ReplyError, error_inside, parse_json, seconds_ask
 
 RETRY_STATUSES = (408, 429)
 CONNECT_SECONDS = 30
+KEEP_SECONDS = 4.0
+"""How long a connection without a request is used again. uvicorn (our servers, vLLM) closes it after 5 s: a
+longer time here (aiohttp: 15 s) sends requests into connections that the server is just closing.
+"""
 MAX_REPLY = 64 << 20
 _TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 
@@ -127,7 +131,9 @@ class Exchange:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=self._connections * self._servers, limit_per_host=self._connections
+                    limit=self._connections * self._servers,
+                    limit_per_host=self._connections,
+                    keepalive_timeout=KEEP_SECONDS,
                 ),
                 timeout=aiohttp.ClientTimeout(total=self._timeout, connect=CONNECT_SECONDS),
                 headers=self._headers,

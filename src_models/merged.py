@@ -18,7 +18,7 @@ from src_models.files import exclusive_lock
 from src_models.gguf_header import read_gguf_header
 
 FOLDER = "merged"
-RECIPE = "1"
+RECIPE = "2"
 """Part of the digest: raise it when the same files would give another copy."""
 KEPT = 3
 """Copies that stay; those that were not used for the longest time go when a new one is made."""

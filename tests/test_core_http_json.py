@@ -17,6 +17,7 @@ from helpers_llm import FakeLLM
 from helpers_wait import PATIENCE
 from rich.console import Console
 
+from src_core import http_exchange
 from src_core.errors import ModelError, ServerGoneError, UserError
 from src_core.http_json import JsonHttp, RetryPolicy
 from src_core.open_files import SPARE, allow_connections
@@ -249,6 +250,36 @@ def test_a_pool_beyond_the_soft_limit_works() -> None:
         assert asyncio.run(run()) == 150
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_connection_is_not_used_again_when_the_server_may_be_closing_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_exchange, "KEEP_SECONDS", 0.2)
+    ports: list[int] = []
+
+    async def fine(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        ports.append(request.transport.get_extra_info("peername")[1])
+        return web.json_response({})
+
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_post("/chat/completions", fine)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        http = client(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        try:
+            for pause in (0, 0.5, 0):
+                await http.request("POST", "/chat/completions", {}, expect=dict)
+                await asyncio.sleep(pause)
+        finally:
+            await http.close()
+            await runner.cleanup()
+
+    asyncio.run(run())
+    assert ports[0] == ports[1] != ports[2]
 
 
 @pytest.mark.parametrize("packed", [False, True])

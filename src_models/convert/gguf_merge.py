@@ -5,7 +5,7 @@
 Both files keep their rows in the same order, so an update is added where it stands: the weights are
 dequantised, b @ a times alpha / rank is added in float32, and the sum is rounded once. No torch: the gguf
 package has all of llama.cpp's dequantisers, and the quantisers of `gguf_write.QUANTISABLE`. Memory: the
-largest matrix in float32, twice.
+largest matrices in float32, twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writing a GGUF file one tensor at a time: memory holds the largest tensor, not the model.
+"""Writing a GGUF file some tensors at a time: memory holds the three largest, not the model.
 
 The gguf package has the format and the quantisers (bit for bit those of llama.cpp); the file gets its name
 when it is complete.
@@ -7,7 +7,9 @@ when it is complete.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,8 @@ Array = NDArray[np.float32]
 QUANTISABLE = frozenset({"F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL"})
 """Types that the gguf package can write, and IQ4_NL; the K types are read-only there."""
 METADATA_ROOM = 16 << 20
+WORKERS = 2
+"""Tensors that are quantised at once: numpy gives up its lock for most of it."""
 
 
 class Entry(NamedTuple):
@@ -94,8 +98,18 @@ def _write_all(writer: Any, tensors: Mapping[str, Tensor]) -> None:
     writer.write_ti_data_to_file()
     console = Terminal(stderr=True)
     bar = track(tensors.values(), "writing tensors", console=console, disable=not console.is_terminal)
-    for tensor in bar:
-        writer.write_tensor_data(tensor.load() if tensor.stored else _quantised(tensor.load(), tensor.kind))
+    ready: deque[Future[Any]] = deque()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for tensor in bar:
+            ready.append(pool.submit(_stored, tensor))
+            if len(ready) > WORKERS:
+                writer.write_tensor_data(ready.popleft().result())
+        for result in ready:
+            writer.write_tensor_data(result.result())
+
+
+def _stored(tensor: Tensor) -> Any:
+    return tensor.load() if tensor.stored else _quantised(tensor.load(), tensor.kind)
 
 
 def _quantised(values: Any, kind: str) -> Any:
