@@ -14,7 +14,7 @@ source deploy/say.sh
 source deploy/caller.sh
 case ${1:---help} in -h | --help) help_of scripts/rl.sh; exit ;; esac
 check_knobs scripts/rl.sh
-export VENV=${VENV_TRAIN:-.venv-train} TOKENIZERS_PARALLELISM=false
+export VENV=${VENV_TRAIN:-.venv-train}
 arguments=()
 for argument in "$@"; do # a relative path starts in the caller's folder
   case $argument in
@@ -23,8 +23,7 @@ for argument in "$@"; do # a relative path starts in the caller's folder
       [[ -f ${arguments[-1]} ]] || die "no such config file: $argument; choose one of those in configs/systems/" ;;
   esac
 done
-# As scripts/train.sh: glibc keeps large buffers instead of giving them back after every sequence.
-export MALLOC_ARENA_MAX=${MALLOC_ARENA_MAX:-1} MALLOC_MMAP_MAX_=${MALLOC_MMAP_MAX_:-0} \
-  MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-100000000000} MALLOC_TOP_PAD_=${MALLOC_TOP_PAD_:-268435456}
+# shellcheck source=deploy/torch_env.sh
+source deploy/torch_env.sh
 bash scripts/setup.sh requirements-train.txt
 exec "$VENV/bin/python" -m src_train.rl "${arguments[@]}"

@@ -17,7 +17,7 @@ source deploy/say.sh
 source deploy/caller.sh
 case ${1:---help} in -h | --help) help_of scripts/train.sh; exit ;; esac
 check_knobs scripts/train.sh
-export VENV=${VENV_TRAIN:-.venv-train} TOKENIZERS_PARALLELISM=false
+export VENV=${VENV_TRAIN:-.venv-train}
 NPROC=${NPROC:-1}
 arguments=() module=src_train.run
 for argument in "$@"; do # a relative path starts in the caller's folder
@@ -31,9 +31,8 @@ for argument in "$@"; do # a relative path starts in the caller's folder
         || die "no such config file: $argument; choose one in configs/train/ or configs/systems/" ;;
   esac
 done
-# Activations are freed and asked for again thousands of times a step: glibc keeps them instead of giving them back.
-export MALLOC_ARENA_MAX=${MALLOC_ARENA_MAX:-1} MALLOC_MMAP_MAX_=${MALLOC_MMAP_MAX_:-0} \
-  MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-100000000000} MALLOC_TOP_PAD_=${MALLOC_TOP_PAD_:-268435456}
+# shellcheck source=deploy/torch_env.sh
+source deploy/torch_env.sh
 bash scripts/setup.sh requirements-train.txt
 launch=("$VENV/bin/python")
 [[ $NPROC == 1 ]] || launch+=(-m torch.distributed.run --standalone --nproc-per-node "$NPROC")
