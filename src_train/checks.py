@@ -20,18 +20,18 @@ def print_check(made: Rows, encoder: ChatTokenizer, config: TrainConfig) -> None
     """Counts, lengths, packing, and the first row or pair."""
     console = Terminal()
     report = length_report(made)
-    table = Table(
-        "rows", "tokens", "trained", "shortest", "median", "longest", "left out", "sequences", "filled"
-    )
     packs = len(made.packs(config.pack_length))
     filled = report.tokens / (packs * config.pack_length) if config.pack_length else 1.0
-    table.add_row(
-        f"{report.rows:,}",
-        f"{report.tokens:,}",
-        f"{report.trained:,} ({report.trained / report.tokens:.1%})",
-        *(f"{value:,}" for value in (report.shortest, report.median, report.longest, report.dropped, packs)),
-        f"{filled:.1%}",
-    )
+    table = Table(show_header=False)
+    for name, value in (
+        ("rows", f"{report.rows:,}"),
+        ("rows left out", f"{report.dropped:,}"),
+        ("tokens", f"{report.tokens:,}"),
+        ("trained tokens", f"{report.trained:,} ({report.trained / report.tokens:.1%})"),
+        ("tokens of a row", f"{report.shortest:,} to {report.longest:,}, median {report.median:,}"),
+        ("packed sequences", f"{packs:,}, {filled:.1%} filled"),
+    ):
+        table.add_row(name, value)
     console.print(table)
     if note := dropped_note(made, config.max_length):
         console.print(note)
