@@ -53,27 +53,25 @@ same_model() {
   refuse_other rearag
 }
 
-# embedded_search_server: encoder, index and retriever.
-embedded_search_server() {
-  embedded_weights "${ENCODER-e5-small}"
-  embedded_index
-  bash deploy/deploy_rag_engine.sh retriever
-}
-
 # start_embedded SEARCH [LLM]: fetch the weights and start the servers of the cpu profile, without the retriever where
-# SEARCH is 0, without a model in any role where LLM is 0. They stop with the script. Retriever and model start at the
-# same time: most of it is waiting for downloads.
+# SEARCH is 0, without a model in any role where LLM is 0. They stop with the script. The model's weights arrive while the
+# encoder is fetched and the passages are indexed.
 start_embedded() {
-  local search=
+  local weights=
   trap 'release_all $$' EXIT
-  if (( ${2:-1} == 0 )); then
-    (( $1 == 0 )) || embedded_search_server
-    return
+  if (( ${2:-1} )); then
+    same_model
+    catalogue_names "$REARAG_MODEL_DIR" "$ANSWER_MODEL_DIR"
+    if (( $1 && ${#NAMES[@]} )); then "$VENV/bin/python" -m src_models.fetch --known "${NAMES[@]}"; fi # before any download
+    embedded_weights "$REARAG_MODEL_DIR" "$ANSWER_MODEL_DIR" & weights=$!
   fi
-  same_model
-  if (( $1 )); then embedded_search_server & search=$!; fi
-  embedded_weights "$REARAG_MODEL_DIR" "$ANSWER_MODEL_DIR"
-  bash deploy/deploy.sh
-  [[ -z $search ]] || wait "$search" || die "the retriever did not start; look at its message above"
-  (( $1 == 0 )) || [[ $ANSWER_LLM_HOST:$ANSWER_LLM_PORT == "$REARAG_HOST:$REARAG_PORT" ]] || bash deploy/deploy_rag_engine.sh
+  if (( $1 )); then
+    embedded_weights "${ENCODER-e5-small}"
+    embedded_index
+  fi
+  [[ -z $weights ]] || wait "$weights" || die "the model could not be fetched; correct what its message above names, then run this again"
+  if (( $1 )); then
+    if (( ${2:-1} )); then bash deploy/deploy_rag_engine.sh; else bash deploy/deploy_rag_engine.sh retriever; fi
+  fi
+  (( ${2:-1} == 0 )) || bash deploy/deploy.sh
 }

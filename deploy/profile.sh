@@ -51,8 +51,7 @@ choose_profile() {
     small)
       EMBEDDED=1 MODEL=${MODEL:-${REARAG_MODEL_DIR:-qwen2.5-coder-0.5b}} ADAPTER=${ADAPTER:-${REARAG_ADAPTER:-}}
       if [[ $MODEL != */* && $MODEL != *.gguf ]]; then # a path is a whole model
-        ADAPTER=${ADAPTER:-adapters/$MODEL}
-        export LLAMA_FLAGS=${LLAMA_FLAGS---merged iq4_nl} # LLAMA_FLAGS='' serves the file and the adapter as they are
+        ADAPTER=${ADAPTER:-adapters/$MODEL}; export LLAMA_FLAGS=${LLAMA_FLAGS---merged iq4_nl} # '': file and adapter
       fi ;;
     *) die "there is no profile '$PROFILE'; set PROFILE to cpu, small, gpu or server" ;;
   esac

@@ -18,7 +18,7 @@ version=$("$VENV/bin/python" -c 'from importlib.metadata import version; print(v
 how=(--only-binary xllamacpp)
 if (( $# == 0 )); then
   for tool in cmake c++; do
-    command -v "$tool" > /dev/null || die "$tool is needed; on Debian and Ubuntu: apt install cmake g++"
+    command -v "$tool" > /dev/null || die "$tool is needed; install it, on Debian and Ubuntu by: apt install cmake g++"
   done
   say "building xllamacpp $version for this processor: about ten minutes on two cores"
   how=(--no-binary xllamacpp)
@@ -27,5 +27,5 @@ fi
 mkdir -p logs
 "$VENV/bin/python" -m pip install --disable-pip-version-check --no-cache-dir --no-deps --force-reinstall "${how[@]}" \
   "xllamacpp==$version" > logs/native_engine.log 2>&1 \
-  || { last_lines logs/native_engine.log >&2; die "it could not be installed; the environment is as before. All lines: logs/native_engine.log"; }
+  || { last_lines logs/native_engine.log >&2; die "it could not be installed and nothing has changed; correct what the lines above name, then run this again"; }
 "$VENV/bin/python" -c 'import xllamacpp; print(xllamacpp.get_system_info())'

@@ -36,16 +36,16 @@ class Infer(Shell):
         return {"config": lines[2]} | dict(line.split("=", 1) for line in lines[3:])
 
     def fetched(self) -> list[str]:
-        """The models that `src_models.fetch` was asked for last."""
-        return self._asked_to_fetch().partition("--known")[0].split()
+        """The models that `src_models.fetch` was asked for, by any of the calls."""
+        return sorted({name for call in self._fetch_calls() for name in call.partition("--known")[0].split()})
 
     def checked(self) -> list[str]:
-        """The names that it was asked to check before."""
-        return self._asked_to_fetch().partition("--known")[2].split()
+        """The names that its last call was asked to check before."""
+        return self._fetch_calls()[-1].partition("--known")[2].split()
 
-    def _asked_to_fetch(self) -> str:
+    def _fetch_calls(self) -> list[str]:
         file = Path(f"{self.arguments}.fetched")
-        return file.read_text() if file.exists() else ""
+        return file.read_text().splitlines() if file.exists() else []
 
     def pids(self) -> list[int]:
         return [self.pid(name) for name in ("rearag", "retriever")]

@@ -20,6 +20,6 @@ case ${2:-} in
   src_data.documents.long_rows) printf '%s\n' "${3#corpus=}" ;;
   src_models.fetch)
     [[ $3 != --known ]] || exec "$REAL_PYTHON" "$@"
-    printf '%s\n' "${@:3}" > "$FAKE_RUN_ARGUMENTS.fetched" ;;
+    printf '%s\n' "${*:3}" >> "$FAKE_RUN_ARGUMENTS.fetched" ;;
   *) true ;;
 esac
