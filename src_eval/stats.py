@@ -109,8 +109,10 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     values = np.array([value for value in differences if value], dtype=np.float64)
     if not len(values):
         return 1.0
-    observed = abs(float(values.sum())) * (1 - _SLACK)
     sizes = np.abs(values)
+    observed = abs(float(values.sum())) - _SLACK * float(
+        sizes.sum()
+    )  # sums of one value in other orders differ
     if np.allclose(sizes, sizes[0], rtol=_SLACK, atol=0.0):
         return _sign_test_p(int((values > 0).sum()), len(values))
     if len(values) <= EXACT_UP_TO:

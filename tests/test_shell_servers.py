@@ -24,10 +24,18 @@ FAKE_SERVER = ROOT / "tests/shell/fake_server.py"
 Result = subprocess.CompletedProcess[str]
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A free port that no call before was given: scripts refuse two servers on one."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 TITLES = {"rearag": "model server", "answer_llm": "answer LLM", "teacher": "teacher"}
