@@ -2,7 +2,7 @@
 # The embedded engine built for this processor, in place of the wheel:  bash scripts/native_engine.sh
 #   bash scripts/native_engine.sh undo      the wheel again
 # The wheel of xllamacpp knows AVX2 at most. The same version from its source package uses what the processor has: with AVX-512 (VNNI,
-# bf16) it takes 0.65 to 0.75 of the wheel's CPU time (docs/benchmarks.md); with AVX2 alone there is nothing to gain. Needs a C++
+# bf16) it takes about 0.75 of the wheel's CPU time (docs/LOG.md); on AVX2 alone it was not measured. Needs a C++
 # compiler and cmake, and ten minutes on two cores. Without TLS and without llguidance, neither of which this project uses.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail

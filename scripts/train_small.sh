@@ -8,7 +8,7 @@
 #                     how many searches at least
 #   MADE="single:54 bridge_2:170 comparison:67 unanswerable_1:49"    questions made from passages of the corpus, by kind
 #                     (src_data/passage_questions/config.py:Counts; none without it); PER_PATH=6: of one chain of relations
-#   INDEX="type=bm25 sparse_options.analyzer=english"    settings of the index; this one takes seconds, the default half an hour
+#   INDEX="type=bm25 sparse_options.analyzer=english"    settings of the index; this one takes seconds, the default encodes each passage
 #   READER="nq:150"   how many rows of chains mixed with those of the reader's role (search + passages -> answer)
 # DATA is the folder of SET.train.jsonl, SET.dev.jsonl and corpus.jsonl. Dev files are never trained on: every set is
 # decontaminated against all of them.
