@@ -41,7 +41,7 @@ def merged_copy(model: Path, lora: Path | None, *, kind: str, cache: Path | None
                 return copy
             for torn in (copy, *folder.glob("*.tmp")):  # of a start that was killed
                 torn.unlink(missing_ok=True)
-            say(f"making {copy}, which llama.cpp reads faster than {model}; once, about a minute")
+            say(f"making {copy}, which llama.cpp reads faster than {model}; once")
             merge_gguf(model, lora, copy, kind=kind)
             _drop_old(folder)
     except OSError as error:

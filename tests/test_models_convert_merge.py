@@ -34,7 +34,8 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "error"), [("f32", 1e-6), ("f16", 1e-3), ("q8_0", 0.01), ("q4_0", 0.12), ("iq4_nl", 0.11)]
+    ("kind", "error"),
+    [("f32", 1e-6), ("f16", 1e-3), ("bf16", 4e-3), ("q8_0", 0.01), ("q4_0", 0.12), ("iq4_nl", 0.11)],
 )
 def test_the_update_is_in_the_weights(
     files: tuple[Path, Path], tmp_path: Path, kind: str, error: float

@@ -183,6 +183,15 @@ def test_other_questions_are_not_drawn_into_a_run(tmp_path: Path) -> None:
         main([str(settings)])
 
 
+def test_other_weights_to_start_from_are_not_trained_on(tmp_path: Path) -> None:
+    """As where an earlier stage was trained anew in the same folder."""
+    settings = rl_settings(tmp_path, letter_model(tmp_path / "model"), steps=1)
+    assert main([str(settings)]) == 0
+    letter_model(tmp_path / "model", seed=1)
+    with pytest.raises(UserError, match=r"start_digest: other weights to start from"):
+        main([str(settings)])
+
+
 def test_a_retriever_that_dies_costs_only_the_rollouts_that_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

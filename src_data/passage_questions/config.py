@@ -28,7 +28,9 @@ class QuestionsConfig:
     `evaluation_files` no question is made whose passages support one of their questions, and none that gives
     one away; `excluded_corpora` are corpora of which no title may occur. `per_path` bounds the questions of
     one chain of relations, `per_entity` those that use one passage. A sub-question's answer must stand in
-    the `passage_chars` characters of its passage that a model is shown.
+    the `passage_chars` characters of its passage that a model is shown. `unique_names`: no two things of the
+    corpus have the same name, as in an invented world (`src_data.fictional_corpus`); in any other one a name
+    counts as a passage's subject only where more speaks for it.
     """
 
     corpus: str
@@ -39,5 +41,6 @@ class QuestionsConfig:
     per_path: Positive = 60
     per_entity: Positive = 3
     passage_chars: Positive = 300
+    unique_names: bool = False
     seed: Seed = 1
     overwrite: bool = False

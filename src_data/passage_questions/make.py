@@ -48,7 +48,12 @@ def make_questions(config: QuestionsConfig) -> Report:
     excluded = [
         name_key(passage.title) for path in config.excluded_corpora for passage in corpus_passages(Path(path))
     ]
-    world = World(rows, blocked_ids=scored.ids, blocked=(*scored.titles, *excluded))
+    world = World(
+        rows,
+        blocked_ids=scored.ids,
+        blocked=(*scored.titles, *excluded),
+        unique_names=config.unique_names,
+    )
     selection = Selection(
         index=scored.questions,
         blocked=frozenset(name for name in excluded if name),

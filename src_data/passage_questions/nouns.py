@@ -64,7 +64,7 @@ _END = re.compile(
     r"[,;.(\"]| (?:who|which|that|whose|where|when|directed|written|by|from|in|of|for|starring|based|released"
     r"|produced|created|located|situated|on|at|with|near|to|set|published|composed|recorded|featuring|about"
     r"|designed|built|founded|owned|played|and (?:the|an?|was|is)|known|born|within|between|under|during"
-    r"|developed|adapted|edited|serving|performed|as|used|found|native|made|operated|held|working)\b"
+    r"|developed|adapted|edited|serving|performed|as|used|found|native|made|operated|held|working|discovered|painted)\b"
 )
 
 

@@ -72,10 +72,19 @@ class Row(NamedTuple):
 
 
 class World:
-    """All that is known of a corpus. `blocked` are normalised names that no question may be about."""
+    """All that is known of a corpus. `blocked` are normalised names that no question may be about. With
+    `unique_names` a name is always that of the passage with this title.
+    """
 
-    def __init__(self, rows: Sequence[Row], *, blocked_ids: Iterable[str], blocked: Iterable[str]) -> None:
-        self.rows = rows
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        *,
+        blocked_ids: Iterable[str],
+        blocked: Iterable[str],
+        unique_names: bool = False,
+    ) -> None:
+        self.rows, self._unique = rows, unique_names
         self.blocked = frozenset(blocked)
         blocked_rows = frozenset(blocked_ids)
         titles = Counter(name_key(row.title) for row in rows)
@@ -118,6 +127,8 @@ class World:
         found = self.entities.get(name_key(fact.value))
         if found is None or found.id == fact.entity.id:
             return None
+        if self._unique:
+            return found
         if fact.relation.value == "person":
             return found if found.kind == "person" and _same_person(fact, found) else None
         if fact.relation.value == "place":

@@ -25,7 +25,7 @@ from src_models.convert.gguf_write import QUANTISABLE, Array, Entry, Tensor, fit
 from src_models.gguf_header import TensorInfo, read_gguf_header
 from src_models.model_file import find_model
 
-KINDS = ("q8_0", "q4_0", "iq4_nl", "f16", "f32")
+KINDS = ("q8_0", "q4_0", "iq4_nl", "bf16", "f16", "f32")
 
 
 def merge_gguf(base: Path, lora: Path | None, out: Path, *, kind: str = "q8_0") -> None:

@@ -32,11 +32,12 @@ from src_tasks.reward_rules import rates_searches
 from src_train.checkpoints import last_whole_checkpoint
 from src_train.result import write_export
 from src_train.rl.checkpoint import export, step_of
-from src_train.rl.config import RlConfig
+from src_train.rl.config import LearnerConfig, RlConfig
 from src_train.rl.learner import Learner
 from src_train.rl.loop import LOG, ROLLOUTS, Run
 from src_train.rl.play import digest_of, rollout_protocol, training_questions
 from src_train.rl.report import write_report
+from src_train.run_settings import weights_digest
 from src_train.speed import faster_precision
 
 USAGE = "usage: bash scripts/rl.sh CONFIG.yaml [key=value …]"
@@ -54,7 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     if config.learner.precision == "auto":
         config = replace(config, learner=replace(config.learner, precision=faster_precision(_device())))
     questions = training_questions(config)
-    settings = {**dump(config), "questions_digest": digest_of(questions)}
+    start = weights_digest(_start(config.learner))
+    settings = {**dump(config), "questions_digest": digest_of(questions), "start_digest": start}
     run_dir = RunDir(folder, config=settings, on_existing=config.on_existing)
     try:
         train(config, questions, run_dir)
@@ -73,9 +75,8 @@ def train(config: RlConfig, questions: Sequence[Question], run_dir: RunDir) -> N
     if result.is_dir() and (last is None or step_of(last) >= config.steps):
         answer(f"{result} exists already; nothing to do")
         return
-    weights = llm_folder(learner_config.model)
-    start = learner_config.lora.start_from if learner_config.lora is not None else ""
-    for trained in (weights, *([Path(start)] if start else [])):
+    weights, *adapter = _start(learner_config)
+    for trained in (weights, *adapter):
         require_trained_prompt(trained, rollout_protocol(config.runtime))
     template = Path(learner_config.chat_template) if learner_config.chat_template else None
     tokenizer = ChatTokenizer(weights, template=template)
@@ -107,6 +108,12 @@ def train(config: RlConfig, questions: Sequence[Question], run_dir: RunDir) -> N
             "questions": len(questions),
         }
     )
+
+
+def _start(learner: LearnerConfig) -> list[Path]:
+    """The folder of the model that the run starts from, and that of the adapter, if there is one."""
+    adapter = learner.lora.start_from if learner.lora is not None else ""
+    return [llm_folder(learner.model), *([Path(adapter)] if adapter else [])]
 
 
 def _device() -> torch.device:

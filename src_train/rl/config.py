@@ -28,7 +28,9 @@ class ServingConfig:
       small model). `gguf` is the model in GGUF or a name of `configs/models.yaml` ("": the model that is
       trained). With `merged` the adapter is put into the weights, stored in that type, which takes seconds
       for a small model: 500 tokens of passages and a reply of 40 then cost SmolLM2-135M 3.2 s of CPU in q8_0,
-      and 5.2 s as published (Q4_1) with the adapter beside it (docs/benchmarks/engines.csv).
+      and 5.2 s as published (Q4_1) with the adapter beside it (docs/benchmarks/engines.csv). `bf16` is the
+      learner's arithmetic, and faster than q8_0 with an engine that was built for a processor with bf16
+      instructions (scripts/native_engine.sh, docs/rl.md).
     - `vllm`: a running vLLM at `runtime.agent.url` with `--enable-lora` and
       VLLM_ALLOW_RUNTIME_LORA_UPDATING=True; each version of the adapter is loaded from the run directory
       under a name of its own.
@@ -41,7 +43,7 @@ class ServingConfig:
     context: Positive = 4096
     threads: Count = 0
     gguf: str = ""
-    merged: Literal["", "q8_0", "q4_0", "iq4_nl"] = ""
+    merged: Literal["", "q8_0", "q4_0", "iq4_nl", "bf16"] = ""
     start_seconds: Seconds = 300.0
 
 
