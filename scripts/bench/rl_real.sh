@@ -23,6 +23,7 @@ N_DEV=${N_DEV:-}
 read -ra rl_settings <<< "${RL_SETTINGS:-}"
 export MODEL=${MODEL:-smollm2-135m} PROFILE=small ADAPTER=$START ENCODER='' LLAMA_FLAGS=${LLAMA_FLAGS---merged q8_0}
 export CORPUS=${CORPUS:-$DATA/corpus.jsonl} INDEX_DIR=${INDEX_DIR:-indexes/real-words} INDEX_CONFIG=configs/systems/deeprag/index-cpu.yaml
+export LLAMA_PARALLEL=${LLAMA_PARALLEL:-16} # as many as configs/eval/rl.yaml asks at once
 source deploy/local.sh
 choose_profile
 questions=runs/$NAME-questions
