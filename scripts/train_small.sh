@@ -8,8 +8,7 @@
 #                     how many searches at least
 #   MADE="single:54 bridge_2:170 comparison:67 unanswerable_1:49"    questions made from passages of the corpus, by kind
 #                     (src_data/passage_questions/config.py:Counts; none without it); PER_PATH=6: of one chain of relations
-#   FICTION="bridge_3:150 described_3:50"    the same of a corpus about an invented world (src_data/fictional_corpus), of which questions of
-#                     three hops can be made in any number
+#   FICTION="bridge_3:150 described_3:50"    the same of an invented world (src_data/fictional_corpus)
 #   INDEX="type=bm25 sparse_options.analyzer=english"    settings of the index; this one takes seconds, the default encodes each passage
 #   READER="nq:150"   how many rows of chains mixed with those of the reader's role (search + passages -> answer)
 # DATA is the folder of SET.train.jsonl, SET.dev.jsonl and corpus.jsonl. Dev files are never trained on: every set is
@@ -34,21 +33,16 @@ RETRIEVER_HOST=${RETRIEVER_HOST:-127.0.0.1} RETRIEVER_PORT=${RETRIEVER_PORT:-989
 export CORPUS=${CORPUS:-$DATA/corpus.jsonl} INDEX_DIR=${INDEX_DIR:-indexes/real} RETRIEVER_HOST RETRIEVER_PORT
 read -ra chains <<< "$CHAINS"
 read -ra reader <<< "$READER"
-
-evaluated=
+evaluated= train=
 for file in "$DATA"/*.dev.jsonl data/sample_world/questions.jsonl; do evaluated+="{path: $file},"; done
-train=
-
 KINDS=(single bridge_2 bridge_3 described_1 described_2 described_3 comparison yes_no unanswerable_1 unanswerable_2)
 no_others=("${KINDS[@]/%/=0}")
-no_others=("${no_others[@]/#/counts.}")
-
 # made RUN CORPUS "KIND:N …" SETTING…: the kept chains of questions made from the passages of a corpus.
 made() {
   local run=$1 corpus=$2 kinds questions=runs/$1.jsonl; read -ra kinds <<< "$3"; shift 3
   kinds=("${kinds[@]/#/counts.}")
   [[ -f $questions ]] || "$VENV/bin/python" -m src_data.passage_questions corpus="$corpus" out="$questions" passage_chars=300 \
-    per_path="$PER_PATH" "evaluation_files=[${evaluated%,}]" "${no_others[@]}" "${kinds[@]/:/=}" "$@"
+    per_path="$PER_PATH" "evaluation_files=[${evaluated%,}]" "${no_others[@]/#/counts.}" "${kinds[@]/:/=}" "$@"
   construct "$run" made:-1 build_conv.n_sample=-1 "build_conv.input_files=[{path: $questions}]"
 }
 
@@ -77,7 +71,7 @@ done
 bash deploy/stop.sh retriever # training has the machine to itself
 if [[ $FICTION ]]; then
   export CORPUS=runs/$NAME-fiction-corpus.jsonl INDEX_DIR=indexes/$NAME-fiction
-  [[ -f $CORPUS ]] || "$VENV/bin/python" -m src_data.fictional_corpus out="$CORPUS"
+  "$VENV/bin/python" -m src_data.fictional_corpus out="$CORPUS" overwrite=true # the same each time
   bash scripts/build_index.sh corpus="$CORPUS" index_dir="$INDEX_DIR" type=bm25 sparse_options.analyzer=english
   bash deploy/deploy_rag_engine.sh
   made "$NAME-fiction" "$CORPUS" "$FICTION" unique_names=true
