@@ -33,7 +33,7 @@ RETRIEVER_HOST=${RETRIEVER_HOST:-127.0.0.1} RETRIEVER_PORT=${RETRIEVER_PORT:-989
 export CORPUS=${CORPUS:-$DATA/corpus.jsonl} INDEX_DIR=${INDEX_DIR:-indexes/real} RETRIEVER_HOST RETRIEVER_PORT
 read -ra chains <<< "$CHAINS"
 read -ra reader <<< "$READER"
-evaluated= train=
+evaluated='' train=''
 for file in "$DATA"/*.dev.jsonl data/sample_world/questions.jsonl; do evaluated+="{path: $file},"; done
 KINDS=(single bridge_2 bridge_3 described_1 described_2 described_3 comparison yes_no unanswerable_1 unanswerable_2)
 no_others=("${KINDS[@]/%/=0}")
