@@ -299,6 +299,7 @@ def test_every_estimator_makes_a_step(tmp_path: Path, name: str) -> None:
         (["learner.lora={dropout: 0.1}"], "set it to 0"),
         (["serving.kind=vllm"], "set learner.lora"),
         (["guards.max_malformed=0.1"], "fine-tuning first"),
+        (["guards.min_valid_steps=0.9"], "are steps without a repair, fewer than"),
         (["serving.kind=embedded", "serving.context=100"], "raise serving.context"),
         (["learner.lora={start_from: no/adapter}"], "no folder no/adapter"),
         (["learner.lora={start_from: adapters/smollm2-135m}"], "trained with the format rearag"),

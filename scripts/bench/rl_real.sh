@@ -4,8 +4,8 @@
 #            stands in BM25's first 20 passages
 # rl         40 steps of 64 rollouts (configs/systems/rearag/rl-smollm2-135m-cpu.yaml); before, after: the dev sets, one table
 # ablation   outcome alone and all rewards, 16 steps each, and the dev sets with both
-# Each stage resumes. Passages are found by their words (BM25). On two cores a step takes some minutes and an evaluation half
-# an hour: one stage an evening. RL_SETTINGS="advantage.trained_per_group=4" are further settings of every RL run.
+# Each stage resumes. Passages are found by their words (BM25). On two cores a step takes three minutes or more and an
+# evaluation a quarter of an hour: one stage an evening. RL_SETTINGS="advantage.trained_per_group=4" are further settings of every RL run.
 # Knobs: NAME DATA MODEL START (the adapter that RL starts from) STEPS ABLATION_STEPS RL_SETTINGS N_DEV, deploy/deploy_config.sh.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: this script needs bash; run: bash $0" >&2; exit 2; }
 set -Eeuo pipefail

@@ -28,12 +28,13 @@ class FictionConfig:
 
 @config_class
 class Link:
-    """How a slot is filled; see `things.yaml`."""
+    """How a slot is filled; see `things.yaml`. `mutual`: both have each other in this slot."""
 
     kind: str = ""
     professions: tuple[str, ...] = ()
     older: tuple[int, int] | None = None
     surname: bool = False
+    mutual: bool = False
     share: Share = 1.0
     maker: str = ""
     named: str = ""

@@ -16,7 +16,7 @@ from src_data.fictional_corpus.thing import Thing, new_name, new_person, words_o
 from src_data.passage_questions.world import name_key
 
 _SLOT = re.compile(r"\{(\w+)(?:\.(\w+))?\}")
-_PERSON_YEARS = (1690, 1950)
+_PERSON_YEARS = (1690, 1925)
 _YEARS = (1760, 1990)
 _WORKING = (22, 65)
 """The age at which somebody makes a thing."""
@@ -81,13 +81,16 @@ class Fiction:
         """Fill the slots that name a kind. What is made gets its year from its maker."""
         ordered = sorted(kind.links.items(), key=lambda item: not item[1].maker)
         for slot, link in ordered:
-            if not link.kind or self._draw.random() >= link.share:
+            if not link.kind or slot in thing.slots or self._draw.random() >= link.share:
                 continue
-            found = self._chosen(thing, link)
+            found = self._chosen(thing, slot, link)
             if found is None:
                 continue
             thing.slots[slot] = found
             self._inverse[slot, id(found)].append(thing)
+            if link.mutual:
+                found.slots[slot] = thing
+                self._inverse[slot, id(thing)].append(found)
             if link.maker:
                 thing.year = found.year + self._draw.randrange(*_WORKING)
                 thing.words = words_of(thing, self._draw)
@@ -95,7 +98,7 @@ class Fiction:
             if link.surname:
                 self._rename(thing, found)
 
-    def _chosen(self, thing: Thing, link: Link) -> Thing | None:
+    def _chosen(self, thing: Thing, slot: str, link: Link) -> Thing | None:
         professions = tuple(thing.noun if name == "same" else name for name in link.professions)
         fitting = [
             other
@@ -104,10 +107,8 @@ class Fiction:
             and other not in thing.slots.values()
             and (not professions or other.noun in professions)
             and _in_time(thing, other, link)
-            and not ("spouse" in other.slots and link.older and link.older[0] < 0)
+            and not (link.mutual and (slot in other.slots or other.woman == thing.woman))
         ]
-        if link.older and link.older[0] < 0:  # a spouse
-            fitting = [other for other in fitting if other.woman != thing.woman]
         return self._draw.choice(fitting) if fitting else None
 
     def _rename(self, thing: Thing, parent: Thing) -> None:

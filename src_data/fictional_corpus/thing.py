@@ -12,6 +12,8 @@ _MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
+_AGE = (66, 95)
+"""At death: everybody lives to see the works that the world gives to him or her."""
 _ACTS = ("two", "three", "four", "five")
 _MAN = {"He": "He", "his": "his", "son": "son", "nephew": "nephew", "wife": "husband"}
 _WOMAN = {"He": "She", "his": "her", "son": "daughter", "nephew": "niece", "wife": "wife"}
@@ -88,7 +90,7 @@ def words_of(thing: Thing, draw: random.Random) -> dict[str, str]:
         "acts": draw.choice(_ACTS),
     }
     if thing.is_person:
-        found |= {"born": found["date"], "died": _date(thing.year + draw.randrange(42, 91), draw)}
+        found |= {"born": found["date"], "died": _date(thing.year + draw.randrange(*_AGE), draw)}
         found |= _WOMAN if thing.woman else _MAN
     return found
 

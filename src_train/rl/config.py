@@ -122,13 +122,16 @@ class LearnerConfig:
 class Guards:
     """When a run stops with a sentence instead of training on: more than this share of failed rollouts, of
     rollouts without a reward (the judge gave no verdict), of rollouts that were cut off, or of malformed
-    ones; a KL divergence from the reference, or between learner and server, above a number (0: not checked).
+    ones; fewer replies than `min_valid_steps` that were a step without a repair (the format slips before
+    answers do, docs/LOG.md); a KL divergence from the reference, or between learner and server, above a
+    number (0: not checked).
     """
 
     max_failed: Share = 0.5
     max_unrated: Share = 0.5
     max_cut: Share = 0.9
     max_malformed: Share = 1.0
+    min_valid_steps: Share = 0.0
     max_kl: NotNegative = 0.0
     max_mismatch: NotNegative = 1.0
 

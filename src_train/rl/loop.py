@@ -261,6 +261,12 @@ def check_rollouts(facts: dict[str, Any], guards: Guards) -> None:
                 f"{facts[name]:.0%} of the rollouts are {name}, more than guards.max_{name}={limit:g}; "
                 f"{advice}"
             )
+    if facts["valid_steps"] < guards.min_valid_steps:
+        raise UserError(
+            f"{facts['valid_steps']:.0%} of the replies are steps without a repair, fewer than "
+            f"guards.min_valid_steps={guards.min_valid_steps:g}; raise reward.format.fix or "
+            "learner.policy.kl_coef, or lower learner.learning_rate"
+        )
 
 
 def check_update(facts: dict[str, Any], guards: Guards) -> None:
