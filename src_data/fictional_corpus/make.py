@@ -134,19 +134,19 @@ class Fiction:
         """The text of a thing's passage."""
         kind, draw = self._kinds[thing.kind], self._draw
         groups = [group for group in kind.body if draw.random() < _KEPT]
-        told: set[str] = set()
-        chosen = [self._sentence(thing, group, told) for group in (kind.lead, *groups)]
+        stated: set[str] = set()
+        chosen = [self._sentence(thing, group, stated) for group in (kind.lead, *groups)]
         return " ".join(text for text in chosen if text)
 
-    def _sentence(self, thing: Thing, options: tuple[str, ...], told: set[str]) -> str:
-        """One of `options` whose slots can be filled and say more than was `told`; "" for none."""
+    def _sentence(self, thing: Thing, options: tuple[str, ...], stated: set[str]) -> str:
+        """One of `options` whose slots can be filled and say more than was `stated`; "" for none."""
         for option in self._draw.sample(options, len(options)):
             slots = [match.groups() for match in _SLOT.finditer(option)]
             facts = {slot for slot, _ in slots} - _SAYS_NOTHING
-            if facts and facts <= told:
+            if facts and facts <= stated:
                 continue
             if all(_value(thing, *slot) for slot in slots):
-                told |= facts
+                stated |= facts
                 text = _SLOT.sub(lambda match: _value(thing, *match.groups()), option)
                 text = _AN.sub(r"\1n ", text)
                 return text[0].upper() + text[1:]
