@@ -123,8 +123,8 @@ class Guards:
     """When a run stops with a sentence instead of training on: more than this share of failed rollouts, of
     rollouts without a reward (the judge gave no verdict), of rollouts that were cut off, or of malformed
     ones; fewer replies than `min_valid_steps` that were a step without a repair (the format degrades
-    before the answers do, docs/LOG.md); a KL divergence from the reference, or between learner and server, above a
-    number (0: not checked).
+    before the answers do, docs/LOG.md); a KL divergence from the reference, or between learner and server,
+    above a number (0: not checked).
     """
 
     max_failed: Share = 0.5
