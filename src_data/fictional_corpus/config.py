@@ -12,6 +12,8 @@ from src_core.config import Positive, Seed, config_class, load_config
 
 _TABLES = Path(__file__).parent
 Share = Annotated[float, Field(ge=0, le=1)]
+Year = Annotated[int, Field(ge=1, le=2100)]
+Years = Annotated[int, Field(ge=-200, le=200)]
 
 
 @config_class
@@ -32,7 +34,7 @@ class Link:
 
     kind: str = ""
     professions: tuple[str, ...] = ()
-    older: tuple[int, int] | None = None
+    older: tuple[Years, Years] | None = None
     surname: bool = False
     mutual: bool = False
     share: Share = 1.0
@@ -52,7 +54,7 @@ class Kind:
     links: dict[str, Link] = Field(default_factory=dict)
     nouns: tuple[str, ...] = ()
     professions: tuple[str, ...] = ()
-    since: dict[str, int] = Field(default_factory=dict)
+    since: dict[str, Year] = Field(default_factory=dict)
     article: bool = False
 
 
