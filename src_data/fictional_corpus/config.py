@@ -13,7 +13,7 @@ from src_core.config import Positive, Seed, config_class, load_config
 _TABLES = Path(__file__).parent
 Share = Annotated[float, Field(ge=0, le=1)]
 Year = Annotated[int, Field(ge=1, le=2100)]
-Years = Annotated[int, Field(ge=-200, le=200)]
+AgeDifference = Annotated[int, Field(ge=-200, le=200)]
 
 
 @config_class
@@ -34,7 +34,7 @@ class Link:
 
     kind: str = ""
     professions: tuple[str, ...] = ()
-    older: tuple[Years, Years] | None = None
+    older: tuple[AgeDifference, AgeDifference] | None = None
     surname: bool = False
     mutual: bool = False
     share: Share = 1.0
