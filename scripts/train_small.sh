@@ -6,8 +6,8 @@
 #   CONFIG=configs/train/smollm2-135m-cpu.yaml NAME=tiny bash scripts/train_small.sh [key=value …]    another model
 #   CHAINS="2wikimultihopqa:330 2wikimultihopqa:-1:4 …"    how many chains of each set are trained on (-1: all), and with
 #                     how many searches at least
-#   MADE="single:54 bridge_2:170 comparison:67 unanswerable_1:49"    questions made from passages of the corpus, by kind
-#                     (src_data/passage_questions/config.py:Counts; none without it); PER_PATH=6: of one chain of relations
+#   MADE="single:54 bridge_2:170 comparison:67 asked_2:90"    questions made from passages of the corpus, by kind (none without
+#       it; src_data/passage_questions/config.py:Counts); PER_PATH=6: of one chain of relations; ASKED=FILE: what asking.py there wrote
 #   FICTION="bridge_3:150 described_3:50"    the same of an invented world (src_data/fictional_corpus)
 #   INDEX="type=bm25 sparse_options.analyzer=english"    settings of the index; this one takes seconds, the default encodes each passage
 #   READER="nq:150"   how many rows of chains mixed with those of the reader's role (search + passages -> answer)
@@ -28,14 +28,14 @@ CONFIG=${CONFIG:-configs/train/qwen2.5-coder-0.5b-cpu.yaml}
 CHAINS=${CHAINS:-2wikimultihopqa:330 2wikimultihopqa:-1:4 hotpotqa:-1:2 musique:-1 nq:60}
 READER=${READER-nq:150}
 read -ra index <<< "${INDEX:-}"
-MADE=${MADE:-} FICTION=${FICTION:-} PER_PATH=${PER_PATH:-6}
+MADE=${MADE:-} ASKED=${ASKED:-} FICTION=${FICTION:-} PER_PATH=${PER_PATH:-6}
 RETRIEVER_HOST=${RETRIEVER_HOST:-127.0.0.1} RETRIEVER_PORT=${RETRIEVER_PORT:-9892}
 export CORPUS=${CORPUS:-$DATA/corpus.jsonl} INDEX_DIR=${INDEX_DIR:-indexes/real} RETRIEVER_HOST RETRIEVER_PORT
 read -ra chains <<< "$CHAINS"
 read -ra reader <<< "$READER"
 evaluated='' train=''
 for file in "$DATA"/*.dev.jsonl data/sample_world/questions.jsonl; do evaluated+="{path: $file},"; done
-KINDS=(single bridge_2 bridge_3 described_1 described_2 described_3 comparison yes_no unanswerable_1 unanswerable_2)
+KINDS=(single bridge_{2,3} described_{1,2,3} comparison yes_no unanswerable_{1,2} asked_{1,2,3})
 no_others=("${KINDS[@]/%/=0}")
 # made RUN CORPUS "KIND:N …" SETTING…: the kept chains of questions made from the passages of a corpus.
 made() {
@@ -64,7 +64,7 @@ bash scripts/build_index.sh corpus="$CORPUS" index_dir="$INDEX_DIR" "${index[@]}
 trap 'bash deploy/stop.sh retriever' EXIT
 bash deploy/deploy_rag_engine.sh
 for one in "${chains[@]}"; do construct "$NAME-${one%%:*}" "$one" build_conv.n_sample=-1; done
-[[ -z $MADE ]] || made "$NAME-made" "$CORPUS" "$MADE"
+[[ -z $MADE ]] || made "$NAME-made" "$CORPUS" "$MADE" asked="$ASKED"
 for one in "${reader[@]}"; do
   construct "$NAME-${one%%:*}-reader" "$one" build_conv.n_sample=400 export.reader_passage_chars=300
 done

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from src_core.errors import UserError
 from src_core.jsonl import rewrite_jsonl
 from src_core.types import to_json
+from src_data.passage_questions.asked import ASKED, asked_facts
 from src_data.passage_questions.bridges import bridges, described, singles
 from src_data.passage_questions.comparisons import comparisons, same_or_not
 from src_data.passage_questions.config import QuestionsConfig
+from src_data.passage_questions.made import Made
 from src_data.passage_questions.selection import Selection, of_hops, ordered
 from src_data.passage_questions.untold import untold, untold_behind
-from src_data.passage_questions.world import Row, World, name_key
-from src_data.sampling.decontaminate import EvaluationIndex
-from src_retrieval.toy import corpus_passages
-from src_tasks.readers.sources import SourceConfig, read_questions
+from src_data.passage_questions.world import World
+from src_data.passage_questions.worlds import read_world
 
 
 class Report(NamedTuple):
@@ -30,12 +31,6 @@ class Report(NamedTuple):
     facts: int
 
 
-class _Scored(NamedTuple):
-    questions: EvaluationIndex
-    ids: frozenset[str]
-    titles: frozenset[str]
-
-
 def make_questions(config: QuestionsConfig) -> Report:
     """Write the questions to `config.out`. Raises `UserError` for files that cannot be read, an existing
     output, and a corpus without any fact.
@@ -43,20 +38,12 @@ def make_questions(config: QuestionsConfig) -> Report:
     out = Path(config.out)
     if out.exists() and not config.overwrite:
         raise UserError(f"{out} exists; choose another name with out=, or set overwrite=true")
-    rows = [Row(passage.id, passage.title, passage.text) for passage in corpus_passages(Path(config.corpus))]
-    scored = _scored(config.evaluation_files)
-    excluded = [
-        name_key(passage.title) for path in config.excluded_corpora for passage in corpus_passages(Path(path))
-    ]
-    world = World(
-        rows,
-        blocked_ids=scored.ids,
-        blocked=(*scored.titles, *excluded),
-        unique_names=config.unique_names,
-    )
+    scored, excluded, world = read_world(config)
+    if config.asked:
+        world.add_facts(asked_facts(config.asked, world))
     selection = Selection(
-        index=scored.questions,
-        blocked=frozenset(name for name in excluded if name),
+        index=scored,
+        blocked=excluded,
         per_path=config.per_path,
         per_entity=config.per_entity,
         passage_chars=config.passage_chars,
@@ -71,14 +58,19 @@ def make_questions(config: QuestionsConfig) -> Report:
     rewrite_jsonl(out, (to_json(made.row()) for made in ordered(selection.kept, config.seed)))
     kinds = Counter(made.kind for made in selection.kept)
     facts = sum(1 for _ in world.all_facts())
-    return Report(kinds, selection.dropped, len(rows), len(world.entities), facts)
+    return Report(kinds, selection.dropped, len(world.rows), len(world.entities), facts)
 
 
 def _select(selection: Selection, world: World, config: QuestionsConfig) -> None:
     """The rarer kinds first: they use passages that the others would use up."""
     counts, seed = config.counts, config.seed
-    chains = ordered(bridges(world, seed), seed)
-    clauses = ordered(described(world, seed), seed)
+    first = told_later if config.later_first else lambda _: False
+    chains, asked_chains = _parted(sorted(ordered(bridges(world, seed), seed), key=first, reverse=True))
+    clauses, asked_clauses = _parted(sorted(ordered(described(world, seed), seed), key=first, reverse=True))
+    alone, asked_alone = _parted(sorted(ordered(singles(world, seed), seed), key=first, reverse=True))
+    asked = [*asked_chains, *asked_clauses]
+    selection.take(of_hops(asked, 3), counts.asked_3)
+    selection.take(of_hops(asked, 2), counts.asked_2)
     selection.take(of_hops(chains, 3), counts.bridge_3)
     selection.take(of_hops(clauses, 3), counts.described_3)
     selection.take(of_hops(clauses, 2), counts.described_2)
@@ -88,17 +80,19 @@ def _select(selection: Selection, world: World, config: QuestionsConfig) -> None
     selection.take(of_hops(clauses, 1), counts.described_1)
     selection.take(untold_behind(world, seed), counts.unanswerable_2)
     selection.take(untold(world, seed), counts.unanswerable_1)
-    selection.take(ordered(singles(world, seed), seed), counts.single)
+    selection.take(asked_alone, counts.asked_1)
+    selection.take(alone, counts.single)
 
 
-def _scored(sources: tuple[SourceConfig, ...]) -> _Scored:
-    """The questions of evaluation files, and the ids and titles of their passages."""
-    index = EvaluationIndex()
-    ids: set[str] = set()
-    titles: set[str] = set()
-    for source in sources:
-        for question in read_questions(source, note=lambda _: None):
-            index.add(question.question)
-            ids.update(question.supporting)
-            titles.update(map(name_key, question.meta.get("supporting_titles", ())))
-    return _Scored(index, frozenset(ids), frozenset(title for title in titles if title))
+def told_later(made: Made) -> bool:
+    """Whether another sentence than the first one of its passage tells the last answer."""
+    last = made.hops[-1]
+    return last.sentence != last.entity.predicates[0].sentence
+
+
+def _parted(made: Iterable[Made]) -> tuple[list[Made], list[Made]]:
+    """Questions about patterns' facts, and those whose last fact a model asked for."""
+    parts: tuple[list[Made], list[Made]] = [], []
+    for each in made:
+        parts[each.path[-1].startswith(ASKED)].append(each)
+    return parts

@@ -104,6 +104,11 @@ class World:
             for word in {word.lower() for word in _WORD.findall(f"{row.title} {row.text}")}:
                 self._holding[word].append(at)
 
+    def add_facts(self, facts: Iterable[Fact]) -> None:
+        """Further facts about entities of this world."""
+        for fact in facts:
+            self.facts[fact.entity.id].append(fact)
+
     def all_facts(self) -> Iterator[Fact]:
         """Every fact, in the order of the corpus."""
         return (fact for facts in self.facts.values() for fact in facts)
