@@ -150,6 +150,27 @@ def test_an_asked_fact_ends_a_question_of_two_hops(tmp_path: Path, monkeypatch: 
     assert last["question"] == "On which island did #1 keep bees?"
 
 
+@pytest.mark.parametrize(
+    ("asked", "single", "of_two"),
+    [
+        ("What was {s}'s first job?", "What was the first job of ", "What was the first job of the "),
+        ("When did {s}'s bees die?", "When did Bo Ray's bees die?", None),
+        ("Where did the director {s} keep bees?", "Where did ", "Where did the "),
+    ],
+)
+def test_a_subject_of_several_words_fits_into_an_asked_question(
+    tmp_path: Path, asked: str, single: str, of_two: str | None
+) -> None:
+    row = {"passage": "p1", "sentence": KEPT_BEES, "outcome": "kept", "model": "m", "answer": "Ruhnu"}
+    file = tmp_path / "asked.jsonl"
+    file.write_text(json.dumps({**row, "question": asked}) + "\n")
+    found = {
+        len(each.meta["decomposition"]): each.question for each in made(tmp_path, file, asked_1=1, asked_2=1)
+    }
+    assert found[1].startswith(single) and "the director the director" not in found[1]
+    assert found.get(2, "").startswith(of_two or "") and (2 in found) == (of_two is not None)
+
+
 def test_an_asked_fact_of_another_text_is_left_out(tmp_path: Path) -> None:
     asked = tmp_path / "asked.jsonl"
     row = {"passage": "p1", "sentence": "He kept cats.", "outcome": "kept", "model": "m"}

@@ -22,6 +22,7 @@ ASKED = "asked "
 """The names of relations that a model asked for begin so."""
 _DATE = re.compile(r"(?:\d{1,2} )?[A-Z][a-z]+ (?:\d{1,2}, )?\d{4}|\d{4}")
 _PATH_WORDS = 3
+_OWN = re.compile(r"^(?P<asks>Wh\w+ (?:is|was|are|were)) \{s\}['’]s (?P<what>[^?]+)\?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ def asked_facts(path: str, world: World) -> Iterator[Fact]:
 
 def _relation(row: AskedFact, entity: Entity) -> Relation:
     kind: Literal["date", "text"] = "date" if _DATE.fullmatch(row.answer) else "text"
-    words = row.question.lower().split()[:_PATH_WORDS]
+    question = row.question.replace(f"the {entity.noun} {{s}}", "{s}")  # a subject may bring its noun along
+    question = _OWN.sub(r"\g<asks> the \g<what> of {s}?", question)
+    words = question.lower().split()[:_PATH_WORDS]
     return Relation(
-        name=f"{ASKED}{' '.join(words)}", kinds=(entity.kind,), value=kind, forms=((row.question, ""),)
+        name=f"{ASKED}{' '.join(words)}", kinds=(entity.kind,), value=kind, forms=((question, ""),)
     )

@@ -107,6 +107,8 @@ def _facts_of_described(
         ask = ask_of(fact, world, *key, fact.relation.name)
         if ask is None or fact.value.lower() in phrase.lower() or fact.relation.name in _TOO_EASY:
             continue
+        if not nested(ask.question, "{s}"):
+            continue
         question = with_subject(
             ask.question, phrase, extraposed=pick([True, True, False], *key, fact.relation.name)
         )
@@ -125,6 +127,8 @@ def _behind_described(
     for last in world.facts[linked.id]:
         final = ask_of(last, world, *key, fact.relation.name, last.relation.name)
         if final is None or last.value.lower() in f"{phrase} {fact.entity.text}".lower():
+            continue
+        if not nested(final.question, "{s}"):
             continue
         question = with_subject(final.question, ask.phrase.replace("{s}", phrase))
         hops = (first, hop_of(fact, ask, "#1"), hop_of(last, final, "#2"))

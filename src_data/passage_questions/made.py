@@ -94,7 +94,7 @@ def aliases(fact: Fact, linked: Entity | None = None) -> tuple[str, ...]:
         found += [value.partition(", ")[0], value.partition(" in ")[0]]
     if linked is not None and squad_normalize(linked.name) != squad_normalize(value):
         found.append(linked.name)
-    return tuple(dict.fromkeys(text for text in found if len(text) > 1))
+    return tuple(dict.fromkeys(text for text in found if len(text) > 1 or text == value))
 
 
 def first_upper(text: str) -> str:

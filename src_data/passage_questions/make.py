@@ -64,10 +64,9 @@ def make_questions(config: QuestionsConfig) -> Report:
 def _select(selection: Selection, world: World, config: QuestionsConfig) -> None:
     """The rarer kinds first: they use passages that the others would use up."""
     counts, seed = config.counts, config.seed
-    first = told_later if config.later_first else lambda _: False
-    chains, asked_chains = _parted(sorted(ordered(bridges(world, seed), seed), key=first, reverse=True))
-    clauses, asked_clauses = _parted(sorted(ordered(described(world, seed), seed), key=first, reverse=True))
-    alone, asked_alone = _parted(sorted(ordered(singles(world, seed), seed), key=first, reverse=True))
+    chains, asked_chains = _parted(bridges(world, seed), config)
+    clauses, asked_clauses = _parted(described(world, seed), config)
+    alone, asked_alone = _parted(singles(world, seed), config)
     asked = [*asked_chains, *asked_clauses]
     selection.take(of_hops(asked, 3), counts.asked_3)
     selection.take(of_hops(asked, 2), counts.asked_2)
@@ -90,9 +89,14 @@ def told_later(made: Made) -> bool:
     return last.sentence != last.entity.predicates[0].sentence
 
 
-def _parted(made: Iterable[Made]) -> tuple[list[Made], list[Made]]:
-    """Questions about patterns' facts, and those whose last fact a model asked for."""
+def _parted(made: Iterable[Made], config: QuestionsConfig) -> tuple[list[Made], list[Made]]:
+    """Questions about patterns' facts, and those whose last fact a model asked for, in the order in which
+    they are taken.
+    """
     parts: tuple[list[Made], list[Made]] = [], []
-    for each in made:
+    for each in ordered(made, config.seed):
         parts[each.path[-1].startswith(ASKED)].append(each)
+    if config.later_first:
+        for part in parts:
+            part.sort(key=told_later, reverse=True)
     return parts

@@ -121,8 +121,9 @@ def with_subject(question: str, subject: str, *, extraposed: bool = False) -> st
 def nested(question: str, phrase: str) -> bool:
     """Whether a question can be asked about a noun phrase: two verbs in a row are hard to read ("the person
     by whom it was made died"), so a phrase that ends in one is asked about at the end of a question only.
+    "'s" behind a phrase of several words is hard to read too.
     """
-    return phrase.endswith("{s}") or question.endswith("{s}?")
+    return "{s}'s" not in question and (phrase.endswith("{s}") or question.endswith("{s}?"))
 
 
 def speakable(question: str) -> bool:
