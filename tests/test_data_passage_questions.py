@@ -364,3 +364,12 @@ def test_any_text_is_read_without_error(text: str, title: str) -> None:
 @given(st.integers(1000, 2099), st.integers(1000, 2099))
 def test_years_compare_as_numbers(one: int, other: int) -> None:
     assert differ(f"3 May {one}", str(other)) == (one > other) - (one < other)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_questions_that_a_later_sentence_answers_come_first(tmp_path: Path, seed: int) -> None:
+    none = dict.fromkeys(Counts.__dataclass_fields__, 0)
+    (question,) = make(tmp_path, counts=Counts(**{**none, "single": 1}), seed=seed)[1]
+    (hop,) = question.meta["decomposition"]
+    text = CORPUS[hop["title"]]
+    assert hop["sentence"] in text and not text.startswith(hop["sentence"])
