@@ -26,6 +26,10 @@ CORPUS = {
     "Red Rain": "Red Rain is a 1951 Norwegian drama film directed by Bo Ray. It was shot in eleven days.",
     "Bo Ray": f"Bo Ray was a Danish film director. {KEPT_BEES}",
     "Ann Lee": "Ann Lee is a Welsh chemist. She was once the youngest judge of a dog show in Cardiff.",
+    "Cy Holt": (
+        "Cy Holt was a Danish film director. He lived in Aarhus. He had three sons. He liked strong tea. "
+        "He never learned to drive. He sang in a choir. He disliked dogs."
+    ),
     "Short": "Short is a Danish film. It is short.",
 }
 ASKED_ISLAND = "Question: On which island did Bo Ray keep bees?\nAnswer: Ruhnu"
@@ -131,10 +135,10 @@ def test_a_failed_call_is_asked_again_and_another_reading_is_not_kept(
     assert last_rows(out)["p1"].outcome == str(Outcome.READ_OTHERWISE)
 
 
-def made(folder: Path, asked: Path, **counts: int) -> list[Any]:
+def made(folder: Path, asked: Path, *, overwrite: bool = False, seed: int = 1, **counts: int) -> list[Any]:
     config = QuestionsConfig(
         corpus=corpus(folder), out=str(folder / "made.jsonl"), asked=str(asked), excluded_corpora=(),
-        counts=Counts(**{**NONE.__dict__, **counts}),
+        counts=Counts(**{**NONE.__dict__, **counts}), overwrite=overwrite, seed=seed,
     )  # fmt: skip
     make_questions(config)
     return read_questions(config.out, note=lambda _: None)
@@ -169,6 +173,34 @@ def test_a_subject_of_several_words_fits_into_an_asked_question(
     }
     assert found[1].startswith(single) and "the director the director" not in found[1]
     assert found.get(2, "").startswith(of_two or "") and (2 in found) == (of_two is not None)
+
+
+def test_what_is_asked_about_one_thing_is_not_told_of_another(tmp_path: Path) -> None:
+    rows = [
+        {"passage": "p1", "sentence": KEPT_BEES, "question": question, "answer": answer}
+        for question, answer in (("On which island did {s} keep bees?", "Ruhnu"),)
+    ]
+    file = tmp_path / "asked.jsonl"
+    file.write_text("".join(json.dumps({**row, "outcome": "kept", "model": "m"}) + "\n" for row in rows))
+    found = [
+        each.question
+        for seed in range(8)
+        for each in made(tmp_path, file, overwrite=True, seed=seed, unanswerable_1=50)
+        if "island" in each.question
+    ]
+    assert found and all("Cy Holt" in question for question in found)
+
+
+def test_what_a_passage_may_tell_is_not_asked_in_vain(tmp_path: Path) -> None:
+    file = tmp_path / "asked.jsonl"
+    row = {"passage": "p1", "sentence": KEPT_BEES, "question": "Who taught {s} driving?", "answer": "Ruhnu"}
+    file.write_text(json.dumps({**row, "outcome": "kept", "model": "m"}) + "\n")
+    asked = [
+        each.question
+        for seed in range(8)
+        for each in made(tmp_path, file, overwrite=True, seed=seed, unanswerable_1=50)
+    ]
+    assert asked and not any("Cy Holt" in question and "driving" in question for question in asked)
 
 
 def test_an_asked_fact_of_another_text_is_left_out(tmp_path: Path) -> None:

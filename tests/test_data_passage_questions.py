@@ -19,7 +19,7 @@ from src_data.annotated_teacher import decompose
 from src_data.annotated_teacher.decomposition import Decomposition, Kind
 from src_data.annotated_teacher.mentions import find_mention
 from src_data.annotated_teacher.passage_steps import UNKNOWN
-from src_data.annotated_teacher.passage_thoughts import reason_of
+from src_data.annotated_teacher.passage_thoughts import Reading, reason_of
 from src_data.annotated_teacher.teacher import DecompositionTeacher
 from src_data.filters.filter_trajectory import FilterConfig, filter_trajectory
 from src_data.passage_questions.config import Counts, QuestionsConfig
@@ -267,17 +267,28 @@ def test_the_kinds_of_decompositions(made: list[Question]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "reason"),
+    ("first", "second", "answer", "reason"),
     [
-        ("3 May 1890", "1932", "1890 is earlier than 1932"),
-        ("1932", "3 May 1890", "1890 is earlier than 1932"),
-        ("1,024", "403", "403 is less than 1,024"),
-        ("Narvik", "narvik", "both are the same"),
-        ("Narvik", "Bodø", "Narvik and Bodø are not the same"),
+        ("3 May 1890", "1932", "A", "A with 1890 is earlier than B with 1932"),
+        ("3 May 1890", "1932", "B", "B with 1932 is later than A with 1890"),
+        ("1932", "3 May 1890", "no", "B with 1890 is earlier than A with 1932"),
+        (
+            "19 October 1954",
+            "31 July 1954",
+            "B",
+            "B with 31 July 1954 is earlier than A with 19 October 1954",
+        ),
+        ("19 October 1954", "31 July 1954", "yes", "both are the same"),
+        ("October 19, 1954", "1954", "A", "October 19, 1954 and 1954 are not the same"),
+        ("1,024", "403", "B", "B with 403 is less than A with 1,024"),
+        ("1,024 metres", "403 metres", "A", "A with 1,024 metres is more than B with 403 metres"),
+        ("Narvik", "narvik", "yes", "both are the same"),
+        ("Narvik", "Bodø", "no", "Narvik and Bodø are not the same"),
     ],
 )
-def test_reasons_of_comparisons(first: str, second: str, reason: str) -> None:
-    assert reason_of(first, second) == reason
+def test_reasons_of_comparisons(first: str, second: str, answer: str, reason: str) -> None:
+    one, other = (Reading(name, "", "", "", value) for name, value in zip("AB", (first, second), strict=True))
+    assert reason_of(one, other, answer) == reason
 
 
 @pytest.mark.parametrize(

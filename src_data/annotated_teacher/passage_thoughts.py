@@ -5,7 +5,7 @@ selects one, as in `thought_templates`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from src_data.annotated_teacher.decomposition import Decomposition, Kind, as_clause, bare_title
@@ -34,11 +34,10 @@ _FIRST_SINGLE = (
     "I look this up as it is asked.",
     "The question asks for one thing only, so I search for that.",
 )
-_READ = (
+_READ = (  # the quote before what follows from it: a small model that names the value first quotes anything
     "The passage “{title}” says: “{quote}”. So {known}.",
     "I read in “{title}”: “{quote}”. That means {known}.",
     "“{title}” tells it: “{quote}”. {Known}.",
-    "{Known}: the passage “{title}” says “{quote}”.",
     "In the passage “{title}” it says “{quote}”, so {known}.",
 )
 _NEXT = (
@@ -81,6 +80,7 @@ _UNKNOWN_SHOWN = (
     "No wording found it: the passages tell of {title}, but not this. I cannot answer it from them.",
 )
 _YEAR = re.compile(r"\b(?:1[0-9]|20)\d\d\b")
+_DAY = re.compile(r"@(\d{4})-(\d\d)-(\d\d)")
 _AMOUNT = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -127,7 +127,7 @@ def last_thought(decomposition: Decomposition, readings: Sequence[Reading], *, k
     if decomposition.kind is not Kind.COMPARISON:
         return f"{read} {fill_thought(choose(_LAST, f'{key}/last'), answer=answer)}"
     one, other = readings[0], readings[-1]
-    reason = reason_of(one.value, other.value)
+    reason = reason_of(one, other, answer)
     conclusion = fill_thought(
         choose(_COMPARE, f"{key}/last"),
         one=one.title, One=capital(one.title), other=other.title, Other=capital(other.title),
@@ -136,21 +136,68 @@ def last_thought(decomposition: Decomposition, readings: Sequence[Reading], *, k
     return f"{read} {conclusion}"
 
 
-def reason_of(first: str, second: str) -> str:
-    """How two values compare: which year is earlier, which number is less, or whether they are the same."""
-    if tokens(first) == tokens(second):
+def reason_of(one: Reading, other: Reading, answer: str) -> str:
+    """How two values compare: which date is earlier, which number is less, or whether they are the same. Each
+    value stands with its name, and the `answer`, where it is one of both, comes first.
+    """
+    if tokens(one.value) == tokens(other.value) or answer == "yes":  # the same year, of two dates
         return "both are the same"
+    ranked = _ranked(one, other, _date) or _ranked(one, other, _amount)
+    if ranked is None:
+        return f"{one.value} and {other.value} are not the same"
+    (low, less), (high, more), words = ranked
+    if tokens(answer) == tokens(bare_title(high.title)):
+        return f"{high.title} with {more} is {words[1]} than {low.title} with {less}"
+    return f"{low.title} with {less} is {words[0]} than {high.title} with {more}"
+
+
+class _Value(NamedTuple):
+    """What is compared of a value, and how it is written."""
+
+    key: tuple[float, ...]
+    text: str
+
+
+_ValueOf = Callable[[str, str], tuple[tuple[_Value, _Value] | None, tuple[str, str]]]
+_Ranked = tuple[tuple[Reading, str], tuple[Reading, str], tuple[str, str]]
+
+
+def _ranked(one: Reading, other: Reading, value_of: _ValueOf) -> _Ranked | None:
+    """Both with their values, the lower first, and the words for lower and higher; None where they have no
+    such value, or the same.
+    """
+    values, words = value_of(one.value, other.value)
+    if values is None or values[0].key == values[1].key:
+        return None
+    pairs = sorted(zip(values, (one, other), strict=True), key=lambda pair: pair[0].key)
+    (less, low), (more, high) = pairs
+    return (low, less.text), (high, more.text), words
+
+
+def _date(first: str, second: str) -> tuple[tuple[_Value, _Value] | None, tuple[str, str]]:
+    """Years, and whole dates where the years are the same."""
+    words = ("earlier", "later")
     years = [_YEAR.findall(value) for value in (first, second)]
-    if all(len(found) == 1 for found in years):
-        one, other = sorted((found[0] for found in years), key=int)
-        return f"{one} is earlier than {other}" if one != other else "both are the same"
+    if any(len(found) != 1 for found in years):
+        return None, words
+    one, other = (found[0] for found in years)
+    if one != other:
+        return (_Value((float(one),), one), _Value((float(other),), other)), words
+    days = [_DAY.findall(" ".join(tokens(value))) for value in (first, second)]
+    if any(len(found) != 1 for found in days):
+        return None, words
+    keys = [tuple(float(part) for part in found[0]) for found in days]
+    return (_Value(keys[0], first), _Value(keys[1], second)), words
+
+
+def _amount(first: str, second: str) -> tuple[tuple[_Value, _Value] | None, tuple[str, str]]:
     amounts = [_AMOUNT.findall(value.replace(",", "")) for value in (first, second)]
-    if all(len(found) == 1 for found in amounts):
-        one, other = sorted(
-            (first, second), key=lambda value: float(_AMOUNT.findall(value.replace(",", ""))[0])
-        )
-        return f"{one} is less than {other}"
-    return f"{first} and {second} are not the same"
+    if any(len(found) != 1 for found in amounts):
+        return None, ("less", "more")
+    one, other = (
+        _Value((float(found[0]),), text) for found, text in zip(amounts, (first, second), strict=True)
+    )
+    return (one, other), ("less", "more")
 
 
 def _read(read: Reading, key: str) -> str:

@@ -40,7 +40,7 @@ def make_questions(config: QuestionsConfig) -> Report:
         raise UserError(f"{out} exists; choose another name with out=, or set overwrite=true")
     scored, excluded, world = read_world(config)
     if config.asked:
-        world.add_facts(asked_facts(config.asked, world))
+        world.add_asked(asked_facts(config.asked, world))
     selection = Selection(
         index=scored,
         blocked=excluded,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from src_data.passage_questions.asked import ASKED
 from src_data.passage_questions.entities import Entity
 from src_data.passage_questions.facts import Fact
 from src_data.passage_questions.made import Made, MadeHop, pick, shuffled
@@ -21,6 +22,12 @@ from src_tasks.support import query_key
 _OF_THE_DEAD = frozenset({"death date", "place of death", "grave"})
 _MIN_CHARS = 120
 _FEW = 40
+_OTHERS = 12
+_STEM = 4  # "driving" and "drive"
+_WORD = re.compile(r"[a-z]{4,}")
+_NOT_TELLING = frozenset(
+    ["what", "which", "when", "where", "whom", "whose", "does", "were", "have", "with", "from"]
+)
 
 
 def untold(world: World, seed: int) -> Iterator[Made]:
@@ -61,7 +68,8 @@ def _behind(world: World, seed: int, fact: Fact, linked: Entity) -> Iterator[Mad
 
 
 def _hop(entity: Entity, question: str, again: str, subject: str) -> MadeHop:
-    return MadeHop(with_subject(question, subject), (NO_ANSWER,), entity, "", (with_subject(again, subject),))
+    wordings = (with_subject(again, subject),) if again else ()
+    return MadeHop(with_subject(question, subject), (NO_ANSWER,), entity, "", wordings)
 
 
 def _missing(world: World, entity: Entity) -> list[tuple[str, str, str]]:
@@ -80,11 +88,27 @@ def _missing(world: World, entity: Entity) -> list[tuple[str, str, str]]:
         asks = {query_key(ask): ask for ask in reversed(plain)}
         again, first, *_ = [*asks.values()][-2:]
         found.append((relation.name, first, again, relation.hints))
+    found += _asked_of_others(world, entity)
     return [
         (name, question, again)
         for name, question, again, hints in found
         if not re.search(hints, text, re.IGNORECASE)
     ]
+
+
+def _asked_of_others(world: World, entity: Entity) -> Iterator[tuple[str, str, str, str]]:
+    """What a model asked about things of the same noun. Any longer word of the question might tell it."""
+    asked = [
+        fact.relation.forms[0][0]
+        for fact in world.asked
+        if fact.entity.noun == entity.noun and fact.entity.id != entity.id
+    ]
+    for question in shuffled(asked, "asked of others", entity.id)[:_OTHERS]:
+        words = [
+            word for word in _WORD.findall(question.replace("{s}", "").lower()) if word not in _NOT_TELLING
+        ]
+        if words:
+            yield f"{ASKED}of others", question, "", "|".join(rf"\b{word[:_STEM]}" for word in words)
 
 
 def _unstated(world: World, entity: Entity) -> Iterator[Relation]:

@@ -90,6 +90,7 @@ class World:
         titles = Counter(name_key(row.title) for row in rows)
         self.entities: dict[str, Entity] = {}
         self.facts: dict[str, list[Fact]] = {}
+        self.asked: list[Fact] = []
         for row in rows:
             key = name_key(row.title)
             left_out = titles[key] > 1 or key in self.blocked or row.id in blocked_rows
@@ -104,10 +105,11 @@ class World:
             for word in {word.lower() for word in _WORD.findall(f"{row.title} {row.text}")}:
                 self._holding[word].append(at)
 
-    def add_facts(self, facts: Iterable[Fact]) -> None:
-        """Further facts about entities of this world."""
+    def add_asked(self, facts: Iterable[Fact]) -> None:
+        """Further facts about entities of this world, which a model asked for."""
         for fact in facts:
             self.facts[fact.entity.id].append(fact)
+            self.asked.append(fact)
 
     def all_facts(self) -> Iterator[Fact]:
         """Every fact, in the order of the corpus."""
