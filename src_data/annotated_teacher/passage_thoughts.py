@@ -5,7 +5,7 @@ selects one, as in `thought_templates`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from src_data.annotated_teacher.decomposition import Decomposition, Kind, as_clause, bare_title
@@ -142,62 +142,46 @@ def reason_of(one: Reading, other: Reading, answer: str) -> str:
     """
     if tokens(one.value) == tokens(other.value) or answer == "yes":  # the same year, of two dates
         return "both are the same"
-    ranked = _ranked(one, other, _date) or _ranked(one, other, _amount)
-    if ranked is None:
+    found = _dates(one.value, other.value) or _amounts(one.value, other.value)
+    if found is None or found.keys[0] == found.keys[1]:
         return f"{one.value} and {other.value} are not the same"
-    (low, less), (high, more), words = ranked
-    if tokens(answer) == tokens(bare_title(high.title)):
-        return f"{high.title} with {more} is {words[1]} than {low.title} with {less}"
-    return f"{low.title} with {less} is {words[0]} than {high.title} with {more}"
+    sides = [(one.title, found.texts[0]), (other.title, found.texts[1])]
+    (low, less), (high, more) = sides if found.keys[0] < found.keys[1] else reversed(sides)
+    if tokens(answer) == tokens(bare_title(high)):
+        return f"{high} with {more} is {found.higher} than {low} with {less}"
+    return f"{low} with {less} is {found.lower} than {high} with {more}"
 
 
-class _Value(NamedTuple):
-    """What is compared of a value, and how it is written."""
+class _Comparable(NamedTuple):
+    """Two values that compare: by which keys, how they are written, the words for the relation."""
 
-    key: tuple[float, ...]
-    text: str
-
-
-_ValueOf = Callable[[str, str], tuple[tuple[_Value, _Value] | None, tuple[str, str]]]
-_Ranked = tuple[tuple[Reading, str], tuple[Reading, str], tuple[str, str]]
+    keys: tuple[tuple[float, ...], tuple[float, ...]]
+    texts: tuple[str, str]
+    lower: str
+    higher: str
 
 
-def _ranked(one: Reading, other: Reading, value_of: _ValueOf) -> _Ranked | None:
-    """Both with their values, the lower first, and the words for lower and higher; None where they have no
-    such value, or the same.
-    """
-    values, words = value_of(one.value, other.value)
-    if values is None or values[0].key == values[1].key:
-        return None
-    pairs = sorted(zip(values, (one, other), strict=True), key=lambda pair: pair[0].key)
-    (less, low), (more, high) = pairs
-    return (low, less.text), (high, more.text), words
-
-
-def _date(first: str, second: str) -> tuple[tuple[_Value, _Value] | None, tuple[str, str]]:
-    """Years, and whole dates where the years are the same."""
-    words = ("earlier", "later")
-    years = [_YEAR.findall(value) for value in (first, second)]
+def _dates(first: str, second: str) -> _Comparable | None:
+    """By years; by whole dates where the years are the same."""
+    texts = (first, second)
+    years = [_YEAR.findall(value) for value in texts]
     if any(len(found) != 1 for found in years):
-        return None, words
-    one, other = (found[0] for found in years)
+        return None
+    (one,), (other,) = years
     if one != other:
-        return (_Value((float(one),), one), _Value((float(other),), other)), words
-    days = [_DAY.findall(" ".join(tokens(value))) for value in (first, second)]
+        return _Comparable(((float(one),), (float(other),)), (one, other), "earlier", "later")
+    days = [_DAY.findall(" ".join(tokens(value))) for value in texts]
     if any(len(found) != 1 for found in days):
-        return None, words
-    keys = [tuple(float(part) for part in found[0]) for found in days]
-    return (_Value(keys[0], first), _Value(keys[1], second)), words
+        return None
+    first_key, second_key = (tuple(map(float, found[0])) for found in days)
+    return _Comparable((first_key, second_key), texts, "earlier", "later")
 
 
-def _amount(first: str, second: str) -> tuple[tuple[_Value, _Value] | None, tuple[str, str]]:
-    amounts = [_AMOUNT.findall(value.replace(",", "")) for value in (first, second)]
-    if any(len(found) != 1 for found in amounts):
-        return None, ("less", "more")
-    one, other = (
-        _Value((float(found[0]),), text) for found, text in zip(amounts, (first, second), strict=True)
-    )
-    return (one, other), ("less", "more")
+def _amounts(first: str, second: str) -> _Comparable | None:
+    found = [_AMOUNT.findall(value.replace(",", "")) for value in (first, second)]
+    if any(len(each) != 1 for each in found):
+        return None
+    return _Comparable(((float(found[0][0]),), (float(found[1][0]),)), (first, second), "less", "more")
 
 
 def _read(read: Reading, key: str) -> str:
