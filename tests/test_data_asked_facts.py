@@ -18,7 +18,7 @@ from src_data.passage_questions.asking import Outcome, Reply, Target, judged, re
 from src_data.passage_questions.config import CorpusConfig, Counts, QuestionsConfig
 from src_data.passage_questions.entities import read_entity
 from src_data.passage_questions.make import make_questions
-from src_data.passage_questions.worlds import read_world
+from src_data.passage_questions.read_world import read_world
 from src_tasks.readers.sources import read_questions
 
 KEPT_BEES = "He kept bees on the island of Ruhnu and sold the honey in Narvik."
@@ -121,6 +121,13 @@ def test_only_what_is_read_again_is_kept_and_a_second_run_asks_nothing(
     assert ask(tmp_path, monkeypatch, url)[0] == 0
     assert out.read_bytes() == before
     assert "kept" in capsys.readouterr().out
+
+
+def test_a_file_of_another_model_is_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"passage": "p9", "sentence": "It is.", "outcome": "no question", "model": "another"}
+    (tmp_path / "asked.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(UserError, match="holds questions of another, not of scripted"):
+        ask(tmp_path, monkeypatch, scripted(tmp_path, bees=ASKED_ISLAND, judge="no", read="Ruhnu"))
 
 
 def test_a_failed_call_is_asked_again_and_another_reading_is_not_kept(

@@ -138,9 +138,10 @@ def last_thought(decomposition: Decomposition, readings: Sequence[Reading], *, k
 
 def reason_of(one: Reading, other: Reading, answer: str) -> str:
     """How two values compare: which date is earlier, which number is less, or whether they are the same. Each
-    value stands with its name, and the `answer`, where it is one of both, comes first.
+    value stands with its name, and the `answer`, where it is one of both, comes first. The questions that are
+    answered with yes all ask whether something is the same.
     """
-    if tokens(one.value) == tokens(other.value) or answer == "yes":  # the same year, of two dates
+    if tokens(one.value) == tokens(other.value) or answer == "yes":  # two dates of one year
         return "both are the same"
     found = _dates(one.value, other.value) or _amounts(one.value, other.value)
     if found is None or found.keys[0] == found.keys[1]:

@@ -14,7 +14,7 @@ import asyncio
 import re
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
@@ -28,7 +28,7 @@ from src_core.access_token import read_token
 from src_core.config import InFlight, Positive, config_class, load_config
 from src_core.console import Terminal
 from src_core.endpoints import make_model
-from src_core.errors import ModelError, run_main
+from src_core.errors import ModelError, UserError, run_main
 from src_core.jsonl import drop_torn_tail
 from src_core.llm import ChatModel, Sampling
 from src_core.open_files import allow_connections
@@ -36,12 +36,12 @@ from src_core.progress import StepProgress
 from src_core.protocols.records import Message
 from src_core.server_news import ServerNews
 from src_data.config import PatientEndpoint
-from src_data.passage_questions.asked import AskedFact, last_rows
+from src_data.passage_questions.asked import KEPT, AskedFact, last_rows
 from src_data.passage_questions.config import CorpusConfig
 from src_data.passage_questions.entities import Entity, Predicate
 from src_data.passage_questions.made import shuffled
+from src_data.passage_questions.read_world import read_world
 from src_data.passage_questions.world import World
-from src_data.passage_questions.worlds import read_world
 from src_infer.own_servers import reach
 from src_infer.prompts import load_prompt
 from src_infer.runner import run_all
@@ -58,7 +58,7 @@ _SHORTEST_SENTENCE, _LONGEST_SENTENCE = 40, 260
 class Outcome(StrEnum):
     """What became of a sentence. Only `kept` ones are used; `failed` ones are asked again by the next run."""
 
-    KEPT = "kept"
+    KEPT = KEPT
     WRITTEN = "written, not read again yet"
     NO_QUESTION = "no question"
     OTHER_SUBJECT = "the question does not name the subject"
@@ -226,6 +226,7 @@ async def ask_all(config: AskingConfig, world: World, console: Terminal) -> None
     try:
         await reach(model, config.endpoint, sampling=config.sampling, news=news)
         done = last_rows(out)
+        _require_same_model(done.values(), model.name, out)
         unasked = [each for each in todo if _open(done.get(each.entity.id))]
         await _round(unasked, asker.write, "questions written", len(todo), config, console, news)
         rows = last_rows(out)
@@ -238,6 +239,12 @@ async def ask_all(config: AskingConfig, world: World, console: Terminal) -> None
         await _round(unread, asker.read, "answers read again", len(unread), config, console, news)
     finally:
         await model.close()
+
+
+def _require_same_model(rows: Iterable[AskedFact], model: str, out: Path) -> None:
+    others = sorted({row.model for row in rows} - {model})
+    if others:
+        raise UserError(f"{out} holds questions of {', '.join(others)}, not of {model}; choose another out=")
 
 
 def _open(row: AskedFact | None) -> bool:

@@ -15,10 +15,10 @@ from src_data.passage_questions.bridges import bridges, described, singles
 from src_data.passage_questions.comparisons import comparisons, same_or_not
 from src_data.passage_questions.config import QuestionsConfig
 from src_data.passage_questions.made import Made
+from src_data.passage_questions.read_world import read_world
 from src_data.passage_questions.selection import Selection, of_hops, ordered
 from src_data.passage_questions.untold import untold, untold_behind
 from src_data.passage_questions.world import World
-from src_data.passage_questions.worlds import read_world
 
 
 class Report(NamedTuple):
